@@ -1,0 +1,75 @@
+"""What a network sees: spectra or PCA patches, standardised over the scene, gathered without copying the scene.
+
+Order of the reference code (methods A.2): PCA on all pixels, mean-centred only, then every component to zero mean and
+unit variance over all pixels, then zero padding.  No label is used; spectra of test pixels are.  ``fit="train"``
+estimates mean, components and scale on the training pixels only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hsilib.splits import WINDOW
+
+MARGIN = WINDOW // 2
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """``pixels`` (H*W, C) for spectral models, ``padded`` (H+18, W+18, C) for patch models."""
+
+    shape: tuple[int, int]
+    pixels: torch.Tensor
+    padded: torch.Tensor | None
+
+    def patches(self, index):
+        """(B, C, 19, 19) windows of the pixels ``index``, channels last in memory.  Gathered on demand."""
+        h, w = self.shape
+        wide = w + 2 * MARGIN
+        corner = torch.div(index, w, rounding_mode="floor") * wide + index % w
+        steps = torch.arange(WINDOW, device=index.device)
+        window = (steps[:, None] * wide + steps).flatten()
+        flat = self.padded.view(-1, self.padded.shape[-1])
+        picked = flat[corner[:, None] + window]
+        return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
+
+    def spectra(self, index):
+        """(B, C) input vectors of the pixels ``index``."""
+        return self.pixels[index]
+
+    def to(self, device):
+        return Inputs(self.shape, self.pixels.to(device), None if self.padded is None else self.padded.to(device))
+
+
+def pca(cube, components, basis):
+    """Scores (N, c) of all pixels.  Exact: eigenvectors of the covariance, largest loading made positive.
+
+    ``basis`` are the rows that define mean and components.
+    """
+    mean = basis.mean(0)
+    _, vectors = np.linalg.eigh(np.cov(basis - mean, rowvar=False))
+    vectors = vectors[:, ::-1][:, :components]
+    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
+    return (cube - mean) @ vectors
+
+
+def make_inputs(scene, split, kind, components=40, fit="scene"):
+    """``kind``: ``bands`` (standardised), ``minmax`` (0 to 1), ``patches`` (PCA, standardised, padded)."""
+    h, w, bands = scene.cube.shape
+    pixels = scene.cube.reshape(-1, bands).astype(np.float64)
+    rows = split.train if fit == "train" else slice(None)
+    if kind == "patches":
+        pixels = pca(pixels, min(components, bands), pixels[rows])
+    if kind == "minmax":
+        low, high = pixels[rows].min(0), pixels[rows].max(0)
+        pixels = (pixels - low) / np.where(high > low, high - low, 1)
+    else:
+        spread = pixels[rows].std(0)
+        pixels = (pixels - pixels[rows].mean(0)) / np.where(spread > 0, spread, 1)  # a constant band becomes zero
+    pixels = torch.from_numpy(pixels.astype(np.float32))
+    padded = None
+    if kind == "patches":
+        image = pixels.view(h, w, -1)
+        padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
+    return Inputs((h, w), pixels, padded)

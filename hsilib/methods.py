@@ -1,0 +1,202 @@
+"""The registry of methods, and the baselines.
+
+A method is a function ``train(task) -> model``.  Registering it is all it takes to appear in the store, the tables and
+the plots.  Its own hyper-parameters are the keyword arguments of the decorator, each with a default.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from hsilib import models
+from hsilib.errors import HsiError, known
+from hsilib.inputs import make_inputs
+from hsilib.train import fit, flips_and_rotations, seed_of, training_set
+
+METHODS = {}
+
+
+@dataclass(frozen=True)
+class Method:
+    name: str
+    family: str  # names the CSV file in the store and the chapter
+    title: str  # in tables and plots
+    train: Callable = field(compare=False)
+    options: dict = field(default_factory=dict, compare=False)  # hyper-parameters and defaults
+    version: int = 1  # raise it when the code changes what it computes: old rows then no longer count
+    ratios: tuple = (0,)
+    epochs: float = 1.0  # share of the recipe's epochs
+    paper: str = ""  # the name in the paper's tables
+    about: str = ""
+
+
+def method(name, family, title, *, version=1, ratios=(0,), epochs=1.0, paper="", **options):
+    """Register ``train(task) -> model`` under ``name``."""
+
+    def register(train):
+        about = " ".join((train.__doc__ or "").split())
+        METHODS[name] = Method(name, family, title, train, options, version, tuple(ratios), epochs, paper, about)
+        return train
+
+    return register
+
+
+def get(name):
+    return METHODS[known("method", name, METHODS)]
+
+
+class Task:
+    """What a method is given: the run, its scene and split, and how to obtain inputs, seeds and training data."""
+
+    def __init__(self, run, scene, split, device="cpu", parent=None):
+        self.run, self.scene, self.split, self.device = run, scene, split, torch.device(device)
+        self.options = SimpleNamespace(**dict(run.options))
+        self.classes = len(scene.classes)
+        self.history = []
+        self.parent = parent  # parent(run) -> the trained model of another run
+
+    def seed(self, role):
+        """Shared by all methods of a repetition: ``init``, ``order`` ... are the same for every method."""
+        return seed_of(self.run.scene, self.run.split, self.run.seed, role)
+
+    def inputs(self, kind):
+        o = self.options
+        made = make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), getattr(o, "pca_fit", "scene"))
+        return made.to(self.device)
+
+    @cached_property
+    def patches(self):
+        return self.inputs("patches")
+
+    def network(self, net, role="init", **config):
+        """A fresh network whose initial weights depend only on the repetition and its own shape."""
+        inputs = self.patches if net.kind == "patches" else None
+        bands = inputs.padded.shape[-1] if inputs else self.scene.cube.shape[2]
+        return models.initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
+
+    def fit(self, model, **arguments):
+        """The training loop on this task's training pixels; keeps the loss terms for the log."""
+        inputs = self.patches if model.kind == "patches" else self.inputs(model.kind)
+        data = training_set(inputs, self.split, model.kind)
+        history = fit(model, data, self.run.recipe, self.seed("order"), **arguments)
+        self.history += history
+        return model
+
+
+class Estimator:
+    """A scikit-learn classifier behind the same face as a network."""
+
+    def __init__(self, estimator, kind):
+        self.estimator, self.kind = estimator, kind
+
+    def scores(self, pixels):
+        score = getattr(self.estimator, "decision_function", None) or self.estimator.predict_proba
+        out = score(pixels)
+        if out.ndim == 1:  # two classes
+            out = np.stack([-out, out], 1)
+        return out
+
+    def parameters(self):
+        coefficients = getattr(self.estimator, "coef_", None)
+        return None if coefficients is None else coefficients.size + self.estimator.intercept_.size
+
+
+def _classical(task, estimator, kind="bands"):
+    pixels = task.inputs(kind).pixels.cpu().numpy()
+    present = np.unique(task.split.train_y)
+    if len(present) < task.classes:
+        raise HsiError(f"split {task.run.split}: {task.classes - len(present)} classes have no training pixel")
+    estimator.fit(pixels[task.split.train], task.split.train_y)
+    return Estimator(estimator, kind)
+
+
+# ------------------------------------------------------------------------------ classical models (methods B.1)
+
+# scene: (RF options, C of MLR, C and gamma of SVM); any other scene uses those of Indian Pines
+TUNED = {"pavia_university": (dict(min_samples_split=2, max_features=40, max_depth=60), 10, 1000, 2.0)}
+DEFAULT = (dict(min_samples_split=3, max_features=10, max_depth=10), 1, 100, 0.125)
+
+
+def tuned(task):
+    return TUNED.get(task.run.scene, DEFAULT)
+
+
+@method("rf", "baselines", "RF", paper="RF")
+def rf(task):
+    """Random forest of 200 trees on the standardised bands."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return _classical(task, RandomForestClassifier(200, random_state=task.seed("init") % 2**31, **tuned(task)[0]))
+
+
+@method("mlr", "baselines", "MLR", paper="MLR")
+def mlr(task):
+    """Multinomial logistic regression with an L2 penalty, by L-BFGS, on the standardised bands."""
+    from sklearn.linear_model import LogisticRegression
+
+    return _classical(task, LogisticRegression(C=tuned(task)[1], tol=1e-6, max_iter=5000))
+
+
+@method("svm", "baselines", "SVM", paper="SVM")
+def svm(task):
+    """Support vector machine, RBF kernel, on bands scaled to 0..1."""
+    from sklearn.svm import SVC
+
+    _, _, c, gamma = tuned(task)
+    return _classical(task, SVC(C=c, gamma=gamma, tol=1e-7, break_ties=True, cache_size=500), "minmax")
+
+
+# ------------------------------------------------------------------------------ networks (methods B.2)
+
+
+@method("mlp", "baselines", "MLP", paper="MLP")
+def mlp(task):
+    """One hidden layer of 143 units on the spectrum."""
+    return task.fit(task.network(models.MLP))
+
+
+@method("lstm", "baselines", "LSTM", paper="LSTM")
+def lstm(task):
+    """Two LSTM layers that read the spectrum in one step: the only reading with the paper's 102,416 parameters."""
+    return task.fit(task.network(models.LSTM))
+
+
+@method("lstm_review", "baselines", "LSTM, 200 steps", epochs=1 / 3)
+def lstm_review(task):
+    """Two LSTM layers that read the spectrum band by band, as the review does."""
+    return task.fit(task.network(models.LSTM, review=True))
+
+
+@method("cnn1d", "baselines", "CNN1D", paper="CNN1D")
+def cnn1d(task):
+    """A convolution of length 24 along the spectrum."""
+    return task.fit(task.network(models.CNN1D))
+
+
+def _cnn2d(task):
+    """Two 5 x 5 convolutions with batch norm, max-pooling, two fully connected layers on 19 x 19 patches."""
+    o = task.options
+    if o.augment not in ("none", "dihedral"):
+        raise HsiError(f"augment {o.augment!r}: use none or dihedral")
+    augment = flips_and_rotations if o.augment == "dihedral" else None
+    net = task.network(models.CNN2D, widths=models.WIDTHS[task.run.ratio], batch_norm=o.batch_norm)
+    return task.fit(net, augment=augment)
+
+
+CNN2D_OPTIONS = dict(components=40, pca_fit="scene", batch_norm=True, augment="none")
+
+method("cnn2d_c1", "baselines", "CNN2D (c=1)", paper="CNN2D (c=1)", **{**CNN2D_OPTIONS, "components": 1})(_cnn2d)
+method("cnn2d", "baselines", "CNN2D (c=40)", paper="CNN2D (c=40)", **CNN2D_OPTIONS)(_cnn2d)
+method(
+    "scratch", "controls", "Scratch", ratios=(90, 95, 98), paper="Scratch (pruned CNN2D)", **CNN2D_OPTIONS
+)(_cnn2d)
+
+
+@method("cnn3d", "baselines", "CNN3D", epochs=0.1, paper="CNN3D", components=40, pca_fit="scene")
+def cnn3d(task):
+    """3-D convolutions over space and components; a tenth of the epochs, as each costs ten of CNN2D's."""
+    return task.fit(task.network(models.CNN3D))

@@ -1,0 +1,178 @@
+"""The store: one tidy CSV per family in ``book/results``, and beside it the small pictures the book needs.
+
+Appending takes a lock, writes a whole new file and renames it, so a reader, a second writer or a kill never sees half a
+table.  Reading needs neither torch nor a cube.
+"""
+
+import fcntl
+import io
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hsilib.errors import HsiError
+
+COLUMNS = (
+    "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
+    "epochs lr batch schedule precision version device threads seconds commit versions parents"
+).split()
+
+
+def project():
+    """The checkout: where book/results is.  ``HSILIB_PROJECT`` names it for an installed package."""
+    return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).resolve().parents[1])
+
+
+def write_atomically(path, data):
+    """Write bytes or text to ``path`` through a temporary file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data if isinstance(data, bytes) else data.encode())
+    os.replace(temporary, path)
+
+
+class Store:
+    """Rows and pictures under one folder."""
+
+    def __init__(self, folder=None):
+        self.folder = Path(folder or os.environ.get("HSILIB_RESULTS") or project() / "book" / "results")
+
+    @contextmanager
+    def _locked(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def rows(self):
+        """All rows of all families, one DataFrame."""
+        tables = [self._read(path) for path in sorted(self.folder.glob("*.csv"))]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+    @staticmethod
+    def _read(path):
+        try:
+            table = pd.read_csv(path, dtype={"run": str, "commit": str, "options": str, "parents": str}, keep_default_na=True)
+        except Exception as error:
+            raise HsiError(f"{path}: not a table of runs ({str(error).splitlines()[0]})") from None
+        missing = set(COLUMNS) - set(table)
+        if missing:
+            raise HsiError(f"{path}: columns missing: {', '.join(sorted(missing))}")
+        return table.fillna({"options": "", "parents": ""})
+
+    def append(self, family, row):
+        """Add one row to ``<family>.csv`` unless the run is there already."""
+        path = self.folder / f"{family}.csv"
+        line = pd.DataFrame([row], columns=COLUMNS)
+        with self._locked():
+            text = path.read_text() if path.exists() else ",".join(COLUMNS) + "\n"
+            if f"\n{row['run']}," in text:
+                return
+            write_atomically(path, text + line.to_csv(index=False, header=False, lineterminator="\n"))
+
+    # -------------------------------------------------------------------------------- pictures beside the rows
+
+    def map_path(self, run):
+        return self.folder / "maps" / f"{run}.png"
+
+    def write_map(self, run, labels):
+        """Predicted class of every pixel, 1-based, as an indexed PNG."""
+        write_atomically(self.map_path(run), png(labels))
+
+    def read_map(self, run):
+        return read_png(self.map_path(run))
+
+    def log(self, run, history):
+        """Loss terms per epoch."""
+        if history:
+            text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
+            write_atomically(self.folder / "logs" / f"{run}.csv", text)
+
+    def read_log(self, run):
+        return pd.read_csv(self.folder / "logs" / f"{run}.csv")
+
+    def write_card(self, scene):
+        """What the book shows of a scene without its cube: label maps, false colour, mean spectra."""
+        folder = self.folder / "scenes" / scene.name
+        if (folder / "card.json").exists():
+            return
+        for name in ("labels", "train_map", "test_map"):
+            if getattr(scene, name) is not None:
+                write_atomically(folder / f"{name}.png", png(getattr(scene, name)))
+        write_atomically(folder / "rgb.png", _encode(false_colour(scene.cube, scene.rgb), "RGB"))
+        spectra = {}
+        for number, name in enumerate(scene.classes, 1):
+            pixels = scene.cube[scene.labels == number]
+            if len(pixels):
+                spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
+        write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
+        about = dict(
+            title=scene.title,
+            shape=scene.cube.shape,
+            classes=scene.classes,
+            train_fraction=scene.train_fraction,
+            synthetic=scene.synthetic,
+        )
+        write_atomically(folder / "card.json", json.dumps(about, indent=1))
+
+    def card(self, name):
+        """(Scene without cube, false-colour image, spectra): from the store, else from the scene itself."""
+        from hsilib.scenes import Scene, load_scene
+
+        folder = self.folder / "scenes" / name
+        if not (folder / "card.json").exists():
+            self.write_card(load_scene(name))
+        about = json.loads((folder / "card.json").read_text())
+        maps = {n: read_png(folder / f"{n}.png") for n in ("train_map", "test_map") if (folder / f"{n}.png").exists()}
+        scene = Scene(
+            name,
+            about["title"],
+            None,
+            read_png(folder / "labels.png"),
+            tuple(about["classes"]),
+            train_fraction=about["train_fraction"],
+            synthetic=about["synthetic"],
+            **maps,
+        )
+        return scene, read_png(folder / "rgb.png"), pd.read_csv(folder / "spectra.csv", index_col="band")
+
+
+def false_colour(cube, bands):
+    """Three bands, each stretched between its 2nd and 98th percentile, as (H, W, 3) bytes."""
+    image = cube[..., list(bands)].astype(float)
+    low, high = np.percentile(image, [2, 98], axis=(0, 1))
+    return (255 * ((image - low) / np.maximum(high - low, 1e-12)).clip(0, 1)).astype(np.uint8)
+
+
+def _encode(array, mode, palette=None):
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(array, np.uint8), mode="L" if mode == "P" else mode)
+    if palette is not None:
+        image.putpalette(palette)
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def png(labels):
+    """A label map as an indexed PNG in the book's class colours; index 0 is unlabelled."""
+    from hsilib.colours import CLASSES
+
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(CLASSES)] = CLASSES
+    return _encode(labels, "P", palette.tobytes())
+
+
+def read_png(path):
+    from PIL import Image
+
+    try:
+        return np.array(Image.open(path))
+    except OSError as error:
+        raise HsiError(f"{path}: {type(error).__name__}; the run's picture is missing or damaged") from None

@@ -1,0 +1,337 @@
+"""Scenes: where they come from, how they are checked, and how to bring your own.
+
+A scene is a cube (H, W, B), a label map (H, W) with 0 = unlabelled, class names, and the published train / test maps if
+there are any.  Files are looked for in the folder ``HSILIB_DATA`` (by name, at any depth), then in the cache, then
+downloaded; every file with a known fingerprint is checked against it.
+"""
+
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from hsilib import synthetic
+from hsilib.errors import HsiError, known
+
+EHU = "https://www.ehu.eus/ccwintco/uploads/"
+GIT = "https://raw.githubusercontent.com/"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every later step sees.  ``cube`` is None when only the committed label maps are at hand."""
+
+    name: str
+    title: str
+    cube: np.ndarray | None  # (H, W, B) float32
+    labels: np.ndarray  # (H, W) uint8, 0 = unlabelled
+    classes: tuple[str, ...]
+    train_map: np.ndarray | None = None  # published training map, class numbers of ``labels``
+    test_map: np.ndarray | None = None
+    train_fraction: float = 0.55  # of the random split
+    rgb: tuple[int, int, int] = (0, 0, 0)
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a scene: ``check`` is ``sha256:...``, ``git:...`` (git's blob id) or empty when none is known."""
+
+    name: str
+    key: str
+    check: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    title: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    cube: File
+    labels: File
+    train: File | None = None
+    test: File | None = None
+    train_numbers: tuple[int, ...] = ()  # class number in the training map -> class number of the scene
+    train_fraction: float = 0.55
+    lr: float = 1e-3
+    rgb: tuple[int, int, int] = (29, 19, 9)
+    citation: str = ""
+    licence: str = "as stated by the distributor; cite the source"
+    note: str = ""
+    digest: str = field(default="", compare=False)  # of an own scene's files: part of a run's identity
+
+
+def _registry():
+    hosts = {"EHU/": EHU, "GIT/": GIT}
+    entries = {}
+    for name, about in tomllib.loads(Path(__file__).with_name("scenes.toml").read_text()).items():
+        about["classes"] = [c.strip() for c in about["classes"].split(",")]
+        for part in {"cube", "labels", "train", "test"} & set(about):
+            *rest, url = about[part]
+            about[part] = File(*rest, hosts.get(url[:4], "") + url[4:])
+        entries[name] = Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in about.items()})
+    return entries
+
+
+REGISTRY = _registry()
+
+
+# ---------------------------------------------------------------------------------------------- finding files
+
+
+def data_folders():
+    """Folders searched before any download: ``HSILIB_DATA``, then the cache."""
+    folders = [Path(os.environ["HSILIB_DATA"])] if os.environ.get("HSILIB_DATA") else []
+    return folders + [cache_folder() / "scenes"]
+
+
+def cache_folder():
+    if os.environ.get("HSILIB_CACHE"):
+        return Path(os.environ["HSILIB_CACHE"])
+    import pooch
+
+    return Path(pooch.os_cache("hsilib"))
+
+
+def fingerprint(path, kind="sha256"):
+    data = Path(path).read_bytes()
+    if kind == "git":
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return hashlib.sha256(data).hexdigest()
+
+
+def local(file):
+    """The file on disk, or None."""
+    for folder in data_folders():
+        if folder.is_dir():
+            hit = folder / file.name
+            found = [hit] if hit.is_file() else sorted(folder.rglob(file.name))
+            if found:
+                return found[0]
+    return None
+
+
+def _sidecar(path):
+    """A deliberate substitute carries its own SHA-256 in ``NAME.sha256`` beside it."""
+    side = path.with_name(path.name + ".sha256")
+    return side.read_text().split()[0].lower() if side.is_file() and side.read_text().split() else ""
+
+
+def _checked(file, path):
+    kind, _, want = file.check.partition(":")
+    own = _sidecar(path)
+    if own:
+        kind, want = "sha256", own
+    if want and fingerprint(path, kind) != want:
+        raise HsiError(
+            f"{path}: checksum does not match ({kind} of the published file is {want[:12]}...); get the file again, "
+            f"or, if this one is meant, write its SHA-256 into {path.name}.sha256 beside it"
+        )
+    return path
+
+
+def locate(file, scene):
+    """Look-up order: ``HSILIB_DATA``, cache, download; else one line that says which file to put where."""
+    path = local(file)
+    if path is None and file.url:
+        import pooch
+
+        target = cache_folder() / "scenes"
+        try:
+            path = Path(
+                pooch.retrieve(file.url, known_hash=None, fname=file.name + ".part", path=target, progressbar=False)
+            )
+            path = path.rename(target / file.name)
+            try:
+                _checked(file, path)
+            except HsiError:
+                path.unlink()  # a wrong download must not stand in for the file next time
+                raise
+        except HsiError:
+            raise
+        except Exception:
+            (target / (file.name + ".part")).unlink(missing_ok=True)
+            path = None
+    if path is None:
+        folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
+        where = f" (public copy: {file.url})" if file.url else ""
+        raise HsiError(f"scene {scene}: {file.name} not found; put it into {folder} or set HSILIB_DATA{where}")
+    return _checked(file, path)
+
+
+def _array(path, key):
+    """One array of a .mat or .npy file, with every failure said in one line.  No pickle is ever loaded."""
+    import scipy.io
+
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        content = scipy.io.loadmat(path)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason})") from None
+    names = [name for name in content if not name.startswith("__")]
+    if not key and len(names) == 1:
+        key = names[0]
+    if key not in names:
+        raise HsiError(f"{path}: no array {key!r} in it; it holds {', '.join(names) or 'nothing'}")
+    return content[key]
+
+
+# ---------------------------------------------------------------------------------------------- loading
+
+
+def entry(name):
+    """The registry entry of a scene, own scenes included."""
+    for folder in data_folders():
+        path = folder / f"{name}.scene.json"
+        if path.is_file():
+            about = json.loads(path.read_text())
+            cube, labels = (File(*about[part]) for part in ("cube", "labels"))
+            return Entry(
+                about["title"],
+                tuple(about["shape"]),
+                tuple(about["classes"]),
+                cube,
+                labels,
+                rgb=tuple(about["rgb"]),
+                digest=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+            )
+    return REGISTRY[known("scene", name, names())]
+
+
+def names():
+    own = [p.name.removesuffix(".scene.json") for f in data_folders() if f.is_dir() for p in f.glob("*.scene.json")]
+    return list(REGISTRY) + list(synthetic.SCENES) + sorted(set(own) - set(REGISTRY))
+
+
+def identity(name):
+    """What stands for the scene in a run's identity: its name, and a digest when its files are not the published ones."""
+    if name in synthetic.SCENES:
+        return f"{name}@{synthetic.VERSION}"
+    about = entry(name)
+    marks = [about.digest] if about.digest else []
+    for file in (about.cube, about.labels, about.train, about.test):
+        path = local(file) if file else None
+        if path is not None and _sidecar(path):
+            marks.append(_sidecar(path)[:12])
+    return "@".join([name, *marks])
+
+
+def default_lr(name):
+    return 1e-3 if name in synthetic.SCENES else entry(name).lr
+
+
+@lru_cache(maxsize=3)
+def load_scene(name):
+    """Load and check a scene: shapes, finite values, label range."""
+    if name in synthetic.SCENES:
+        made = synthetic.make(name)
+        return Scene(name, made.pop("title"), synthetic=True, **made)
+    about = entry(name)
+    cube_path = locate(about.cube, name)
+    cube = _array(cube_path, about.cube.key)
+    h, w, b = about.shape
+    abundances = about.labels.key == "A"
+    if abundances and cube.shape == (b, h * w):
+        cube = cube.reshape(b, w, h).transpose(2, 1, 0)  # bands x pixels, column-major
+    if cube.shape != (h, w, b):
+        raise HsiError(f"{cube_path}: array {about.cube.key!r} has shape {cube.shape}, expected {(h, w, b)}")
+    labels_path = locate(about.labels, name)
+    if abundances:
+        fractions = _array(labels_path, "A")
+        if fractions.shape != (len(about.classes), h * w):
+            raise HsiError(f"{labels_path}: abundances have shape {fractions.shape}, expected {(len(about.classes), h * w)}")
+        labels = fractions.argmax(0).reshape(w, h).T + 1
+    else:
+        labels = sum(_label_map(labels_path, key, (h, w)) for key in about.labels.key.split("+"))
+        if name == "salinas_a":  # stored as 1, 10..14
+            labels = np.where(labels >= 10, labels - 8, labels)
+    if labels.max() > len(about.classes):
+        raise HsiError(f"{labels_path}: label {labels.max()} but only {len(about.classes)} classes")
+    train = test = None
+    if about.train:
+        train = _label_map(locate(about.train, name), about.train.key, (h, w))
+        if about.train_numbers:
+            train = np.array(about.train_numbers, np.uint8)[train]
+    if about.test:
+        test = _label_map(locate(about.test, name), about.test.key, (h, w))
+    return Scene(
+        name,
+        about.title,
+        check_cube(cube, cube_path),
+        labels.astype(np.uint8),
+        about.classes,
+        train,
+        test,
+        about.train_fraction,
+        about.rgb,
+    )
+
+
+def _label_map(path, key, shape):
+    labels = _array(path, key)
+    if labels.shape != shape:
+        raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}")
+    if labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
+        raise HsiError(f"{path}: labels must be whole numbers 0 (none) to 255")
+    return labels.astype(np.uint8)
+
+
+def check_cube(cube, where):
+    """Cleaning: numbers only, and finite ones; float32."""
+    if cube.dtype.kind not in "iuf":
+        raise HsiError(f"{where}: values of type {cube.dtype}, expected real numbers")
+    cube = np.ascontiguousarray(cube, dtype=np.float32)
+    bad = ~np.isfinite(cube)
+    if bad.any():
+        raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; mask or repair them first")
+    return cube
+
+
+def add(name, cube, labels, cube_key="", label_key="", classes=(), title="", rgb=None):
+    """Register your own scene from two .mat or .npy files; from then on ``name`` works wherever a scene is named.
+
+    >>> add("my_field", "field.npy", "field_gt.npy", classes=["wheat", "oats"])
+    """
+    if name in REGISTRY or name in synthetic.SCENES:
+        raise HsiError(f"scene name {name!r} is taken; choose another")
+    if not name.isidentifier():
+        raise HsiError(f"scene name {name!r}: use letters, digits and _ only")
+    paths = [Path(p).resolve() for p in (cube, labels)]
+    for path in paths:
+        if not path.is_file():
+            raise HsiError(f"{path}: no such file")
+    values = check_cube(_array(paths[0], cube_key), paths[0])
+    if values.ndim != 3:
+        raise HsiError(f"{paths[0]}: array has shape {values.shape}, expected (rows, columns, bands)")
+    marks = _label_map(paths[1], label_key, values.shape[:2])
+    count = int(marks.max())
+    classes = list(classes) or [f"class {i}" for i in range(1, count + 1)]
+    if count == 0:
+        raise HsiError(f"{paths[1]}: no labelled pixel")
+    if len(classes) < count:
+        raise HsiError(f"{paths[1]}: labels up to {count}, but {len(classes)} class names")
+    bands = values.shape[2]
+    about = {
+        "title": title or name,
+        "shape": values.shape,
+        "classes": classes,
+        "cube": [str(paths[0]), cube_key, "sha256:" + fingerprint(paths[0])],
+        "labels": [str(paths[1]), label_key, "sha256:" + fingerprint(paths[1])],
+        "rgb": list(rgb or (bands * 3 // 5, bands * 3 // 10, bands // 10)),
+    }
+    folder = data_folders()[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.scene.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(about, indent=1))
+    os.replace(temporary, path)
+    load_scene.cache_clear()
+    return path

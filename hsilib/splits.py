@@ -1,0 +1,138 @@
+"""Splits: which pixels train, which test, and how far the test windows reach into the training pixels.
+
+``leakage`` is the share of test pixels that have at least one training pixel inside their own 19 x 19 window: a patch
+network has seen a part of what it is asked about.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+
+from hsilib.errors import HsiError, known
+
+WINDOW = 19
+SPLITS = {
+    "random": "stratified, at the ratio of the published split",
+    "disjoint": "the published training map, as the reference code reads it",
+    "disjoint-labelled": "the same, without training pixels that the ground truth leaves unlabelled",
+    "disjoint-corrected": "the same, training pixels whose class contradicts the ground truth moved to the test set",
+    "buffered": "the published training map; only test pixels with no training pixel in their window",
+    "blocks": "square blocks drawn to train or test; test windows touch no training pixel",
+    "validation": "for choices: a quarter of the training pixels of `disjoint`, in 8 x 8 blocks; never a test pixel",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Flat pixel indices (row-major) with their 0-based classes.  Never copies pixels."""
+
+    name: str
+    train: np.ndarray
+    train_y: np.ndarray
+    test: np.ndarray
+    test_y: np.ndarray
+    leakage: float  # share of test pixels with a training pixel in their window
+
+
+def make_split(scene, name, seed):
+    """``seed`` drives `random` and `blocks`; the published maps do not depend on it."""
+    known("split", name, SPLITS)
+    rng = np.random.default_rng(seed)
+    if name == "random":
+        train, test = _random(scene.labels, scene.train_fraction, rng)
+    elif name == "blocks":
+        train, test = _blocks(scene, rng)
+    else:
+        train, test = _published(scene)
+        if name == "disjoint-labelled":
+            train = np.where(scene.labels > 0, train, 0)
+        elif name == "disjoint-corrected":
+            wrong = (train > 0) & (scene.labels > 0) & (train != scene.labels)
+            train, test = np.where(wrong, 0, train), np.where(wrong, scene.labels, test)
+        elif name == "buffered":
+            test = np.where(near(train > 0), 0, test)
+        elif name == "validation":
+            train, test = _validation(train)
+    return _split(scene, name, train, test)
+
+
+def near(mask, window=WINDOW):
+    """True where a pixel's window holds a pixel of ``mask``."""
+    return maximum_filter(mask, size=window, mode="constant", cval=False)
+
+
+def training_pixels_in_window(split, shape, window=WINDOW):
+    """For every pixel of the scene, the number of training pixels inside its window."""
+    mask = np.zeros(shape, int)
+    mask.flat[split.train] = 1
+    padded = np.pad(mask, window // 2 + 1)[:-1, :-1].cumsum(0).cumsum(1)
+    return padded[window:, window:] - padded[:-window, window:] - padded[window:, :-window] + padded[:-window, :-window]
+
+
+def _split(scene, name, train, test):
+    train, test = train.ravel(), test.ravel()
+    a, b = np.flatnonzero(train), np.flatnonzero(test)
+    missing = sorted(set(test[b]) - set(train[a]))
+    if len(a) == 0 or len(b) == 0:
+        raise HsiError(f"scene {scene.name}, split {name}: no {'training' if len(a) == 0 else 'test'} pixel left")
+    if missing:
+        lost = ", ".join(scene.classes[c - 1] for c in missing)
+        raise HsiError(f"scene {scene.name}, split {name}: no training pixel of {lost}")
+    leak = near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
+    return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
+
+
+def _random(labels, fraction, rng):
+    train = np.zeros_like(labels)
+    for c in np.unique(labels[labels > 0]):
+        pixels = rng.permutation(np.flatnonzero(labels == c))
+        if len(pixels) < 2:
+            raise HsiError(f"split random: class {c} has {len(pixels)} labelled pixel, needs 2")
+        count = min(max(round(fraction * len(pixels)), 1), len(pixels) - 1)
+        train.flat[pixels[:count]] = c
+    return train, np.where(train > 0, 0, labels)
+
+
+def _published(scene):
+    if scene.train_map is None:
+        raise HsiError(f"scene {scene.name} has no published training map; use split random or blocks")
+    test = scene.labels if scene.test_map is None else scene.test_map
+    return scene.train_map, np.where(scene.train_map > 0, 0, test)
+
+
+def _validation(train):
+    """Hold out every fourth 8 x 8 block, except where that would take all of a class."""
+    rows, cols = np.indices(train.shape) // 8
+    held = (rows % 2 == 0) & (cols % 2 == 0) & (train > 0)
+    for c in np.unique(train[train > 0]):
+        mine = train == c
+        if (mine & ~held).sum() < 3:
+            held &= ~mine
+    return np.where(held, 0, train), np.where(held, train, 0)
+
+
+def _blocks(scene, rng, draws=300):
+    """The best of many random block patterns: the one whose worst-off class keeps most pixels on both sides."""
+    h, w = scene.labels.shape
+    totals = np.bincount(scene.labels.ravel(), minlength=len(scene.classes) + 1)[1:]
+    present, best = totals > 0, (-1.0, 0, None)
+    for _ in range(draws):
+        side = int(rng.integers(WINDOW, max(WINDOW + 1, max(h, w) // 2 + 1)))
+        shift = rng.integers(0, side, 2)
+        grid = rng.random(((h + 2 * side) // side, (w + 2 * side) // side)) < 0.5
+        rows, cols = (np.arange(h) + shift[0]) // side, (np.arange(w) + shift[1]) // side
+        side_a = grid[rows][:, cols]
+        train = np.where(side_a, scene.labels, 0)
+        test = np.where(side_a | near(train > 0), 0, scene.labels)
+        counts = [np.bincount(m.ravel(), minlength=len(totals) + 1)[1:][present] for m in (train, test)]
+        worst = np.minimum(*counts) / totals[present]
+        score = (worst > 0).sum() + worst.min()
+        if score > best[0]:
+            best = (score, int((worst > 0).sum()), (train, test))
+    if best[1] < present.sum():
+        raise HsiError(
+            f"scene {scene.name} has no blocks split with all classes on both sides "
+            f"(best of {draws} draws: {best[1]} of {present.sum()}); its fields are too few or too close"
+        )
+    return best[2]

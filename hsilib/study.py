@@ -1,0 +1,314 @@
+"""Runs, how one is executed, and how many are.
+
+A `Run` is everything that decides a result.  Its identity is computed from all of it, so a changed default or a raised
+method version is another run and never a stale hit.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from hsilib import methods, scenes
+from hsilib.errors import HsiError, known
+from hsilib.results import Store, project
+from hsilib.splits import SPLITS, make_split
+from hsilib.train import Recipe, seed_of
+
+PROTOCOL = 1  # part of every identity: raise it when splits, inputs, training loop or metrics change their numbers
+
+
+@dataclass(frozen=True)
+class Run:
+    scene: str
+    split: str
+    method: str
+    ratio: int = 0
+    seed: int = 0
+    options: tuple = ()  # all hyper-parameters of the method, as sorted (name, value) pairs
+    recipe: Recipe = Recipe()
+
+    @property
+    def id(self):
+        about = methods.get(self.method)
+        parts = asdict(self) | {
+            "scene": scenes.identity(self.scene),
+            "version": about.version,
+            "protocol": PROTOCOL,
+            "parents": [p.id for p in parents(self)],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def __str__(self):
+        size = f" {self.ratio} %" if self.ratio else ""
+        odd = "".join(f" {k}={v}" for k, v in changed_options(self).items())
+        return f"{self.method}{size}{odd} · {self.scene} · {self.split} · seed {self.seed}"
+
+
+def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
+    """A run with every default filled in and every name checked."""
+    known("scene", scene, scenes.names())
+    known("split", split, SPLITS)
+    about = methods.get(method)
+    if ratio not in about.ratios:
+        raise HsiError(f"method {method} has no size {ratio!r}; it has {', '.join(map(str, about.ratios))}")
+    options = options or {}
+    for name, value in options.items():
+        known(f"hyper-parameter of {method}", name, about.options)
+        if not isinstance(value, type(about.options[name])) and not (
+            isinstance(value, int | float) and isinstance(about.options[name], float)
+        ):
+            raise HsiError(f"{method}: {name} must be {type(about.options[name]).__name__}, not {value!r}")
+    recipe = {"lr": scenes.default_lr(scene), "epochs": epochs or Recipe.epochs} | recipe
+    recipe["epochs"] = max(1, round(recipe["epochs"] * about.epochs))
+    return Run(scene, split, method, ratio, seed, tuple(sorted({**about.options, **options}.items())), Recipe(**recipe))
+
+
+def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
+    """Runs of a grid: each method at those of ``ratios`` it has.  ``seeds``: a count, or {split: count}."""
+    for name in names:
+        methods.get(name)
+    if isinstance(seeds, dict):
+        for split in splits:
+            known("split in seeds", split, seeds)
+    runs = []
+    for split in splits:
+        for seed in range(seeds[split] if isinstance(seeds, dict) else seeds):
+            for name in names:
+                sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
+                runs += [make_run(scene, split, name, ratio, seed, **common) for ratio in sizes]
+    if not runs:
+        raise HsiError("nothing to run: splits, methods and seeds leave no run")
+    return runs
+
+
+def changed_options(run):
+    return {k: v for k, v in run.options if v != methods.get(run.method).options.get(k)}
+
+
+def parents(run):
+    """Runs whose trained models this one starts from (a teacher, the dense net)."""
+    return getattr(methods.get(run.method).train, "parents", lambda run: ())(run)
+
+
+# ---------------------------------------------------------------------------------------------- one run
+
+
+@contextmanager
+def one_thread():
+    """One thread per run: results do not depend on how many cores there are, and processes fill the cores better."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(before)
+
+
+def weights_path(run):
+    return scenes.cache_folder() / "weights" / f"{run.id}.safetensors"
+
+
+def trained(run, store=None, device="cpu"):
+    """The trained model of a run: from the cache, else trained now (and its row stored)."""
+    from safetensors import safe_open
+
+    from hsilib.models import NETWORKS
+
+    path = weights_path(run)
+    if not path.is_file():
+        return execute(run, store or Store(), device=device)[1]
+    try:
+        with safe_open(path, framework="pt") as handle:
+            about = json.loads(handle.metadata()["hsilib"])
+            weights = {key: handle.get_tensor(key) for key in handle.keys()}
+    except Exception as error:
+        raise HsiError(f"{path}: not a stored model ({str(error).splitlines()[0]}); delete it to train again") from None
+    model = NETWORKS[about["network"]](**about["config"])
+    model.load_state_dict(weights)
+    return model.to(device).eval()
+
+
+def _save_weights(run, model):
+    import torch
+    from safetensors.torch import save
+
+    from hsilib.results import write_atomically
+
+    if isinstance(model, torch.nn.Module):
+        about = json.dumps({"network": type(model).__name__, "config": model.config, "run": asdict(run)})
+        state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
+        write_atomically(weights_path(run), save(state, {"hsilib": about}))
+
+
+def execute(run, store, method=None, device="cpu"):
+    """Train, evaluate, measure and store one run; return (row, model).
+
+    ``method`` is given when the method lives in a notebook and the caller is another process.
+    """
+    import torch
+
+    from hsilib import evaluate, measure
+
+    if method is not None:
+        methods.METHODS[method.name] = method
+    about = methods.get(run.method)
+    start = time.perf_counter()
+    with one_thread():
+        scene = scenes.load_scene(run.scene)
+        split = make_split(scene, run.split, seed_of(run.scene, run.split, run.seed, "split"))
+        task = methods.Task(run, scene, split, device, parent=lambda other: trained(other, store, device))
+        model = about.train(task)
+        inputs = task.patches if model.kind == "patches" else task.inputs(model.kind)
+        scores = evaluate.scene_scores(model, inputs)
+        seconds = time.perf_counter() - start
+        figures = evaluate.metrics(scores[split.test], split.test_y)
+        sample = torch.zeros(1, dtype=torch.long, device=task.device)
+        x = inputs.patches(sample) if model.kind == "patches" else inputs.spectra(sample)
+        row = {
+            "run": run.id,
+            **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
+            "options": " ".join(f"{k}={v}" for k, v in changed_options(run).items()),
+            **{k: round(float(v), 4) for k, v in figures.items()},
+            "train": len(split.train),
+            "test": len(split.test),
+            "leakage": round(100 * split.leakage, 2),
+            "params": measure.parameters(model),
+            "macs": measure.macs(model, x),
+            "bytes": measure.bytes_on_disk(model),
+            **asdict(run.recipe),
+            "version": about.version,
+            "device": torch.cuda.get_device_name() if task.device.type == "cuda" else cpu_name(),
+            "threads": 1,
+            "seconds": round(seconds, 1),
+            "commit": commit(),
+            "versions": versions(),
+            "parents": " ".join(p.id for p in parents(run)),
+        }
+    store.write_card(scene)
+    store.write_map(run.id, (scores.argmax(1) + 1).reshape(scene.labels.shape))
+    store.log(run.id, task.history)
+    _save_weights(run, model)
+    store.append(about.family, row)  # last: a row promises its pictures
+    return row, model
+
+
+@lru_cache
+def commit():
+    """Short commit of the checkout, with ``+`` when the library differs from it."""
+    try:
+        here = dict(cwd=project(), capture_output=True, text=True, check=True)
+        name = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], **here).stdout.strip()
+        return name + ("+" if subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@lru_cache
+def versions():
+    import numpy
+    import sklearn
+    import torch
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"python {python} torch {torch.__version__} numpy {numpy.__version__} scikit-learn {sklearn.__version__}"
+
+
+@lru_cache
+def cpu_name():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.processor() or platform.machine()
+
+
+# ---------------------------------------------------------------------------------------------- many runs
+
+
+def collect(runs, store=None, jobs=None, device="cpu", say=print):
+    """The rows of ``runs``, in order; trains only what the store lacks, on all cores, and can be stopped at any time."""
+    store = store or Store()
+    rows = store.rows()
+    missing = {r.id: r for r in runs if r.id not in set(rows["run"])}
+    if missing:
+        _sweep(list(missing.values()), rows, store, jobs or os.cpu_count(), device, say)
+        rows = store.rows()
+    return rows.drop_duplicates("run").set_index("run", drop=False).loc[[r.id for r in runs]].reset_index(drop=True)
+
+
+def _sweep(runs, rows, store, jobs, device, say):
+    from joblib import Parallel, delayed
+
+    for name in {r.scene for r in runs}:  # a missing or broken file is one line, before any worker starts
+        scene = scenes.load_scene(name)
+        for split, seed in {(r.split, r.seed) for r in runs if r.scene == name}:
+            make_split(scene, split, seed_of(name, split, seed, "split"))
+    jobs = min(jobs, len(runs))
+    costs = {r.id: estimate(r, rows) for r in runs}
+    left, start = sum(costs.values()), time.perf_counter()
+    say(f"{len(runs)} runs to train on {jobs} core{'s' * (jobs > 1)}, about {duration(left / jobs)}; stop and restart at will")
+    for level in _levels(runs, set(rows["run"])):
+        level.sort(key=lambda r: -costs.get(r.id, 0))  # long ones first: the cores finish together
+        pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)
+        done = pool(delayed(_quietly)(r, store, methods.get(r.method), device) for r in level)
+        for number, row in enumerate(done, 1):
+            if isinstance(row, str):
+                raise HsiError(row)
+            left -= costs.get(row["run"], 0)
+            label = f"{row['method']} {row['ratio'] or ''} {row['options']}".replace("  ", " ").strip()
+            say(
+                f"[{number}/{len(level)}] {label} · {row['split']} · seed {row['seed']}: OA {row['oa']:.2f} %, "
+                f"{row['seconds']:.0f} s; about {duration(max(left, 0) / jobs)} left"
+            )
+    say(f"done in {duration(time.perf_counter() - start)}")
+
+
+def _quietly(run, store, method, device):
+    try:
+        return execute(run, store, method, device)[0]
+    except HsiError as error:  # crosses the process border as text
+        return str(error)
+
+
+def _levels(runs, stored):
+    """Parents before children; a stored parent whose weights are cached needs no run."""
+    pending, levels, placed = {r.id: r for r in runs}, [], set()
+    stack = list(runs)
+    while stack:
+        for parent in parents(stack.pop()):
+            if parent.id not in pending and not weights_path(parent).is_file():
+                pending[parent.id] = parent
+                stack.append(parent)
+    while pending:
+        level = [r for r in pending.values() if not any(p.id in pending for p in parents(r))]
+        levels.append(level)
+        placed |= {r.id for r in level}
+        pending = {k: r for k, r in pending.items() if k not in placed}
+    return levels
+
+
+def estimate(run, rows):
+    """Seconds of a run: what the same method took in the store, scaled by epochs; else by its multiply-adds."""
+    same = rows[(rows["method"] == run.method) & (rows["ratio"] == run.ratio)]
+    near = same[same["scene"] == run.scene]
+    pool = near if len(near) else same
+    if len(pool):
+        return float((pool["seconds"] / pool["epochs"]).median()) * run.recipe.epochs
+    return 5.0 * run.recipe.epochs * (0.2 if run.ratio else 1.0)
+
+
+def duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,103 @@
+"""The one training loop.  Methods differ in the loss they hand to it, not in how they are trained."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One default for every network and every method (`book/design.md`, protocol)."""
+
+    epochs: int = 30
+    lr: float = 1e-3  # 8e-4 on Pavia, as in the paper
+    batch: int = 100
+    schedule: str = "cosine"  # to zero; "constant" is the paper-like recipe
+    precision: str = "fp32"  # what is published; "bf16" for exploring
+
+
+class Batch(NamedTuple):
+    index: torch.Tensor  # (B,) positions in the training set, for methods that store something per sample
+    x: torch.Tensor  # (B, C, 19, 19) or (B, C)
+    y: torch.Tensor  # (B,)
+    progress: float  # epochs done, fraction included, over all epochs
+
+
+class TrainingSet(NamedTuple):
+    x: callable  # positions (B,) -> inputs; nothing is materialised
+    y: torch.Tensor  # (N,)
+
+
+def training_set(inputs, split, kind):
+    """The split's training pixels as a gather from the scene."""
+    device = inputs.pixels.device
+    pixels = torch.from_numpy(split.train).to(device)
+    gather = inputs.patches if kind == "patches" else inputs.spectra
+    return TrainingSet(lambda position: gather(pixels[position]), torch.from_numpy(split.train_y).to(device))
+
+
+def seed_of(*axes):
+    """A seed from named axes, so that methods share what should be shared: split, initial weights, batch order."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, axes)).encode()).digest()[:7], "big")
+
+
+def cross_entropy(model, batch):
+    return {"ce": F.cross_entropy(model(batch.x).logits, batch.y)}
+
+
+def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None):
+    """Train in place; return the mean of every loss term per epoch, ``[{"ce": 1.2}, ...]``.
+
+    loss(model, batch) -> dict of named terms, summed; augment(x, generator) -> x; ``extra`` are auxiliary modules that
+    train along and are thrown away; after_epoch(model, epoch) may change weights (soft pruning).
+    """
+    device = data.y.device
+    count = len(data.y)
+    order = torch.Generator().manual_seed(seed)
+    modules = [model, *extra]
+    weights = [p for m in modules for p in m.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(weights, lr=recipe.lr, fused=True)
+    per_epoch = math.ceil(count / recipe.batch)
+    history, step, total = [], 0, recipe.epochs * per_epoch
+    for m in modules:
+        m.train()
+    for epoch in range(recipe.epochs):
+        sums = {}
+        for index in torch.randperm(count, generator=order).split(recipe.batch):
+            if recipe.schedule == "cosine":
+                optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
+            step += 1
+            if len(index) < 2:
+                continue  # batch norm needs two
+            index = index.to(device)
+            x = data.x(index)
+            if augment is not None:
+                x = augment(x, order)
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                terms = loss(model, Batch(index, x, data.y[index], step / per_epoch / recipe.epochs))
+            optimizer.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+            optimizer.step()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(index)
+        history.append({name: value / count for name, value in sums.items()})
+        if after_epoch is not None:
+            after_epoch(model, epoch)
+    for m in modules:
+        m.eval()
+    return history
+
+
+def flips_and_rotations(x, generator):
+    """Each patch turned by a random element of the square's eight symmetries."""
+    which = torch.randint(8, (len(x),), generator=generator).to(x.device)
+    out = x.clone()
+    for element in range(1, 8):
+        rows = which == element
+        turned = torch.rot90(x[rows], element % 4, (2, 3))
+        out[rows] = turned.flip(3) if element >= 4 else turned
+    return out
