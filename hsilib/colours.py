@@ -6,3 +6,26 @@ CLASSES = [
     (190, 220, 120), (110, 60, 20), (204, 170, 220), (40, 110, 50), (250, 190, 170), (70, 50, 130), (150, 150, 150),
     (140, 200, 190), (255, 255, 255),
 ]  # fmt: skip
+
+# Okabe-Ito hues, told apart by marker where a hue repeats.  A family shares a hue range, a method keeps its own.
+METHODS = {
+    "rf": ("#999999", "s"),
+    "mlr": ("#777777", "v"),
+    "svm": ("#555555", "^"),
+    "mlp": ("#56b4e9", "o"),
+    "lstm": ("#0072b2", "D"),
+    "lstm_review": ("#0072b2", "d"),
+    "cnn1d": ("#009e73", "o"),
+    "cnn2d_c1": ("#e69f00", "s"),
+    "cnn2d": ("#d55e00", "o"),
+    "cnn3d": ("#cc79a7", "P"),
+    "scratch": ("#000000", "o"),
+}
+SPARE = ["#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499"]
+
+
+def method_style(name):
+    """(colour, marker) of a method; a method from a notebook gets a spare colour that depends only on its name."""
+    if name in METHODS:
+        return METHODS[name]
+    return SPARE[sum(map(ord, name)) % len(SPARE)], "X"

@@ -1,0 +1,246 @@
+"""Figures of the book.  One message each; the same colour and marker for the same method everywhere; legible in grey."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from hsilib import report, stats
+from hsilib.colours import CLASSES, method_style
+
+PALETTE = ListedColormap(np.array(CLASSES) / 255)
+
+
+def style():
+    """House style; call once per chapter."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
+            "savefig.bbox": "tight",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#dddddd",
+            "grid.linewidth": 0.7,
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+        }
+    )
+
+
+def bare(ax, title=""):
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.set_title(title, fontsize=10)
+    return ax
+
+
+def show_map(ax, labels, title=""):
+    bare(ax, title).imshow(labels, cmap=PALETTE, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
+
+
+def class_legend(figure, classes, columns=4, unlabelled=True):
+    names = [*(["unlabelled"] if unlabelled else []), *classes]
+    first = 0 if unlabelled else 1
+    patches = [Patch(facecolor=np.array(CLASSES[i + first]) / 255, edgecolor="#777", label=n) for i, n in enumerate(names)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=8)
+
+
+def scene_overview(scene, rgb, spectra):
+    """False colour, label map, mean spectrum per class."""
+    h, w = scene.labels.shape
+    figure, (a, b) = plt.subplots(1, 2, figsize=(8, min(8, 4.2 * h / w) + 0.9))
+    bare(a, "false colour").imshow(rgb)
+    show_map(b, scene.labels, "ground truth")
+    class_legend(figure, scene.classes)
+    return figure
+
+
+def class_spectra(scene, spectra, ylabel):
+    """Mean spectra in a grid of small panels, each class in front of all others."""
+    names = [c for c in scene.classes if c in spectra]
+    columns = 4
+    figure, axes = plt.subplots(-(-len(names) // columns), columns, figsize=(8, 1.5 * -(-len(names) // columns)), sharex=True, sharey=True)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for ax, name in zip(axes.flat, names):
+        ax.set_visible(True)
+        ax.plot(spectra[names], color="#d0d0d0", lw=0.5)
+        ax.fill_between(spectra.index, spectra[name] - spectra[f"{name} sd"], spectra[name] + spectra[f"{name} sd"], color="#0072b2", alpha=0.25, lw=0)
+        ax.plot(spectra[name], color="#0072b2", lw=1.4)
+        ax.set_title(name, fontsize=8)
+        ax.tick_params(labelsize=7)
+    figure.supxlabel("band", fontsize=9)
+    figure.supylabel(ylabel, fontsize=9)
+    return figure
+
+
+def split_maps(scene, splits):
+    """Training pixels in class colours, test pixels in grey, one panel per split, with its leakage."""
+    h, w = scene.labels.shape
+    figure, axes = plt.subplots(1, len(splits), figsize=(3.1 * len(splits), min(6, 3.1 * h / w) + 0.6), squeeze=False)
+    for ax, split in zip(axes.flat, splits):
+        image = np.full((h * w, 3), 255, np.uint8)
+        image[split.test] = (185, 185, 185)
+        image[split.train] = np.array(CLASSES, np.uint8)[split.train_y + 1]
+        text = f"{split.name}\n{len(split.train):,} train, {len(split.test):,} test\nleakage {100 * split.leakage:.1f} %"
+        bare(ax, text).imshow(image.reshape(h, w, 3), interpolation="nearest")
+    return figure
+
+
+def leakage(scene, split, counts, window=19):
+    """How many training pixels each test window holds: as a map and as a distribution."""
+    h, w = scene.labels.shape
+    values = counts.ravel()[split.test]
+    figure, (a, b) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=(1, 1.25))
+    image = np.full(h * w, np.nan)
+    image[split.test] = values
+    shown = bare(a, f"test pixels, split {split.name}").imshow(image.reshape(h, w), cmap="cividis", vmin=0, interpolation="nearest")
+    figure.colorbar(shown, ax=a, shrink=0.8, label="training pixels in the window")
+    b.hist(values, bins=30, color="#0072b2")
+    b.set(xlabel=f"training pixels inside the {window} × {window} window", ylabel="test pixels")
+    b.grid(axis="x", visible=False)
+    return figure
+
+
+def strips(rows, paper=None, metric="oa", order=None):
+    """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split."""
+    splits = list(dict.fromkeys(rows["split"]))
+    keys = order or list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
+    figure, axes = plt.subplots(1, len(splits), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False)
+    for ax, split in zip(axes.flat, splits):
+        for y, (name, ratio, options) in enumerate(keys):
+            mine = rows[(rows["split"] == split) & (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["options"] == options)]
+            colour, marker = method_style(name)
+            ax.plot(mine[metric], np.full(len(mine), y), marker, color=colour, ms=6, mec="white", mew=0.5, ls="none")
+            if len(mine):
+                ax.plot([mine[metric].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2)
+            theirs = paper(name, split, ratio) if paper else np.nan
+            ax.plot(theirs, y, "x", color="black", ms=7, mew=1.6)
+        ax.set_title(split, fontsize=10)
+        ax.set_xlabel(report.METRICS[metric])
+    axes[0, 0].set_yticks(range(len(keys)), [report.title(*key) for key in keys])
+    axes[0, 0].invert_yaxis()
+    handles = [
+        plt.Line2D([], [], marker="o", color="#666", ls="none", label="one run"),
+        plt.Line2D([], [], marker="|", ms=11, mew=2, color="#666", ls="none", label="mean"),
+    ]
+    if paper:
+        handles.append(plt.Line2D([], [], marker="x", mew=1.6, color="black", ls="none", label="paper"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def against_size(summary, size="bytes", metric="oa"):
+    """Accuracy against size on a log axis, mean ± sd, one panel per split; points are named directly."""
+    splits = list(dict.fromkeys(summary["split"]))
+    label = {"bytes": "size on disk, MB", "macs": "multiply-adds per pixel, millions", "params": "parameters, thousands"}[size]
+    scale = {"bytes": 1e6, "macs": 1e6, "params": 1e3}[size]
+    figure, axes = plt.subplots(len(splits), 1, figsize=(7.5, 3.5 * len(splits)), sharex=True, squeeze=False)
+    for ax, split in zip(axes.flat, splits):
+        part = summary[(summary["split"] == split) & summary[size].notna()].sort_values(size)
+        above = True
+        for _, line in part.iterrows():
+            colour, marker = method_style(line["method"])
+            sd = 0 if np.isnan(line[metric + "_sd"]) else line[metric + "_sd"]
+            ax.errorbar(line[size] / scale, line[metric], sd, fmt=marker, color=colour, ms=8, mec="white", capsize=3)
+            ax.annotate(
+                report.title(line["method"], line["ratio"], line["options"]),
+                (line[size] / scale, line[metric]),
+                (0, 9 if above else -17),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+            above = not above
+        ax.set_xscale("log")
+        ax.margins(x=0.12, y=0.18)
+        ax.set(title=split, ylabel=report.METRICS[metric])
+    axes[-1, 0].set_xlabel(label)
+    return figure
+
+
+def class_heat(values, names, classes):
+    """Recall per class (rows of ``values`` = methods), annotated."""
+    figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
+    shown = ax.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(names)), names)
+    ax.grid(False)
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value < 55 else "black")
+    figure.colorbar(shown, ax=ax, label="recall, %", shrink=0.9)
+    return figure
+
+
+def confusion_matrix(table, classes):
+    """Row-normalised confusion matrix; rows are true classes."""
+    share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
+    figure, ax = plt.subplots(figsize=(7.2, 6.2))
+    shown = ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(share):
+        if value >= 1:
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value > 55 else "black")
+    ax.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8)
+    ax.set_yticks(range(len(classes)), classes, fontsize=8)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.grid(False)
+    figure.colorbar(shown, ax=ax, label="% of the true class", shrink=0.8)
+    return figure
+
+
+def maps(scene, predictions, split=None, columns=3):
+    """Ground truth and predicted maps side by side; below each, its errors on the test pixels."""
+    panels = [("ground truth", scene.labels), *predictions]
+    h, w = scene.labels.shape
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(8, rows * 8 / columns * h / w + 1.4), squeeze=False)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for ax, (name, labels) in zip(axes.flat, panels):
+        ax.set_visible(True)
+        show_map(ax, labels, name)
+    class_legend(figure, scene.classes)
+    return figure
+
+
+def differences(table, xlabel):
+    """Paired differences with 95 % intervals; zero is the line to look at."""
+    figure, ax = plt.subplots(figsize=(7.5, 0.42 * len(table) + 1.0))
+    for y, (_, line) in enumerate(table.iterrows()):
+        clear = line["low"] > 0 or line["high"] < 0
+        ax.plot([line["low"], line["high"]], [y, y], color="#0072b2", lw=2)
+        ax.plot(line["difference"], y, "o", ms=7, color="#0072b2", mfc="#0072b2" if clear else "white")
+    ax.axvline(0, color="black", lw=1)
+    ax.set_yticks(range(len(table)), table["comparison"])
+    ax.invert_yaxis()
+    ax.set_xlabel(xlabel)
+    return figure
+
+
+def network(layers, title):
+    """A network as a row of boxes, as in the paper's Fig. 2: [(name, output, parameters), ...]."""
+    figure, ax = plt.subplots(figsize=(8, 1.55))
+    for x, (name, shape, weights) in enumerate(layers):
+        trained = bool(weights)
+        ax.add_patch(plt.Rectangle((x + 0.07, 0.2), 0.86, 0.6, fc="#cfe3f3" if trained else "#f2f2f2", ec="#444"))
+        ax.text(x + 0.5, 0.64, name, ha="center", va="center", fontsize=7.5, weight="bold")
+        ax.text(x + 0.5, 0.46, shape, ha="center", va="center", fontsize=7.5)
+        ax.text(x + 0.5, 0.30, f"{weights:,}" if trained else "–", ha="center", va="center", fontsize=7, color="#444")
+        if x:
+            ax.annotate("", (x + 0.07, 0.5), (x - 0.07, 0.5), arrowprops=dict(arrowstyle="->", color="#444"))
+    ax.set(xlim=(0, len(layers)), ylim=(0.15, 0.85))
+    bare(ax, title)
+    return figure
+
+
+def interval_text(values, digits=1):
+    mean, sd, half = stats.spread(values)
+    return f"{mean:.{digits}f} ± {sd:.{digits}f} (95 % interval {mean - half:.{digits}f} to {mean + half:.{digits}f})"

@@ -1,0 +1,105 @@
+"""Tables of the book: ours beside the paper's, numbers for the prose, CSV files to download."""
+
+import pandas as pd
+
+from hsilib import methods, stats
+from hsilib.errors import HsiError
+from hsilib.results import project, write_atomically
+
+METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
+PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
+
+
+def paper(table):
+    """The paper's numbers of one table, tidy."""
+    path = next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv"), None)
+    if path is None:
+        raise HsiError(f"book/paper holds no table {table}")
+    return pd.read_csv(path)
+
+
+def paper_value(table, name, scene, split, metric="top1", ratio=None):
+    """One number of the paper, or NaN when the paper gives none for this scene, split and method."""
+    t = paper(table)
+    rows = t[(t["method"] == name) & (t["dataset"] == PAPER_SCENES.get(scene)) & (t["metric"] == metric)]
+    rows = rows[rows["split"].isna() if split is None else rows["split"] == split]
+    if ratio:
+        rows = rows[rows["ratio"] == ratio]
+    return float(rows["value"].iloc[0]) if len(rows) else float("nan")
+
+
+def summary(rows, metrics=("oa", "top5", "aa", "kappa", "f1")):
+    """One line per method, size and split: seeds, mean, sd and half-width of the 95 % interval of each metric."""
+    out = []
+    for key, group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
+        line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
+        for metric in metrics:
+            line[metric], line[metric + "_sd"], line[metric + "_ci"] = stats.spread(group[metric])
+        line |= {c: group[c].iloc[0] for c in ("params", "macs", "bytes", "leakage", "epochs", "train", "test")}
+        out.append(line)
+    return pd.DataFrame(out)
+
+
+def title(method, ratio=0, options=""):
+    name = methods.get(method).title + (f" {int(ratio)} %" if ratio else "")
+    return f"{name}, {options}" if options else name
+
+
+def pm(mean, sd, digits=1):
+    """86.1 ± 0.4 (mean ± sd), or the mean alone for a single run."""
+    if pd.isna(mean):
+        return "–"
+    return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def signed(mean, low, high, digits=1):
+    """+0.8 [+0.1, +1.5]"""
+    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
+
+
+def megabytes(value):
+    """Decimal, three figures."""
+    return "–" if pd.isna(value) else f"{value / 1e6:.3g}"
+
+
+def thousands(value):
+    return "–" if pd.isna(value) else f"{int(value):,}"
+
+
+def beside_paper(rows, table, scene):
+    """Ours beside the paper's table: per method and split, Top-1 mean ± sd, the paper's value, the difference, and
+    whether the paper's single value lies within our 95 % prediction interval for one run."""
+    out = []
+    for key, group in rows.groupby(["method", "split"], sort=False):
+        name, split = key
+        theirs = paper_value(table, methods.get(name).paper, scene, split, ratio=group["ratio"].iloc[0] or None)
+        mean, sd, _ = stats.spread(group["oa"])
+        low, high = stats.prediction_interval(group["oa"])
+        inside = "–" if pd.isna(theirs) or pd.isna(low) else "yes" if low <= theirs <= high else "no"
+        out.append(
+            {
+                "method": name,
+                "model": title(name),
+                "split": split,
+                "seeds": len(group),
+                "ours": pm(mean, sd),
+                "paper": "–" if pd.isna(theirs) else f"{theirs:.1f}",
+                "difference": "–" if pd.isna(theirs) else f"{mean - theirs:+.1f}".replace("-", "−"),
+                "inside": inside,
+                "mean": mean,
+                "sd": sd,
+                "paper_value": theirs,
+            }
+        )
+    return pd.DataFrame(out)
+
+
+def publish(table, name, caption=None):
+    """Show a table in the notebook and leave its CSV for download in ``book/chapters/tables``."""
+    from IPython.display import HTML, display
+
+    path = project() / "book" / "chapters" / "tables" / f"{name}.csv"
+    write_atomically(path, table.to_csv(index=False))
+    html = table.to_html(index=False, border=0, classes="hsi-table", na_rep="–", escape=False)
+    caption = f"<p class='hsi-caption'>{caption}</p>" if caption else ""
+    display(HTML(f"<div class='hsi-scroll'>{caption}{html}</div>"))

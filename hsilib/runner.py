@@ -1,0 +1,146 @@
+"""Chapters: md:myst notebook -> papermill -> executed notebook.
+
+Unlike bare papermill: an unknown or wrongly typed parameter is an error, the injected cell is hidden, and the executed
+notebook records where it came from.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from ast import literal_eval
+from pathlib import Path
+
+from hsilib import methods, scenes
+from hsilib.errors import HsiError, known
+from hsilib.results import project
+from hsilib.splits import SPLITS
+
+
+def chapters():
+    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path to any notebook works too."""
+    return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
+
+
+def source(chapter):
+    if chapter.endswith(".md") and Path(chapter).is_file():
+        return Path(chapter)
+    return chapters()[known("chapter", chapter, chapters())]
+
+
+def parameters(notebook):
+    """{name: (default, comment)} of the cell tagged ``parameters``."""
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    found = {}
+    for line in (cells[0].source if cells else "").splitlines():
+        head, _, comment = line.partition("#")
+        name, _, value = head.partition("=")
+        if value:
+            found[name.partition(":")[0].strip()] = (literal_eval(value.strip()), comment.strip())
+    return found
+
+
+def check(chapter, declared, given):
+    """Refuse what papermill would let through; scene, split and method names included."""
+    for name, value in given.items():
+        default = declared[known(f"parameter of chapter {chapter}", name, declared)][0]
+        allowed = (int, dict) if name == "seeds" else (type(default), int) if type(default) is float else type(default)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise HsiError(f"parameter {name} must be like {default!r}, not {value!r}")
+    lists = {"splits": ("split", SPLITS), "methods": ("method", methods.METHODS)}
+    for name, (kind, names) in lists.items():
+        for value in given.get(name, []):
+            known(kind, value, names)
+    if "scene" in given:
+        known("scene", given["scene"], scenes.names())
+        scenes.load_scene(given["scene"])  # a missing or broken file is one line, before a kernel starts
+
+
+def run(chapter, given, say=print):
+    """Execute a chapter; return the executed notebook's path.
+
+    Without parameters it goes to ``book/chapters`` (the book's page), else to ``_build/runs``.
+    """
+    import jupytext
+
+    path = source(chapter)
+    notebook = jupytext.read(path)
+    declared = parameters(notebook)
+    check(chapter, declared, given)
+    target = project() / "book" / "chapters" / f"{path.stem}.ipynb"
+    if given:
+        tag = "".join(f"-{k}={v}" for k, v in given.items())
+        tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
+        target = project() / "_build" / "runs" / f"{path.stem}{tag[:120]}.ipynb"
+    start = time.perf_counter()
+    done = _execute(notebook, path, given, target)
+    _stamp(done, path, given, time.perf_counter() - start)
+    say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {target.relative_to(project())}")
+    return target
+
+
+def _execute(notebook, path, given, target):
+    import jupytext
+    import papermill
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    try:
+        jupytext.write(notebook, work)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
+            papermill.execute_notebook(
+                str(work),
+                str(work),
+                parameters=given,
+                kernel_name="python3",
+                cwd=str(project()),
+                progress_bar=False,
+                stdout_file=sys.stdout,
+            )
+        os.replace(work, target)
+        return target
+    except papermill.PapermillExecutionError as error:
+        if error.ename == "HsiError":
+            raise HsiError(error.evalue) from None
+        lines = "\n".join(error.traceback)
+        raise HsiError(f"{path.name}, cell {error.cell_index}: {error.ename}: {error.evalue}\n{lines}") from None
+    finally:
+        work.unlink(missing_ok=True)
+
+
+def _stamp(path, source_path, given, seconds):
+    """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
+    from hsilib import study
+
+    notebook = json.loads(path.read_text())
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("papermill", None)
+        cell["metadata"].pop("execution", None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["metadata"]["tags"].append("remove-cell")
+    notebook["metadata"].pop("papermill", None)
+    notebook["metadata"]["hsilib"] = {
+        "source": source_path.name,
+        "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
+        "parameters": given,
+        "commit": study.commit(),
+        "versions": study.versions(),
+        "device": study.cpu_name(),
+        "threads": os.cpu_count(),
+        "seconds": round(seconds, 1),
+    }
+    path.write_text(json.dumps(notebook, indent=1) + "\n")
+
+
+def render(path):
+    """One executed notebook as a page of its own; returns the HTML file."""
+    command = [sys.executable, "-m", "jupyter_book", "build", str(path), "-q"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    page = path.parent / "_build" / "_page" / path.stem / "html" / f"{path.stem}.html"
+    if not page.is_file():
+        raise HsiError(f"{path.name}: could not be rendered ({done.stderr.strip().splitlines()[-1:]})")
+    return page

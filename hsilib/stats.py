@@ -1,0 +1,62 @@
+"""Intervals over seeds and paired comparisons.  The unit is a run, never a pixel: pixels of a field are not independent."""
+
+import numpy as np
+from scipy import stats
+
+
+def spread(values):
+    """(mean, sd, half-width of the 95 % interval of the mean); sd and interval are NaN for a single run."""
+    values = np.asarray(values, float)
+    n = len(values)
+    if n < 2:
+        return values.mean() if n else np.nan, np.nan, np.nan
+    sd = values.std(ddof=1)
+    return values.mean(), sd, stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)
+
+
+def prediction_interval(values):
+    """Where the next single run would lie, with 95 % probability: the interval a single published value is held against."""
+    mean, sd, _ = spread(values)
+    n = len(values)
+    half = stats.t.ppf(0.975, n - 1) * sd * np.sqrt(1 + 1 / n) if n > 1 else np.nan
+    return mean - half, mean + half
+
+
+def paired(a, b):
+    """Difference a - b over common seeds: (mean, low, high, p of a paired t-test)."""
+    difference = np.asarray(a, float) - np.asarray(b, float)
+    mean, sd, half = spread(difference)
+    if len(difference) < 2:
+        return mean, np.nan, np.nan, np.nan
+    p = 1.0 if sd == 0 and mean == 0 else stats.ttest_1samp(difference, 0).pvalue if sd > 0 else 0.0
+    return mean, mean - half, mean + half, float(p)
+
+
+def holm(p):
+    """Holm-adjusted p-values of one declared family of comparisons; NaN stays NaN and does not count."""
+    p = np.asarray(p, float)
+    out = np.full(len(p), np.nan)
+    order = [i for i in np.argsort(p) if not np.isnan(p[i])]
+    highest = 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p[i]))
+        out[i] = highest
+    return out
+
+
+def paired_table(rows, pairs, metric="oa"):
+    """Compare runs seed by seed: ``pairs`` maps a label to two boolean masks over ``rows``.
+
+    Returns a DataFrame with seeds, difference, interval and the Holm-adjusted p over all pairs.
+    """
+    import pandas as pd
+
+    out = []
+    for label, (mine, other) in pairs.items():
+        a, b = (rows[m].set_index("seed")[metric] for m in (mine, other))
+        both = sorted(set(a.index) & set(b.index))
+        mean, low, high, p = paired(a[both], b[both])
+        out.append(dict(comparison=label, seeds=len(both), difference=mean, low=low, high=high, p=p))
+    table = pd.DataFrame(out)
+    table["p (Holm)"] = holm(table["p"])
+    return table
