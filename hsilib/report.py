@@ -1,5 +1,8 @@
 """Tables of the book: ours beside the paper's, numbers for the prose, CSV files to download."""
 
+import os
+from pathlib import Path
+
 import pandas as pd
 
 from hsilib import methods, stats
@@ -95,10 +98,11 @@ def beside_paper(rows, table, scene):
 
 
 def publish(table, name, caption=None):
-    """Show a table in the notebook and leave its CSV for download in ``book/chapters/tables``."""
+    """Show a table in the notebook and leave its CSV for download beside the page."""
     from IPython.display import HTML, display
 
-    path = project() / "book" / "chapters" / "tables" / f"{name}.csv"
+    page = os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs"  # set by the runner
+    path = Path(page) / "tables" / f"{name}.csv"
     write_atomically(path, table.to_csv(index=False))
     html = table.to_html(index=False, border=0, classes="hsi-table", na_rep="–", escape=False)
     caption = f"<p class='hsi-caption'>{caption}</p>" if caption else ""

@@ -4,6 +4,7 @@ Unlike bare papermill: an unknown or wrongly typed parameter is an error, the in
 notebook records where it came from.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -41,6 +42,13 @@ def parameters(notebook):
         if value:
             found[name.partition(":")[0].strip()] = (literal_eval(value.strip()), comment.strip())
     return found
+
+
+def declared(chapter):
+    """The parameters of a chapter."""
+    import jupytext
+
+    return parameters(jupytext.read(source(chapter)))
 
 
 def check(chapter, declared, given):
@@ -88,6 +96,7 @@ def _execute(notebook, path, given, target):
 
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    os.environ["HSILIB_PAGE"] = str(target.parent)  # where the kernel leaves the page's tables
     try:
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
@@ -137,10 +146,20 @@ def _stamp(path, source_path, given, seconds):
 
 
 def render(path):
-    """One executed notebook as a page of its own; returns the HTML file."""
-    command = [sys.executable, "-m", "jupyter_book", "build", str(path), "-q"]
+    """One executed notebook as a page of its own, with the book's settings; returns the HTML file."""
+    import yaml
+
+    config = yaml.safe_load((project() / "_config.yml").read_text())
+    config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
+    settings = config["sphinx"]["config"]
+    settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
+    here = path.parent / "_config.yml"
+    here.write_text(yaml.safe_dump(config))
+    out = path.parent / "pages" / path.stem
+    build = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", build, "build", str(path), "-q", "--config", str(here), "--path-output", str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
-    page = path.parent / "_build" / "_page" / path.stem / "html" / f"{path.stem}.html"
-    if not page.is_file():
-        raise HsiError(f"{path.name}: could not be rendered ({done.stderr.strip().splitlines()[-1:]})")
+    page = next(out.rglob(f"html/{glob.escape(path.stem)}.html"), None)
+    if page is None:
+        raise HsiError(f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})")
     return page

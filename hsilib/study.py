@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from hsilib import methods, scenes
 from hsilib.errors import HsiError, known
@@ -83,8 +84,8 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
             for name in names:
                 sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
                 runs += [make_run(scene, split, name, ratio, seed, **common) for ratio in sizes]
-    if not runs:
-        raise HsiError("nothing to run: splits, methods and seeds leave no run")
+    if names and not runs:
+        raise HsiError("nothing to run: no split or no seed is left")
     return runs
 
 
@@ -250,12 +251,10 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
 def _sweep(runs, rows, store, jobs, device, say):
     from joblib import Parallel, delayed
 
-    for name in {r.scene for r in runs}:  # a missing or broken file is one line, before any worker starts
-        scene = scenes.load_scene(name)
-        for split, seed in {(r.split, r.seed) for r in runs if r.scene == name}:
-            make_split(scene, split, seed_of(name, split, seed, "split"))
+    costs = {}
+    for r in runs:  # a missing or broken file or an impossible split is one line, before any worker starts
+        costs[r.id] = estimate(r, rows, _training_pixels(r.scene, r.split, r.seed))
     jobs = min(jobs, len(runs))
-    costs = {r.id: estimate(r, rows) for r in runs}
     left, start = sum(costs.values()), time.perf_counter()
     say(f"{len(runs)} runs to train on {jobs} core{'s' * (jobs > 1)}, about {duration(left / jobs)}; stop and restart at will")
     for level in _levels(runs, set(rows["run"])):
@@ -298,17 +297,35 @@ def _levels(runs, stored):
     return levels
 
 
-def estimate(run, rows):
-    """Seconds of a run: what the same method took in the store, scaled by epochs; else by its multiply-adds."""
-    same = rows[(rows["method"] == run.method) & (rows["ratio"] == run.ratio)]
-    near = same[same["scene"] == run.scene]
-    pool = near if len(near) else same
-    if len(pool):
-        return float((pool["seconds"] / pool["epochs"]).median()) * run.recipe.epochs
-    return 5.0 * run.recipe.epochs * (0.2 if run.ratio else 1.0)
+@lru_cache
+def _training_pixels(scene, split, seed):
+    return len(make_split(scenes.load_scene(scene), split, seed_of(scene, split, seed, "split")).train)
+
+
+def estimate(run, rows, train):
+    """Seconds of a run, from what the same method took in the store per epoch and training pixel."""
+    pool = rows[(rows["method"] == run.method) & (rows["ratio"] == run.ratio)]
+    if len(pool) == 0:  # a new method: as Scratch of the same size, or the dense net
+        pool = rows[(rows["method"] == ("scratch" if run.ratio else "cnn2d")) & (rows["ratio"] == run.ratio)]
+    each = float((pool["seconds"] / pool["epochs"] / pool["train"]).median()) if len(pool) else 2e-3
+    return each * run.recipe.epochs * train
 
 
 def duration(seconds):
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def settings(budget, **asked):
+    """What a chapter runs on.  ``paper``: as asked, in the book's store.  ``smoke``: a small synthetic scene, two seeds,
+    two epochs, in a scratch store, so that a chapter can be tried in seconds."""
+    known("budget", budget, ("paper", "smoke"))
+    store = Store()
+    if budget == "smoke":
+        store = Store(project() / "_build" / "smoke" / "results")
+        small = dict(scene="synthetic_fields_small", small_scenes=["synthetic_urban_small"], seeds=2, epochs=2)
+        asked |= {name: value for name, value in small.items() if name in asked}
+    if not asked.get("splits", True):  # left empty
+        asked["splits"] = ["disjoint" if store.card(asked["scene"])[0].train_map is not None else "blocks", "random"]
+    return SimpleNamespace(store=store, budget=budget, **asked)

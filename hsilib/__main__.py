@@ -1,0 +1,157 @@
+"""The command line: ``python -m hsilib scenes | methods | run | map | bench``."""
+
+import argparse
+import json
+import os
+import sys
+from ast import literal_eval
+from pathlib import Path
+
+from hsilib.errors import HsiError
+
+
+def scenes_command(args):
+    from hsilib import scenes, synthetic
+
+    if args.add:
+        if len(args.add) != 3:
+            raise HsiError("scenes --add takes NAME CUBE LABELS")
+        classes = [c.strip() for c in args.classes.split(",")] if args.classes else ()
+        path = scenes.add(*args.add, cube_key=args.cube_key, label_key=args.label_key, classes=classes)
+        print(f"{args.add[0]}: written to {path}")
+        return
+    print(f"{'name':24} {'rows x cols x bands':20} {'classes':>7}  {'files':10} title")
+    for name in scenes.names():
+        if name in synthetic.SCENES:
+            title, h, w, b, k, *_ = synthetic.SCENES[name]
+            state = "embedded"
+        else:
+            about = scenes.entry(name)
+            title, (h, w, b), k = about.title, about.shape, len(about.classes)
+            state = "found" if all(scenes.local(f) for f in (about.cube, about.labels)) else "not here"
+        print(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
+
+
+def methods_command(args):
+    from hsilib.methods import METHODS
+
+    if args.json:
+        fields = ("family", "title", "about", "paper", "version", "ratios", "options")
+        print(json.dumps({name: {f: getattr(m, f) for f in fields} for name, m in METHODS.items()}, indent=1))
+        return
+    for name, m in METHODS.items():
+        sizes = "" if m.ratios == (0,) else " at " + ", ".join(f"{r} %" for r in m.ratios)
+        print(f"{name:14} {m.family:10} {m.title}{sizes}. {m.about}")
+        if m.options:
+            print(" " * 26 + ", ".join(f"{k}={v}" for k, v in m.options.items()))
+
+
+def value(text):
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def run_command(args):
+    from hsilib import runner
+
+    if args.list:
+        for name, (default, comment) in runner.declared(args.chapter).items():
+            print(f"{name:12} {default!r:40} {comment}")
+        return
+    given = {name: value(text) for name, text in args.parameter}
+    path = runner.run(args.chapter, given)
+    if given:
+        print(f"page: {os.path.relpath(runner.render(path))}")
+
+
+def map_command(args):
+    import numpy as np
+
+    from hsilib import scenes, study
+    from hsilib.evaluate import scene_scores
+    from hsilib.methods import Task
+    from hsilib.results import Store, png, write_atomically
+    from hsilib.splits import make_split
+
+    store = Store()
+    options = {name: value(text) for name, text in args.option}
+    run = study.make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
+    study.collect([run], store)
+    scene = scenes.load_scene(run.scene)
+    split = make_split(scene, run.split, study.seed_of(run.scene, run.split, run.seed, "split"))
+    model = study.trained(run, store)
+    task = Task(run, scene, split)
+    with study.one_thread():
+        inputs = task.patches if model.kind == "patches" else task.inputs(model.kind)
+        labels = (scene_scores(model, inputs).argmax(1) + 1).astype(np.uint8).reshape(scene.labels.shape)
+    base = Path(args.output or f"{args.method}-{args.scene}-{args.split}-{args.seed}")
+    write_atomically(base.with_suffix(".png"), png(labels))
+    np.save(base.with_suffix(".npy"), labels)
+    print(f"{run}: {base.with_suffix('.png')} and {base.with_suffix('.npy')}, {labels.shape}, classes 1 to {len(scene.classes)}")
+
+
+def bench_command(args):
+    from hsilib import bench
+
+    bench.main(args.only, save=args.save)
+
+
+def parser():
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(prog="python -m hsilib", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name, function, help, example):
+        p = commands.add_parser(name, help=help, description=help, epilog="example:\n  " + example, formatter_class=raw)
+        p.set_defaults(function=function)
+        return p
+
+    p = add("scenes", scenes_command, "list the scenes, or add your own", "python -m hsilib scenes --add my_field cube.npy labels.npy --classes wheat,oats")
+    p.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help="NAME CUBE LABELS: two .mat or .npy files")
+    p.add_argument("--cube-key", default="", help="array in the cube's .mat file, if it holds several")
+    p.add_argument("--label-key", default="", help="array in the label map's .mat file")
+    p.add_argument("--classes", default="", help="class names, separated by commas")
+
+    p = add("methods", methods_command, "list the methods and their hyper-parameters", "python -m hsilib methods --json")
+    p.add_argument("--json", action="store_true", help="for programs")
+
+    p = add("run", run_command, "execute a chapter; only what the store lacks is trained", "python -m hsilib run baselines -p scene salinas_a -p seeds 2")
+    p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
+    p.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
+
+    p = add("map", map_command, "class map of a whole scene, as PNG and .npy", "python -m hsilib map scratch --ratio 98 --scene synthetic_fields_small --split disjoint --epochs 5")
+    p.add_argument("method")
+    p.add_argument("--scene", default="indian_pines_8bit")
+    p.add_argument("--split", default="disjoint")
+    p.add_argument("--ratio", type=int, default=0)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--epochs", type=int)
+    p.add_argument("-o", dest="option", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="hyper-parameter")
+    p.add_argument("--output", help="path without extension")
+
+    p = add("bench", bench_command, "speed, as ratios within one run", "python -m hsilib bench dense")
+    p.add_argument("only", nargs="?", default="all", help="dense, loop, or all")
+    p.add_argument("--save", action="store_true", help="keep the result for the book (book/results/bench.json)")
+    return top
+
+
+def main(arguments=None):
+    args = parser().parse_args(arguments)
+    try:
+        args.function(args)
+    except HsiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was finished is stored, the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
