@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from hsilib import report, stats
+from hsilib import report
 from hsilib.colours import CLASSES, method_style
 
 PALETTE = ListedColormap(np.array(CLASSES) / 255)
@@ -142,28 +142,37 @@ def against_size(summary, size="bytes", metric="oa"):
     splits = list(dict.fromkeys(summary["split"]))
     label = {"bytes": "size on disk, MB", "macs": "multiply-adds per pixel, millions", "params": "parameters, thousands"}[size]
     scale = {"bytes": 1e6, "macs": 1e6, "params": 1e3}[size]
-    figure, axes = plt.subplots(len(splits), 1, figsize=(7.5, 3.5 * len(splits)), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(len(splits), 1, figsize=(7.5, 3.6 * len(splits)), sharex=True, squeeze=False)
     for ax, split in zip(axes.flat, splits):
-        part = summary[(summary["split"] == split) & summary[size].notna()].sort_values(size)
-        above = True
+        part = summary[(summary["split"] == split) & summary[size].notna()]
         for _, line in part.iterrows():
             colour, marker = method_style(line["method"])
             sd = 0 if np.isnan(line[metric + "_sd"]) else line[metric + "_sd"]
             ax.errorbar(line[size] / scale, line[metric], sd, fmt=marker, color=colour, ms=8, mec="white", capsize=3)
-            ax.annotate(
-                report.title(line["method"], line["ratio"], line["options"]),
-                (line[size] / scale, line[metric]),
-                (0, 9 if above else -17),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
-            above = not above
         ax.set_xscale("log")
-        ax.margins(x=0.12, y=0.18)
+        ax.margins(x=0.12, y=0.14)
         ax.set(title=split, ylabel=report.METRICS[metric])
     axes[-1, 0].set_xlabel(label)
+    figure.canvas.draw()  # positions are needed to place the names
+    for ax, split in zip(axes.flat, splits):
+        part = summary[(summary["split"] == split) & summary[size].notna()]
+        titles = [report.title(*key) for key in zip(part["method"], part["ratio"], part["options"])]
+        _name_points(ax, np.column_stack([part[size] / scale, part[metric]]), titles)
     return figure
+
+
+def _name_points(ax, points, names, character=5.2, height=11):
+    """Write each name beside its point, at the first of eight places where it covers neither a point nor a name."""
+    pixels = ax.transData.transform(points) * 72 / ax.figure.dpi  # in points, as the offsets are
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
+    for (x, y), name, point in zip(pixels, names, points):
+        half = character * len(name) / 2
+        places = [(0, 12), (0, -12), (half + 8, 0), (-half - 8, 0), (0, 24), (0, -24), (half + 8, 12), (half + 8, -12)]
+        boxes = [(x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places]
+        clear = [all(a[0] > b[2] or b[0] > a[2] or a[1] > b[3] or b[1] > a[3] for b in taken) for a in boxes]
+        best = clear.index(True) if any(clear) else 0
+        taken.append(boxes[best])
+        ax.annotate(name, point, places[best], textcoords="offset points", ha="center", va="center", fontsize=8)
 
 
 def class_heat(values, names, classes):
@@ -225,22 +234,18 @@ def differences(table, xlabel):
     return figure
 
 
-def network(layers, title):
-    """A network as a row of boxes, as in the paper's Fig. 2: [(name, output, parameters), ...]."""
-    figure, ax = plt.subplots(figsize=(8, 1.55))
-    for x, (name, shape, weights) in enumerate(layers):
-        trained = bool(weights)
-        ax.add_patch(plt.Rectangle((x + 0.07, 0.2), 0.86, 0.6, fc="#cfe3f3" if trained else "#f2f2f2", ec="#444"))
-        ax.text(x + 0.5, 0.64, name, ha="center", va="center", fontsize=7.5, weight="bold")
-        ax.text(x + 0.5, 0.46, shape, ha="center", va="center", fontsize=7.5)
-        ax.text(x + 0.5, 0.30, f"{weights:,}" if trained else "–", ha="center", va="center", fontsize=7, color="#444")
-        if x:
-            ax.annotate("", (x + 0.07, 0.5), (x - 0.07, 0.5), arrowprops=dict(arrowstyle="->", color="#444"))
-    ax.set(xlim=(0, len(layers)), ylim=(0.15, 0.85))
-    bare(ax, title)
+def networks(drawn):
+    """Networks as rows of boxes, as in the paper's Fig. 2: {title: [(name, output, parameters), ...]}."""
+    figure, axes = plt.subplots(len(drawn), 1, figsize=(8, 1.45 * len(drawn)), squeeze=False)
+    most = max(map(len, drawn.values()))
+    for ax, (title, layers) in zip(axes.flat, drawn.items()):
+        for x, (name, shape, weights) in enumerate(layers):
+            ax.add_patch(plt.Rectangle((x + 0.05, 0.2), 0.9, 0.6, fc="#cfe3f3" if weights else "#f2f2f2", ec="#444"))
+            ax.text(x + 0.5, 0.66, name, ha="center", va="center", fontsize=7.5, weight="bold")
+            ax.text(x + 0.5, 0.48, shape, ha="center", va="center", fontsize=7.5)
+            ax.text(x + 0.5, 0.30, f"{weights:,}" if weights else "–", ha="center", va="center", fontsize=7.5)
+            if x:
+                ax.annotate("", (x + 0.05, 0.5), (x - 0.05, 0.5), arrowprops=dict(arrowstyle="->", color="#444"))
+        ax.set(xlim=(0, most), ylim=(0.15, 0.85))
+        bare(ax, title)
     return figure
-
-
-def interval_text(values, digits=1):
-    mean, sd, half = stats.spread(values)
-    return f"{mean:.{digits}f} ± {sd:.{digits}f} (95 % interval {mean - half:.{digits}f} to {mean + half:.{digits}f})"

@@ -60,6 +60,11 @@ def signed(mean, low, high, digits=1):
     return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
 
 
+def number(value, digits=1):
+    """A figure, or a dash when there is none."""
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+
+
 def megabytes(value):
     """Decimal, three figures."""
     return "–" if pd.isna(value) else f"{value / 1e6:.3g}"
@@ -86,7 +91,7 @@ def beside_paper(rows, table, scene):
                 "split": split,
                 "seeds": len(group),
                 "ours": pm(mean, sd),
-                "paper": "–" if pd.isna(theirs) else f"{theirs:.1f}",
+                "paper": number(theirs),
                 "difference": "–" if pd.isna(theirs) else f"{mean - theirs:+.1f}".replace("-", "−"),
                 "inside": inside,
                 "mean": mean,

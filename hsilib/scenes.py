@@ -94,9 +94,9 @@ def data_folders():
 def cache_folder():
     if os.environ.get("HSILIB_CACHE"):
         return Path(os.environ["HSILIB_CACHE"])
-    import pooch
+    import platformdirs
 
-    return Path(pooch.os_cache("hsilib"))
+    return Path(platformdirs.user_cache_dir("hsilib"))
 
 
 def fingerprint(path, kind="sha256"):

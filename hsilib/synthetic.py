@@ -14,7 +14,7 @@ VERSION = 1  # part of a run's identity: raise it when a scene's pixels change
 SCENES = {
     "synthetic_fields": ("Synthetic fields (shape of Indian Pines)", 145, 145, 200, 16, 9, 26, 0.75, 0.55),
     "synthetic_urban": ("Synthetic urban (shape of Pavia University)", 610, 340, 103, 9, 7, 24, 0.35, 0.07),
-    "synthetic_fields_small": ("Synthetic fields, small", 64, 64, 200, 8, 7, 14, 0.9, 0.55),
+    "synthetic_fields_small": ("Synthetic fields, small", 64, 64, 200, 8, 7, 14, 0.9, 0.30),
     "synthetic_urban_small": ("Synthetic urban, small", 64, 48, 103, 9, 5, 12, 0.9, 0.25),
 }
 
@@ -90,15 +90,15 @@ def _smooth(count, bands, width, rng):
 def _cube(land, parcel, classes, bands, rng):
     h, w = land.shape
     pairs = np.repeat(_smooth(-(-classes // 2), bands, bands / 12, rng), 2, axis=0)[:classes]
-    spectra = 3 + pairs + 0.30 * _smooth(classes, bands, bands / 20, rng)  # twins differ by a tenth of their contrast
+    spectra = 3 + pairs + 0.20 * _smooth(classes, bands, bands / 20, rng)  # twins nearly coincide
     modes = _smooth(4, bands, bands / 10, rng)  # illumination, soil, moisture, growth
-    by_parcel = rng.normal(size=(parcel.max() + 1, 4)) @ modes * 0.22  # no two fields of a crop are alike
+    by_parcel = rng.normal(size=(parcel.max() + 1, 4)) @ modes * 0.30  # no two fields of a crop are alike
     cube = np.zeros((h, w, bands), np.float32)
     for kind in range(classes):  # mixed pixels at the borders
         cube += gaussian_filter((land == kind).astype(np.float32), 0.7)[..., None] * spectra[kind].astype(np.float32)
     cube += by_parcel[parcel].astype(np.float32)
     for mode in modes:  # slow variation across fields
         drift = gaussian_filter(rng.normal(size=(h, w)), 6)
-        cube += (0.15 * drift / drift.std())[..., None].astype(np.float32) * mode.astype(np.float32)
-    noise = (0.25 + 0.35 * np.abs(_smooth(1, bands, bands / 15, rng)[0])).astype(np.float32)
+        cube += (0.25 * drift / drift.std())[..., None].astype(np.float32) * mode.astype(np.float32)
+    noise = (0.75 + 1.05 * np.abs(_smooth(1, bands, bands / 15, rng)[0])).astype(np.float32)
     return cube + rng.normal(size=cube.shape).astype(np.float32) * noise

@@ -1,0 +1,43 @@
+# make book   environment, all chapters, the site at _build/html/index.html
+# make test   environment and the test suite
+# make smoke  every chapter on the smoke budget (minutes, no data)
+# make clean  everything generated, but for the environment
+
+PYTHON ?= python3
+VENV   ?= .venv
+PY      = $(VENV)/bin/python
+READY   = $(VENV)/.ready
+
+SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
+CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
+LIBRARY  = $(wildcard hsilib/*.py hsilib/*.toml)
+STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
+
+.PHONY: book test smoke clean
+
+book: $(CHAPTERS)
+	$(VENV)/bin/jupyter-book build . -n -W --keep-going
+	@echo "site: _build/html/index.html"
+
+book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY)
+	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+
+test: $(READY)
+	$(PY) -m pytest -q
+
+smoke: $(READY)
+	for chapter in $(SOURCES:notebooks/%.md=%); do \
+	  name=$${chapter#*-}; \
+	  if [ $$name = quickstart ]; then $(PY) -m hsilib run quickstart -p epochs 1 || exit 1; \
+	  else $(PY) -m hsilib run $$name -p budget smoke || exit 1; fi; \
+	done
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hsilib needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf _build book/chapters

@@ -1,0 +1,60 @@
+import os
+
+import numpy as np
+import pytest
+import scipy.io
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    """Every test has a cache and a store of its own; real data only through ``real_data``."""
+    from hsilib.scenes import load_scene
+
+    monkeypatch.setenv("HSILIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "store"))
+    monkeypatch.setenv("HSILIB_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    load_scene.cache_clear()
+
+
+@pytest.fixture
+def real_data(monkeypatch, request):
+    """The folder of real scenes named by HSILIB_DATA when the tests were started, or a skip that says so."""
+    folder = REAL or ""
+    if not folder or not os.path.isdir(folder):
+        pytest.skip("needs real scene files: set HSILIB_DATA to their folder")
+    monkeypatch.setenv("HSILIB_DATA", folder)
+
+
+REAL = os.environ.get("HSILIB_DATA")
+
+
+@pytest.fixture
+def pavia(tmp_path):
+    """A Pavia-shaped scene under the real file and key names, written from the synthetic one."""
+    from hsilib import scenes, synthetic
+
+    made = synthetic.make("synthetic_urban")
+    about = scenes.REGISTRY["pavia_university"]
+    for file, array in (
+        (about.cube, made["cube"]),
+        (about.labels, made["labels"]),
+        (about.train, made["train_map"]),
+        (about.test, made["test_map"]),
+    ):
+        path = tmp_path / "data" / file.name
+        scipy.io.savemat(path, {file.key: array})
+        path.with_name(path.name + ".sha256").write_text(scenes.fingerprint(path))
+    return made
+
+
+def tiny(seed=0, h=12, w=11, bands=6, classes=3):
+    """A scene small enough to check by hand."""
+    from hsilib.scenes import Scene
+
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes + 1, (h, w)).astype(np.uint8)
+    train = np.where(rng.random((h, w)) < 0.3, labels, 0).astype(np.uint8)
+    return Scene("tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train)

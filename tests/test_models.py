@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hsilib.evaluate import confusion, metrics, patch_scores, per_class, scene_scores
+from hsilib.inputs import make_inputs
+from hsilib.measure import macs, parameters
+from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
+from hsilib.scenes import load_scene
+from hsilib.splits import make_split
+from hsilib.train import flips_and_rotations
+
+
+@pytest.mark.parametrize(
+    "net, count",
+    [
+        (MLP(200, 16), 31_047),
+        (LSTM(200, 16), 102_416),
+        (LSTM(200, 16, review=True), 255_248),
+        (CNN1D(200, 16), 72_416),
+        (CNN2D(1, 16), 378_116),
+        (CNN2D(40, 16), 426_866),
+        (CNN2D(40, 16, batch_norm=False), 426_866),
+        (CNN2D(40, 9), 426_159),
+        (CNN3D(40, 16), 1_803_612),
+        (CNN2D(40, 16, WIDTHS[90]), 49_321),
+        (CNN2D(40, 16, WIDTHS[95]), 25_386),
+        (CNN2D(40, 16, WIDTHS[98]), 8_951),
+        (MLP(103, 9), 8_823),
+        (CNN1D(103, 9), 33_709),
+        (LSTM(103, 9), 77_129),
+        (CNN3D(40, 9), 1_801_505),
+    ],
+)
+def test_parameter_counts_are_the_papers(net, count):
+    assert parameters(net) == count
+
+
+def test_multiply_adds():
+    patch = torch.zeros(1, 40, 19, 19)
+    dense = 225 * 40 * 25 * 50 + 121 * 50 * 25 * 100 + 2500 * 100 + 100 * 16
+    assert macs(CNN2D(40, 16), patch) == dense
+    assert macs(CNN2D(40, 16, WIDTHS[98]), patch) == pytest.approx(1.28e6, rel=0.01)
+    assert macs(MLP(200, 16), torch.zeros(1, 200)) == 200 * 143 + 143 * 16
+    assert macs(LSTM(200, 16), torch.zeros(1, 200)) == 4 * (200 * 64 + 3 * 64 * 64) + 64 * 16
+
+
+def randomised(net, seed=0):
+    """Batch norm with real statistics, so that a mistake in it shows."""
+    torch.manual_seed(seed)
+    for module in initialise(net, seed).modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
+            module.bias.data.normal_()
+    return net.eval()
+
+
+@pytest.mark.parametrize("make", [lambda: CNN2D(40, 9), lambda: CNN2D(40, 9, WIDTHS[95], batch_norm=False), lambda: CNN3D(40, 9)])
+@pytest.mark.parametrize("strip", [128, 20])
+def test_dense_equals_patchwise_on_every_pixel(make, strip, monkeypatch):
+    monkeypatch.setattr("hsilib.evaluate.STRIP", strip)
+    scene = load_scene("synthetic_urban_small")
+    net = randomised(make())
+    inputs = make_inputs(scene, make_split(scene, "random", 0), "patches")
+    every = torch.arange(scene.labels.size)
+    if isinstance(net, CNN3D):
+        every = every[[0, 1, 47, 48, 500, 1000, 3023, 3070, 3071]]  # corners, borders, inside
+    dense = scene_scores(net, inputs)
+    assert np.abs(dense[every] - patch_scores(net, inputs, every)).max() < 1e-5 * max(1, np.abs(dense).max())
+
+
+def test_cnn3d_is_a_3d_convolution():
+    net = randomised(CNN3D(40, 9))
+    x = torch.randn(2, 40, 19, 19)
+    f = F.relu(net.bn1(net.conv1(x[:, None])))
+    f = F.relu(net.bn2(net.conv2(f))).flatten(1, 2)
+    assert torch.allclose(net.convolutions(x), f, atol=1e-4)
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    a, b, c = (initialise(CNN2D(40, 9), seed).conv1.weight.detach() for seed in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    bound = (6 / (40 * 25 + 50 * 25)) ** 0.5
+    assert a.abs().max() <= bound and float(a.std()) == pytest.approx(bound / 3**0.5, rel=0.02)
+
+
+def test_metrics_by_hand():
+    true = np.array([0, 0, 0, 1, 1, 3])
+    scores = np.eye(7)[[0, 0, 1, 1, 1, 0]] + np.array([0.15, 0, 0.1, 0, 0.2, 0.3, 0.4])
+    table = confusion(true, scores.argmax(1), 7)
+    found = metrics(scores, true)
+    assert found["oa"] == pytest.approx(100 * 4 / 6)
+    assert found["aa"] == pytest.approx(100 * (2 / 3 + 1 + 0) / 3)
+    assert found["top5"] == pytest.approx(100 * 5 / 6)  # class 3 is never among the five
+    chance = (3 * 3 + 2 * 3) / 36
+    assert found["kappa"] == pytest.approx(100 * (4 / 6 - chance) / (1 - chance))
+    assert found["f1"] == pytest.approx(100 * (2 * 2 / 6 + 2 * 2 / 5 + 0) / 3)
+    assert per_class(table)[:2] == pytest.approx([200 / 3, 100]) and np.isnan(per_class(table)[2])
+
+
+def test_flips_and_rotations_are_the_eight_symmetries():
+    x = torch.arange(9.0).view(1, 1, 3, 3).repeat(400, 1, 1, 1)
+    out = flips_and_rotations(x, torch.Generator().manual_seed(0))
+    assert len({tuple(p.flatten().tolist()) for p in out}) == 8

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+import scipy.io
+
+from hsilib import scenes, synthetic
+from hsilib.errors import HsiError
+from hsilib.splits import SPLITS, make_split
+
+
+@pytest.mark.parametrize("name", synthetic.SCENES)
+def test_synthetic_scenes_have_the_promised_shape_and_every_split(name):
+    scene = scenes.load_scene(name)
+    _, h, w, bands, classes, *_ = synthetic.SCENES[name]
+    assert scene.cube.shape == (h, w, bands) and scene.labels.max() == classes and scene.synthetic
+    assert set(np.unique(scene.train_map)) == set(range(classes + 1))  # every class is trained
+    assert ((scene.labels > 0) | (scene.train_map == 0)).all()
+    for split in ("random", "disjoint", "validation"):
+        make_split(scene, split, 0)
+    assert (scene.labels == 0).mean() > 0.1  # unlabelled gaps
+    sizes = np.bincount(scene.labels.ravel())[1:]
+    assert sizes.max() > 5 * sizes.min()  # rare classes
+
+
+def test_synthetic_scenes_are_the_same_every_time():
+    a, b = (synthetic.make("synthetic_fields_small") for _ in range(2))
+    assert (a["cube"] == b["cube"]).all() and (a["labels"] == b["labels"]).all()
+
+
+def test_the_registry_is_complete():
+    assert len(scenes.REGISTRY) == 11
+    for name, about in scenes.REGISTRY.items():
+        assert about.citation and len(about.shape) == 3 and len(about.classes) >= 3, name
+        assert about.cube.check or name in ("pavia_centre", "houston2013"), name
+        for file in (about.cube, about.labels):
+            assert not file.url or file.url.startswith("https://"), name
+    assert scenes.REGISTRY["pavia_university"].lr == 8e-4
+
+
+def own(tmp_path, cube=None, labels=None):
+    """Write an own scene's files."""
+    rng = np.random.default_rng(0)
+    cube = rng.normal(size=(30, 20, 7)) if cube is None else cube
+    labels = rng.integers(0, 4, (30, 20)) if labels is None else labels
+    np.save(tmp_path / "cube.npy", cube)
+    np.save(tmp_path / "labels.npy", labels)
+    return tmp_path / "cube.npy", tmp_path / "labels.npy"
+
+
+def test_own_scene_in_a_few_lines(tmp_path):
+    before = scenes.names()
+    scenes.add("mine", *own(tmp_path), classes=["a", "b", "c"])
+    scene = scenes.load_scene("mine")
+    assert scene.cube.shape == (30, 20, 7) and scene.classes == ("a", "b", "c")
+    assert set(scenes.names()) - set(before) == {"mine"}
+    first = scenes.identity("mine")
+    scenes.add("mine", *own(tmp_path, cube=np.ones((30, 20, 7))))
+    assert scenes.identity("mine") != first  # other pixels, other runs
+
+
+@pytest.mark.parametrize(
+    "cube, labels, says",
+    [
+        (np.full((30, 20, 7), np.nan), None, "NaN"),
+        (None, np.ones((5, 5), int), "label map has shape"),
+        (None, np.zeros((30, 20), int), "no labelled pixel"),
+        (np.ones((30, 20)), None, "expected (rows, columns, bands)"),
+        (np.full((30, 20, 7), "x"), None, "expected real numbers"),
+        (None, np.full((30, 20), -1), "whole numbers"),
+    ],
+)
+def test_a_bad_own_scene_is_one_line_and_leaves_nothing(tmp_path, cube, labels, says):
+    with pytest.raises(HsiError, match=says.replace("(", r"\(").replace(")", r"\)")) as error:
+        scenes.add("mine", *own(tmp_path, cube, labels))
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_pavia_from_a_file_of_the_real_form(pavia):
+    scene = scenes.load_scene("pavia_university")
+    assert scene.cube.shape == (610, 340, 103) and scene.train_fraction == 0.07
+    split = make_split(scene, "disjoint", 0)
+    assert len(split.train) == (pavia["train_map"] > 0).sum() and len(split.test) == (pavia["test_map"] > 0).sum()
+    assert scenes.identity("pavia_university") != "pavia_university"  # never mixed with the published file's runs
+
+
+def _altered(tmp_path, change):
+    about = scenes.REGISTRY["pavia_university"]
+    change(tmp_path / "data" / about.cube.name, about.cube.key)
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda path, key: path.with_name(path.name + ".sha256").unlink(), "checksum does not match"),
+        (lambda path, key: path.unlink(), "not found; put it into"),
+        (lambda path, key: _rewrite(path, path.read_bytes()[:5000]), "truncated"),
+        (lambda path, key: _rewrite(path, {"other": np.ones((610, 340, 103))}), "no array 'paviaU'"),
+        (lambda path, key: _rewrite(path, {key: np.ones((340, 610, 103), np.uint8)}), "has shape"),
+        (lambda path, key: _rewrite(path, {key: np.full((610, 340, 103), np.nan, np.float32)}), "NaN"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path, pavia, monkeypatch, change, says):
+    monkeypatch.setattr("pooch.retrieve", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
+    _altered(tmp_path, change)
+    with pytest.raises(HsiError, match=says) as error:
+        scenes.load_scene("pavia_university")
+    assert "\n" not in str(error.value)
+
+
+def _rewrite(path, content):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        scipy.io.savemat(path, content)
+    path.with_name(path.name + ".sha256").write_text(scenes.fingerprint(path))
+
+
+def test_a_wrong_download_is_refused_and_removed(tmp_path, monkeypatch):
+    def fetch(url, known_hash, fname, path, progressbar):
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_bytes(b"an error page")
+        return str(path / fname)
+
+    monkeypatch.setattr("pooch.retrieve", fetch)
+    with pytest.raises(HsiError, match="checksum"):
+        scenes.load_scene("salinas_a")
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name, labelled", [("indian_pines_8bit", 10249), ("salinas_a", 5348), ("jasper_ridge", 10000), ("samson", 9025)])
+def test_real_scenes_load(real_data, name, labelled):
+    scene = scenes.load_scene(name)
+    assert (scene.labels > 0).sum() == labelled and len(np.unique(scene.labels[scene.labels > 0])) == len(scene.classes)
+
+
+@pytest.mark.data
+def test_published_counts_of_indian_pines(real_data):
+    scene = scenes.load_scene("indian_pines_8bit")
+    counts = {name: (len(s.train), len(s.test)) for name in SPLITS if name != "blocks" and name != "buffered" for s in [make_split(scene, name, 0)]}
+    assert counts["disjoint"] == (5689, 4711)
+    assert counts["disjoint-labelled"] == (5538, 4711)
+    assert counts["disjoint-corrected"] == (5679, 4721)
+    assert counts["random"] == (5637, 4612)
+    split = make_split(scene, "disjoint", 0)
+    assert np.bincount(split.train_y).tolist() == [29, 762, 435, 146, 232, 394, 16, 235, 10, 470, 1424, 328, 132, 728, 291, 57]
+    assert round(split.leakage * len(split.test)) == 4711 - 24
+
+
+@pytest.mark.data
+def test_published_counts_of_pavia(real_data, monkeypatch):
+    about = scenes.REGISTRY["pavia_university"]
+    maps = [scenes._label_map(scenes.locate(f, "pavia"), f.key, (610, 340)) for f in (about.labels, about.train, about.test)]
+    scene = scenes.Scene("pavia", "pavia", None, maps[0], about.classes, maps[1], maps[2], 0.07)
+    assert [(len(s.train), len(s.test)) for s in (make_split(scene, n, 0) for n in ("disjoint", "disjoint-labelled"))] == [
+        (3921, 40002),
+        (2774, 40002),
+    ]

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+from conftest import tiny
+
+from hsilib.errors import HsiError
+from hsilib.inputs import make_inputs
+from hsilib.scenes import load_scene
+from hsilib.splits import SPLITS, make_split, training_pixels_in_window
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_train_and_test_never_share_a_pixel(name):
+    scene = load_scene("synthetic_fields_small" if name in ("blocks", "buffered") else "synthetic_urban_small")
+    try:
+        split = make_split(scene, name, 3)
+    except HsiError as error:
+        assert name in ("buffered", "blocks") and "\n" not in str(error)
+        return
+    assert not set(split.train) & set(split.test)
+    assert set(split.test_y) <= set(split.train_y)
+
+
+def brute_force(split, shape, window=19):
+    h, w = shape
+    mask = np.zeros(shape, bool)
+    mask.flat[split.train] = True
+    counts = np.zeros(shape, int)
+    for r in range(h):
+        for c in range(w):
+            counts[r, c] = mask[max(r - window // 2, 0) : r + window // 2 + 1, max(c - window // 2, 0) : c + window // 2 + 1].sum()
+    return counts
+
+
+@pytest.mark.parametrize("name", ["random", "disjoint"])
+def test_leakage_is_what_counting_by_hand_gives(name):
+    scene = load_scene("synthetic_urban_small")
+    split = make_split(scene, name, 1)
+    counts = brute_force(split, scene.labels.shape)
+    assert (training_pixels_in_window(split, scene.labels.shape) == counts).all()
+    assert split.leakage == pytest.approx((counts.ravel()[split.test] > 0).mean())
+
+
+def test_blocks_and_buffered_do_not_leak():
+    scene = load_scene("synthetic_fields_small")
+    for name in ("blocks", "buffered"):
+        for seed in range(3):
+            try:
+                split = make_split(scene, name, seed)
+            except HsiError:
+                assert name == "blocks"
+                continue
+            assert split.leakage == 0 and brute_force(split, scene.labels.shape).ravel()[split.test].max() == 0
+
+
+def test_random_follows_the_seed_and_the_published_map_does_not():
+    scene = load_scene("synthetic_fields_small")
+    a, b, c = (make_split(scene, "random", seed).train for seed in (0, 0, 1))
+    assert (a == b).all() and not np.array_equal(a, c)
+    assert (make_split(scene, "disjoint", 0).train == make_split(scene, "disjoint", 9).train).all()
+
+
+def test_validation_holds_training_pixels_only():
+    scene = load_scene("synthetic_fields")
+    validation, published = make_split(scene, "validation", 0), make_split(scene, "disjoint", 0)
+    assert set(validation.train) | set(validation.test) == set(published.train)
+
+
+def test_impossible_splits_are_one_line():
+    scene = tiny()
+    scene.train_map[:] = 0
+    with pytest.raises(HsiError, match="no training pixel left"):
+        make_split(scene, "disjoint", 0)
+    lost = tiny()
+    lost.train_map[lost.train_map == 2] = 0
+    with pytest.raises(HsiError, match="no training pixel of b"):
+        make_split(lost, "disjoint", 0)
+    with pytest.raises(HsiError, match="no published training map"):
+        make_split(type(scene)("x", "x", None, scene.labels, scene.classes), "disjoint", 0)
+    with pytest.raises(HsiError, match="no blocks split"):
+        make_split(tiny(h=9, w=9), "blocks", 0)
+
+
+def test_pca_is_exact_standardised_and_sign_fixed():
+    scene = tiny(bands=6)
+    split = make_split(scene, "random", 0)
+    pixels = make_inputs(scene, split, "patches", components=3).pixels.numpy()
+    assert np.allclose(pixels.mean(0), 0, atol=1e-5) and np.allclose(pixels.std(0), 1, atol=1e-5)
+    flat = scene.cube.reshape(-1, 6).astype(float)
+    _, _, rows = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    for k in range(3):
+        vector = rows[k] * np.sign(rows[k][np.abs(rows[k]).argmax()])
+        score = (flat - flat.mean(0)) @ vector
+        assert np.allclose(pixels[:, k], score / score.std(), atol=1e-4)
+
+
+def test_fit_on_training_pixels_does_not_look_at_the_others():
+    scene = tiny()
+    split = make_split(scene, "random", 0)
+    before = make_inputs(scene, split, "bands", fit="train").pixels[split.train]
+    other = scene.cube.reshape(-1, 6).copy()
+    other[split.test] += 100
+    changed = type(scene)("x", "x", other.reshape(scene.cube.shape), scene.labels, scene.classes, scene.train_map)
+    assert torch.equal(before, make_inputs(changed, split, "bands", fit="train").pixels[split.train])
+    assert not torch.equal(before, make_inputs(changed, split, "bands").pixels[split.train])
+
+
+def test_patches_are_the_windows_of_the_padded_scene():
+    scene = tiny()
+    inputs = make_inputs(scene, make_split(scene, "random", 0), "patches", components=4)
+    image = np.pad(inputs.pixels.numpy().reshape(12, 11, 4), ((9, 9), (9, 9), (0, 0)))
+    index = torch.tensor([0, 10, 37, 131])
+    patches = inputs.patches(index).numpy()
+    for patch, pixel in zip(patches, index.tolist()):
+        r, c = divmod(pixel, 11)
+        assert (patch == image[r : r + 19, c : c + 19].transpose(2, 0, 1)).all()
+
+
+def test_a_constant_band_becomes_zero():
+    scene = tiny()
+    scene.cube[..., 2] = 5
+    assert (make_inputs(scene, make_split(scene, "random", 0), "bands").pixels[:, 2] == 0).all()

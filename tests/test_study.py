@@ -1,0 +1,206 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hsilib import methods, results, study
+from hsilib.errors import HsiError
+from hsilib.study import make_run, plan
+from hsilib.train import Recipe, fit, seed_of
+
+MEASURED = ["run", "oa", "top5", "aa", "kappa", "f1", "params", "macs", "bytes", "leakage", "train", "test"]
+SMALL = "synthetic_urban_small"
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_every_method_runs_through_two_epochs(name, tmp_path):
+    """A new method joins by being registered."""
+    store = results.Store()
+    for ratio in methods.get(name).ratios[-1:]:
+        run = make_run(SMALL, "disjoint", name, ratio, epochs=2)
+        row, model = study.execute(run, store)
+        assert 0 < row["oa"] <= 100 and row["bytes"] > 0
+        again = study.trained(run) if study.weights_path(run).exists() else model
+        assert (store.read_map(run.id).shape) == (64, 48)
+        assert type(again) is type(model)
+
+
+def test_the_same_run_gives_the_same_row_bit_for_bit(tmp_path):
+    run = make_run(SMALL, "random", "scratch", 98, epochs=2)
+    first, second = (study.execute(run, results.Store(tmp_path / n))[0] for n in "ab")
+    assert {k: first[k] for k in MEASURED} == {k: second[k] for k in MEASURED}
+    assert (tmp_path / "a/maps" / f"{run.id}.png").read_bytes() == (tmp_path / "b/maps" / f"{run.id}.png").read_bytes()
+    assert study.execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), results.Store(tmp_path / "c"))[0]["oa"] != first["oa"]
+
+
+def test_stored_weights_give_the_same_scores():
+    from hsilib.evaluate import scene_scores
+
+    run = make_run(SMALL, "disjoint", "scratch", 95, epochs=1)
+    _, model = study.execute(run, results.Store())
+    scene = study.scenes.load_scene(SMALL)
+    task = methods.Task(run, scene, study.make_split(scene, "disjoint", 0))
+    assert np.array_equal(scene_scores(model, task.patches), scene_scores(study.trained(run), task.patches))
+    study.weights_path(run).write_bytes(b"broken")
+    with pytest.raises(HsiError, match="not a stored model"):
+        study.trained(run)
+
+
+def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
+    base = make_run(SMALL, "disjoint", "scratch", 90)
+    others = [
+        make_run("synthetic_fields_small", "disjoint", "scratch", 90),
+        make_run(SMALL, "random", "scratch", 90),
+        make_run(SMALL, "disjoint", "scratch", 95),
+        make_run(SMALL, "disjoint", "scratch", 90, seed=1),
+        make_run(SMALL, "disjoint", "scratch", 90, epochs=3),
+        make_run(SMALL, "disjoint", "scratch", 90, schedule="constant"),
+        make_run(SMALL, "disjoint", "scratch", 90, options={"batch_norm": False}),
+    ]
+    assert len({r.id for r in [base, *others]}) == 8
+    before = base.id
+    monkeypatch.setitem(methods.METHODS, "scratch", study.replace(methods.get("scratch"), version=2))
+    assert base.id != before
+
+
+def test_seeds_pair_the_methods():
+    scene = study.scenes.load_scene(SMALL)
+    a, b = (methods.Task(make_run(SMALL, "random", m, r), scene, None).seed for m, r in (("cnn2d", 0), ("scratch", 90)))
+    assert a("init") == b("init") and a("order") == b("order") and a("init") != a("order")
+    assert seed_of("a", "b") != seed_of("b", "a")
+
+
+def test_unknown_names_list_the_close_ones():
+    for call, says in [
+        (lambda: make_run("indian_pins", "random", "mlp"), "indian_pines"),
+        (lambda: make_run(SMALL, "disjont", "mlp"), "disjoint"),
+        (lambda: make_run(SMALL, "random", "scrach", 90), "scratch"),
+        (lambda: make_run(SMALL, "random", "scratch", 91), "has no size 91; it has 90, 95, 98"),
+        (lambda: make_run(SMALL, "random", "cnn2d", options={"batchnorm": True}), "batch_norm"),
+        (lambda: make_run(SMALL, "random", "cnn2d", options={"batch_norm": "yes"}), "must be bool"),
+        (lambda: plan(SMALL, [], ["mlp"]), "nothing to run"),
+    ]:
+        with pytest.raises(HsiError, match=says):
+            call()
+
+
+def test_last_step_has_almost_no_rate_and_terms_are_logged():
+    net = torch.nn.Linear(2, 2)
+    seen = []
+    class Data:
+        y = torch.zeros(10, dtype=torch.long)
+
+        @staticmethod
+        def x(index):
+            return torch.ones(len(index), 2)
+
+    def loss(model, batch):
+        seen.append(batch.progress)
+        return {"a": model(batch.x).pow(2).mean(), "b": 0.5 * model(batch.x).abs().mean()}
+
+    history = fit(net, Data, Recipe(epochs=3, batch=4), 0, loss)
+    assert len(history) == 3 and set(history[0]) == {"a", "b"} and len(seen) == 9
+    assert seen == sorted(seen) and seen[-1] == pytest.approx(1.0)
+
+
+# ------------------------------------------------------------------------------------------------ the store
+
+
+def row(run, **values):
+    return dict.fromkeys(results.COLUMNS, 0) | {"run": run, "options": "", "parents": "", "commit": "c"} | values
+
+
+def test_a_row_is_written_once(tmp_path):
+    store = results.Store(tmp_path)
+    store.append("f", row("aa"))
+    store.append("f", row("aa", oa=5))
+    store.append("f", row("bb"))
+    assert store.rows()["run"].tolist() == ["aa", "bb"] and store.rows()["oa"].tolist() == [0, 0]
+
+
+def _write_many(folder, start):
+    store = results.Store(folder)
+    for i in range(start, start + 40):
+        store.append("f", row(f"r{i}"))
+
+
+def test_two_writers_lose_nothing(tmp_path):
+    import multiprocessing
+
+    workers = [multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, s)) for s in (0, 20)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert sorted(results.Store(tmp_path).rows()["run"]) == sorted(f"r{i}" for i in range(60))
+
+
+def test_a_broken_store_is_one_line(tmp_path):
+    (tmp_path / "f.csv").write_text("run,oa\n1,2\n")
+    with pytest.raises(HsiError, match="columns missing"):
+        results.Store(tmp_path).rows()
+
+
+def test_reading_the_store_needs_no_torch(tmp_path):
+    code = "import sys; from hsilib.results import Store; Store().rows(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+SWEEP = """
+import sys
+from hsilib import study
+if __name__ == "__main__":
+    runs = study.plan("synthetic_urban_small", ["random"], ["mlp", "scratch"], (95, 98), 3, epochs=3)
+    study.collect(runs, study.Store(sys.argv[1]), jobs=2)
+"""
+
+
+def test_killing_the_sweep_and_starting_it_again_gives_the_same_table(tmp_path):
+    script = tmp_path / "sweep.py"
+    script.write_text(SWEEP)
+
+    def start(folder):
+        return subprocess.Popen([sys.executable, script, folder], stdout=subprocess.DEVNULL, start_new_session=True)
+
+    assert start(tmp_path / "whole").wait() == 0
+    broken = tmp_path / "broken"
+    for wait in (4, 6):
+        process = start(broken)
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        results.Store(broken).rows()  # never torn
+    assert start(broken).wait() == 0
+    tables = [results.Store(f).rows().sort_values("run")[MEASURED].reset_index(drop=True) for f in (tmp_path / "whole", broken)]
+    assert len(tables[0]) == 9
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_collect_trains_only_what_is_missing(tmp_path):
+    store, said = results.Store(tmp_path), []
+    runs = plan(SMALL, ["random"], ["mlp"], seeds=2, epochs=1)
+    first = study.collect(runs[:1], store, jobs=1, say=said.append)
+    both = study.collect(runs, store, jobs=1, say=said.append)
+    assert len(first) == 1 and len(both) == 2 and both["seed"].tolist() == [0, 1]
+    assert "1 runs" in said[0] or "1 run" in said[0]
+    quiet = []
+    study.collect(runs, store, say=quiet.append)
+    assert quiet == []
+
+
+def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
+    @methods.method("mine", "mine", "Mine", strength=2.0)
+    def mine(task):
+        return task.fit(task.network(methods.models.MLP))
+
+    try:
+        rows = study.collect(plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), results.Store(tmp_path), jobs=2, say=lambda t: None)
+        assert len(rows) == 2 and (tmp_path / "mine.csv").exists()
+    finally:
+        del methods.METHODS["mine"]
