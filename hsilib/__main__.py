@@ -108,7 +108,12 @@ def parser():
         p.set_defaults(function=function)
         return p
 
-    p = add("scenes", scenes_command, "list the scenes, or add your own", "python -m hsilib scenes --add my_field cube.npy labels.npy --classes wheat,oats")
+    p = add(
+        "scenes",
+        scenes_command,
+        "list the scenes, or add your own",
+        "python -m hsilib scenes --add my_field cube.npy labels.npy --classes wheat,oats",
+    )
     p.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help="NAME CUBE LABELS: two .mat or .npy files")
     p.add_argument("--cube-key", default="", help="array in the cube's .mat file, if it holds several")
     p.add_argument("--label-key", default="", help="array in the label map's .mat file")
@@ -117,12 +122,22 @@ def parser():
     p = add("methods", methods_command, "list the methods and their hyper-parameters", "python -m hsilib methods --json")
     p.add_argument("--json", action="store_true", help="for programs")
 
-    p = add("run", run_command, "execute a chapter; only what the store lacks is trained", "python -m hsilib run baselines -p scene salinas_a -p seeds 2")
+    p = add(
+        "run",
+        run_command,
+        "execute a chapter; only what the store lacks is trained",
+        "python -m hsilib run baselines -p scene salinas_a -p seeds 2",
+    )
     p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
     p.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
 
-    p = add("map", map_command, "class map of a whole scene, as PNG and .npy", "python -m hsilib map scratch --ratio 98 --scene synthetic_fields_small --split disjoint --epochs 5")
+    p = add(
+        "map",
+        map_command,
+        "class map of a whole scene, as PNG and .npy",
+        "python -m hsilib map scratch --ratio 98 --scene synthetic_fields_small --split disjoint --epochs 5",
+    )
     p.add_argument("method")
     p.add_argument("--scene", default="indian_pines_8bit")
     p.add_argument("--split", default="disjoint")

@@ -57,7 +57,12 @@ def dense():
     reference = patch_loop()
     slow = time.perf_counter() - start
     gap = float(np.abs(scene_scores(net, inputs) - reference.numpy()).max())
-    return {"what": "whole-scene inference, dense against patch loop", "slow_s": slow, "fast_s": seconds["dense"][0], "largest difference of logits": gap}
+    return {
+        "what": "whole-scene inference, dense against patch loop",
+        "slow_s": slow,
+        "fast_s": seconds["dense"][0],
+        "largest difference of logits": gap,
+    }
 
 
 def loop(steps=20):
@@ -80,7 +85,11 @@ def loop(steps=20):
     data = training_set(inputs, small, "patches")
     both = {"slow": plain, "fast": lambda: fit(ours, data, Recipe(epochs=1), 0)}
     seconds = measure.timed(both, warm_up=1, rounds=7)
-    return {"what": "an epoch of the 98 % student, this loop against a plain DataLoader loop", "slow_s": seconds["slow"][0], "fast_s": seconds["fast"][0]}
+    return {
+        "what": "an epoch of the 98 % student, this loop against a plain DataLoader loop",
+        "slow_s": seconds["slow"][0],
+        "fast_s": seconds["fast"][0],
+    }
 
 
 BENCHES = {"dense": dense, "loop": loop}
@@ -92,9 +101,15 @@ def main(only="all", save=False):
     with study.one_thread():
         for name in names:
             result = BENCHES[name]()
-            found[name] = result | {"ratio": round(result["slow_s"] / result["fast_s"], 2), "device": study.cpu_name(), "versions": study.versions()}
+            found[name] = result | {
+                "ratio": round(result["slow_s"] / result["fast_s"], 2),
+                "device": study.cpu_name(),
+                "versions": study.versions(),
+            }
             extra = "".join(f", {k} {v:.1e}" for k, v in result.items() if k.startswith("largest"))
-            print(f"{result['what']}: {found[name]['ratio']:.1f}x ({result['slow_s']:.3f} s against {result['fast_s']:.3f} s{extra})")
+            print(
+                f"{result['what']}: {found[name]['ratio']:.1f}x ({result['slow_s']:.3f} s against {result['fast_s']:.3f} s{extra})"
+            )
     print(f"one thread, {study.cpu_name()}, {study.versions()}")
     if save:
         path = project() / "book" / "results" / "bench.json"

@@ -66,13 +66,22 @@ def class_spectra(scene, spectra, ylabel):
     """Mean spectra in a grid of small panels, each class in front of all others."""
     names = [c for c in scene.classes if c in spectra]
     columns = 4
-    figure, axes = plt.subplots(-(-len(names) // columns), columns, figsize=(8, 1.5 * -(-len(names) // columns)), sharex=True, sharey=True)
+    figure, axes = plt.subplots(
+        -(-len(names) // columns), columns, figsize=(8, 1.5 * -(-len(names) // columns)), sharex=True, sharey=True
+    )
     for ax in axes.flat:
         ax.set_visible(False)
     for ax, name in zip(axes.flat, names):
         ax.set_visible(True)
         ax.plot(spectra[names], color="#d0d0d0", lw=0.5)
-        ax.fill_between(spectra.index, spectra[name] - spectra[f"{name} sd"], spectra[name] + spectra[f"{name} sd"], color="#0072b2", alpha=0.25, lw=0)
+        ax.fill_between(
+            spectra.index,
+            spectra[name] - spectra[f"{name} sd"],
+            spectra[name] + spectra[f"{name} sd"],
+            color="#0072b2",
+            alpha=0.25,
+            lw=0,
+        )
         ax.plot(spectra[name], color="#0072b2", lw=1.4)
         ax.set_title(name, fontsize=8)
         ax.tick_params(labelsize=7)
@@ -101,7 +110,9 @@ def leakage(scene, split, counts, window=19):
     figure, (a, b) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=(1, 1.25))
     image = np.full(h * w, np.nan)
     image[split.test] = values
-    shown = bare(a, f"test pixels, split {split.name}").imshow(image.reshape(h, w), cmap="cividis", vmin=0, interpolation="nearest")
+    shown = bare(a, f"test pixels, split {split.name}").imshow(
+        image.reshape(h, w), cmap="cividis", vmin=0, interpolation="nearest"
+    )
     figure.colorbar(shown, ax=a, shrink=0.8, label="training pixels in the window")
     b.hist(values, bins=30, color="#0072b2")
     b.set(xlabel=f"training pixels inside the {window} × {window} window", ylabel="test pixels")
@@ -116,7 +127,9 @@ def strips(rows, paper=None, metric="oa", order=None):
     figure, axes = plt.subplots(1, len(splits), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False)
     for ax, split in zip(axes.flat, splits):
         for y, (name, ratio, options) in enumerate(keys):
-            mine = rows[(rows["split"] == split) & (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["options"] == options)]
+            mine = rows[
+                (rows["split"] == split) & (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["options"] == options)
+            ]
             colour, marker = method_style(name)
             ax.plot(mine[metric], np.full(len(mine), y), marker, color=colour, ms=6, mec="white", mew=0.5, ls="none")
             if len(mine):

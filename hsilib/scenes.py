@@ -144,9 +144,7 @@ def locate(file, scene):
 
         target = cache_folder() / "scenes"
         try:
-            path = Path(
-                pooch.retrieve(file.url, known_hash=None, fname=file.name + ".part", path=target, progressbar=False)
-            )
+            path = Path(pooch.retrieve(file.url, known_hash=None, fname=file.name + ".part", path=target, progressbar=False))
             path = path.rename(target / file.name)
             try:
                 _checked(file, path)

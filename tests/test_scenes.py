@@ -128,7 +128,9 @@ def test_a_wrong_download_is_refused_and_removed(tmp_path, monkeypatch):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name, labelled", [("indian_pines_8bit", 10249), ("salinas_a", 5348), ("jasper_ridge", 10000), ("samson", 9025)])
+@pytest.mark.parametrize(
+    "name, labelled", [("indian_pines_8bit", 10249), ("salinas_a", 5348), ("jasper_ridge", 10000), ("samson", 9025)]
+)
 def test_real_scenes_load(real_data, name, labelled):
     scene = scenes.load_scene(name)
     assert (scene.labels > 0).sum() == labelled and len(np.unique(scene.labels[scene.labels > 0])) == len(scene.classes)
@@ -137,7 +139,12 @@ def test_real_scenes_load(real_data, name, labelled):
 @pytest.mark.data
 def test_published_counts_of_indian_pines(real_data):
     scene = scenes.load_scene("indian_pines_8bit")
-    counts = {name: (len(s.train), len(s.test)) for name in SPLITS if name != "blocks" and name != "buffered" for s in [make_split(scene, name, 0)]}
+    counts = {
+        name: (len(s.train), len(s.test))
+        for name in SPLITS
+        if name != "blocks" and name != "buffered"
+        for s in [make_split(scene, name, 0)]
+    }
     assert counts["disjoint"] == (5689, 4711)
     assert counts["disjoint-labelled"] == (5538, 4711)
     assert counts["disjoint-corrected"] == (5679, 4721)

@@ -28,7 +28,9 @@ def brute_force(split, shape, window=19):
     counts = np.zeros(shape, int)
     for r in range(h):
         for c in range(w):
-            counts[r, c] = mask[max(r - window // 2, 0) : r + window // 2 + 1, max(c - window // 2, 0) : c + window // 2 + 1].sum()
+            counts[r, c] = mask[
+                max(r - window // 2, 0) : r + window // 2 + 1, max(c - window // 2, 0) : c + window // 2 + 1
+            ].sum()
     return counts
 
 

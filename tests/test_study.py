@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import signal
 import subprocess
@@ -36,7 +37,10 @@ def test_the_same_run_gives_the_same_row_bit_for_bit(tmp_path):
     first, second = (study.execute(run, results.Store(tmp_path / n))[0] for n in "ab")
     assert {k: first[k] for k in MEASURED} == {k: second[k] for k in MEASURED}
     assert (tmp_path / "a/maps" / f"{run.id}.png").read_bytes() == (tmp_path / "b/maps" / f"{run.id}.png").read_bytes()
-    assert study.execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), results.Store(tmp_path / "c"))[0]["oa"] != first["oa"]
+    assert (
+        study.execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), results.Store(tmp_path / "c"))[0]["oa"]
+        != first["oa"]
+    )
 
 
 def test_stored_weights_give_the_same_scores():
@@ -65,7 +69,7 @@ def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
     ]
     assert len({r.id for r in [base, *others]}) == 8
     before = base.id
-    monkeypatch.setitem(methods.METHODS, "scratch", study.replace(methods.get("scratch"), version=2))
+    monkeypatch.setitem(methods.METHODS, "scratch", dataclasses.replace(methods.get("scratch"), version=2))
     assert base.id != before
 
 
@@ -93,6 +97,7 @@ def test_unknown_names_list_the_close_ones():
 def test_last_step_has_almost_no_rate_and_terms_are_logged():
     net = torch.nn.Linear(2, 2)
     seen = []
+
     class Data:
         y = torch.zeros(10, dtype=torch.long)
 
@@ -200,7 +205,9 @@ def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
         return task.fit(task.network(methods.models.MLP))
 
     try:
-        rows = study.collect(plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), results.Store(tmp_path), jobs=2, say=lambda t: None)
+        rows = study.collect(
+            plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), results.Store(tmp_path), jobs=2, say=lambda t: None
+        )
         assert len(rows) == 2 and (tmp_path / "mine.csv").exists()
     finally:
         del methods.METHODS["mine"]

@@ -1,0 +1,110 @@
+"""The command line as a user meets it: results where they belong, mistakes in one line, exit code 2."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hsilib import runner
+from hsilib.__main__ import main
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["run", "baseline"], "baselines"),
+        (["run", "baselines", "-p", "sceen", "salinas_a"], "scene"),
+        (["run", "baselines", "-p", "scene", "salinas_b"], "salinas_a"),
+        (["run", "baselines", "-p", "scene", "salinas_a"], "SalinasA_corrected.mat not found"),
+        (["run", "baselines", "-p", "methods", "['cnn2']"], "cnn2d"),
+        (["run", "baselines", "-p", "splits", "['dijoint']"], "disjoint"),
+        (["run", "baselines", "-p", "splits", "random"], "must be like []"),
+        (["run", "baselines", "-p", "seeds", "'three'"], "must be like 3"),
+        (["run", "baselines", "-p", "epochs", "True"], "must be like 30"),
+        (["map", "cnn2d", "--scene", "synthetic_fields_small", "-o", "batchnorm", "False"], "batch_norm"),
+        (["map", "cnn2d", "--scene", "synthetic_fields_small", "--ratio", "90"], "has no size 90"),
+        (["scenes", "--add", "mine", "nowhere.npy", "nowhere_gt.npy"], "no such file"),
+        (["scenes", "--add", "mine"], "NAME CUBE LABELS"),
+        (["bench", "dens"], "dense"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, says, capsys, monkeypatch):
+    monkeypatch.setattr("pooch.retrieve", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert says in err and err.startswith("error: ") and err.count("\n") == 1 and out == ""
+
+
+def test_map_writes_png_and_npy(tmp_path, capsys):
+    target = tmp_path / "map"
+    arguments = ["map", "scratch", "--ratio", "98", "--scene", "synthetic_urban_small", "--epochs", "1", "--output", str(target)]
+    assert main(arguments) == 0
+    labels = np.load(tmp_path / "map.npy")
+    assert labels.shape == (64, 48) and labels.min() >= 1 and labels.max() <= 9
+    assert (np.array(Image.open(tmp_path / "map.png")) == labels).all()
+
+
+def test_lists(capsys):
+    assert main(["scenes"]) == 0 and "indian_pines_8bit" in capsys.readouterr().out
+    assert main(["methods", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cnn2d"]["options"]["components"] == 40
+    assert main(["methods"]) == 0 and main(["run", "baselines", "--list"]) == 0
+    assert "seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["scenes", "methods", "run", "map", "bench"])
+def test_help_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0 and "example:" in capsys.readouterr().out
+
+
+NOTEBOOK = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# Mine
+
+```{code-cell} ipython3
+:tags: [parameters]
+scene: str = "synthetic_urban_small"  # a scene
+factor: int = 2  # a number
+```
+
+```{code-cell} ipython3
+%s
+```
+"""
+
+
+def executed(tmp_path, monkeypatch, body, given):
+    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    path = tmp_path / "90-mine.md"
+    path.write_text(NOTEBOOK % body)
+    return runner.run(str(path), given, say=lambda text: None)
+
+
+def test_a_notebook_of_ones_own_runs_and_says_where_it_came_from(tmp_path, monkeypatch):
+    done = json.loads(executed(tmp_path, monkeypatch, "print(factor * 21)", {"factor": 2}).read_text())
+    assert "42" in json.dumps(done["cells"][-1]["outputs"])
+    about = done["metadata"]["hsilib"]
+    assert about["parameters"] == {"factor": 2} and about["source"] == "90-mine.md" and len(about["source_sha256"]) == 64
+    injected = [c for c in done["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
+    assert "remove-cell" in injected[0]["metadata"]["tags"]
+    assert str(tmp_path) not in json.dumps(done)
+
+
+def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatch):
+    body = "from hsilib.study import make_run\nmake_run(scene, 'randm', 'mlp')"
+    with pytest.raises(runner.HsiError, match="unknown split 'randm'") as error:
+        executed(tmp_path, monkeypatch, body, {})
+    assert "\n" not in str(error.value)
+    assert not [p for p in tmp_path.rglob("*.ipynb")]
