@@ -71,8 +71,9 @@ def map_command(args):
 
     from hsilib import scenes, study
     from hsilib.evaluate import scene_scores
+    from hsilib.files import write_atomically
     from hsilib.methods import Task
-    from hsilib.results import Store, png, write_atomically
+    from hsilib.results import Store, png
     from hsilib.splits import make_split
 
     store = Store()

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from hsilib import measure, study
 from hsilib.errors import known
 from hsilib.evaluate import scene_scores
+from hsilib.files import project, write_atomically
 from hsilib.inputs import make_inputs
 from hsilib.models import CNN2D, WIDTHS, initialise
-from hsilib.results import project, write_atomically
 from hsilib.scenes import load_scene
 from hsilib.splits import WINDOW, make_split
 from hsilib.train import Recipe, fit, training_set
@@ -61,7 +61,7 @@ def dense():
         "what": "whole-scene inference, dense against patch loop",
         "slow_s": slow,
         "fast_s": seconds["dense"][0],
-        "largest difference of logits": gap,
+        "gap": gap,
     }
 
 
@@ -97,22 +97,17 @@ BENCHES = {"dense": dense, "loop": loop}
 
 def main(only="all", save=False):
     names = list(BENCHES) if only == "all" else [known("benchmark", only, BENCHES)]
+    where = {"device": measure.cpu_name(), "versions": measure.versions()}
     found = {}
     with study.one_thread():
         for name in names:
             result = BENCHES[name]()
-            found[name] = result | {
-                "ratio": round(result["slow_s"] / result["fast_s"], 2),
-                "device": study.cpu_name(),
-                "versions": study.versions(),
-            }
-            extra = "".join(f", {k} {v:.1e}" for k, v in result.items() if k.startswith("largest"))
-            print(
-                f"{result['what']}: {found[name]['ratio']:.1f}x ({result['slow_s']:.3f} s against {result['fast_s']:.3f} s{extra})"
-            )
-    print(f"one thread, {study.cpu_name()}, {study.versions()}")
+            result["ratio"] = round(result["slow_s"] / result["fast_s"], 2)
+            found[name] = result | where
+            gap = f"; logits differ by {result['gap']:.0e} at most" if "gap" in result else ""
+            print(f"{result['what']}: {result['ratio']:.1f}x ({result['slow_s']:.3f} s, {result['fast_s']:.3f} s{gap})")
+    print(f"one thread, {where['device']}, {where['versions']}")
     if save:
         path = project() / "book" / "results" / "bench.json"
         old = json.loads(path.read_text()) if path.exists() else {}
         write_atomically(path, json.dumps(old | found, indent=1) + "\n")
-    return found

@@ -52,74 +52,6 @@ def class_legend(figure, classes, columns=4, unlabelled=True):
     figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=8)
 
 
-def scene_overview(scene, rgb, spectra):
-    """False colour, label map, mean spectrum per class."""
-    h, w = scene.labels.shape
-    figure, (a, b) = plt.subplots(1, 2, figsize=(8, min(8, 4.2 * h / w) + 0.9))
-    bare(a, "false colour").imshow(rgb)
-    show_map(b, scene.labels, "ground truth")
-    class_legend(figure, scene.classes)
-    return figure
-
-
-def class_spectra(scene, spectra, ylabel):
-    """Mean spectra in a grid of small panels, each class in front of all others."""
-    names = [c for c in scene.classes if c in spectra]
-    columns = 4
-    figure, axes = plt.subplots(
-        -(-len(names) // columns), columns, figsize=(8, 1.5 * -(-len(names) // columns)), sharex=True, sharey=True
-    )
-    for ax in axes.flat:
-        ax.set_visible(False)
-    for ax, name in zip(axes.flat, names):
-        ax.set_visible(True)
-        ax.plot(spectra[names], color="#d0d0d0", lw=0.5)
-        ax.fill_between(
-            spectra.index,
-            spectra[name] - spectra[f"{name} sd"],
-            spectra[name] + spectra[f"{name} sd"],
-            color="#0072b2",
-            alpha=0.25,
-            lw=0,
-        )
-        ax.plot(spectra[name], color="#0072b2", lw=1.4)
-        ax.set_title(name, fontsize=8)
-        ax.tick_params(labelsize=7)
-    figure.supxlabel("band", fontsize=9)
-    figure.supylabel(ylabel, fontsize=9)
-    return figure
-
-
-def split_maps(scene, splits):
-    """Training pixels in class colours, test pixels in grey, one panel per split, with its leakage."""
-    h, w = scene.labels.shape
-    figure, axes = plt.subplots(1, len(splits), figsize=(3.1 * len(splits), min(6, 3.1 * h / w) + 0.6), squeeze=False)
-    for ax, split in zip(axes.flat, splits):
-        image = np.full((h * w, 3), 255, np.uint8)
-        image[split.test] = (185, 185, 185)
-        image[split.train] = np.array(CLASSES, np.uint8)[split.train_y + 1]
-        text = f"{split.name}\n{len(split.train):,} train, {len(split.test):,} test\nleakage {100 * split.leakage:.1f} %"
-        bare(ax, text).imshow(image.reshape(h, w, 3), interpolation="nearest")
-    return figure
-
-
-def leakage(scene, split, counts, window=19):
-    """How many training pixels each test window holds: as a map and as a distribution."""
-    h, w = scene.labels.shape
-    values = counts.ravel()[split.test]
-    figure, (a, b) = plt.subplots(1, 2, figsize=(8, 3.4), width_ratios=(1, 1.25))
-    image = np.full(h * w, np.nan)
-    image[split.test] = values
-    shown = bare(a, f"test pixels, split {split.name}").imshow(
-        image.reshape(h, w), cmap="cividis", vmin=0, interpolation="nearest"
-    )
-    figure.colorbar(shown, ax=a, shrink=0.8, label="training pixels in the window")
-    b.hist(values, bins=30, color="#0072b2")
-    b.set(xlabel=f"training pixels inside the {window} × {window} window", ylabel="test pixels")
-    b.grid(axis="x", visible=False)
-    return figure
-
-
 def strips(rows, paper=None, metric="oa", order=None):
     """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split."""
     splits = list(dict.fromkeys(rows["split"]))
@@ -244,21 +176,4 @@ def differences(table, xlabel):
     ax.set_yticks(range(len(table)), table["comparison"])
     ax.invert_yaxis()
     ax.set_xlabel(xlabel)
-    return figure
-
-
-def networks(drawn):
-    """Networks as rows of boxes, as in the paper's Fig. 2: {title: [(name, output, parameters), ...]}."""
-    figure, axes = plt.subplots(len(drawn), 1, figsize=(8, 1.45 * len(drawn)), squeeze=False)
-    most = max(map(len, drawn.values()))
-    for ax, (title, layers) in zip(axes.flat, drawn.items()):
-        for x, (name, shape, weights) in enumerate(layers):
-            ax.add_patch(plt.Rectangle((x + 0.05, 0.2), 0.9, 0.6, fc="#cfe3f3" if weights else "#f2f2f2", ec="#444"))
-            ax.text(x + 0.5, 0.66, name, ha="center", va="center", fontsize=7.5, weight="bold")
-            ax.text(x + 0.5, 0.48, shape, ha="center", va="center", fontsize=7.5)
-            ax.text(x + 0.5, 0.30, f"{weights:,}" if weights else "–", ha="center", va="center", fontsize=7.5)
-            if x:
-                ax.annotate("", (x + 0.05, 0.5), (x - 0.05, 0.5), arrowprops=dict(arrowstyle="->", color="#444"))
-        ax.set(xlim=(0, most), ylim=(0.15, 0.85))
-        bare(ax, title)
     return figure

@@ -32,14 +32,15 @@ class Method:
     epochs: float = 1.0  # share of the recipe's epochs
     paper: str = ""  # the name in the paper's tables
     about: str = ""
+    parents: Callable = field(default=lambda run: (), compare=False)  # run -> the runs whose trained models it needs
 
 
-def method(name, family, title, *, version=1, ratios=(0,), epochs=1.0, paper="", **options):
+def method(name, family, title, *, version=1, ratios=(0,), epochs=1.0, paper="", parents=lambda run: (), **options):
     """Register ``train(task) -> model`` under ``name``."""
 
     def register(train):
         about = " ".join((train.__doc__ or "").split())
-        METHODS[name] = Method(name, family, title, train, options, version, tuple(ratios), epochs, paper, about)
+        METHODS[name] = Method(name, family, title, train, options, version, tuple(ratios), epochs, paper, about, parents)
         return train
 
     return register

@@ -38,14 +38,14 @@ def initialise(model, seed):
 class MLP(nn.Module):
     kind = "bands"
 
-    def __init__(self, bands, classes):
+    def __init__(self, bands, classes, width=0):
         super().__init__()
-        self.config = dict(bands=bands, classes=classes)
-        self.fc1 = nn.Linear(bands, 2 * bands // 3 + 10)
-        self.fc2 = nn.Linear(2 * bands // 3 + 10, classes)
+        width = width or 2 * bands // 3 + 10  # 143 for 200 bands
+        self.config = dict(bands=bands, classes=classes, width=width)
+        self.fc1, self.fc2 = nn.Linear(bands, width), nn.Linear(width, classes)
 
     def forward(self, x):
-        hidden = F.relu(self.fc1(x))  # (B, 143)
+        hidden = F.relu(self.fc1(x))  # (B, width)
         return Outputs(self.fc2(hidden), {"e": hidden})
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from hsilib import methods, stats
 from hsilib.errors import HsiError
-from hsilib.results import project, write_atomically
+from hsilib.files import project, write_atomically
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}

@@ -15,25 +15,12 @@ import numpy as np
 import pandas as pd
 
 from hsilib.errors import HsiError
+from hsilib.files import project, write_atomically
 
 COLUMNS = (
     "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
     "epochs lr batch schedule precision version device threads seconds commit versions parents"
 ).split()
-
-
-def project():
-    """The checkout: where book/results is.  ``HSILIB_PROJECT`` names it for an installed package."""
-    return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).resolve().parents[1])
-
-
-def write_atomically(path, data):
-    """Write bytes or text to ``path`` through a temporary file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data if isinstance(data, bytes) else data.encode())
-    os.replace(temporary, path)
 
 
 class Store:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hsilib import methods, scenes
 from hsilib.errors import HsiError, known
-from hsilib.results import project
+from hsilib.files import project
 from hsilib.splits import SPLITS
 
 
@@ -123,7 +123,7 @@ def _execute(notebook, path, given, target):
 
 def _stamp(path, source_path, given, seconds):
     """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
-    from hsilib import study
+    from hsilib import measure
 
     notebook = json.loads(path.read_text())
     for cell in notebook["cells"]:
@@ -136,9 +136,9 @@ def _stamp(path, source_path, given, seconds):
         "source": source_path.name,
         "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
         "parameters": given,
-        "commit": study.commit(),
-        "versions": study.versions(),
-        "device": study.cpu_name(),
+        "commit": measure.commit(),
+        "versions": measure.versions(),
+        "device": measure.cpu_name(),
         "threads": os.cpu_count(),
         "seconds": round(seconds, 1),
     }

@@ -17,6 +17,7 @@ import numpy as np
 
 from hsilib import synthetic
 from hsilib.errors import HsiError, known
+from hsilib.files import cache_folder, fingerprint, write_atomically
 
 EHU = "https://www.ehu.eus/ccwintco/uploads/"
 GIT = "https://raw.githubusercontent.com/"
@@ -89,21 +90,6 @@ def data_folders():
     """Folders searched before any download: ``HSILIB_DATA``, then the cache."""
     folders = [Path(os.environ["HSILIB_DATA"])] if os.environ.get("HSILIB_DATA") else []
     return folders + [cache_folder() / "scenes"]
-
-
-def cache_folder():
-    if os.environ.get("HSILIB_CACHE"):
-        return Path(os.environ["HSILIB_CACHE"])
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("hsilib"))
-
-
-def fingerprint(path, kind="sha256"):
-    data = Path(path).read_bytes()
-    if kind == "git":
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    return hashlib.sha256(data).hexdigest()
 
 
 def local(file):
@@ -325,11 +311,7 @@ def add(name, cube, labels, cube_key="", label_key="", classes=(), title="", rgb
         "labels": [str(paths[1]), label_key, "sha256:" + fingerprint(paths[1])],
         "rgb": list(rgb or (bands * 3 // 5, bands * 3 // 10, bands // 10)),
     }
-    folder = data_folders()[0]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.scene.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(about, indent=1))
-    os.replace(temporary, path)
+    path = data_folders()[0] / f"{name}.scene.json"
+    write_atomically(path, json.dumps(about, indent=1))
     load_scene.cache_clear()
     return path

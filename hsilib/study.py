@@ -7,18 +7,18 @@ method version is another run and never a stale hit.
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from types import SimpleNamespace
+
+import pandas as pd
 
 from hsilib import methods, scenes
 from hsilib.errors import HsiError, known
-from hsilib.results import Store, project
+from hsilib.files import cache_folder, project, write_atomically
+from hsilib.results import Store
 from hsilib.splits import SPLITS, make_split
 from hsilib.train import Recipe, seed_of
 
@@ -72,7 +72,10 @@ def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, *
 
 
 def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
-    """Runs of a grid: each method at those of ``ratios`` it has.  ``seeds``: a count, or {split: count}."""
+    """Runs of a grid.  A method runs at those of ``ratios`` it has, or at all its sizes if it has none of them.
+
+    ``seeds``: a count, or {split: count}.
+    """
     for name in names:
         methods.get(name)
     if isinstance(seeds, dict):
@@ -95,7 +98,7 @@ def changed_options(run):
 
 def parents(run):
     """Runs whose trained models this one starts from (a teacher, the dense net)."""
-    return getattr(methods.get(run.method).train, "parents", lambda run: ())(run)
+    return methods.get(run.method).parents(run)
 
 
 # ---------------------------------------------------------------------------------------------- one run
@@ -109,13 +112,15 @@ def one_thread():
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with threadpool_limits(1):
-        yield
-    torch.set_num_threads(before)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def weights_path(run):
-    return scenes.cache_folder() / "weights" / f"{run.id}.safetensors"
+    return cache_folder() / "weights" / f"{run.id}.safetensors"
 
 
 def trained(run, store=None, device="cpu"):
@@ -142,8 +147,6 @@ def _save_weights(run, model):
     import torch
     from safetensors.torch import save
 
-    from hsilib.results import write_atomically
-
     if isinstance(model, torch.nn.Module):
         about = json.dumps({"network": type(model).__name__, "config": model.config, "run": asdict(run)})
         state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
@@ -163,6 +166,7 @@ def execute(run, store, method=None, device="cpu"):
         methods.METHODS[method.name] = method
     about = methods.get(run.method)
     start = time.perf_counter()
+    torch.backends.cudnn.allow_tf32 = False  # 32-bit floats on a GPU too
     with one_thread():
         scene = scenes.load_scene(run.scene)
         split = make_split(scene, run.split, seed_of(run.scene, run.split, run.seed, "split"))
@@ -187,11 +191,11 @@ def execute(run, store, method=None, device="cpu"):
             "bytes": measure.bytes_on_disk(model),
             **asdict(run.recipe),
             "version": about.version,
-            "device": torch.cuda.get_device_name() if task.device.type == "cuda" else cpu_name(),
+            "device": torch.cuda.get_device_name() if task.device.type == "cuda" else measure.cpu_name(),
             "threads": 1,
             "seconds": round(seconds, 1),
-            "commit": commit(),
-            "versions": versions(),
+            "commit": measure.commit(),
+            "versions": measure.versions(),
             "parents": " ".join(p.id for p in parents(run)),
         }
     store.write_card(scene)
@@ -200,38 +204,6 @@ def execute(run, store, method=None, device="cpu"):
     _save_weights(run, model)
     store.append(about.family, row)  # last: a row promises its pictures
     return row, model
-
-
-@lru_cache
-def commit():
-    """Short commit of the checkout, with ``+`` when the library differs from it."""
-    try:
-        here = dict(cwd=project(), capture_output=True, text=True, check=True)
-        name = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], **here).stdout.strip()
-        return name + ("+" if subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-@lru_cache
-def versions():
-    import numpy
-    import sklearn
-    import torch
-
-    python = ".".join(map(str, sys.version_info[:3]))
-    return f"python {python} torch {torch.__version__} numpy {numpy.__version__} scikit-learn {sklearn.__version__}"
-
-
-@lru_cache
-def cpu_name():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        import platform
-
-        return platform.processor() or platform.machine()
 
 
 # ---------------------------------------------------------------------------------------------- many runs
@@ -251,9 +223,9 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
 def _sweep(runs, rows, store, jobs, device, say):
     from joblib import Parallel, delayed
 
-    costs = {}
+    costs, known_rows = {}, pd.concat([rows, Store(project() / "book" / "results").rows()])
     for r in runs:  # a missing or broken file or an impossible split is one line, before any worker starts
-        costs[r.id] = estimate(r, rows, _training_pixels(r.scene, r.split, r.seed))
+        costs[r.id] = estimate(r, known_rows, _training_pixels(r.scene, r.split, r.seed))
     jobs = min(jobs, len(runs))
     left, start = sum(costs.values()), time.perf_counter()
     say(f"{len(runs)} runs to train on {jobs} core{'s' * (jobs > 1)}, about {duration(left / jobs)}; stop and restart at will")
@@ -303,7 +275,7 @@ def _training_pixels(scene, split, seed):
 
 
 def estimate(run, rows, train):
-    """Seconds of a run, from what the same method took in the store per epoch and training pixel."""
+    """Seconds of a run, from what the same method took per epoch and training pixel, in this store or the book's."""
     pool = rows[(rows["method"] == run.method) & (rows["ratio"] == run.ratio)]
     if len(pool) == 0:  # a new method: as Scratch of the same size, or the dense net
         pool = rows[(rows["method"] == ("scratch" if run.ratio else "cnn2d")) & (rows["ratio"] == run.ratio)]

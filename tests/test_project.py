@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
-    "errors synthetic scenes splits inputs models train evaluate measure colours results methods study stats report "
+    "errors files synthetic scenes splits inputs models train evaluate measure colours results methods study stats report "
     "figures runner bench __main__"
 ).split()
 
