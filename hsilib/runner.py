@@ -151,6 +151,7 @@ def render(path):
 
     config = yaml.safe_load((project() / "_config.yml").read_text())
     config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
+    config["sphinx"]["local_extensions"] = {k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()}
     settings = config["sphinx"]["config"]
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
     here = path.parent / "_config.yml"
