@@ -4,6 +4,8 @@ A method is a function ``train(task) -> model``.  Registering it is all it takes
 the plots.  Its own hyper-parameters are the keyword arguments of the decorator, each with a default.
 """
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +29,7 @@ class Method:
     title: str  # in tables and plots
     train: Callable = field(compare=False)
     options: dict = field(default_factory=dict, compare=False)  # hyper-parameters and defaults
-    version: int = 1  # raise it when the code changes what it computes: old rows then no longer count
+    version: int | str = 1  # raise it when the code changes what it computes: old rows then no longer count
     ratios: tuple = (0,)
     epochs: float = 1.0  # share of the recipe's epochs
     paper: str = ""  # the name in the paper's tables
@@ -39,8 +41,11 @@ def method(name, family, title, *, version=1, ratios=(0,), epochs=1.0, paper="",
     """Register ``train(task) -> model`` under ``name``."""
 
     def register(train):
+        stamp = version
+        if not train.__module__.startswith("hsilib."):  # in a notebook the code is the version: an edit is another run
+            stamp = f"{version}-{hashlib.sha256(inspect.getsource(train).encode()).hexdigest()[:8]}"
         about = " ".join((train.__doc__ or "").split())
-        METHODS[name] = Method(name, family, title, train, options, version, tuple(ratios), epochs, paper, about, parents)
+        METHODS[name] = Method(name, family, title, train, options, stamp, tuple(ratios), epochs, paper, about, parents)
         return train
 
     return register

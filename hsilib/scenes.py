@@ -58,7 +58,8 @@ class Entry:
     labels: File
     train: File | None = None
     test: File | None = None
-    train_numbers: tuple[int, ...] = ()  # class number in the training map -> class number of the scene
+    label_numbers: tuple[int, ...] = ()  # number stored in the label map -> class number, where they differ
+    train_numbers: tuple[int, ...] = ()  # the same for the training map
     train_fraction: float = 0.55
     lr: float = 1e-3
     rgb: tuple[int, int, int] = (29, 19, 9)
@@ -156,16 +157,16 @@ def _array(path, key):
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
-        content = scipy.io.loadmat(path)
+        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+        if not key and len(shapes) == 1:
+            key = next(iter(shapes))
+        if key in shapes and np.prod(shapes[key], dtype=float) < 4e9:  # before anything is unpacked
+            return scipy.io.loadmat(path, variable_names=[key])[key]
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason})") from None
-    names = [name for name in content if not name.startswith("__")]
-    if not key and len(names) == 1:
-        key = names[0]
-    if key not in names:
-        raise HsiError(f"{path}: no array {key!r} in it; it holds {', '.join(names) or 'nothing'}")
-    return content[key]
+    found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+    raise HsiError(f"{path}: no usable array {key!r} in it; it holds {found}")
 
 
 # ---------------------------------------------------------------------------------------------- loading
@@ -185,7 +186,7 @@ def entry(name):
                 cube,
                 labels,
                 rgb=tuple(about["rgb"]),
-                digest=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+                digest=hashlib.sha256((cube.check + labels.check + cube.key + labels.key).encode()).hexdigest()[:12],
             )
     return REGISTRY[known("scene", name, names())]
 
@@ -235,15 +236,13 @@ def load_scene(name):
         labels = fractions.argmax(0).reshape(w, h).T + 1
     else:
         labels = sum(_label_map(labels_path, key, (h, w)) for key in about.labels.key.split("+"))
-        if name == "salinas_a":  # stored as 1, 10..14
-            labels = np.where(labels >= 10, labels - 8, labels)
+        labels = _renumber(labels, about.label_numbers, labels_path)
     if labels.max() > len(about.classes):
         raise HsiError(f"{labels_path}: label {labels.max()} but only {len(about.classes)} classes")
     train = test = None
     if about.train:
-        train = _label_map(locate(about.train, name), about.train.key, (h, w))
-        if about.train_numbers:
-            train = np.array(about.train_numbers, np.uint8)[train]
+        train_path = locate(about.train, name)
+        train = _renumber(_label_map(train_path, about.train.key, (h, w)), about.train_numbers, train_path)
     if about.test:
         test = _label_map(locate(about.test, name), about.test.key, (h, w))
     return Scene(
@@ -263,9 +262,15 @@ def _label_map(path, key, shape):
     labels = _array(path, key)
     if labels.shape != shape:
         raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}")
-    if labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
+    if labels.dtype.kind not in "iufb" or labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
         raise HsiError(f"{path}: labels must be whole numbers 0 (none) to 255")
     return labels.astype(np.uint8)
+
+
+def _renumber(labels, numbers, path):
+    if numbers and labels.max() >= len(numbers):
+        raise HsiError(f"{path}: label {labels.max()}, expected 0 to {len(numbers) - 1}")
+    return np.array(numbers, np.uint8)[labels] if numbers else labels
 
 
 def check_cube(cube, where):

@@ -94,7 +94,7 @@ def _altered(tmp_path, change):
         (lambda path, key: path.with_name(path.name + ".sha256").unlink(), "checksum does not match"),
         (lambda path, key: path.unlink(), "not found; put it into"),
         (lambda path, key: _rewrite(path, path.read_bytes()[:5000]), "truncated"),
-        (lambda path, key: _rewrite(path, {"other": np.ones((610, 340, 103))}), "no array 'paviaU'"),
+        (lambda path, key: _rewrite(path, {"other": np.ones((610, 340, 103))}), "no usable array 'paviaU'"),
         (lambda path, key: _rewrite(path, {key: np.ones((340, 610, 103), np.uint8)}), "has shape"),
         (lambda path, key: _rewrite(path, {key: np.full((610, 340, 103), np.nan, np.float32)}), "NaN"),
     ],

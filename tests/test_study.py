@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hsilib import methods, results, study
+from hsilib import methods, models, results, study
 from hsilib.errors import HsiError
 from hsilib.study import make_run, plan
 from hsilib.train import Recipe, fit, seed_of
@@ -202,12 +202,19 @@ def test_collect_trains_only_what_is_missing(tmp_path):
 def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
     @methods.method("mine", "mine", "Mine", strength=2.0)
     def mine(task):
-        return task.fit(task.network(methods.models.MLP))
+        return task.fit(task.network(models.MLP))
 
     try:
         rows = study.collect(
             plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), results.Store(tmp_path), jobs=2, say=lambda t: None
         )
         assert len(rows) == 2 and (tmp_path / "mine.csv").exists()
+        before = make_run(SMALL, "random", "mine").id
+
+        @methods.method("mine", "mine", "Mine", strength=2.0)
+        def mine(task):
+            return task.fit(task.network(models.LSTM))
+
+        assert make_run(SMALL, "random", "mine").id != before  # edited code is another run
     finally:
         del methods.METHODS["mine"]
