@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from ast import literal_eval
-from pathlib import Path
 
 from hsilib.errors import HsiError
 
@@ -69,28 +68,19 @@ def run_command(args):
 def map_command(args):
     import numpy as np
 
-    from hsilib import scenes, study
-    from hsilib.evaluate import scene_scores
+    from hsilib import study
     from hsilib.files import write_atomically
-    from hsilib.methods import Task
-    from hsilib.results import Store, png
-    from hsilib.splits import make_split
+    from hsilib.results import Store
 
     store = Store()
     options = {name: value(text) for name, text in args.option}
     run = study.make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
-    study.collect([run], store)
-    scene = scenes.load_scene(run.scene)
-    split = make_split(scene, run.split, study.seed_of(run.scene, run.split, run.seed, "split"))
-    model = study.trained(run, store)
-    task = Task(run, scene, split)
-    with study.one_thread():
-        inputs = task.patches if model.kind == "patches" else task.inputs(model.kind)
-        labels = (scene_scores(model, inputs).argmax(1) + 1).astype(np.uint8).reshape(scene.labels.shape)
-    base = Path(args.output or f"{args.method}-{args.scene}-{args.split}-{args.seed}")
-    write_atomically(base.with_suffix(".png"), png(labels))
-    np.save(base.with_suffix(".npy"), labels)
-    print(f"{run}: {base.with_suffix('.png')} and {base.with_suffix('.npy')}, {labels.shape}, classes 1 to {len(scene.classes)}")
+    study.collect([run], store)  # trains it if need be
+    labels = store.read_map(run.id)
+    base = args.output or f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}"
+    write_atomically(f"{base}.png", store.map_path(run.id).read_bytes())
+    np.save(f"{base}.npy", labels)
+    print(f"{run}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
 
 
 def bench_command(args):
@@ -149,7 +139,7 @@ def parser():
     p.add_argument("--output", help="path without extension")
 
     p = add("bench", bench_command, "speed, as ratios within one run", "python -m hsilib bench dense")
-    p.add_argument("only", nargs="?", default="all", help="dense, loop, or all")
+    p.add_argument("only", nargs="?", default="all", help="dense, loop, latency, or all")
     p.add_argument("--save", action="store_true", help="keep the result for the book (book/results/bench.json)")
     return top
 
@@ -161,11 +151,14 @@ def main(arguments=None):
     except HsiError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; what was finished is stored, the same command goes on from there", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
     return 0
 
 

@@ -1,7 +1,8 @@
 """Speed, measured as ratios within one run on one thread, against the usual way of writing the same thing."""
 
 import json
-import time
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from hsilib.errors import known
 from hsilib.evaluate import scene_scores
 from hsilib.files import project, write_atomically
 from hsilib.inputs import make_inputs
-from hsilib.models import CNN2D, WIDTHS, initialise
+from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
 from hsilib.scenes import load_scene
 from hsilib.splits import WINDOW, make_split
 from hsilib.train import Recipe, fit, training_set
@@ -50,27 +51,18 @@ def dense():
 
     def patch_loop():
         with torch.no_grad():
-            return torch.cat([usual(x).logits for x, _ in loader])
+            return torch.cat([usual(x).logits for x, _ in loader]).numpy()
 
-    seconds = measure.timed({"dense": lambda: scene_scores(net, inputs)}, rounds=7)
-    start = time.perf_counter()
-    reference = patch_loop()
-    slow = time.perf_counter() - start
-    gap = float(np.abs(scene_scores(net, inputs) - reference.numpy()).max())
-    return {
-        "what": "whole-scene inference, dense against patch loop",
-        "slow_s": slow,
-        "fast_s": seconds["dense"][0],
-        "gap": gap,
-    }
+    gap = float(np.abs(scene_scores(net, inputs) - patch_loop()).max())  # also warms both up
+    return _ratio("whole-scene inference, patch loop against dense", patch_loop, lambda: scene_scores(net, inputs), 3, gap=gap)
 
 
 def loop(steps=20):
-    """An epoch of the 98 % student: this loop against a plain DataLoader loop with the same network and batches."""
+    """An epoch of the 98 % student: a plain DataLoader loop against this one, with the same network and batches."""
     scene, split, inputs = _setting()
     few = slice(0, 100 * steps)
     pixels, labels = split.train[few], split.train_y[few]
-    small = type(split)("bench", pixels, labels, split.test, split.test_y, 0.0)
+    small = replace(split, train=pixels, train_y=labels)
     ours, theirs = (initialise(CNN2D(40, 16, WIDTHS[98]), 0) for _ in range(2))
     theirs = theirs.to(memory_format=torch.contiguous_format)
     optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
@@ -83,31 +75,44 @@ def loop(steps=20):
             optimizer.step()
 
     data = training_set(inputs, small, "patches")
-    both = {"slow": plain, "fast": lambda: fit(ours, data, Recipe(epochs=1), 0)}
-    seconds = measure.timed(both, warm_up=1, rounds=7)
-    return {
-        "what": "an epoch of the 98 % student, this loop against a plain DataLoader loop",
-        "slow_s": seconds["slow"][0],
-        "fast_s": seconds["fast"][0],
-    }
+    return _ratio("epoch of the 98 % student, plain loop against ours", plain, lambda: fit(ours, data, Recipe(epochs=1), 0), 7)
 
 
-BENCHES = {"dense": dense, "loop": loop}
+def _ratio(what, slow, fast, rounds, **more):
+    seconds = measure.timed({"slow": slow, "fast": fast}, warm_up=1, rounds=rounds)
+    slow, fast = seconds["slow"][0], seconds["fast"][0]
+    text = f"{what}: {slow / fast:.1f}x ({slow:.3f} s, {fast:.3f} s)"
+    return {"text": text, "slow_s": slow, "fast_s": fast, "ratio": round(slow / fast, 2)} | more
+
+
+def latency():
+    """Milliseconds per pixel of the untrained networks, at batch 1 and 256: median and interquartile range."""
+    inputs = {"bands": torch.zeros(256, 200), "patches": torch.zeros(256, 40, 19, 19)}
+    nets = {"mlp": MLP(200, 16), "lstm": LSTM(200, 16), "cnn1d": CNN1D(200, 16), "cnn2d": CNN2D(40, 16), "cnn3d": CNN3D(40, 16)}
+    nets |= {f"scratch {ratio}": CNN2D(40, 16, WIDTHS[ratio]) for ratio in (90, 95, 98)}
+    found = {}
+    for batch, rounds in ((1, 200), (256, 5)):
+        with torch.inference_mode():
+            calls = {name: partial(net.eval(), inputs[net.kind][:batch]) for name, net in nets.items()}
+            for name, (median, iqr) in measure.timed(calls, warm_up=5 if batch == 1 else 1, rounds=rounds).items():
+                found.setdefault(name, {})[str(batch)] = [1e3 * median / batch, 1e3 * iqr / batch]
+    lines = [f"{name:12} {f['1'][0]:8.3f} ± {f['1'][1]:.3f}  {f['256'][0]:8.4f} ± {f['256'][1]:.4f}" for name, f in found.items()]
+    return {"text": "\n".join(["latency, ms per pixel: batch 1, batch 256 (median ± IQR)", *lines]), "ms": found}
+
+
+BENCHES = {"dense": dense, "loop": loop, "latency": latency}
 
 
 def main(only="all", save=False):
     names = list(BENCHES) if only == "all" else [known("benchmark", only, BENCHES)]
     where = {"device": measure.cpu_name(), "versions": measure.versions()}
-    found = {}
+    path = project() / "book" / "results" / "bench.json"
+    found = json.loads(path.read_text()) if save and path.exists() else {}
     with study.one_thread():
         for name in names:
             result = BENCHES[name]()
-            result["ratio"] = round(result["slow_s"] / result["fast_s"], 2)
+            print(result.pop("text"), flush=True)
             found[name] = result | where
-            gap = f"; logits differ by {result['gap']:.0e} at most" if "gap" in result else ""
-            print(f"{result['what']}: {result['ratio']:.1f}x ({result['slow_s']:.3f} s, {result['fast_s']:.3f} s{gap})")
     print(f"one thread, {where['device']}, {where['versions']}")
     if save:
-        path = project() / "book" / "results" / "bench.json"
-        old = json.loads(path.read_text()) if path.exists() else {}
-        write_atomically(path, json.dumps(old | found, indent=1) + "\n")
+        write_atomically(path, json.dumps(found, indent=1) + "\n")

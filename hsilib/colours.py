@@ -7,6 +7,8 @@ CLASSES = [
     (140, 200, 190), (255, 255, 255),
 ]  # fmt: skip
 
+CLASSES += [tuple(round(0.55 * c + 0.45 * 255) for c in colour) for colour in CLASSES[1:16]]  # paler, for more classes
+
 # Okabe-Ito hues, told apart by marker where a hue repeats.  A family shares a hue range, a method keeps its own.
 METHODS = {
     "rf": ("#999999", "s"),

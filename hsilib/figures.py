@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
@@ -45,17 +46,15 @@ def show_map(ax, labels, title=""):
     bare(ax, title).imshow(labels, cmap=PALETTE, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
 
 
-def class_legend(figure, classes, columns=4, unlabelled=True):
-    names = [*(["unlabelled"] if unlabelled else []), *classes]
-    first = 0 if unlabelled else 1
-    patches = [Patch(facecolor=np.array(CLASSES[i + first]) / 255, edgecolor="#777", label=n) for i, n in enumerate(names)]
-    figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=8)
+def class_legend(figure, classes):
+    patches = [Patch(fc=np.array(c) / 255, ec="#777", label=n) for c, n in zip(CLASSES, ["unlabelled", *classes])]
+    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def strips(rows, paper=None, metric="oa", order=None):
+def strips(rows, paper=None, metric="oa"):
     """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split."""
     splits = list(dict.fromkeys(rows["split"]))
-    keys = order or list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
+    keys = list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
     figure, axes = plt.subplots(1, len(splits), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False)
     for ax, split in zip(axes.flat, splits):
         for y, (name, ratio, options) in enumerate(keys):
@@ -121,37 +120,33 @@ def _name_points(ax, points, names, character=5.2, height=11):
 
 
 def class_heat(values, names, classes):
-    """Recall per class (rows of ``values`` = methods), annotated."""
+    """Recall per class (rows of ``values`` = methods), annotated; blank where there is no test pixel."""
     figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
-    shown = ax.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-    ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
-    ax.set_yticks(range(len(names)), names)
-    ax.grid(False)
-    for (row, column), value in np.ndenumerate(values):
-        if not np.isnan(value):
-            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value < 55 else "black")
-    figure.colorbar(shown, ax=ax, label="recall, %", shrink=0.9)
+    seaborn.heatmap(
+        values, vmin=0, vmax=100, cmap="cividis", annot=True, fmt=".0f", annot_kws={"size": 7}, ax=ax,
+        xticklabels=classes, yticklabels=names, cbar_kws={"label": "recall, %"},
+    )  # fmt: skip
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", fontsize=8)
     return figure
 
 
 def confusion_matrix(table, classes):
     """Row-normalised confusion matrix; rows are true classes."""
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
-    figure, ax = plt.subplots(figsize=(7.2, 6.2))
-    shown = ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    for (row, column), value in np.ndenumerate(share):
-        if value >= 1:
-            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value > 55 else "black")
-    ax.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8)
-    ax.set_yticks(range(len(classes)), classes, fontsize=8)
+    text = np.where(share >= 1, np.char.mod("%.0f", share), "")
+    figure, ax = plt.subplots(figsize=(7.4, 6.4))
+    seaborn.heatmap(
+        share, vmin=0, vmax=100, cmap="Blues", annot=text, fmt="", annot_kws={"size": 7}, ax=ax, square=True,
+        xticklabels=classes, yticklabels=classes, cbar_kws={"label": "% of the true class", "shrink": 0.8},
+    )  # fmt: skip
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=60, ha="right", fontsize=8)
+    ax.tick_params(axis="y", labelsize=8)
     ax.set(xlabel="predicted", ylabel="true")
-    ax.grid(False)
-    figure.colorbar(shown, ax=ax, label="% of the true class", shrink=0.8)
     return figure
 
 
-def maps(scene, predictions, split=None, columns=3):
-    """Ground truth and predicted maps side by side; below each, its errors on the test pixels."""
+def maps(scene, predictions, columns=3):
+    """Ground truth and predicted maps, [(title, labels), ...], side by side."""
     panels = [("ground truth", scene.labels), *predictions]
     h, w = scene.labels.shape
     rows = -(-len(panels) // columns)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hsilib.errors import HsiError, known
 from hsilib.splits import WINDOW
 
 MARGIN = WINDOW // 2
@@ -57,16 +58,19 @@ def pca(cube, components, basis):
 def make_inputs(scene, split, kind, components=40, fit="scene"):
     """``kind``: ``bands`` (standardised), ``minmax`` (0 to 1), ``patches`` (PCA, standardised, padded)."""
     h, w, bands = scene.cube.shape
+    known("pca_fit", fit, ("scene", "train"))
+    if kind == "patches" and not 1 <= components <= bands:
+        raise HsiError(f"components must lie between 1 and the scene's {bands} bands, not {components}")
     pixels = scene.cube.reshape(-1, bands).astype(np.float64)
     rows = split.train if fit == "train" else slice(None)
     if kind == "patches":
-        pixels = pca(pixels, min(components, bands), pixels[rows])
+        pixels = pca(pixels, components, pixels[rows])
     if kind == "minmax":
         low, high = pixels[rows].min(0), pixels[rows].max(0)
         pixels = (pixels - low) / np.where(high > low, high - low, 1)
     else:
-        spread = pixels[rows].std(0)
-        pixels = (pixels - pixels[rows].mean(0)) / np.where(spread > 0, spread, 1)  # a constant band becomes zero
+        spread = pixels[rows].std(0)  # a constant band, or a component of rounding errors, becomes zero
+        pixels = (pixels - pixels[rows].mean(0)) / np.where(spread > 1e-7 * spread.max(), spread, 1)
     pixels = torch.from_numpy(pixels.astype(np.float32))
     padded = None
     if kind == "patches":

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hsilib.errors import HsiError
+
 WIDTHS = {0: (50, 100, 100), 90: (15, 30, 30), 95: (10, 20, 20), 98: (5, 10, 10)}  # the paper's Table 5
 
 
@@ -19,7 +21,7 @@ class Outputs(NamedTuple):
 
 
 def initialise(model, seed):
-    """Glorot-uniform weights and zero biases (the reference's Keras defaults), from ``seed`` alone."""
+    """Glorot-uniform weights and zero biases, from ``seed`` alone (as in the reference, but for its LSTM)."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
@@ -33,6 +35,11 @@ def initialise(model, seed):
                 else:
                     nn.init.zeros_(weight)
     return model
+
+
+def need(bands, least, net):
+    if bands < least:
+        raise HsiError(f"{net} needs at least {least} bands or components, here are {bands}")
 
 
 class MLP(nn.Module):
@@ -75,6 +82,7 @@ class CNN1D(nn.Module):
 
     def __init__(self, bands, classes):
         super().__init__()
+        need(bands, 28, "CNN1D")
         self.config = dict(bands=bands, classes=classes)
         self.conv = nn.Conv1d(1, 20, 24)
         self.fc1 = nn.Linear(20 * ((bands - 23) // 5), 100)
@@ -139,6 +147,7 @@ class CNN3D(nn.Module):
 
     def __init__(self, bands, classes):
         super().__init__()
+        need(bands, 39, "CNN3D")
         self.config = dict(bands=bands, classes=classes)
         self.d1, self.d2 = bands - 23, bands - 23 - 15  # 17 and 2 depth positions
         self.conv1, self.conv2 = nn.Conv3d(1, 32, (24, 5, 5)), nn.Conv3d(32, 64, (16, 5, 5))

@@ -49,10 +49,10 @@ def title(method, ratio=0, options=""):
 
 
 def pm(mean, sd, digits=1):
-    """86.1 ± 0.4 (mean ± sd), or the mean alone for a single run."""
+    """86.1 ± 0.4 (mean ± sd), or the mean alone for a single run and for a method without randomness."""
     if pd.isna(mean):
         return "–"
-    return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+    return f"{mean:.{digits}f}" if pd.isna(sd) or sd == 0 else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 def signed(mean, low, high, digits=1):
@@ -78,16 +78,15 @@ def beside_paper(rows, table, scene):
     """Ours beside the paper's table: per method and split, Top-1 mean ± sd, the paper's value, the difference, and
     whether the paper's single value lies within our 95 % prediction interval for one run."""
     out = []
-    for key, group in rows.groupby(["method", "split"], sort=False):
-        name, split = key
-        theirs = paper_value(table, methods.get(name).paper, scene, split, ratio=group["ratio"].iloc[0] or None)
+    for (name, split, ratio, options), group in rows.groupby(["method", "split", "ratio", "options"], sort=False):
+        theirs = paper_value(table, methods.get(name).paper, scene, split, ratio=ratio or None)
         mean, sd, _ = stats.spread(group["oa"])
         low, high = stats.prediction_interval(group["oa"])
         inside = "–" if pd.isna(theirs) or pd.isna(low) else "yes" if low <= theirs <= high else "no"
         out.append(
             {
                 "method": name,
-                "model": title(name),
+                "model": title(name, ratio, options),
                 "split": split,
                 "seeds": len(group),
                 "ours": pm(mean, sd),

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hsilib import scenes
+from hsilib.colours import CLASSES
 from hsilib.errors import HsiError
 from hsilib.files import project, write_atomically
 
@@ -50,7 +52,14 @@ class Store:
         missing = set(COLUMNS) - set(table)
         if missing:
             raise HsiError(f"{path}: columns missing: {', '.join(sorted(missing))}")
+        sound = table["run"].str.fullmatch("[0-9a-f]{12}") & np.isfinite(pd.to_numeric(table["oa"], errors="coerce"))
+        if not sound.all():
+            line = int(np.flatnonzero(~sound)[0]) + 2
+            raise HsiError(f"{path}, line {line}: not a row of the store (cut off, or a merge left marks); delete the line")
         return table.fillna({"options": "", "parents": ""})
+
+    def has(self, run):
+        return any(f"\n{run}," in path.read_text() for path in self.folder.glob("*.csv"))
 
     def append(self, family, row):
         """Add one row to ``<family>.csv`` unless the run is there already."""
@@ -58,9 +67,9 @@ class Store:
         line = pd.DataFrame([row], columns=COLUMNS)
         with self._locked():
             text = path.read_text() if path.exists() else ",".join(COLUMNS) + "\n"
-            if f"\n{row['run']}," in text:
-                return
-            write_atomically(path, text + line.to_csv(index=False, header=False, lineterminator="\n"))
+            if not self.has(row["run"]):
+                text += "" if text.endswith("\n") else "\n"
+                write_atomically(path, text + line.to_csv(index=False, header=False, lineterminator="\n"))
 
     # -------------------------------------------------------------------------------- pictures beside the rows
 
@@ -86,8 +95,6 @@ class Store:
     def write_card(self, scene):
         """What the book shows of a scene without its cube: label maps, false colour, mean spectra."""
         folder = self.folder / "scenes" / scene.name
-        if (folder / "card.json").exists():
-            return
         for name in ("labels", "train_map", "test_map"):
             if getattr(scene, name) is not None:
                 write_atomically(folder / f"{name}.png", png(getattr(scene, name)))
@@ -98,34 +105,22 @@ class Store:
             if len(pixels):
                 spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
-        about = dict(
-            title=scene.title,
-            shape=scene.cube.shape,
-            classes=scene.classes,
-            train_fraction=scene.train_fraction,
-            synthetic=scene.synthetic,
-        )
-        write_atomically(folder / "card.json", json.dumps(about, indent=1))
+        about = {k: getattr(scene, k) for k in ("title", "classes", "train_fraction", "synthetic")}
+        write_atomically(folder / "card.json", json.dumps(about | {"identity": scenes.identity(scene.name)}, indent=1))
 
     def card(self, name):
         """(Scene without cube, false-colour image, spectra): from the store, else from the scene itself."""
-        from hsilib.scenes import Scene, load_scene
-
         folder = self.folder / "scenes" / name
-        if not (folder / "card.json").exists():
-            self.write_card(load_scene(name))
-        about = json.loads((folder / "card.json").read_text())
+        try:
+            about = json.loads((folder / "card.json").read_text())
+        except (OSError, ValueError):
+            about = {}
+        if about.pop("identity", None) != scenes.identity(name):  # none yet, or of other files under the same name
+            self.write_card(scenes.load_scene(name))
+            return self.card(name)
         maps = {n: read_png(folder / f"{n}.png") for n in ("train_map", "test_map") if (folder / f"{n}.png").exists()}
-        scene = Scene(
-            name,
-            about["title"],
-            None,
-            read_png(folder / "labels.png"),
-            tuple(about["classes"]),
-            train_fraction=about["train_fraction"],
-            synthetic=about["synthetic"],
-            **maps,
-        )
+        about["classes"] = tuple(about["classes"])
+        scene = scenes.Scene(name, cube=None, labels=read_png(folder / "labels.png"), **about, **maps)
         return scene, read_png(folder / "rgb.png"), pd.read_csv(folder / "spectra.csv", index_col="band")
 
 
@@ -149,8 +144,6 @@ def _encode(array, mode, palette=None):
 
 def png(labels):
     """A label map as an indexed PNG in the book's class colours; index 0 is unlabelled."""
-    from hsilib.colours import CLASSES
-
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(CLASSES)] = CLASSES
     return _encode(labels, "P", palette.tobytes())

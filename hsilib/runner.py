@@ -27,7 +27,9 @@ def chapters():
 
 
 def source(chapter):
-    if chapter.endswith(".md") and Path(chapter).is_file():
+    if chapter.endswith(".md"):
+        if not Path(chapter).is_file():
+            raise HsiError(f"{chapter}: no such notebook")
         return Path(chapter)
     return chapters()[known("chapter", chapter, chapters())]
 
@@ -40,7 +42,10 @@ def parameters(notebook):
         head, _, comment = line.partition("#")
         name, _, value = head.partition("=")
         if value:
-            found[name.partition(":")[0].strip()] = (literal_eval(value.strip()), comment.strip())
+            try:
+                found[name.partition(":")[0].strip()] = (literal_eval(value.strip()), comment.strip())
+            except (ValueError, SyntaxError):
+                raise HsiError(f"parameters cell: {line.strip()!r} must give a plain value") from None
     return found
 
 
@@ -53,6 +58,8 @@ def declared(chapter):
 
 def check(chapter, declared, given):
     """Refuse what papermill would let through; scene, split and method names included."""
+    if given and not declared:
+        raise HsiError(f"chapter {chapter} has no parameters")
     for name, value in given.items():
         default = declared[known(f"parameter of chapter {chapter}", name, declared)][0]
         allowed = (int, dict) if name == "seeds" else (type(default), int) if type(default) is float else type(default)
@@ -64,13 +71,12 @@ def check(chapter, declared, given):
             known(kind, value, names)
     if "scene" in given:
         known("scene", given["scene"], scenes.names())
-        scenes.load_scene(given["scene"])  # a missing or broken file is one line, before a kernel starts
 
 
 def run(chapter, given, say=print):
     """Execute a chapter; return the executed notebook's path.
 
-    Without parameters it goes to ``book/chapters`` (the book's page), else to ``_build/runs``.
+    Without parameters it goes to ``book/chapters`` (the book's page), else to a folder in ``_build/runs``.
     """
     import jupytext
 
@@ -82,7 +88,7 @@ def run(chapter, given, say=print):
     if given:
         tag = "".join(f"-{k}={v}" for k, v in given.items())
         tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
-        target = project() / "_build" / "runs" / f"{path.stem}{tag[:120]}.ipynb"
+        target = project() / "_build" / "runs" / f"{path.stem}{tag[:100]}" / f"{path.stem}.ipynb"
     start = time.perf_counter()
     done = _execute(notebook, path, given, target)
     _stamp(done, path, given, time.perf_counter() - start)
@@ -97,6 +103,9 @@ def _execute(notebook, path, given, target):
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     os.environ["HSILIB_PAGE"] = str(target.parent)  # where the kernel leaves the page's tables
+    for name in ("HSILIB_DATA", "HSILIB_CACHE", "HSILIB_RESULTS"):
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.environ[name])  # the kernel works in another folder
     try:
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
@@ -109,6 +118,7 @@ def _execute(notebook, path, given, target):
                 cwd=str(project()),
                 progress_bar=False,
                 stdout_file=sys.stdout,
+                extra_arguments=["--log-level=40"],  # the kernel's own warnings are not the reader's business
             )
         os.replace(work, target)
         return target
@@ -156,7 +166,7 @@ def render(path):
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
     here = path.parent / "_config.yml"
     here.write_text(yaml.safe_dump(config))
-    out = path.parent / "pages" / path.stem
+    out = path.parent / "page"
     build = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", build, "build", str(path), "-q", "--config", str(here), "--path-output", str(out)]
     done = subprocess.run(command, capture_output=True, text=True)

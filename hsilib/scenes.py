@@ -89,12 +89,16 @@ REGISTRY = _registry()
 
 def data_folders():
     """Folders searched before any download: ``HSILIB_DATA``, then the cache."""
-    folders = [Path(os.environ["HSILIB_DATA"])] if os.environ.get("HSILIB_DATA") else []
-    return folders + [cache_folder() / "scenes"]
+    named = os.environ.get("HSILIB_DATA")
+    if named and not Path(named).is_dir():
+        raise HsiError(f"HSILIB_DATA names {named}, which is not a folder")
+    return [Path(named)] * bool(named) + [cache_folder() / "scenes"]
 
 
 def local(file):
     """The file on disk, or None."""
+    if Path(file.name).is_absolute():  # of an own scene
+        return Path(file.name) if Path(file.name).is_file() else None
     for folder in data_folders():
         if folder.is_dir():
             hit = folder / file.name
@@ -125,7 +129,7 @@ def _checked(file, path):
 
 def locate(file, scene):
     """Look-up order: ``HSILIB_DATA``, cache, download; else one line that says which file to put where."""
-    path = local(file)
+    path, reason = local(file), ""
     if path is None and file.url:
         import pooch
 
@@ -140,13 +144,13 @@ def locate(file, scene):
                 raise
         except HsiError:
             raise
-        except Exception:
+        except Exception as error:
             (target / (file.name + ".part")).unlink(missing_ok=True)
-            path = None
+            path, reason = None, f" and could not be downloaded ({type(error).__name__})"
     if path is None:
         folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
         where = f" (public copy: {file.url})" if file.url else ""
-        raise HsiError(f"scene {scene}: {file.name} not found; put it into {folder} or set HSILIB_DATA{where}")
+        raise HsiError(f"scene {scene}: {file.name} not found{reason}; put it into {folder} or set HSILIB_DATA{where}")
     return _checked(file, path)
 
 
@@ -177,17 +181,21 @@ def entry(name):
     for folder in data_folders():
         path = folder / f"{name}.scene.json"
         if path.is_file():
-            about = json.loads(path.read_text())
-            cube, labels = (File(*about[part]) for part in ("cube", "labels"))
-            return Entry(
-                about["title"],
-                tuple(about["shape"]),
-                tuple(about["classes"]),
-                cube,
-                labels,
-                rgb=tuple(about["rgb"]),
-                digest=hashlib.sha256((cube.check + labels.check + cube.key + labels.key).encode()).hexdigest()[:12],
-            )
+            try:
+                about = json.loads(path.read_text())
+                cube, labels = (tuple(about[part]) for part in ("cube", "labels"))
+                content = json.dumps([cube[1:], labels[1:], about["classes"]])
+                return Entry(
+                    about["title"],
+                    tuple(about["shape"]),
+                    tuple(about["classes"]),
+                    File(*cube),
+                    File(*labels),
+                    rgb=tuple(about["rgb"]),
+                    digest=hashlib.sha256(content.encode()).hexdigest()[:12],
+                )
+            except (ValueError, KeyError, TypeError):
+                raise HsiError(f"{path}: damaged; add the scene again") from None
     return REGISTRY[known("scene", name, names())]
 
 
@@ -204,9 +212,17 @@ def identity(name):
     marks = [about.digest] if about.digest else []
     for file in (about.cube, about.labels, about.train, about.test):
         path = local(file) if file else None
-        if path is not None and _sidecar(path):
-            marks.append(_sidecar(path)[:12])
+        if path is not None and (_sidecar(path) or not file.check) and not Path(file.name).is_absolute():
+            kind, _, want = file.check.partition(":")
+            stamp = path.stat()
+            if _remembered(path, kind or "sha256", stamp.st_mtime_ns) != want:
+                marks.append(_remembered(path, "sha256", stamp.st_mtime_ns)[:12])
     return "@".join([name, *marks])
+
+
+@lru_cache
+def _remembered(path, kind, changed):
+    return fingerprint(path, kind)
 
 
 def default_lr(name):

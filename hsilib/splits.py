@@ -76,6 +76,8 @@ def _split(scene, name, train, test):
     missing = sorted(set(test[b]) - set(train[a]))
     if len(a) == 0 or len(b) == 0:
         raise HsiError(f"scene {scene.name}, split {name}: no {'training' if len(a) == 0 else 'test'} pixel left")
+    if len(set(train[a])) < 2:
+        raise HsiError(f"scene {scene.name}, split {name}: training pixels of one class only")
     if missing:
         lost = ", ".join(scene.classes[c - 1] for c in missing)
         raise HsiError(f"scene {scene.name}, split {name}: no training pixel of {lost}")

@@ -18,7 +18,7 @@ def prediction_interval(values):
     """Where the next single run would lie, with 95 % probability: the interval a single published value is held against."""
     mean, sd, _ = spread(values)
     n = len(values)
-    half = stats.t.ppf(0.975, n - 1) * sd * np.sqrt(1 + 1 / n) if n > 1 else np.nan
+    half = stats.t.ppf(0.975, n - 1) * sd * np.sqrt(1 + 1 / n) if n > 1 and sd > 0 else np.nan  # no seed, no spread
     return mean - half, mean + half
 
 
@@ -26,10 +26,9 @@ def paired(a, b):
     """Difference a - b over common seeds: (mean, low, high, p of a paired t-test)."""
     difference = np.asarray(a, float) - np.asarray(b, float)
     mean, sd, half = spread(difference)
-    if len(difference) < 2:
+    if len(difference) < 2 or sd == 0:  # one run, or two deterministic methods: nothing to infer from
         return mean, np.nan, np.nan, np.nan
-    p = 1.0 if sd == 0 and mean == 0 else stats.ttest_1samp(difference, 0).pvalue if sd > 0 else 0.0
-    return mean, mean - half, mean + half, float(p)
+    return mean, mean - half, mean + half, float(stats.ttest_1samp(difference, 0).pvalue)
 
 
 def holm(p):

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -59,16 +59,19 @@ def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, *
     about = methods.get(method)
     if ratio not in about.ratios:
         raise HsiError(f"method {method} has no size {ratio!r}; it has {', '.join(map(str, about.ratios))}")
-    options = options or {}
+    defaults = about.options | about.by_scene.get(scene, {})
+    options = defaults | (options or {})
     for name, value in options.items():
-        known(f"hyper-parameter of {method}", name, about.options)
-        if not isinstance(value, type(about.options[name])) and not (
-            isinstance(value, int | float) and isinstance(about.options[name], float)
-        ):
-            raise HsiError(f"{method}: {name} must be {type(about.options[name]).__name__}, not {value!r}")
-    recipe = {"lr": scenes.default_lr(scene), "epochs": epochs or Recipe.epochs} | recipe
-    recipe["epochs"] = max(1, round(recipe["epochs"] * about.epochs))
-    return Run(scene, split, method, ratio, seed, tuple(sorted({**about.options, **options}.items())), Recipe(**recipe))
+        default = about.options[known(f"hyper-parameter of {method}", name, about.options)]
+        fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
+        if not fits and not (isinstance(default, float) and type(value) is int):
+            raise HsiError(f"{method}: {name} must be {type(default).__name__}, not {value!r}")
+        options[name] = type(default)(value)
+    for name in recipe:
+        known("part of the recipe", name, Recipe.__dataclass_fields__)
+    recipe = Recipe(**{"lr": scenes.default_lr(scene), "epochs": Recipe.epochs if epochs is None else epochs} | recipe)
+    recipe = replace(recipe, epochs=max(1, round(recipe.epochs * about.epochs)))
+    return Run(scene, split, method, ratio, seed, tuple(sorted(options.items())), recipe)
 
 
 def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
@@ -89,11 +92,13 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
                 runs += [make_run(scene, split, name, ratio, seed, **common) for ratio in sizes]
     if names and not runs:
         raise HsiError("nothing to run: no split or no seed is left")
-    return runs
+    return list(dict.fromkeys(runs))
 
 
 def changed_options(run):
-    return {k: v for k, v in run.options if v != methods.get(run.method).options.get(k)}
+    about = methods.get(run.method)
+    defaults = about.options | about.by_scene.get(run.scene, {})
+    return {k: v for k, v in run.options if v != defaults.get(k)}
 
 
 def parents(run):
@@ -136,18 +141,20 @@ def trained(run, store=None, device="cpu"):
         with safe_open(path, framework="pt") as handle:
             about = json.loads(handle.metadata()["hsilib"])
             weights = {key: handle.get_tensor(key) for key in handle.keys()}
+        model = NETWORKS[about["network"]](**about["config"])
+        model.load_state_dict(weights)
     except Exception as error:
         raise HsiError(f"{path}: not a stored model ({str(error).splitlines()[0]}); delete it to train again") from None
-    model = NETWORKS[about["network"]](**about["config"])
-    model.load_state_dict(weights)
     return model.to(device).eval()
 
 
 def _save_weights(run, model):
-    import torch
+    """Networks of the library only: another one could not be built again from a file."""
     from safetensors.torch import save
 
-    if isinstance(model, torch.nn.Module):
+    from hsilib.models import NETWORKS
+
+    if type(model) in NETWORKS.values():
         about = json.dumps({"network": type(model).__name__, "config": model.config, "run": asdict(run)})
         state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
         write_atomically(weights_path(run), save(state, {"hsilib": about}))
@@ -198,11 +205,12 @@ def execute(run, store, method=None, device="cpu"):
             "versions": measure.versions(),
             "parents": " ".join(p.id for p in parents(run)),
         }
-    store.write_card(scene)
-    store.write_map(run.id, (scores.argmax(1) + 1).reshape(scene.labels.shape))
-    store.log(run.id, task.history)
     _save_weights(run, model)
-    store.append(about.family, row)  # last: a row promises its pictures
+    if not store.has(run.id):  # a stored run keeps its pictures: this may be another machine
+        store.card(run.scene)
+        store.write_map(run.id, (scores.argmax(1) + 1).reshape(scene.labels.shape))
+        store.log(run.id, task.history)
+        store.append(about.family, row)  # last: a row promises its pictures
     return row, model
 
 
@@ -299,5 +307,10 @@ def settings(budget, **asked):
         small = dict(scene="synthetic_fields_small", small_scenes=["synthetic_urban_small"], seeds=2, epochs=2)
         asked |= {name: value for name, value in small.items() if name in asked}
     if not asked.get("splits", True):  # left empty
-        asked["splits"] = ["disjoint" if store.card(asked["scene"])[0].train_map is not None else "blocks", "random"]
+        scene = store.card(asked["scene"])[0]
+        asked["splits"] = ["disjoint" if scene.train_map is not None else "blocks", "random"]
+        try:
+            make_split(scene, asked["splits"][0], 0)
+        except HsiError:  # no leak-free blocks in this scene
+            asked["splits"] = ["random"]
     return SimpleNamespace(store=store, budget=budget, **asked)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from hsilib.errors import HsiError, known
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,6 +20,16 @@ class Recipe:
     batch: int = 100
     schedule: str = "cosine"  # to zero; "constant" is the paper-like recipe
     precision: str = "fp32"  # what is published; "bf16" for exploring
+
+    def __post_init__(self):
+        known("schedule", self.schedule, ("cosine", "constant"))
+        known("precision", self.precision, ("fp32", "bf16"))
+        for name, least in (("epochs", 1), ("batch", 2)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise HsiError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if not isinstance(self.lr, int | float) or not 0 < self.lr < 10:
+            raise HsiError(f"lr must lie between 0 and 10, not {self.lr!r}")
 
 
 class Batch(NamedTuple):
@@ -85,6 +97,8 @@ def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), a
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(index)
         history.append({name: value / count for name, value in sums.items()})
+        if not all(map(math.isfinite, sums.values())):
+            raise HsiError(f"training diverged in epoch {epoch + 1}: the loss is not finite; lower the rate or check the loss")
         if after_epoch is not None:
             after_epoch(model, epoch)
     for m in modules:

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -70,6 +71,16 @@ def test_notebooks_are_sources_with_typed_commented_parameters(path):
     prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     typed = re.findall(r"\d+\.\d+ ?%", re.sub(r"`[^`]*`", "", prose))
     assert not typed, f"{path.name}: numbers typed by hand: {typed}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.md")), ids=lambda p: p.stem)
+def test_notebook_code_has_no_undefined_names(path):
+    import jupytext
+
+    code = "\n".join(c.source for c in jupytext.read(path).cells if c.cell_type == "code")
+    command = [sys.executable, "-m", "ruff", "check", "--select", "F", "--stdin-filename", f"{path.stem}.py", "-"]
+    done = subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
 
 
 def test_git_holds_no_data_outputs_or_machine_paths():

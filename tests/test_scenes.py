@@ -92,7 +92,7 @@ def _altered(tmp_path, change):
     "change, says",
     [
         (lambda path, key: path.with_name(path.name + ".sha256").unlink(), "checksum does not match"),
-        (lambda path, key: path.unlink(), "not found; put it into"),
+        (lambda path, key: path.unlink(), "not found and could not be downloaded .*; put it into"),
         (lambda path, key: _rewrite(path, path.read_bytes()[:5000]), "truncated"),
         (lambda path, key: _rewrite(path, {"other": np.ones((610, 340, 103))}), "no usable array 'paviaU'"),
         (lambda path, key: _rewrite(path, {key: np.ones((340, 610, 103), np.uint8)}), "has shape"),
