@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from hsilib.errors import HsiError
 from hsilib.evaluate import confusion, metrics, patch_scores, per_class, scene_scores
 from hsilib.inputs import make_inputs
 from hsilib.measure import macs, parameters
@@ -99,6 +100,18 @@ def test_metrics_by_hand():
     assert found["kappa"] == pytest.approx(100 * (4 / 6 - chance) / (1 - chance))
     assert found["f1"] == pytest.approx(100 * (2 * 2 / 6 + 2 * 2 / 5 + 0) / 3)
     assert per_class(table)[:2] == pytest.approx([200 / 3, 100]) and np.isnan(per_class(table)[2])
+
+
+def test_equal_scores_share_the_places_left():
+    scores = np.zeros((10, 10))
+    scores[:, 0] = 1
+    assert metrics(scores, np.arange(10))["top5"] == pytest.approx(100 * (1 + 9 * 4 / 9) / 10)
+
+
+def test_too_few_bands_is_one_line():
+    for net, bands in ((CNN1D, 7), (CNN3D, 20)):
+        with pytest.raises(HsiError, match="needs at least"):
+            net(bands, 3)
 
 
 def test_flips_and_rotations_are_the_eight_symmetries():

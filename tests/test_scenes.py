@@ -57,6 +57,38 @@ def test_own_scene_in_a_few_lines(tmp_path):
     assert scenes.identity("mine") != first  # other pixels, other runs
 
 
+def test_class_names_are_part_of_an_own_scenes_identity(tmp_path):
+    scenes.add("mine", *own(tmp_path), classes=["a", "b", "c"])
+    first = scenes.identity("mine")
+    scenes.add("mine", *own(tmp_path), classes=["a", "b", "c", "d"])
+    assert scenes.identity("mine") != first
+
+
+def test_odd_folders_and_damaged_descriptions_are_one_line(tmp_path, monkeypatch):
+    files = own(tmp_path)
+    path = scenes.add("mine", *files)
+    files[0].rename(tmp_path / "moved.npy")
+    scenes.load_scene.cache_clear()
+    assert scenes.local(scenes.entry("mine").cube) is None
+    with pytest.raises(HsiError, match="not found"):
+        scenes.load_scene("mine")
+    path.write_text("{")
+    with pytest.raises(HsiError, match="damaged"):
+        scenes.entry("mine")
+    monkeypatch.setenv("HSILIB_DATA", "/nowhere/at/all")
+    with pytest.raises(HsiError, match="not a folder"):
+        scenes.names()
+
+
+def test_an_unchecked_file_has_an_identity_of_its_own(tmp_path):
+    path = tmp_path / "data" / "Pavia.mat"
+    marks = set()
+    for value in (1, 2):
+        scipy.io.savemat(path, {"pavia": np.full((3, 3, 3), value)})
+        marks.add(scenes.identity("pavia_centre"))
+    assert len(marks) == 2
+
+
 @pytest.mark.parametrize(
     "cube, labels, says",
     [

@@ -83,6 +83,30 @@ def test_impossible_splits_are_one_line():
         make_split(tiny(h=9, w=9), "blocks", 0)
 
 
+def test_a_class_without_training_pixels_does_not_stop_the_classical_models(tmp_path):
+    from hsilib import methods, scenes, study
+    from hsilib.evaluate import scene_scores
+
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "cube.npy", rng.normal(size=(12, 12, 6)))
+    np.save(tmp_path / "labels.npy", rng.choice([0, 1, 3, 5], (12, 12)))
+    scenes.add("odd", tmp_path / "cube.npy", tmp_path / "labels.npy")
+    scene = scenes.load_scene("odd")
+    for name in ("rf", "mlr", "svm"):
+        run = study.make_run("odd", "random", name)
+        task = methods.Task(run, scene, make_split(scene, "random", 0))
+        model = methods.get(name).train(task)
+        scores = scene_scores(model, task.inputs(model.kind))
+        assert scores.shape == (144, 5) and set(scores.argmax(1)) <= {0, 2, 4}
+
+
+def test_one_class_is_one_line():
+    scene = tiny()
+    scene.labels[scene.labels > 1] = 0
+    with pytest.raises(HsiError, match="one class only"):
+        make_split(scene, "random", 0)
+
+
 def test_pca_is_exact_standardised_and_sign_fixed():
     scene = tiny(bands=6)
     split = make_split(scene, "random", 0)

@@ -89,6 +89,14 @@ def test_unknown_names_list_the_close_ones():
         (lambda: make_run(SMALL, "random", "cnn2d", options={"batchnorm": True}), "batch_norm"),
         (lambda: make_run(SMALL, "random", "cnn2d", options={"batch_norm": "yes"}), "must be bool"),
         (lambda: plan(SMALL, [], ["mlp"]), "nothing to run"),
+        (lambda: make_run(SMALL, "random", "mlp", epochs=0), "epochs must be"),
+        (lambda: make_run(SMALL, "random", "mlp", epochs="3"), "epochs must be"),
+        (lambda: make_run(SMALL, "random", "mlp", schedule="cosin"), "cosine"),
+        (lambda: make_run(SMALL, "random", "mlp", batch=0), "batch must be"),
+        (lambda: make_run(SMALL, "random", "mlp", lr=-1.0), "lr must lie"),
+        (lambda: make_run(SMALL, "random", "mlp", lrr=1.0), "lr"),
+        (lambda: study.execute(make_run(SMALL, "random", "cnn2d", options={"components": 500}), None), "components must lie"),
+        (lambda: study.execute(make_run(SMALL, "random", "cnn2d", options={"pca_fit": "trian"}), None), "train"),
     ]:
         with pytest.raises(HsiError, match=says):
             call()
@@ -118,7 +126,7 @@ def test_last_step_has_almost_no_rate_and_terms_are_logged():
 
 
 def row(run, **values):
-    return dict.fromkeys(results.COLUMNS, 0) | {"run": run, "options": "", "parents": "", "commit": "c"} | values
+    return dict.fromkeys(results.COLUMNS, 0) | {"run": f"{run:0>12}", "options": "", "parents": "", "commit": "c"} | values
 
 
 def test_a_row_is_written_once(tmp_path):
@@ -126,13 +134,17 @@ def test_a_row_is_written_once(tmp_path):
     store.append("f", row("aa"))
     store.append("f", row("aa", oa=5))
     store.append("f", row("bb"))
-    assert store.rows()["run"].tolist() == ["aa", "bb"] and store.rows()["oa"].tolist() == [0, 0]
+    assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()["oa"].tolist() == [0, 0]
+    path = tmp_path / "f.csv"
+    path.write_text(path.read_text().rstrip("\n"))  # an editor that dropped the last newline
+    store.append("f", row("cc"))
+    assert len(store.rows()) == 3
 
 
 def _write_many(folder, start):
     store = results.Store(folder)
     for i in range(start, start + 40):
-        store.append("f", row(f"r{i}"))
+        store.append("f", row(f"{i:x}"))
 
 
 def test_two_writers_lose_nothing(tmp_path):
@@ -143,13 +155,49 @@ def test_two_writers_lose_nothing(tmp_path):
         w.start()
     for w in workers:
         w.join()
-    assert sorted(results.Store(tmp_path).rows()["run"]) == sorted(f"r{i}" for i in range(60))
+    assert sorted(results.Store(tmp_path).rows()["run"]) == sorted(f"{i:0>12x}" for i in range(60))
 
 
 def test_a_broken_store_is_one_line(tmp_path):
     (tmp_path / "f.csv").write_text("run,oa\n1,2\n")
     with pytest.raises(HsiError, match="columns missing"):
         results.Store(tmp_path).rows()
+    (tmp_path / "f.csv").unlink()
+    results.Store(tmp_path).append("f", row("aa"))
+    with open(tmp_path / "f.csv", "a") as handle:
+        handle.write("<<<<<<< HEAD\n")
+    with pytest.raises(HsiError, match="line 3: not a row"):
+        results.Store(tmp_path).rows()
+
+
+def test_a_second_training_leaves_the_stored_pictures_alone(tmp_path):
+    store, run = results.Store(), make_run(SMALL, "random", "mlp", epochs=1)
+    study.execute(run, store)
+    store.map_path(run.id).write_bytes(b"of another machine")
+    study.weights_path(run).unlink()
+    study.trained(run, store)
+    assert store.map_path(run.id).read_bytes() == b"of another machine" and len(store.rows()) == 1
+
+
+def test_a_card_follows_its_scene(tmp_path):
+    cube, store = np.random.default_rng(0).normal(size=(30, 30, 8)), results.Store()
+    for name, labels in (("a", np.ones((30, 30), int)), ("b", np.full((30, 30), 2))):
+        np.save(tmp_path / f"cube{name}.npy", cube)
+        np.save(tmp_path / f"labels{name}.npy", labels)
+        study.scenes.add("mine", tmp_path / f"cube{name}.npy", tmp_path / f"labels{name}.npy", classes=["x", "y"])
+        assert store.card("mine")[0].labels.max() == labels.max()
+    (store.folder / "scenes" / "mine" / "card.json").write_text("{broken")
+    assert store.card("mine")[0].labels.max() == 2
+
+
+def test_divergence_is_one_line():
+    def loss(model, batch):
+        return {"bad": model(batch.x).logits.mean() * float("nan")}
+
+    scene = study.scenes.load_scene(SMALL)
+    task = methods.Task(make_run(SMALL, "random", "mlp", epochs=1), scene, study.make_split(scene, "random", 0))
+    with pytest.raises(HsiError, match="diverged in epoch 1"):
+        task.fit(task.network(models.MLP), loss=loss)
 
 
 def test_reading_the_store_needs_no_torch(tmp_path):
@@ -197,6 +245,36 @@ def test_collect_trains_only_what_is_missing(tmp_path):
     quiet = []
     study.collect(runs, store, say=quiet.append)
     assert quiet == []
+
+
+class OwnNet(torch.nn.Module):
+    """A patch network from a notebook: no dense form, not in the library."""
+
+    kind = "patches"
+
+    def __init__(self, bands, classes):
+        super().__init__()
+        self.head = torch.nn.Linear(bands, classes)
+
+    def forward(self, x):
+        return models.Outputs(self.head(x.mean((2, 3))), {})
+
+
+def test_a_network_from_a_notebook_is_evaluated_patch_by_patch(tmp_path):
+    @methods.method("own_net", "mine", "Own")
+    def own(task):
+        return task.fit(task.network(OwnNet))
+
+    try:
+        run = make_run(SMALL, "random", "own_net", epochs=1)
+        assert study.execute(run, results.Store(tmp_path))[0]["oa"] > 0
+        assert isinstance(study.trained(run, results.Store(tmp_path)), OwnNet)
+    finally:
+        del methods.METHODS["own_net"]
+
+
+def test_a_plan_holds_each_run_once():
+    assert len(plan(SMALL, ["random", "random"], ["mlp", "mlp"], seeds=2)) == 2
 
 
 def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
