@@ -92,7 +92,7 @@ def data_folders():
     named = os.environ.get("HSILIB_DATA")
     if named and not Path(named).is_dir():
         raise HsiError(f"HSILIB_DATA names {named}, which is not a folder")
-    return [Path(named)] * bool(named) + [cache_folder() / "scenes"]
+    return ([Path(named)] if named else []) + [cache_folder() / "scenes"]
 
 
 def local(file):

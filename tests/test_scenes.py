@@ -78,6 +78,8 @@ def test_odd_folders_and_damaged_descriptions_are_one_line(tmp_path, monkeypatch
     monkeypatch.setenv("HSILIB_DATA", "/nowhere/at/all")
     with pytest.raises(HsiError, match="not a folder"):
         scenes.names()
+    monkeypatch.delenv("HSILIB_DATA")
+    assert "salinas_a" in scenes.names()
 
 
 def test_an_unchecked_file_has_an_identity_of_its_own(tmp_path):
