@@ -105,16 +105,28 @@ def against_size(summary, size="bytes", metric="oa"):
     return figure
 
 
-def _name_points(ax, points, names, character=5.2, height=11):
-    """Write each name beside its point, at the first of eight places where it covers neither a point nor a name."""
+def _name_points(ax, points, names, character=4.9, height=11):
+    """Write each name beside its point, where it covers the fewest points and names already there."""
     pixels = ax.transData.transform(points) * 72 / ax.figure.dpi  # in points, as the offsets are
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
     for (x, y), name, point in zip(pixels, names, points):
         half = character * len(name) / 2
-        places = [(0, 12), (0, -12), (half + 8, 0), (-half - 8, 0), (0, 24), (0, -24), (half + 8, 12), (half + 8, -12)]
+        aside = half + 8
+        places = [
+            (0, 12),
+            (0, -12),
+            (aside, 0),
+            (-aside, 0),
+            (aside, 10),
+            (-aside, 10),
+            (aside, -10),
+            (-aside, -10),
+            (0, 27),
+            (0, -27),
+        ]
         boxes = [(x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places]
-        clear = [all(a[0] > b[2] or b[0] > a[2] or a[1] > b[3] or b[1] > a[3] for b in taken) for a in boxes]
-        best = clear.index(True) if any(clear) else 0
+        covered = [sum(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken) for a in boxes]
+        best = covered.index(min(covered))
         taken.append(boxes[best])
         ax.annotate(name, point, places[best], textcoords="offset points", ha="center", va="center", fontsize=8)
 

@@ -4,10 +4,10 @@ Unlike bare papermill: an unknown or wrongly typed parameter is an error, the in
 notebook records where it came from.
 """
 
-import glob
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -166,11 +166,17 @@ def render(path):
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
     here = path.parent / "_config.yml"
     here.write_text(yaml.safe_dump(config))
-    out = path.parent / "page"
+    name = path.parent.name
+    out = project() / "_build" / "pages" / name  # not below the notebook's folder, which is the source folder
+    work = out.with_name(f".{name}")
+    for folder in (out, work):
+        shutil.rmtree(folder, ignore_errors=True)
     build = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", build, "build", str(path), "-q", "--config", str(here), "--path-output", str(out)]
+    command = [sys.executable, "-c", build, "build", str(path), "-q", "--config", str(here), "--path-output", str(work)]
     done = subprocess.run(command, capture_output=True, text=True)
-    page = next(out.rglob(f"html/{glob.escape(path.stem)}.html"), None)
+    page = next(work.rglob(f"html/{path.stem}.html"), None)
     if page is None:
         raise HsiError(f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})")
-    return page
+    page.parent.rename(out)
+    shutil.rmtree(work)
+    return out / page.name
