@@ -89,9 +89,6 @@ class Store:
             text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
             write_atomically(self.folder / "logs" / f"{run}.csv", text)
 
-    def read_log(self, run):
-        return pd.read_csv(self.folder / "logs" / f"{run}.csv")
-
     def write_card(self, scene):
         """What the book shows of a scene without its cube: label maps, false colour, mean spectra."""
         folder = self.folder / "scenes" / scene.name

@@ -236,20 +236,19 @@ def _sweep(runs, rows, store, jobs, device, say):
         costs[r.id] = estimate(r, known_rows, _training_pixels(r.scene, r.split, r.seed))
     jobs = min(jobs, len(runs))
     left, start = sum(costs.values()), time.perf_counter()
-    say(f"{len(runs)} runs to train on {jobs} core{'s' * (jobs > 1)}, about {duration(left / jobs)}; stop and restart at will")
-    for level in _levels(runs, set(rows["run"])):
+    runs_text, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
+    say(f"{runs_text} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
+    for level in _levels(runs):
         level.sort(key=lambda r: -costs.get(r.id, 0))  # long ones first: the cores finish together
+        names = {r.id: r for r in level}
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)
         done = pool(delayed(_quietly)(r, store, methods.get(r.method), device) for r in level)
         for number, row in enumerate(done, 1):
             if isinstance(row, str):
                 raise HsiError(row)
-            left -= costs.get(row["run"], 0)
-            label = f"{row['method']} {row['ratio'] or ''} {row['options']}".replace("  ", " ").strip()
-            say(
-                f"[{number}/{len(level)}] {label} · {row['split']} · seed {row['seed']}: OA {row['oa']:.2f} %, "
-                f"{row['seconds']:.0f} s; about {duration(max(left, 0) / jobs)} left"
-            )
+            left = max(left - costs.get(row["run"], 0), 0)
+            took = f"{row['seconds']:.0f} s; about {duration(left / jobs)} left"
+            say(f"[{number}/{len(level)}] {names[row['run']]}: OA {row['oa']:.2f} %, {took}")
     say(f"done in {duration(time.perf_counter() - start)}")
 
 
@@ -260,7 +259,7 @@ def _quietly(run, store, method, device):
         return str(error)
 
 
-def _levels(runs, stored):
+def _levels(runs):
     """Parents before children; a stored parent whose weights are cached needs no run."""
     pending, levels, placed = {r.id: r for r in runs}, [], set()
     stack = list(runs)

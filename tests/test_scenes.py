@@ -4,7 +4,11 @@ import scipy.io
 
 from hsilib import scenes, synthetic
 from hsilib.errors import HsiError
+from hsilib.measure import parameters
+from hsilib.methods import Task
+from hsilib.models import CNN2D
 from hsilib.splits import SPLITS, make_split
+from hsilib.study import make_run
 
 
 @pytest.mark.parametrize("name", synthetic.SCENES)
@@ -115,6 +119,10 @@ def test_pavia_from_a_file_of_the_real_form(pavia):
     split = make_split(scene, "disjoint", 0)
     assert len(split.train) == (pavia["train_map"] > 0).sum() and len(split.test) == (pavia["test_map"] > 0).sum()
     assert scenes.identity("pavia_university") != "pavia_university"  # never mixed with the published file's runs
+    run = make_run("pavia_university", "disjoint", "cnn2d")
+    assert run.recipe.lr == 8e-4
+    assert parameters(Task(run, scene, split).network(CNN2D)) == 426_159
+    assert dict(make_run("pavia_university", "random", "svm").options)["gamma"] == 2.0
 
 
 def _altered(tmp_path, change):
