@@ -74,7 +74,7 @@ def loop(steps=20):
             F.cross_entropy(theirs(x).logits, y).backward()
             optimizer.step()
 
-    data = training_set(inputs, small, "patches")
+    data = training_set(inputs, small)
     return _ratio("epoch of the 98 % student, plain loop against ours", plain, lambda: fit(ours, data, Recipe(epochs=1), 0), 7)
 
 

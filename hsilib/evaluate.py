@@ -23,16 +23,15 @@ def scene_scores(model, inputs):
             image = inputs.padded[top : min(top + STRIP, h) + margin]  # (rows + 18, W + 18, C)
             strips.append(model.dense(image.permute(2, 0, 1)[None]).flatten(1).T)
         return torch.cat(strips).cpu().numpy()
-    if model.kind == "patches":
-        return patch_scores(model, inputs, torch.arange(len(inputs.pixels), device=inputs.pixels.device))
-    return torch.cat([model(part).logits for part in inputs.pixels.split(4096)]).cpu().numpy()
+    every = torch.arange(len(inputs.pixels), device=inputs.pixels.device)
+    return pixel_scores(model, inputs, every, 4096 if inputs.padded is None else 500)
 
 
 @torch.no_grad()
-def patch_scores(model, inputs, index, batch=500):
-    """The same logits for the pixels ``index``, patch by patch: the reference for ``scene_scores``."""
+def pixel_scores(model, inputs, index, batch=500):
+    """The same scores for the pixels ``index``, sample by sample: for patch models the reference of the dense form."""
     model.eval()
-    return torch.cat([model(inputs.patches(part)).logits for part in index.split(batch)]).cpu().numpy()
+    return torch.cat([model(inputs.samples(part)).logits for part in index.split(batch)]).cpu().numpy()
 
 
 def confusion(true, predicted, classes):

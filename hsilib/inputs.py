@@ -18,14 +18,17 @@ MARGIN = WINDOW // 2
 
 @dataclass(frozen=True)
 class Inputs:
-    """``pixels`` (H*W, C) for spectral models, ``padded`` (H+18, W+18, C) for patch models."""
+    """``pixels`` (H*W, C) for spectral models; ``padded`` (H+18, W+18, C) as well for patch models."""
 
     shape: tuple[int, int]
     pixels: torch.Tensor
     padded: torch.Tensor | None
 
-    def patches(self, index):
-        """(B, C, 19, 19) windows of the pixels ``index``, channels last in memory.  Gathered on demand."""
+    def samples(self, index):
+        """What a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19), channels last in
+        memory and gathered from the scene on demand."""
+        if self.padded is None:
+            return self.pixels[index]
         h, w = self.shape
         wide = w + 2 * MARGIN
         corner = torch.div(index, w, rounding_mode="floor") * wide + index % w
@@ -34,10 +37,6 @@ class Inputs:
         flat = self.padded.view(-1, self.padded.shape[-1])
         picked = flat[corner[:, None] + window]
         return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
-
-    def spectra(self, index):
-        """(B, C) input vectors of the pixels ``index``."""
-        return self.pixels[index]
 
     def to(self, device):
         return Inputs(self.shape, self.pixels.to(device), None if self.padded is None else self.padded.to(device))

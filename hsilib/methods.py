@@ -7,7 +7,7 @@ the plots.  Its own hyper-parameters are the keyword arguments of the decorator,
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,26 +79,21 @@ class Task:
         """Shared by all methods of a repetition: ``init``, ``order`` ... are the same for every method."""
         return seed_of(self.run.scene, self.run.split, self.run.seed, role)
 
+    @cache  # noqa: B019 - a task lives as long as its run
     def inputs(self, kind):
         o = self.options
         made = make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), getattr(o, "pca_fit", "scene"))
         return made.to(self.device)
 
-    @cached_property
-    def patches(self):
-        return self.inputs("patches")
-
     def network(self, net, role="init", **config):
         """A fresh network whose initial weights depend only on the repetition and its own shape."""
-        inputs = self.patches if net.kind == "patches" else None
-        bands = inputs.padded.shape[-1] if inputs else self.scene.cube.shape[2]
+        known("kind of the network", getattr(net, "kind", None), ("bands", "patches"))
+        bands = self.inputs(net.kind).pixels.shape[1]
         return models.initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
 
     def fit(self, model, **arguments):
         """The training loop on this task's training pixels; keeps the loss terms for the log."""
-        known("kind of the network", getattr(model, "kind", None), ("bands", "patches"))
-        inputs = self.patches if model.kind == "patches" else self.inputs(model.kind)
-        data = training_set(inputs, self.split, model.kind)
+        data = training_set(self.inputs(model.kind), self.split)
         history = fit(model, data, self.run.recipe, self.seed("order"), **arguments)
         self.history += history
         return model

@@ -179,12 +179,11 @@ def execute(run, store, method=None, device="cpu"):
         split = make_split(scene, run.split, seed_of(run.scene, run.split, run.seed, "split"))
         task = methods.Task(run, scene, split, device, parent=lambda other: trained(other, store, device))
         model = about.train(task)
-        inputs = task.patches if model.kind == "patches" else task.inputs(model.kind)
+        inputs = task.inputs(model.kind)
         scores = evaluate.scene_scores(model, inputs)
         seconds = time.perf_counter() - start
         figures = evaluate.metrics(scores[split.test], split.test_y)
-        sample = torch.zeros(1, dtype=torch.long, device=task.device)
-        x = inputs.patches(sample) if model.kind == "patches" else inputs.spectra(sample)
+        sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=task.device))
         row = {
             "run": run.id,
             **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
@@ -194,7 +193,7 @@ def execute(run, store, method=None, device="cpu"):
             "test": len(split.test),
             "leakage": round(100 * split.leakage, 2),
             "params": measure.parameters(model),
-            "macs": measure.macs(model, x),
+            "macs": measure.macs(model, sample),
             "bytes": measure.bytes_on_disk(model),
             **asdict(run.recipe),
             "version": about.version,

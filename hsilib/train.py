@@ -44,12 +44,11 @@ class TrainingSet(NamedTuple):
     y: torch.Tensor  # (N,)
 
 
-def training_set(inputs, split, kind):
+def training_set(inputs, split):
     """The split's training pixels as a gather from the scene."""
     device = inputs.pixels.device
     pixels = torch.from_numpy(split.train).to(device)
-    gather = inputs.patches if kind == "patches" else inputs.spectra
-    return TrainingSet(lambda position: gather(pixels[position]), torch.from_numpy(split.train_y).to(device))
+    return TrainingSet(lambda position: inputs.samples(pixels[position]), torch.from_numpy(split.train_y).to(device))
 
 
 def seed_of(*axes):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from hsilib.errors import HsiError
-from hsilib.evaluate import confusion, metrics, patch_scores, per_class, scene_scores
+from hsilib.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
 from hsilib.inputs import make_inputs
 from hsilib.measure import macs, parameters
 from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
@@ -70,7 +70,7 @@ def test_dense_equals_patchwise_on_every_pixel(make, strip, monkeypatch):
     if isinstance(net, CNN3D):
         every = every[[0, 1, 47, 48, 500, 1000, 3023, 3070, 3071]]  # corners, borders, inside
     dense = scene_scores(net, inputs)
-    assert np.abs(dense[every] - patch_scores(net, inputs, every)).max() < 1e-5 * max(1, np.abs(dense).max())
+    assert np.abs(dense[every] - pixel_scores(net, inputs, every)).max() < 1e-5 * max(1, np.abs(dense).max())
 
 
 def test_cnn3d_is_a_3d_convolution():

@@ -136,7 +136,7 @@ def test_patches_are_the_windows_of_the_padded_scene():
     inputs = make_inputs(scene, make_split(scene, "random", 0), "patches", components=4)
     image = np.pad(inputs.pixels.numpy().reshape(12, 11, 4), ((9, 9), (9, 9), (0, 0)))
     index = torch.tensor([0, 10, 37, 131])
-    patches = inputs.patches(index).numpy()
+    patches = inputs.samples(index).numpy()
     for patch, pixel in zip(patches, index.tolist()):
         r, c = divmod(pixel, 11)
         assert (patch == image[r : r + 19, c : c + 19].transpose(2, 0, 1)).all()

@@ -50,7 +50,7 @@ def test_stored_weights_give_the_same_scores():
     _, model = study.execute(run, results.Store())
     scene = study.scenes.load_scene(SMALL)
     task = methods.Task(run, scene, study.make_split(scene, "disjoint", 0))
-    assert np.array_equal(scene_scores(model, task.patches), scene_scores(study.trained(run), task.patches))
+    assert np.array_equal(scene_scores(model, task.inputs("patches")), scene_scores(study.trained(run), task.inputs("patches")))
     study.weights_path(run).write_bytes(b"broken")
     with pytest.raises(HsiError, match="not a stored model"):
         study.trained(run)
