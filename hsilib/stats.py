@@ -15,10 +15,13 @@ def spread(values):
 
 
 def prediction_interval(values):
-    """Where the next single run would lie, with 95 % probability: the interval a single published value is held against."""
+    """Where the next single run would lie, with 95 % probability: the interval a single published value is held against.
+
+    Needs three runs that differ: two tell next to nothing of a spread, a deterministic method has none.
+    """
     mean, sd, _ = spread(values)
     n = len(values)
-    half = stats.t.ppf(0.975, n - 1) * sd * np.sqrt(1 + 1 / n) if n > 1 and sd > 0 else np.nan  # no seed, no spread
+    half = stats.t.ppf(0.975, n - 1) * sd * np.sqrt(1 + 1 / n) if n > 2 and sd > 0 else np.nan
     return mean - half, mean + half
 
 

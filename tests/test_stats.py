@@ -12,7 +12,7 @@ def test_spread_and_prediction_interval():
     low, high = reference.t.interval(0.95, 2, mean, reference.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
     assert stats.prediction_interval(values)[1] - mean == pytest.approx(half * 2)  # sqrt(1 + 1/3) : sqrt(1/3) = 2
-    assert np.isnan(stats.spread([1.0])[1])
+    assert np.isnan(stats.spread([1.0])[1]) and np.isnan(stats.prediction_interval([1.0, 2.0])[0])
 
 
 def test_prediction_interval_covers_the_next_run():
