@@ -125,6 +125,8 @@ def _execute(notebook, path, given, target):
     except papermill.PapermillExecutionError as error:
         if error.ename == "HsiError":
             raise HsiError(error.evalue) from None
+        if error.ename == "KeyboardInterrupt":
+            raise KeyboardInterrupt from None
         lines = "\n".join(error.traceback)
         raise HsiError(f"{path.name}, cell {error.cell_index}: {error.ename}: {error.evalue}\n{lines}") from None
     finally:

@@ -239,7 +239,7 @@ def load_scene(name):
     cube_path = locate(about.cube, name)
     cube = _array(cube_path, about.cube.key)
     h, w, b = about.shape
-    abundances = about.labels.key == "A"
+    abundances = name in REGISTRY and about.labels.key == "A"
     if abundances and cube.shape == (b, h * w):
         cube = cube.reshape(b, w, h).transpose(2, 1, 0)  # bands x pixels, column-major
     if cube.shape != (h, w, b):
