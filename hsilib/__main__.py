@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 from ast import literal_eval
@@ -157,6 +158,7 @@ def main(arguments=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the notebook client leaves its task behind
         print("stopped; what was finished is stored, the same command goes on from there", file=sys.stderr)
         return 130
     return 0
