@@ -1,102 +1,11 @@
-"""The registry of methods, and the baselines.
-
-A method is a function ``train(task) -> model``.  Registering it is all it takes to appear in the store, the tables and
-the plots.  Its own hyper-parameters are the keyword arguments of the decorator, each with a default.
-"""
-
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache
-from types import SimpleNamespace
+"""All methods: the registry, the baselines, and the families in rooms of their own."""
 
 import numpy as np
-import torch
 
-from hsilib import models
+from hsilib import models, prune  # noqa: F401 - a family registers its methods when it is imported
 from hsilib.errors import known
-from hsilib.inputs import make_inputs
-from hsilib.train import fit, flips_and_rotations, seed_of, training_set
-
-METHODS = {}
-
-
-@dataclass(frozen=True)
-class Method:
-    name: str
-    family: str  # names the CSV file in the store and the chapter
-    title: str  # in tables and plots
-    train: Callable = field(compare=False)
-    options: dict = field(default_factory=dict, compare=False)  # hyper-parameters and defaults
-    by_scene: dict = field(default_factory=dict, compare=False)  # scene -> its own defaults
-    version: int | str = 1  # raise it when the code changes what it computes: old rows then no longer count
-    ratios: tuple = (0,)
-    epochs: float = 1.0  # share of the recipe's epochs
-    paper: str = ""  # the name in the paper's tables
-    about: str = ""
-    parents: Callable = field(default=lambda run: (), compare=False)  # run -> the runs whose trained models it needs
-
-
-def method(
-    name, family, title, *, version=1, ratios=(0,), epochs=1.0, paper="", parents=lambda run: (), by_scene=None, **options
-):
-    """Register ``train(task) -> model`` under ``name``."""
-
-    def register(train):
-        stamp = version
-        if not train.__module__.startswith("hsilib."):  # in a notebook the code is the version: an edit is another run
-            stamp = f"{version}-{hashlib.sha256(_code(train.__code__).encode()).hexdigest()[:8]}"
-        about = " ".join((train.__doc__ or "").split())
-        METHODS[name] = Method(
-            name, family, title, train, options, by_scene or {}, stamp, tuple(ratios), epochs, paper, about, parents
-        )
-        return train
-
-    return register
-
-
-def _code(code):
-    """What a function does, as text: its instructions, names and constants, those of inner functions included."""
-    inner = [_code(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
-    return " ".join([code.co_code.hex(), *code.co_names, *inner])
-
-
-def get(name):
-    return METHODS[known("method", name, METHODS)]
-
-
-class Task:
-    """What a method is given: the run, its scene and split, and how to obtain inputs, seeds and training data."""
-
-    def __init__(self, run, scene, split, device="cpu", parent=None):
-        self.run, self.scene, self.split, self.device = run, scene, split, torch.device(device)
-        self.options = SimpleNamespace(**dict(run.options))
-        self.classes = len(scene.classes)
-        self.history = []
-        self.parent = parent  # parent(run) -> the trained model of another run
-
-    def seed(self, role):
-        """Shared by all methods of a repetition: ``init``, ``order`` ... are the same for every method."""
-        return seed_of(self.run.scene, self.run.split, self.run.seed, role)
-
-    @cache  # noqa: B019 - a task lives as long as its run
-    def inputs(self, kind):
-        o = self.options
-        made = make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), getattr(o, "pca_fit", "scene"))
-        return made.to(self.device)
-
-    def network(self, net, role="init", **config):
-        """A fresh network whose initial weights depend only on the repetition and its own shape."""
-        known("kind of the network", getattr(net, "kind", None), ("bands", "patches"))
-        bands = self.inputs(net.kind).pixels.shape[1]
-        return models.initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
-
-    def fit(self, model, **arguments):
-        """The training loop on this task's training pixels; keeps the loss terms for the log."""
-        data = training_set(self.inputs(model.kind), self.split)
-        history = fit(model, data, self.run.recipe, self.seed("order"), **arguments)
-        self.history += history
-        return model
+from hsilib.registry import METHODS, Task, get, method  # noqa: F401 - the door for users and notebooks
+from hsilib.train import flips_and_rotations
 
 
 class Estimator:
@@ -213,6 +122,10 @@ CNN2D_OPTIONS = dict(components=40, pca_fit="scene", batch_norm=True, augment="n
 method("cnn2d_c1", "baselines", "CNN2D (c=1)", paper="CNN2D (c=1)", **{**CNN2D_OPTIONS, "components": 1})(_cnn2d)
 method("cnn2d", "baselines", "CNN2D (c=40)", paper="CNN2D (c=40)", **CNN2D_OPTIONS)(_cnn2d)
 method("scratch", "controls", "Scratch", ratios=(90, 95, 98), paper="Scratch (pruned CNN2D)", **CNN2D_OPTIONS)(_cnn2d)
+method("scratch_b", "controls", "Scratch, twice as long", ratios=(90, 95, 98), epochs=2.0, **CNN2D_OPTIONS)(_cnn2d)
+method(
+    "scratch_aug", "controls", "Scratch, flips", ratios=(90, 95, 98), **{**CNN2D_OPTIONS, "augment": "dihedral"}
+)(_cnn2d)  # fmt: skip
 
 
 @method("cnn3d", "baselines", "CNN3D", epochs=0.1, paper="CNN3D", components=40, pca_fit="scene")

@@ -89,6 +89,18 @@ class Store:
             text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
             write_atomically(self.folder / "logs" / f"{run}.csv", text)
 
+    def note(self, run, notes):
+        """What else a method tells of a run, as JSON."""
+        if notes:
+            write_atomically(self.folder / "notes" / f"{run}.json", json.dumps(notes) + "\n")
+
+    def read_note(self, run):
+        path = self.folder / "notes" / f"{run}.json"
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise HsiError(f"{path}: {type(error).__name__}; the run's notes are missing or damaged") from None
+
     def write_card(self, scene):
         """What the book shows of a scene without its cube: label maps, false colour, mean spectra."""
         folder = self.folder / "scenes" / scene.name

@@ -59,8 +59,7 @@ def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, *
     about = methods.get(method)
     if ratio not in about.ratios:
         raise HsiError(f"method {method} has no size {ratio!r}; it has {', '.join(map(str, about.ratios))}")
-    defaults = about.options | about.by_scene.get(scene, {})
-    options = defaults | (options or {})
+    options = about.defaults(scene) | (options or {})
     for name, value in options.items():
         default = about.options[known(f"hyper-parameter of {method}", name, about.options)]
         fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
@@ -96,8 +95,7 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
 
 
 def changed_options(run):
-    about = methods.get(run.method)
-    defaults = about.options | about.by_scene.get(run.scene, {})
+    defaults = methods.get(run.method).defaults(run.scene)
     return {k: v for k, v in run.options if v != defaults.get(k)}
 
 
@@ -209,6 +207,7 @@ def execute(run, store, method=None, device="cpu"):
         store.card(run.scene)
         store.write_map(run.id, (scores.argmax(1) + 1).reshape(scene.labels.shape))
         store.log(run.id, task.history)
+        store.note(run.id, task.notes)
         store.append(about.family, row)  # last: a row promises its pictures
     return row, model
 

@@ -1,0 +1,76 @@
+"""Pruning: which channels stay (one file per criterion), the surgery, and the three strategies of fine-tuning.
+
+A criterion is one function ``kept(net, widths, task) -> {layer: indices of the channels that stay}``; registering it with
+``criterion`` gives it the surgery, the fine-tuning, a row in the tables and a mark in the plots.
+"""
+
+from copy import deepcopy
+from functools import wraps
+
+import torch
+
+from hsilib import evaluate
+from hsilib.models import WIDTHS
+from hsilib.prune.surgery import LAYERS, cut, refresh_batch_norm, strongest  # noqa: F401 - the door for users
+from hsilib.registry import dense, method
+
+# ------------------------------------------------------------------------------ the strategies (methods C.2, Table 9)
+
+
+def one_shot(now, goal):
+    """I: all layers at once."""
+    return [goal]
+
+
+def layer_by_layer(now, goal):
+    """II: conv1, fine-tune, conv2, fine-tune, fc1, fine-tune."""
+    return [goal[:done] + now[done:] for done in range(1, len(goal) + 1)]
+
+
+def multi_pass(now, goal, passes=3):
+    """III: all layers by the same factor, several times; widths fall geometrically."""
+    return [tuple(round(n * (g / n) ** (i / passes)) for n, g in zip(now, goal)) for i in range(1, passes + 1)]
+
+
+# ------------------------------------------------------------------------------ from criterion to method
+
+
+def criterion(name, title, *, strategy=one_shot, start=dense, family="pruning", finetune=0.5, rate=0.1, **about):
+    """Register ``kept(net, widths, task)`` as a pruning method.
+
+    net: the network to prune, the method's own copy, which it may train or rescale; widths: {layer: channels that are to
+    stay}; start(run): the run whose trained network is pruned.  After every pass of the strategy the small network is
+    fine-tuned for a share ``finetune`` of the recipe's epochs at a share ``rate`` of its rate.
+    """
+
+    def register(kept):
+        @wraps(kept)
+        def train(task):
+            net = deepcopy(task.parent(start(task.run)))
+            origin = [torch.arange(n) for n in net.config["widths"]]  # numbers of the channels in the dense network
+            passes = []
+            for goal in strategy(tuple(net.config["widths"]), WIDTHS[task.run.ratio]):
+                keep = kept(net, dict(zip(LAYERS, goal)), task)
+                net = cut(net, keep)
+                origin = [numbers[keep[layer]] for layer, numbers in zip(LAYERS, origin)]
+                passes.append({"widths": net.config["widths"], "cut": _accuracy(net, task)})
+                passes[-1]["refreshed"] = _accuracy(refresh_batch_norm(deepcopy(net), task.data(net)), task)
+                task.fit(net, task.options.finetune, task.options.rate)
+                passes[-1]["tuned"] = _accuracy(net, task)
+            task.notes |= {"kept": {k: v.tolist() for k, v in zip(LAYERS, origin)}, "passes": passes}
+            return net
+
+        settings = {"ratios": (90, 95, 98), "finetune": finetune, "rate": rate} | about
+        method(name, family, title, parents=lambda run: (start(run),), **settings)(train)
+        return kept
+
+    return register
+
+
+def _accuracy(net, task):
+    """Overall accuracy on the test pixels, in percent: to be shown, never to choose by."""
+    scores = evaluate.scene_scores(net, task.inputs(net.kind))
+    return round(float(evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"]), 4)
+
+
+from hsilib.prune import l1, slimming  # noqa: E402, F401 - each registers itself

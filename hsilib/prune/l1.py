@@ -1,0 +1,19 @@
+"""L1-norm: filters with small weights matter little.
+
+Li, Kadav, Durdanovic, Samet, Graf, Pruning Filters for Efficient ConvNets, ICLR 2017; methods C.3.
+"""
+
+from hsilib.prune import LAYERS, criterion, layer_by_layer, multi_pass, strongest
+
+
+def l1(net, widths, task=None):
+    """Keep the filters (rows of fc1) with the largest sum of absolute weights, each layer on its own."""
+    # s_j = sum |W_j| over input channels and window; bias and batch norm are not looked at
+    scores = {layer: getattr(net, layer).weight.detach().abs().flatten(1).sum(1) for layer in LAYERS}
+    return {layer: strongest(scores[layer], widths[layer]) for layer in LAYERS}
+
+
+criterion("l1", "L1-norm", paper="L1-norm pruning")(l1)
+criterion("l1_iterative", "L1-norm, layer by layer", family="strategies", paper="L1-norm pruning", strategy=layer_by_layer)(l1)
+criterion("l1_multipass", "L1-norm, three passes", family="strategies", paper="L1-norm pruning", strategy=multi_pass)(l1)
+criterion("l1_matched", "L1-norm, tuned three times as long", family="strategies", finetune=1.5)(l1)

@@ -1,0 +1,46 @@
+"""Network slimming: train with a penalty on the scales of batch norm, then drop the channels whose scale has vanished.
+
+Liu, Li, Shen, Huang, Yan, Zhang, Learning Efficient Convolutional Networks through Network Slimming, ICCV 2017; methods C.5.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from hsilib.models import CNN2D
+from hsilib.prune import criterion, strongest
+from hsilib.prune.l1 import l1
+from hsilib.registry import get, method
+from hsilib.train import cross_entropy
+
+SPARSITY = 1e-3  # chosen on the validation split
+
+
+@method("cnn2d_sparse", "controls", "CNN2D, sparse scales", sparsity=SPARSITY)
+def cnn2d_sparse(task):
+    """The dense CNN2D, trained with a penalty on the scales of its batch norms."""
+    net = task.network(CNN2D)
+    for norm in (net.bn1, net.bn2):
+        torch.nn.init.constant_(norm.weight, 0.5)
+
+    def loss(model, batch):  # L = CE + s sum |gamma|, in the loss, so that Adam weighs both gradients together
+        scales = torch.cat([model.bn1.weight, model.bn2.weight])
+        return cross_entropy(model, batch) | {"sparsity": task.options.sparsity * scales.abs().sum()}
+
+    task.fit(net, loss=loss)
+    task.notes["scales"] = {layer: getattr(net, layer).weight.tolist() for layer in ("bn1", "bn2")}
+    return net
+
+
+def sparse(run):
+    about = get("cnn2d_sparse").defaults(run.scene) | {"sparsity": dict(run.options)["sparsity"]}
+    return replace(run, method="cnn2d_sparse", ratio=0, options=tuple(sorted(about.items())))
+
+
+@criterion("slimming", "Network slimming", paper="Network Slimming", start=sparse, sparsity=SPARSITY)
+def slimming(net, widths, task=None):
+    """Keep the channels with the largest |gamma| of a network trained to have few; fc1, without batch norm, by L1-norm."""
+    keep = l1(net, widths)
+    for layer, norm in (("conv1", net.bn1), ("conv2", net.bn2)):
+        keep[layer] = strongest(norm.weight.detach().abs(), widths[layer])
+    return keep
