@@ -73,4 +73,4 @@ def _accuracy(net, task):
     return round(float(evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"]), 4)
 
 
-from hsilib.prune import l1, slimming  # noqa: E402, F401 - each registers itself
+from hsilib.prune import l1, sfp, slimming, thinet  # noqa: E402, F401 - each registers itself

@@ -1,0 +1,59 @@
+"""Soft filter pruning: zero the weakest filters after every epoch, let them grow again, cut at the end.
+
+He, Kang, Dong, Fu, Yang, Soft Filter Pruning for Accelerating Deep Convolutional Neural Networks, IJCAI 2018; methods C.6.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from hsilib.prune import LAYERS, criterion, strongest
+from hsilib.prune.surgery import columns
+
+
+def norms(net):
+    """{layer: ||W_j||_2 of every filter or row}"""
+    return {layer: getattr(net, layer).weight.detach().flatten(1).norm(dim=1) for layer in LAYERS}
+
+
+@torch.no_grad()
+def zero_weakest(net, widths):
+    """Zero the weights of all but the ``widths`` strongest filters; batch norm is not touched.  Returns those that stay."""
+    keep = {layer: strongest(norm, widths[layer]) for layer, norm in norms(net).items()}
+    for layer in LAYERS:
+        weight = getattr(net, layer).weight
+        stays = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
+        stays[keep[layer]] = True
+        weight[~stays] = 0
+    return keep
+
+
+@torch.no_grad()
+def fold_constants(net, keep):
+    """A filter of zeros still sends on a constant, through its bias and batch norm.  Move it into the next layer's bias:
+    exact, since no convolution pads its input.
+    """
+    gone = {layer: [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer].tolist()] for layer in LAYERS}
+    net.eval()
+    one = F.relu(net.bn1(net.conv1.bias[None, :, None, None]))[0, gone["conv1"], 0, 0]
+    net.conv2.bias += net.conv2.weight[:, gone["conv1"]].sum((2, 3)) @ one
+    two = F.relu(net.bn2(net.conv2.bias[None, :, None, None]))[0, gone["conv2"], 0, 0]
+    net.fc1.bias += net.fc1.weight[:, columns(torch.tensor(gone["conv2"]))].unflatten(1, (-1, 25)).sum(2) @ two
+    three = F.relu(net.fc1.bias)[gone["fc1"]]
+    net.fc2.bias += net.fc2.weight[:, gone["fc1"]] @ three
+
+
+@criterion("sfp", "Soft filter pruning", paper="SFP", soft=0.5)
+def sfp(net, widths, task):
+    """Zero the filters of least L2 norm before and after each epoch of further training, in which all may grow again; the
+    training takes a share ``soft`` of the recipe's epochs, at its full rate."""
+    keep, kept = zero_weakest(net, widths), []
+
+    def after_epoch(model, epoch):
+        kept.append({layer: c.tolist() for layer, c in zero_weakest(model, widths).items()})
+
+    task.fit(net, task.options.soft, after_epoch=after_epoch)
+    returned = {layer: len(set(kept[-1][layer]) - set(keep[layer].tolist())) for layer in LAYERS}
+    task.notes["regrown"] = returned  # filters kept at the end that were zeroed at the start
+    keep = {layer: torch.tensor(c) for layer, c in kept[-1].items()}
+    fold_constants(net, keep)
+    return keep
