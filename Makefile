@@ -10,7 +10,7 @@ READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
 CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
-LIBRARY  = $(wildcard hsilib/*.py hsilib/*.toml)
+LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 .PHONY: book test smoke clean

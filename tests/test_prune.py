@@ -1,0 +1,318 @@
+"""Criteria against hand-computed and brute-force answers, the surgery against masking and against torch-pruning."""
+
+import itertools
+import warnings
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hsilib import methods, prune, results, study
+from hsilib.evaluate import scene_scores
+from hsilib.models import CNN2D, WIDTHS, initialise
+from hsilib.prune import LAYERS, cut, layer_by_layer, multi_pass, one_shot, refresh_batch_norm, sfp, thinet
+from hsilib.prune.l1 import l1
+from hsilib.prune.slimming import slimming
+from hsilib.prune.surgery import columns, strongest
+
+SMALL = "synthetic_urban_small"
+
+
+def worn(bands=40, classes=16, widths=(50, 100, 100), batch_norm=True, seed=0):
+    """A network whose biases and batch norms look as after training."""
+    net = initialise(CNN2D(bands, classes, widths, batch_norm), seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if "bias" in name or "running_mean" in name:
+                value.copy_(0.3 * torch.randn(value.shape, generator=generator))
+            elif "running_var" in name or name in ("bn1.weight", "bn2.weight"):
+                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
+    return net.eval()
+
+
+def some(net, widths, seed=0):
+    """Channels drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = {layer: torch.randperm(len(getattr(net, layer).bias), generator=generator) for layer in LAYERS}
+    return {layer: draw[:width].sort().values for width, (layer, draw) in zip(widths, draws.items())}
+
+
+def masked(net, keep):
+    """The wide network with all other channels silenced behind their activation."""
+    net = deepcopy(net)
+    with torch.no_grad():
+        for layer, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("fc1", None)):
+            gone = [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer]]
+            modules = [getattr(net, layer), *([getattr(net, norm)] if norm and net.config["batch_norm"] else [])]
+            for module in modules:
+                module.weight[gone], module.bias[gone] = 0, 0
+    return net
+
+
+def logits(net, seed=1, n=7):
+    with torch.no_grad():
+        return net.eval()(torch.randn(n, net.config["bands"], 19, 19, generator=torch.Generator().manual_seed(seed))).logits
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("ratio", [90, 95, 98])
+def test_the_small_network_equals_the_masked_large_one(ratio, batch_norm):
+    net = worn(batch_norm=batch_norm)
+    keep = some(net, WIDTHS[ratio])
+    small = cut(net, keep)
+    assert tuple(small.config["widths"]) == WIDTHS[ratio]
+    torch.testing.assert_close(logits(small), logits(masked(net, keep)), atol=2e-5, rtol=1e-5)
+
+
+def test_parameters_after_surgery_are_the_papers():
+    from hsilib.measure import parameters
+
+    net = worn()
+    found = [parameters(cut(net, some(net, WIDTHS[ratio]))) for ratio in (90, 95, 98)]
+    assert found == [49_321, 25_386, 8_951]
+    wide = (50, 100, 100)
+    stages = {r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)}
+    assert stages[90] == [304_331, 103_011, 49_321]  # Table 9, strategy II
+    assert stages[95] == [286_826, 66_746, 25_386] and stages[98] == [269_321, 32_981, 8_951]
+
+
+def test_nothing_is_changed_when_all_is_kept():
+    net = worn(bands=8, classes=4, widths=(5, 6, 7))
+    same = cut(net, some(net, (5, 6, 7)))
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), same.state_dict().values()))
+
+
+def test_torch_pruning_cuts_the_same_network():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch_pruning as tp
+    net = worn(bands=8, classes=4, widths=(6, 8, 10))
+    keep = some(net, (3, 4, 5))
+
+    class Plain(torch.nn.Module):  # the graph is traced from a plain output
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x).logits
+
+    other = Plain(deepcopy(net))
+    for layer, cutter in zip(LAYERS, (tp.prune_conv_out_channels, tp.prune_conv_out_channels, tp.prune_linear_out_channels)):
+        module = getattr(other.inner, layer)
+        graph = tp.DependencyGraph().build_dependency(other, example_inputs=torch.randn(2, 8, 19, 19))
+        gone = [c for c in range(len(module.bias)) if c not in keep[layer]]
+        graph.get_pruning_group(module, cutter, idxs=gone).prune()
+    small = cut(net, keep)
+    for (name, mine), theirs in zip(small.state_dict().items(), other.inner.state_dict().values()):
+        assert torch.equal(mine, theirs), name
+
+
+def test_strategies():
+    wide = (50, 100, 100)
+    assert one_shot(wide, WIDTHS[90]) == [(15, 30, 30)]
+    assert layer_by_layer(wide, WIDTHS[90]) == [(15, 100, 100), (15, 30, 100), (15, 30, 30)]
+    assert multi_pass(wide, WIDTHS[90]) == [(33, 67, 67), (22, 45, 45), (15, 30, 30)]
+    assert multi_pass(wide, WIDTHS[95]) == [(29, 58, 58), (17, 34, 34), (10, 20, 20)]
+    assert multi_pass(wide, WIDTHS[98]) == [(23, 46, 46), (11, 22, 22), (5, 10, 10)]
+
+
+# ------------------------------------------------------------------------------ the criteria
+
+
+def by_hand(net, layer, sizes):
+    """Filter j of a layer gets the constant weight sizes[j]."""
+    with torch.no_grad():
+        for j, size in enumerate(sizes):
+            getattr(net, layer).weight[j] = size
+
+
+def test_l1_keeps_the_largest_sums_of_absolute_weights():
+    net = worn(bands=3, classes=2, widths=(4, 3, 3))
+    by_hand(net, "conv1", [0.1, -0.4, 0.3, 0.2])
+    by_hand(net, "conv2", [-0.3, 0.1, 0.2])
+    by_hand(net, "fc1", [0.2, -0.1, 0.3])
+    with torch.no_grad():
+        net.conv1.bias[0] = 100.0  # the bias does not count
+    keep = l1(net, {"conv1": 2, "conv2": 1, "fc1": 2})
+    assert [k.tolist() for k in keep.values()] == [[1, 2], [0], [0, 2]]
+    assert strongest(torch.tensor([1.0, 1.0, 1.0]), 2).tolist() == [0, 1]  # ties: the first
+
+
+def test_slimming_keeps_the_largest_scales():
+    net = worn(bands=3, classes=2, widths=(4, 3, 3))
+    with torch.no_grad():
+        net.bn1.weight.copy_(torch.tensor([0.1, -0.4, 0.3, 0.2]))
+        net.bn2.weight.copy_(torch.tensor([0.0, 0.1, -0.2]))
+    by_hand(net, "fc1", [0.2, -0.1, 0.3])
+    assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [[1, 2], [2], [2]]
+
+
+def test_the_penalty_of_slimming_is_an_l1_norm_of_the_scales_and_shrinks_them():
+    store, common = results.Store(), dict(epochs=4, lr=0.02)
+    run = study.make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": 0.1}, **common)
+    _, net = study.execute(run, store)
+    free = study.execute(study.make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": 0.0}, **common), store)[1]
+    assert net.bn1.weight.abs().sum() < 0.9 * free.bn1.weight.abs().sum()
+    log = np.genfromtxt(store.folder / "logs" / f"{run.id}.csv", delimiter=",", names=True)
+    assert 0 < log["sparsity"][-1] < log["sparsity"][0] < 0.1 * 0.51 * 150  # scales start at 0.5
+    assert len(store.read_note(run.id)["scales"]["bn2"]) == 100
+
+
+def test_thinet_contributions_add_up_to_the_next_layers_output():
+    net = worn(bands=5, classes=3, widths=(4, 6, 5))
+    x = torch.randn(3, 5, 19, 19, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        taps = net(x).taps
+        generator = torch.Generator().manual_seed(1)
+        rows = thinet.contributions(taps["f1"], net.conv2.weight, 50, generator)
+        full = F.conv2d(taps["f1"], net.conv2.weight)  # before bias and batch norm
+        generator = torch.Generator().manual_seed(1)
+        k, i, j = (torch.randint(n, (150,), generator=generator) for n in (6, 11, 11))
+        torch.testing.assert_close(rows.sum(1), full[torch.arange(3).repeat_interleave(50), k, i, j], atol=1e-5, rtol=1e-4)
+        rows = thinet.contributions(taps["p2"], net.fc1.weight.view(5, 6, 5, 5), 1, torch.Generator().manual_seed(1))
+        k = torch.randint(5, (3,), generator=torch.Generator().manual_seed(1))
+        expected = taps["v"] @ net.fc1.weight.T
+        torch.testing.assert_close(rows.sum(1), expected[torch.arange(3), k], atol=1e-5, rtol=1e-4)
+
+
+def test_thinet_chooses_and_rescales_as_brute_force_does():
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(3), dtype=torch.double)
+    x *= torch.tensor([1, 0.1, 2, 0.5, 0.2, 1.5])
+    gone = []
+    for _ in range(3):  # the greedy rule, spelled out
+        cost = {c: float(x[:, gone + [c]].sum(1).pow(2).sum()) for c in range(6) if c not in gone}
+        gone.append(min(cost, key=cost.get))
+    gram = x.T @ x
+    assert thinet.least(gram, 3) == sorted(gone)
+    pairs = {p: float(x[:, p].sum(1).pow(2).sum()) for p in itertools.combinations(range(6), 1)}
+    assert tuple(thinet.least(gram, 1)) == min(pairs, key=pairs.get)
+    kept = [c for c in range(6) if c not in gone]
+    best = torch.linalg.lstsq(x[:, kept], x.sum(1)[:, None]).solution[:, 0]
+    torch.testing.assert_close(thinet.scales(gram, kept), best, atol=1e-4, rtol=1e-4)
+
+
+def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    x[:, 1] = 0  # always silent behind its ReLU
+    x[:, 3] = x[:, 2]
+    gram = x.T @ x
+    assert thinet.least(gram, 1) == [1]
+    torch.testing.assert_close(thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0)
+    assert thinet.scales(gram, [0, 1])[1] == 1
+
+
+def task_of(name, ratio=90, **options):
+    run = study.make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options)
+    scene = study.scenes.load_scene(SMALL)
+    return methods.Task(run, scene, study.make_split(scene, "disjoint", 0))
+
+
+def test_thinet_drops_the_silent_half():
+    """With half of the channels silent, exactly the others are kept, and the network computes what it did."""
+    net = worn(classes=9, widths=(8, 8, 8))
+    with torch.no_grad():
+        for module in (net.bn1, net.bn2, net.fc1):
+            module.weight[::2], module.bias[::2] = 0, 0
+    task = task_of("thinet")
+    same = refresh_batch_norm(deepcopy(net), task.data(net))
+    keep = thinet.thinet(net, {"conv1": 4, "conv2": 4, "fc1": 4}, task)
+    assert all(k.tolist() == [1, 3, 5, 7] for k in keep.values())
+    torch.testing.assert_close(logits(cut(net, keep)), logits(same), atol=1e-3, rtol=1e-3)
+
+
+def test_zeroed_filters_grow_again_and_may_return():
+    task = task_of("sfp", 98)
+    net = worn(classes=9, seed=2)
+    widths = dict(zip(LAYERS, WIDTHS[98]))
+    with torch.no_grad():
+        net.bn1.bias.abs_().add_(0.1)  # a zeroed filter sends on its beta; below zero the ReLU would let no gradient back
+    start = sfp.zero_weakest(net, widths)
+    gone = [c for c in range(50) if c not in start["conv1"]]
+    assert int((sfp.norms(net)["conv1"] > 0).sum()) == 5 and not net.conv1.weight[gone].any()
+    with torch.no_grad():  # the kept ones are so weak that whatever grows passes them
+        net.conv1.weight *= 1e-6
+    seen = []
+    task.fit(net, after_epoch=lambda m, e: (seen.append(sfp.norms(m)["conv1"].clone()), sfp.zero_weakest(m, widths)))
+    assert float(seen[0][gone].min()) > 0  # every zeroed filter was trained
+    assert set(sfp.zero_weakest(net, widths)["conv1"].tolist()) != set(start["conv1"].tolist())
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_cutting_soft_pruned_filters_is_exact_with_their_constants(batch_norm):
+    net = worn(batch_norm=batch_norm)
+    keep = sfp.zero_weakest(net, dict(zip(LAYERS, WIDTHS[90])))
+    wanted = logits(net)
+    without = logits(cut(net, keep))
+    sfp.fold_constants(net, keep)
+    torch.testing.assert_close(logits(cut(net, keep)), wanted, atol=2e-5, rtol=1e-5)
+    assert (without - wanted).abs().max() > 0.01  # the constants are not nothing
+
+
+# ------------------------------------------------------------------------------ through the study
+
+
+def test_columns_of_a_filter():
+    assert columns(torch.tensor([0, 2])).tolist() == [*range(25), *range(50, 75)]
+
+
+def test_refreshed_statistics_are_those_of_the_training_pixels():
+    task = task_of("l1")
+    net = worn(classes=9)
+    data = task.data(net)
+    refresh_batch_norm(net, data)
+    with torch.no_grad():
+        first = net.conv1(data.x(torch.arange(len(data.y))))
+    torch.testing.assert_close(net.bn1.running_mean, first.mean((0, 2, 3)), atol=2e-2, rtol=2e-2)
+    assert net.bn1.momentum == 0.1 and not net.training
+
+
+def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way():
+    store = results.Store()
+    run = study.make_run(SMALL, "disjoint", "l1_iterative", 95, epochs=2)
+    row, net = study.execute(run, store)
+    note = store.read_note(run.id)
+    assert [p["widths"] for p in note["passes"]] == [[10, 100, 100], [10, 20, 100], [10, 20, 20]]
+    assert [len(k) for k in note["kept"].values()] == [10, 20, 20]
+    assert note["passes"][-1]["tuned"] == pytest.approx(row["oa"], abs=1e-3)
+    assert row["parents"] == study.make_run(SMALL, "disjoint", "cnn2d", epochs=2).id
+    dense = study.trained(study.make_run(SMALL, "disjoint", "cnn2d", epochs=2))
+    assert note["kept"]["conv1"] == l1(dense, dict(zip(LAYERS, WIDTHS[95])))["conv1"].tolist()
+
+
+def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
+    @prune.criterion("first_ones", "The first")
+    def first_ones(net, widths, task):
+        """Keep the first channels."""
+        return {layer: torch.arange(widths[layer]) for layer in LAYERS}
+
+    try:
+        about = methods.get("first_ones")
+        assert about.family == "pruning" and about.about == "Keep the first channels." and str(about.version).startswith("1-")
+        before = study.make_run(SMALL, "disjoint", "first_ones", 98, epochs=2)
+        rows = study.collect([before], results.Store(tmp_path), jobs=1, say=lambda t: None)
+        assert rows["params"][0] == 8_874
+        old = before.id
+
+        @prune.criterion("first_ones", "The first")
+        def last_ones(net, widths, task):
+            return {layer: torch.arange(len(getattr(net, layer).bias))[-widths[layer] :] for layer in LAYERS}
+
+        assert before.id != old  # edited code is another run
+    finally:
+        del methods.METHODS["first_ones"]
+
+
+def test_a_dense_net_is_not_changed_by_being_pruned():
+    store = results.Store()
+    run = study.make_run(SMALL, "disjoint", "thinet", 98, epochs=2)
+    study.execute(run, store)
+    parent = study.make_run(SMALL, "disjoint", "cnn2d", epochs=2)
+    scene = study.scenes.load_scene(SMALL)
+    task = methods.Task(parent, scene, study.make_split(scene, "disjoint", 0))
+    stored = store.read_map(parent.id)
+    again = scene_scores(study.trained(parent), task.inputs("patches")).argmax(1).reshape(stored.shape) + 1
+    assert np.array_equal(again, stored)
