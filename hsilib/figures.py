@@ -81,11 +81,37 @@ def strips(rows, paper=None, metric="oa"):
     return figure
 
 
+SIZES = {"bytes": ("size on disk, MB", 1e6), "macs": ("multiply-adds per pixel, millions", 1e6)}
+
+
+def curves(summary, metric="oa"):
+    """Accuracy against both costs, a line per method through its sizes, mean ± sd; rows are splits."""
+    splits = list(dict.fromkeys(summary["split"]))
+    names = list(dict.fromkeys(summary["method"]))
+    figure, axes = plt.subplots(len(splits), 2, figsize=(8, 3.2 * len(splits) + 0.9), sharex="col", sharey="row", squeeze=False)
+    for row, split in zip(axes, splits):
+        for ax, (size, (label, scale)) in zip(row, SIZES.items()):
+            for number, name in enumerate(names):
+                part = summary[(summary["split"] == split) & (summary["method"] == name)].sort_values(size)
+                colour, marker = method_style(name)
+                x = part[size] / scale * 1.035 ** (number - len(names) / 2)  # side by side, or the bars hide each other
+                bars = part[metric + "_sd"].fillna(0)
+                ax.errorbar(x, part[metric], bars, fmt=marker + "-", color=colour, ms=6, mec="white", lw=1, capsize=2,
+                            label=report.title(name))  # fmt: skip
+            ax.set_xscale("log")
+            ax.set_title(split, fontsize=10)
+            if split == splits[-1]:
+                ax.set_xlabel(label)
+        row[0].set_ylabel(report.METRICS[metric])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
 def against_size(summary, size="bytes", metric="oa"):
     """Accuracy against size on a log axis, mean ± sd, one panel per split; points are named directly."""
     splits = list(dict.fromkeys(summary["split"]))
-    label = {"bytes": "size on disk, MB", "macs": "multiply-adds per pixel, millions", "params": "parameters, thousands"}[size]
-    scale = {"bytes": 1e6, "macs": 1e6, "params": 1e3}[size]
+    label, scale = SIZES[size]
     figure, axes = plt.subplots(len(splits), 1, figsize=(7.5, 3.6 * len(splits)), sharex=True, squeeze=False)
     for ax, split in zip(axes.flat, splits):
         part = summary[(summary["split"] == split) & summary[size].notna()]

@@ -21,13 +21,14 @@ def paper(table):
     return pd.read_csv(path)
 
 
-def paper_value(table, name, scene, split, metric="top1", ratio=None):
+def paper_value(table, name, scene, split, metric="top1", ratio=None, strategy=None):
     """One number of the paper, or NaN when the paper gives none for this scene, split and method."""
     t = paper(table)
     rows = t[(t["method"] == name) & (t["dataset"] == PAPER_SCENES.get(scene)) & (t["metric"] == metric)]
     rows = rows[rows["split"].isna() if split is None else rows["split"] == split]
-    if ratio:
-        rows = rows[rows["ratio"] == ratio]
+    for column, wanted in (("ratio", ratio), ("strategy", strategy)):
+        if wanted:
+            rows = rows[rows[column] == wanted]
     return float(rows["value"].iloc[0]) if len(rows) else float("nan")
 
 
@@ -74,14 +75,15 @@ def thousands(value):
     return "–" if pd.isna(value) else f"{int(value):,}"
 
 
-def beside_paper(rows, table, scene):
-    """Ours beside the paper's table: per method and split, Top-1 mean ± sd, the paper's value, the difference, and
-    whether the paper's single value lies within our 95 % prediction interval for one run."""
+def beside_paper(rows, table, scene, metric="oa", strategy=None):
+    """Ours beside the paper's table: per method and split, mean ± sd and its 95 % interval, the paper's value, the
+    difference, and whether the paper's single value lies within our 95 % prediction interval for one run."""
     out = []
     for (name, split, ratio, options), group in rows.groupby(["method", "split", "ratio", "options"], sort=False):
-        theirs = paper_value(table, methods.get(name).paper, scene, split, ratio=ratio or None)
-        mean, sd, _ = stats.spread(group["oa"])
-        low, high = stats.prediction_interval(group["oa"])
+        published = {"oa": "top1", "top5": "top5"}[metric]
+        theirs = paper_value(table, methods.get(name).paper, scene, split, published, ratio, strategy)
+        mean, sd, half = stats.spread(group[metric])
+        low, high = stats.prediction_interval(group[metric])
         inside = "–" if pd.isna(theirs) or pd.isna(low) else "yes" if low <= theirs <= high else "no"
         out.append(
             {
@@ -90,6 +92,7 @@ def beside_paper(rows, table, scene):
                 "split": split,
                 "seeds": len(group),
                 "ours": pm(mean, sd),
+                "95 % interval": "–" if pd.isna(half) or half == 0 else f"{mean - half:.1f} to {mean + half:.1f}",
                 "paper": number(theirs),
                 "difference": "–" if pd.isna(theirs) else f"{mean - theirs:+.1f}".replace("-", "−"),
                 "inside": inside,

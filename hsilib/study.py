@@ -47,9 +47,9 @@ class Run:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def __str__(self):
-        size = f" {self.ratio} %" if self.ratio else ""
-        odd = "".join(f" {k}={v}" for k, v in changed_options(self).items())
-        return f"{self.method}{size}{odd} · {self.scene} · {self.split} · seed {self.seed}"
+        size = f"{self.ratio} %" if self.ratio else ""
+        what = " ".join(filter(None, (self.method, size, changed_options(self))))
+        return f"{what} · {self.scene} · {self.split} · seed {self.seed}"
 
 
 def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
@@ -95,8 +95,10 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
 
 
 def changed_options(run):
+    """The options that are not the method's defaults, as text: how the store and the tables name a variant."""
     defaults = methods.get(run.method).defaults(run.scene)
-    return {k: v for k, v in run.options if v != defaults.get(k)}
+    changed = {k: v for k, v in run.options if v != defaults.get(k)}
+    return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed.items())
 
 
 def parents(run):
@@ -185,7 +187,7 @@ def execute(run, store, method=None, device="cpu"):
         row = {
             "run": run.id,
             **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
-            "options": " ".join(f"{k}={v}" for k, v in changed_options(run).items()),
+            "options": changed_options(run),
             **{k: round(float(v), 4) for k, v in figures.items()},
             "train": len(split.train),
             "test": len(split.test),

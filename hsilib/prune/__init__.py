@@ -35,12 +35,13 @@ def multi_pass(now, goal, passes=3):
 # ------------------------------------------------------------------------------ from criterion to method
 
 
-def criterion(name, title, *, strategy=one_shot, start=dense, family="pruning", finetune=0.5, rate=0.1, **about):
+def criterion(name, title, *, strategy=one_shot, start=dense, family="pruning", finetune=1.0, rate=1.0, **about):
     """Register ``kept(net, widths, task)`` as a pruning method.
 
     net: the network to prune, the method's own copy, which it may train or rescale; widths: {layer: channels that are to
     stay}; start(run): the run whose trained network is pruned.  After every pass of the strategy the small network is
-    fine-tuned for a share ``finetune`` of the recipe's epochs at a share ``rate`` of its rate.
+    fine-tuned for a share ``finetune`` of the recipe's epochs at a share ``rate`` of its rate; by default it is given what
+    Scratch is given.
     """
 
     def register(kept):

@@ -14,6 +14,9 @@ def l1(net, widths, task=None):
 
 
 criterion("l1", "L1-norm", paper="L1-norm pruning")(l1)
-criterion("l1_iterative", "L1-norm, layer by layer", family="strategies", paper="L1-norm pruning", strategy=layer_by_layer)(l1)
-criterion("l1_multipass", "L1-norm, three passes", family="strategies", paper="L1-norm pruning", strategy=multi_pass)(l1)
-criterion("l1_matched", "L1-norm, tuned three times as long", family="strategies", finetune=1.5)(l1)
+
+# the strategies share one budget: II and III give each of their three passes a third of it
+THIRD = dict(family="strategies", paper="L1-norm pruning", finetune=1 / 3)
+criterion("l1_short", "L1-norm, a third of the tuning", **THIRD)(l1)
+criterion("l1_iterative", "L1-norm, layer by layer", strategy=layer_by_layer, **THIRD)(l1)
+criterion("l1_multipass", "L1-norm, three passes", strategy=multi_pass, **THIRD)(l1)

@@ -42,7 +42,7 @@ def fold_constants(net, keep):
     net.fc2.bias += net.fc2.weight[:, gone["fc1"]] @ three
 
 
-@criterion("sfp", "Soft filter pruning", paper="SFP", soft=0.5)
+@criterion("sfp", "Soft filter pruning", paper="SFP", soft=1 / 3)
 def sfp(net, widths, task):
     """Zero the filters of least L2 norm before and after each epoch of further training, in which all may grow again; the
     training takes a share ``soft`` of the recipe's epochs, at its full rate."""
