@@ -60,11 +60,11 @@ def cross_entropy(model, batch):
     return {"ce": F.cross_entropy(model(batch.x).logits, batch.y)}
 
 
-def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_step=None, after_epoch=None):
+def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None):
     """Train in place; return the mean of every loss term per epoch, ``[{"ce": 1.2}, ...]``.
 
     loss(model, batch) -> dict of named terms, summed; augment(x, generator) -> x; ``extra`` are auxiliary modules that
-    train along and are thrown away; after_step(model, rate) and after_epoch(model, epoch) may change weights (pruning).
+    train along and are thrown away; after_epoch(model, epoch) may change weights (soft pruning).
     """
     device = data.y.device
     count = len(data.y)
@@ -93,8 +93,6 @@ def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), a
             optimizer.zero_grad(set_to_none=True)
             sum(terms.values()).backward()
             optimizer.step()
-            if after_step is not None:
-                after_step(model, optimizer.param_groups[0]["lr"])
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(index)
         history.append({name: value / count for name, value in sums.items()})
