@@ -99,6 +99,9 @@ def curves(summary, metric="oa"):
                 ax.errorbar(x, part[metric], bars, fmt=marker + "-", color=colour, ms=6, mec="white", lw=1, capsize=2,
                             label=report.title(name))  # fmt: skip
             ax.set_xscale("log")
+            ticks = sorted(set(summary[size] / scale))  # the sizes there are
+            ax.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+            ax.minorticks_off()
             ax.set_title(split, fontsize=10)
             if split == splits[-1]:
                 ax.set_xlabel(label)

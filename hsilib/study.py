@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -238,6 +239,7 @@ def _sweep(runs, rows, store, jobs, device, say):
     left, start = sum(costs.values()), time.perf_counter()
     runs_text, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
     say(f"{runs_text} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
+    warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
     for level in _levels(runs):
         level.sort(key=lambda r: -costs.get(r.id, 0))  # long ones first: the cores finish together
         names = {r.id: r for r in level}
@@ -303,7 +305,7 @@ def settings(budget, **asked):
     store = Store()
     if budget == "smoke":
         store = Store(project() / "_build" / "smoke" / "results")
-        small = dict(scene="synthetic_fields_small", small_scenes=["synthetic_urban_small"], seeds=2, epochs=2)
+        small = dict(scene="synthetic_fields_small", small_scenes=["synthetic_urban_small"], seeds=2, epochs=2, ratios=[98])
         asked |= {name: value for name, value in small.items() if name in asked}
     if not asked.get("splits", True):  # left empty
         scene = store.card(asked["scene"])[0]

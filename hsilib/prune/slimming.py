@@ -10,22 +10,24 @@ import torch
 from hsilib.models import CNN2D
 from hsilib.prune import criterion, strongest
 from hsilib.prune.l1 import l1
-from hsilib.registry import get, method
+from hsilib.registry import method
 from hsilib.train import cross_entropy
 
-SPARSITY = 0.03  # chosen on the validation split
+PENALTY = dict(sparsity=0.1, decay=0.01)  # s and d, chosen on the validation split
 
 
-@method("cnn2d_sparse", "controls", "CNN2D, sparse scales", sparsity=SPARSITY)
+@method("cnn2d_sparse", "controls", "CNN2D, sparse scales", **PENALTY)
 def cnn2d_sparse(task):
-    """The dense CNN2D, trained with a penalty on the scales of its batch norms."""
+    """The dense CNN2D, trained with penalties on the scales of its batch norms (L1) and on its weights (L2)."""
+    o = task.options
     net = task.network(CNN2D)
     for norm in (net.bn1, net.bn2):
         torch.nn.init.constant_(norm.weight, 0.5)
 
-    def loss(model, batch):  # L = CE + s sum |gamma|
-        scales = torch.cat([model.bn1.weight, model.bn2.weight])
-        return cross_entropy(model, batch) | {"sparsity": task.options.sparsity * scales.abs().sum()}
+    def loss(model, batch):  # L = CE + s sum |gamma| + d/2 sum w^2; without d, growing weights make up for fading scales
+        scales = torch.cat([model.bn1.weight, model.bn2.weight]).abs().sum()
+        weights = sum(layer.weight.square().sum() for layer in (model.conv1, model.conv2, model.fc1, model.fc2))
+        return cross_entropy(model, batch) | {"sparsity": o.sparsity * scales, "decay": o.decay / 2 * weights}
 
     task.fit(net, loss=loss)
     task.notes["scales"] = {layer: getattr(net, layer).weight.tolist() for layer in ("bn1", "bn2")}
@@ -33,11 +35,11 @@ def cnn2d_sparse(task):
 
 
 def sparse(run):
-    about = get("cnn2d_sparse").defaults(run.scene) | {"sparsity": dict(run.options)["sparsity"]}
-    return replace(run, method="cnn2d_sparse", ratio=0, options=tuple(sorted(about.items())))
+    options = {name: dict(run.options)[name] for name in PENALTY}
+    return replace(run, method="cnn2d_sparse", ratio=0, options=tuple(sorted(options.items())))
 
 
-@criterion("slimming", "Network slimming", paper="Network Slimming", start=sparse, sparsity=SPARSITY)
+@criterion("slimming", "Network slimming", paper="Network Slimming", start=sparse, **PENALTY)
 def slimming(net, widths, task=None):
     """Keep the channels with the largest |gamma| of a network trained to have few; fc1, without batch norm, by L1-norm."""
     keep = l1(net, widths)
