@@ -81,6 +81,8 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
     """
     for name in names:
         methods.get(name)
+    for ratio in ratios:
+        known("size", str(ratio), {str(r) for m in methods.METHODS.values() for r in m.ratios})
     if isinstance(seeds, dict):
         for split in splits:
             known("split in seeds", split, seeds)

@@ -273,6 +273,11 @@ def test_a_network_from_a_notebook_is_evaluated_patch_by_patch(tmp_path):
         del methods.METHODS["own_net"]
 
 
+def test_an_unknown_size_is_refused():
+    with pytest.raises(HsiError, match="unknown size '50'"):
+        plan(SMALL, ["random"], ["scratch"], (50, 90))
+
+
 def test_a_plan_holds_each_run_once():
     assert len(plan(SMALL, ["random", "random"], ["mlp", "mlp"], seeds=2)) == 2
 
