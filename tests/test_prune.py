@@ -292,16 +292,16 @@ def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
     try:
         about = methods.get("first_ones")
         assert about.family == "pruning" and about.about == "Keep the first channels." and str(about.version).startswith("1-")
-        before = study.make_run(SMALL, "disjoint", "first_ones", 98, epochs=2)
-        rows = study.collect([before], results.Store(tmp_path), jobs=1, say=lambda t: None)
-        assert rows["params"][0] == 8_874
-        old = before.id
+        runs = study.plan(SMALL, ["disjoint"], ["first_ones"], (98,), seeds=2, epochs=2)
+        rows = study.collect(runs, results.Store(tmp_path), jobs=2, say=lambda t: None)
+        assert rows["params"].tolist() == [8_874, 8_874]
+        old = runs[0].id
 
         @prune.criterion("first_ones", "The first")
         def last_ones(net, widths, task):
             return {layer: torch.arange(len(getattr(net, layer).bias))[-widths[layer] :] for layer in LAYERS}
 
-        assert before.id != old  # edited code is another run
+        assert runs[0].id != old  # edited code is another run
     finally:
         del methods.METHODS["first_ones"]
 
