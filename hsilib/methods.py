@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hsilib import models, prune  # noqa: F401 - a family registers its methods when it is imported
+from hsilib import models, prune, quantize  # noqa: F401 - a family registers its methods when it is imported
 from hsilib.errors import known
 from hsilib.registry import METHODS, Task, get, method  # noqa: F401 - the door for users and notebooks
 from hsilib.train import flips_and_rotations

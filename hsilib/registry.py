@@ -103,6 +103,13 @@ class Task:
     def data(self, model):
         return training_set(self.inputs(model.kind), self.split)
 
+    def balanced(self, model, count, generator):
+        """Inputs of ``count`` training pixels, rare classes as often as common ones as far as they reach."""
+        data = self.data(model)
+        share = 1 / torch.bincount(data.y)[data.y]
+        chosen = torch.multinomial(share.cpu(), min(count, len(data.y)), generator=generator)
+        return data.x(chosen.to(data.y.device))
+
     def fit(self, model, epochs=1.0, rate=1.0, **arguments):
         """The training loop on this task's training pixels, for a share of the recipe's epochs and rate; keeps the loss
         terms for the log."""

@@ -58,3 +58,27 @@ def tiny(seed=0, h=12, w=11, bands=6, classes=3):
     labels = rng.integers(0, classes + 1, (h, w)).astype(np.uint8)
     train = np.where(rng.random((h, w)) < 0.3, labels, 0).astype(np.uint8)
     return Scene("tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train)
+
+
+def worn(bands=40, classes=16, widths=(50, 100, 100), batch_norm=True, seed=0):
+    """A network whose biases and batch norms look as after training."""
+    import torch
+
+    from hsilib.models import CNN2D, initialise
+
+    net = initialise(CNN2D(bands, classes, widths, batch_norm), seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if "bias" in name or "running_mean" in name:
+                value.copy_(0.3 * torch.randn(value.shape, generator=generator))
+            elif "running_var" in name or name in ("bn1.weight", "bn2.weight"):
+                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
+    return net.eval()
+
+
+def logits(net, seed=1, n=7):
+    import torch
+
+    with torch.no_grad():
+        return net.eval()(torch.randn(n, net.config["bands"], 19, 19, generator=torch.Generator().manual_seed(seed))).logits

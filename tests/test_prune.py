@@ -8,29 +8,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import logits, worn
 
 from hsilib import methods, prune, results, study
 from hsilib.evaluate import scene_scores
-from hsilib.models import CNN2D, WIDTHS, initialise
+from hsilib.models import WIDTHS
 from hsilib.prune import LAYERS, cut, layer_by_layer, multi_pass, one_shot, refresh_batch_norm, sfp, thinet
 from hsilib.prune.l1 import l1
 from hsilib.prune.slimming import slimming
 from hsilib.prune.surgery import columns, strongest
 
 SMALL = "synthetic_urban_small"
-
-
-def worn(bands=40, classes=16, widths=(50, 100, 100), batch_norm=True, seed=0):
-    """A network whose biases and batch norms look as after training."""
-    net = initialise(CNN2D(bands, classes, widths, batch_norm), seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, value in net.state_dict().items():
-            if "bias" in name or "running_mean" in name:
-                value.copy_(0.3 * torch.randn(value.shape, generator=generator))
-            elif "running_var" in name or name in ("bn1.weight", "bn2.weight"):
-                value.copy_(0.5 + torch.rand(value.shape, generator=generator))
-    return net.eval()
 
 
 def some(net, widths, seed=0):
@@ -50,11 +38,6 @@ def masked(net, keep):
             for module in modules:
                 module.weight[gone], module.bias[gone] = 0, 0
     return net
-
-
-def logits(net, seed=1, n=7):
-    with torch.no_grad():
-        return net.eval()(torch.randn(n, net.config["bands"], 19, 19, generator=torch.Generator().manual_seed(seed))).logits
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])

@@ -41,10 +41,8 @@ def scales(gram, kept, ridge=1e-6):
 @torch.no_grad()
 def thinet(net, widths, task):
     """Keep the channels that, rescaled by least squares, best rebuild the next layer's input on training images."""
-    data, generator = task.data(net), torch.Generator().manual_seed(task.seed("thinet"))
-    balanced = 1 / torch.bincount(data.y)[data.y]  # rare classes as often as common ones, as far as they reach
-    chosen = torch.multinomial(balanced.cpu(), min(task.options.images, len(data.y)), generator=generator)
-    x = data.x(chosen.to(data.y.device))
+    generator = torch.Generator().manual_seed(task.seed("thinet"))
+    x = task.balanced(net, task.options.images, generator)
     keep = {layer: torch.arange(len(getattr(net, layer).bias)) for layer in LAYERS}
     for layer in LAYERS:  # each on the activations of the network that is pruned up to here
         if widths[layer] == len(keep[layer]):
@@ -61,5 +59,5 @@ def thinet(net, widths, task):
         keep[layer] = torch.tensor([c for c in range(weight.shape[1]) if c not in gone])
         weight[:, gone] = 0  # the channel is as good as cut
         weight[:, keep[layer]] *= scales(gram, keep[layer])[:, None, None].to(weight)
-        refresh_batch_norm(net, data)  # its statistics after conv2 have changed
+        refresh_batch_norm(net, task.data(net))  # its statistics after conv2 have changed
     return keep

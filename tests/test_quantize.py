@@ -1,0 +1,163 @@
+"""The arithmetic against numbers worked out by hand and against torch's own, the integer network against the 32-bit one."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import logits, worn
+
+from hsilib import measure, methods, quantize, results, study
+from hsilib.errors import HsiError
+from hsilib.models import CNN2D
+from hsilib.quantize import Grid, affine, calibrate, convert, fake_quantize, fold_batch_norm, histogram, minmax, symmetric
+
+SMALL = "synthetic_urban_small"
+
+
+def test_affine_grid_by_hand():
+    grid = affine(-1.0, 3.0, (0, 255))  # S = 4/255, Z = 0 - round(-1/S) = 64
+    assert float(grid.scale) == pytest.approx(4 / 255) and float(grid.zero) == 64
+    assert grid.quantize(torch.tensor([-9.0, -1.0, 0.0, 1.0, 3.0, 9.0])).tolist() == [0, 0, 64, 128, 255, 255]
+    assert float(grid.dequantize(torch.tensor(64.0))) == 0  # zero is exact
+    only_positive = affine(2.0, 6.0, (0, 127))  # the range is made to contain zero
+    assert float(only_positive.zero) == 0 and float(only_positive.scale) == pytest.approx(6 / 127)
+    assert float(affine(0.0, 0.0).scale) == torch.finfo(torch.float32).eps
+    one = Grid(torch.tensor(1.0), torch.tensor(0.0))
+    assert one.quantize(torch.tensor([0.5, 1.5, 2.5])).tolist() == [0, 2, 2]  # half to even
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_weights_are_quantized_as_torch_does(per_channel):
+    weight = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    grid = symmetric(weight, per_channel)
+    assert grid.scale.shape == ((4, 1, 1, 1) if per_channel else ())
+    scale = grid.scale.expand(4, 1, 1, 1).flatten()
+    theirs = torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros(4, dtype=torch.int32), 0, -128, 127)
+    ours = grid.dequantize(grid.quantize(weight))
+    inner = weight.abs() < weight.abs().amax((1, 2, 3), keepdim=True)  # the largest lies half-way between two steps
+    torch.testing.assert_close(ours[inner], theirs[inner])
+    assert (weight - ours).abs().max() <= scale.max() * 0.501
+
+
+def test_straight_through_gradient_stops_at_the_ends():
+    grid = affine(-1.0, 1.0, (0, 127))
+    x = torch.tensor([-2.0, -0.5, 0.0, 0.9, 2.0], requires_grad=True)
+    y = fake_quantize(x, grid)
+    y.sum().backward()
+    assert x.grad.tolist() == [0, 1, 1, 1, 0]
+    torch.testing.assert_close(y.detach(), grid.dequantize(grid.quantize(x.detach())))
+
+
+def test_histogram_clips_an_outlier_and_leaves_a_uniform_range():
+    x = torch.cat([torch.rand(100_000, generator=torch.Generator().manual_seed(0)), torch.tensor([50.0])])
+    low, high = histogram(x)
+    grids = [affine(*ends) for ends in (minmax(x), (low, high))]
+    errors = [float((x - g.dequantize(g.quantize(x))).square().sum()) for g in grids]
+    assert float(high) < 50 and errors[1] < errors[0]
+    low, high = histogram(torch.linspace(-1, 1, 10_001))
+    assert float(low) == pytest.approx(-1, abs=0.05) and float(high) == pytest.approx(1, abs=0.05)
+    assert [float(v) for v in histogram(torch.zeros(5))] == [0, 0]
+
+
+def test_moving_range_moves_by_its_constant_until_frozen():
+    observer = quantize.MovingRange(0.01).train()
+    observer(torch.tensor([-1.0, 1.0]))
+    observer(torch.tensor([-2.0, 3.0]))
+    assert observer.range.tolist() == pytest.approx([-1.01, 1.02])
+    observer.frozen = True
+    observer(torch.tensor([-9.0, 9.0]))
+    assert observer.range.tolist() == pytest.approx([-1.01, 1.02])
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_folding_batch_norm_changes_nothing(batch_norm):
+    net = worn(batch_norm=batch_norm)
+    folded = fold_batch_norm(net)
+    assert not folded.config["batch_norm"]
+    torch.testing.assert_close(logits(folded), logits(net), atol=2e-5, rtol=1e-5)
+
+
+def integers(net, grids, x):
+    """Logits of the integer network, spelled out layer by layer with torch's integer arithmetic."""
+    for number, name in enumerate(quantize.LAYERS):
+        layer, grid = getattr(net, name), grids[number]
+        weight_grid = symmetric(layer.weight)
+        q = (grid.quantize(x) - grid.zero).to(torch.int64)
+        w = weight_grid.quantize(layer.weight).to(torch.int64)
+        step = (grid.scale * weight_grid.scale).flatten()
+        bias = torch.round(layer.bias / step).to(torch.int64)
+        if w.ndim == 4:
+            windows = F.unfold(q.double(), 5).to(torch.int64)
+            total = torch.einsum("ok,bkl->bol", w.flatten(1), windows).unflatten(2, [q.shape[2] - 4] * 2) + bias[:, None, None]
+            x = total * step[:, None, None]
+        else:
+            x = (torch.flatten(q, 1) @ w.T + bias) * step
+        x = F.relu(x) if name != "fc2" else x
+        x = F.max_pool2d(x, 2) if name == "conv2" else x
+    return x
+
+
+def test_the_integer_network_is_exact_integer_arithmetic():
+    net = worn(batch_norm=False)
+    x = torch.randn(6, 40, 19, 19, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        grids = calibrate(net, x)
+        small = convert(net, grids)
+        torch.testing.assert_close(small(x).logits, integers(net, grids, x), atol=1e-5, rtol=1e-6)
+        exact = net(x).logits
+        assert (small(x).logits - exact).abs().max() < 0.05 * exact.abs().max()  # and near the network it stands for
+    assert small.conv1.weight.dtype == torch.int8 and small.conv1.scale.shape == (50, 1, 1, 1)
+
+
+def test_the_integer_network_runs_over_a_scene_as_over_patches():
+    from hsilib.evaluate import pixel_scores, scene_scores
+
+    scene = study.scenes.load_scene(SMALL)
+    task = methods.Task(study.make_run(SMALL, "random", "cnn2d", epochs=1), scene, study.make_split(scene, "random", 0))
+    net = fold_batch_norm(worn(classes=9))
+    inputs = task.inputs("patches")
+    small = convert(net, calibrate(net, task.balanced(net, 50, torch.Generator().manual_seed(0))))
+    some = torch.tensor([0, 47, 700, 3071])
+    assert abs(scene_scores(small, inputs)[some] - pixel_scores(small, inputs, some)).max() < 1e-4
+
+
+def test_sizes_are_those_of_eight_bits():
+    net = worn(batch_norm=False)
+    static, dynamic = convert(net, calibrate(net, torch.randn(4, 40, 19, 19))), convert(net)
+    assert measure.parameters(static) == measure.parameters(dynamic) == 426_866
+    assert 426_600 < measure.bytes_on_disk(static) < 0.44e6 and 0.95e6 < measure.bytes_on_disk(dynamic) < 0.96e6
+
+
+def test_qat_before_any_step_equals_what_it_is_converted_to():
+    net = worn(classes=9, widths=(6, 8, 10))
+    qat = quantize.QAT(net)
+    x = torch.randn(20, 40, 19, 19, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        qat.train()
+        qat.freeze(0.5)  # statistics as they are; ranges of this one batch
+        qat(x)
+        qat.freeze(1.0)
+        apart = (qat(x).logits - qat.convert()(x).logits).abs()
+        assert apart.mean() < 2e-3 and apart.max() < 0.1  # a rounding that falls on the other side now and then
+
+
+def test_qat_freezes_statistics_then_ranges():
+    qat = quantize.QAT(worn(classes=9, widths=(6, 8, 10))).train()
+    qat.freeze(0.4)
+    assert qat.net.bn1.training and not qat.ranges[0].frozen
+    qat.freeze(0.5)
+    assert not qat.net.bn1.training and not qat.ranges[0].frozen
+    qat.freeze(0.7)
+    assert all(observer.frozen for observer in qat.ranges)
+
+
+def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
+    runs = study.plan(SMALL, ["disjoint"], ["static", "qat", "dynamic"], (0, 98), seeds=1, epochs=2)
+    assert {study.parents(r)[0].method for r in runs if not r.ratio} == {"cnn2d"}
+    assert {(p.method, p.ratio) for r in runs if r.ratio for p in study.parents(r)} == {("l1", 98)}
+    store = results.Store()
+    with pytest.raises(HsiError, match="samples must be at least 1"):
+        study.execute(study.make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"samples": 0}), store)
+    row, net = study.execute(runs[1], store)
+    again = study.trained(runs[1])
+    assert row["bytes"] < 12_000 and torch.equal(again.conv1.weight, net.conv1.weight) and isinstance(net, quantize.Int8CNN2D)
+    assert not isinstance(net, CNN2D)
