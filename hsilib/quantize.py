@@ -17,7 +17,8 @@ from hsilib.errors import HsiError, known
 from hsilib.models import CNN2D, NETWORKS, Outputs
 from hsilib.registry import dense, get, method
 
-SEVEN_BITS = (0, 127)  # of activations: a sum of two products then fits 16 bits, which CPUs without VNNI need
+BYTE = (0, 255)  # activations
+SEVEN_BITS = (-64, 63)  # weights: two products then fit 16 bits together, which is all that CPUs without VNNI add them in
 EPS = torch.finfo(torch.float32).eps
 
 
@@ -26,8 +27,8 @@ class Grid(NamedTuple):
 
     scale: torch.Tensor
     zero: torch.Tensor
-    low: int = SEVEN_BITS[0]
-    high: int = SEVEN_BITS[1]
+    low: int = BYTE[0]
+    high: int = BYTE[1]
 
     def quantize(self, x):  # (1) q = clamp(round(x / S) + Z, q_min, q_max), half to even
         return (torch.round(x / self.scale) + self.zero).clamp(self.low, self.high)
@@ -36,7 +37,7 @@ class Grid(NamedTuple):
         return self.scale * (q - self.zero)
 
 
-def affine(low, high, levels=SEVEN_BITS):
+def affine(low, high, levels=BYTE):
     """The grid over [low, high], which is first made to contain zero, so that zero padding is exact."""
     low, high = (torch.as_tensor(v, dtype=torch.float32) for v in (low, high))
     low, high = low.clamp(max=0), high.clamp(min=0)
@@ -49,8 +50,8 @@ def symmetric(weight, per_channel=True):
     """The grid of a weight tensor, zero at 0: one scale for each output channel, or one for all."""
     size = weight.detach().abs()
     bound = size.amax(tuple(range(1, weight.ndim)), keepdim=True) if per_channel else size.max()
-    scale = (bound / 127.5).clamp(min=EPS)
-    return Grid(scale, torch.zeros_like(scale), -128, 127)
+    scale = (bound / 63.5).clamp(min=EPS)
+    return Grid(scale, torch.zeros_like(scale), *SEVEN_BITS)
 
 
 def fake_quantize(x, grid):

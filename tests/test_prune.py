@@ -263,6 +263,9 @@ def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way():
     assert note["passes"][-1]["tuned"] == pytest.approx(row["oa"], abs=1e-3)
     assert row["parents"] == study.make_run(SMALL, "disjoint", "cnn2d", epochs=2).id
     dense = study.trained(study.make_run(SMALL, "disjoint", "cnn2d", epochs=2))
+    assert max(note["scores"]["conv1"]) == pytest.approx(
+        float(dense.conv1.weight.detach().abs().flatten(1).sum(1).max()), abs=1e-3
+    )
     assert note["kept"]["conv1"] == l1(dense, dict(zip(LAYERS, WIDTHS[95])))["conv1"].tolist()
 
 

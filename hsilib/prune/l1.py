@@ -10,6 +10,8 @@ def l1(net, widths, task=None):
     """Keep the filters (rows of fc1) with the largest sum of absolute weights, each layer on its own."""
     # s_j = sum |W_j| over input channels and window; bias and batch norm are not looked at
     scores = {layer: getattr(net, layer).weight.detach().abs().flatten(1).sum(1) for layer in LAYERS}
+    if task:
+        task.notes.setdefault("scores", {layer: [round(v, 3) for v in score.tolist()] for layer, score in scores.items()})
     return {layer: strongest(scores[layer], widths[layer]) for layer in LAYERS}
 
 
