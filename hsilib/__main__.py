@@ -1,4 +1,4 @@
-"""The command line: ``python -m hsilib scenes | methods | run | map | bench``."""
+"""The command line: ``python -m hsilib scenes | methods | run | map | export | predict | bench``."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import os
 import sys
 from ast import literal_eval
 
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, known
 
 
 def scenes_command(args):
@@ -66,6 +66,50 @@ def run_command(args):
         print(f"page: {os.path.relpath(runner.render(path))}")
 
 
+def chosen_run(args):
+    from hsilib import study
+
+    options = {name: value(text) for name, text in args.option}
+    return study.make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
+
+
+def file_name(args, run):
+    return f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}"
+
+
+def export_command(args):
+    from hsilib import deploy
+
+    run = chosen_run(args)
+    path = args.output or f"{file_name(args, run)}.onnx"
+    print(f"{run}: {path}, {deploy.export(run, path) / 1e6:.3f} MB")
+
+
+def predict_command(args):
+    from pathlib import Path
+
+    import numpy as np
+
+    from hsilib import deploy, scenes
+    from hsilib.files import write_atomically
+    from hsilib.results import png
+
+    if args.scene in scenes.names():
+        cube = scenes.load_scene(args.scene).cube
+    elif Path(args.scene).suffix in (".npy", ".mat"):
+        cube = scenes.read_array(Path(args.scene), args.cube_key)
+    else:
+        known("scene", args.scene, scenes.names())
+    labels, about = deploy.predict(args.model, cube)
+    base = args.output or f"{Path(args.model).stem}-{Path(args.scene).stem}"
+    write_atomically(f"{base}.png", png(labels))
+    np.save(f"{base}.npy", labels)
+    counts = np.bincount(labels.ravel(), minlength=len(about["classes"]) + 1)[1:]
+    print(f"{about['model']}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels")
+    for name, count in zip(about["classes"], counts):
+        print(f"{100 * count / labels.size:6.2f} %  {name}")
+
+
 def map_command(args):
     import numpy as np
 
@@ -73,12 +117,10 @@ def map_command(args):
     from hsilib.files import write_atomically
     from hsilib.results import Store
 
-    store = Store()
-    options = {name: value(text) for name, text in args.option}
-    run = study.make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
+    store, run = Store(), chosen_run(args)
     study.collect([run], store)  # trains it if need be
     labels = store.read_map(run.id)
-    base = args.output or f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}"
+    base = args.output or file_name(args, run)
     write_atomically(f"{base}.png", store.map_path(run.id).read_bytes())
     np.save(f"{base}.npy", labels)
     print(f"{run}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
@@ -88,6 +130,16 @@ def bench_command(args):
     from hsilib import bench
 
     bench.main(args.only, save=args.save)
+
+
+def run_arguments(p):
+    p.add_argument("method")
+    p.add_argument("--scene", default="indian_pines_8bit")
+    p.add_argument("--split", default="disjoint")
+    p.add_argument("--ratio", type=int, default=0)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--epochs", type=int)
+    p.add_argument("-o", dest="option", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="hyper-parameter")
 
 
 def parser():
@@ -130,13 +182,27 @@ def parser():
         "class map of a whole scene, as PNG and .npy",
         "python -m hsilib map scratch --ratio 98 --scene synthetic_fields_small --split disjoint --epochs 5",
     )
-    p.add_argument("method")
-    p.add_argument("--scene", default="indian_pines_8bit")
-    p.add_argument("--split", default="disjoint")
-    p.add_argument("--ratio", type=int, default=0)
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--epochs", type=int)
-    p.add_argument("-o", dest="option", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="hyper-parameter")
+    run_arguments(p)
+    p.add_argument("--output", help="path without extension")
+
+    p = add(
+        "export",
+        export_command,
+        "one trained network as an ONNX file that classifies raw spectra",
+        "python -m hsilib export static --ratio 98 --scene synthetic_fields_small --split disjoint --epochs 5",
+    )
+    run_arguments(p)
+    p.add_argument("--output", help="path of the file")
+
+    p = add(
+        "predict",
+        predict_command,
+        "class map of a scene by an exported file, as PNG and .npy",
+        "python -m hsilib predict model.onnx cube.npy",
+    )
+    p.add_argument("model", help="a file written by export")
+    p.add_argument("scene", help="name of a scene, or a .npy or .mat file with (rows, columns, bands)")
+    p.add_argument("--cube-key", default="", help="array in the .mat file, if it holds several")
     p.add_argument("--output", help="path without extension")
 
     p = add("bench", bench_command, "speed, as ratios within one run", "python -m hsilib bench dense")

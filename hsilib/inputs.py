@@ -5,7 +5,7 @@ unit variance over all pixels, then zero padding.  No label is used; spectra of 
 estimates mean, components and scale on the training pixels only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ class Inputs:
     shape: tuple[int, int]
     pixels: torch.Tensor
     padded: torch.Tensor | None
+    reduction: tuple | None = None  # (mean, weight, shift) with which (spectrum - mean) @ weight + shift gives ``pixels``
 
     def samples(self, index):
         """What a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19), channels last in
@@ -39,11 +40,11 @@ class Inputs:
         return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
 
     def to(self, device):
-        return Inputs(self.shape, self.pixels.to(device), None if self.padded is None else self.padded.to(device))
+        return replace(self, pixels=self.pixels.to(device), padded=None if self.padded is None else self.padded.to(device))
 
 
 def pca(cube, components, basis):
-    """Scores (N, c) of all pixels.  Exact: eigenvectors of the covariance, largest loading made positive.
+    """Scores (N, c) of all pixels, mean and components.  Exact: eigenvectors of the covariance, largest loading made positive.
 
     ``basis`` are the rows that define mean and components.
     """
@@ -51,7 +52,7 @@ def pca(cube, components, basis):
     _, vectors = np.linalg.eigh(np.cov(basis - mean, rowvar=False))
     vectors = vectors[:, ::-1][:, :components]
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
-    return (cube - mean) @ vectors
+    return (cube - mean) @ vectors, mean, vectors
 
 
 def make_inputs(scene, split, kind, components=40, fit="scene"):
@@ -63,16 +64,18 @@ def make_inputs(scene, split, kind, components=40, fit="scene"):
     pixels = scene.cube.reshape(-1, bands).astype(np.float64)
     rows = split.train if fit == "train" else slice(None)
     if kind == "patches":
-        pixels = pca(pixels, components, pixels[rows])
+        pixels, mean, vectors = pca(pixels, components, pixels[rows])
     if kind == "minmax":
         low, high = pixels[rows].min(0), pixels[rows].max(0)
         pixels = (pixels - low) / np.where(high > low, high - low, 1)
     else:
         spread = pixels[rows].std(0)  # a constant band, or a component of rounding errors, becomes zero
-        pixels = (pixels - pixels[rows].mean(0)) / np.where(spread > 1e-7 * spread.max(), spread, 1)
+        spread, centre = np.where(spread > 1e-7 * spread.max(), spread, 1), pixels[rows].mean(0)
+        pixels = (pixels - centre) / spread
     pixels = torch.from_numpy(pixels.astype(np.float32))
-    padded = None
+    padded = reduction = None
     if kind == "patches":
+        reduction = tuple(a.astype(np.float32) for a in (mean, vectors / spread, -centre / spread))
         image = pixels.view(h, w, -1)
         padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
-    return Inputs((h, w), pixels, padded)
+    return Inputs((h, w), pixels, padded, reduction)

@@ -154,7 +154,7 @@ def locate(file, scene):
     return _checked(file, path)
 
 
-def _array(path, key):
+def read_array(path, key):
     """One array of a .mat or .npy file, with every failure said in one line.  No pickle is ever loaded."""
     import scipy.io
 
@@ -237,7 +237,7 @@ def load_scene(name):
         return Scene(name, made.pop("title"), synthetic=True, **made)
     about = entry(name)
     cube_path = locate(about.cube, name)
-    cube = _array(cube_path, about.cube.key)
+    cube = read_array(cube_path, about.cube.key)
     h, w, b = about.shape
     abundances = name in REGISTRY and about.labels.key == "A"
     if abundances and cube.shape == (b, h * w):
@@ -246,7 +246,7 @@ def load_scene(name):
         raise HsiError(f"{cube_path}: array {about.cube.key!r} has shape {cube.shape}, expected {(h, w, b)}")
     labels_path = locate(about.labels, name)
     if abundances:
-        fractions = _array(labels_path, "A")
+        fractions = read_array(labels_path, "A")
         if fractions.shape != (len(about.classes), h * w):
             raise HsiError(f"{labels_path}: abundances have shape {fractions.shape}, expected {(len(about.classes), h * w)}")
         labels = fractions.argmax(0).reshape(w, h).T + 1
@@ -275,7 +275,7 @@ def load_scene(name):
 
 
 def _label_map(path, key, shape):
-    labels = _array(path, key)
+    labels = read_array(path, key)
     if labels.shape != shape:
         raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}")
     if labels.dtype.kind not in "iufb" or labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
@@ -313,7 +313,7 @@ def add(name, cube, labels, cube_key="", label_key="", classes=(), title="", rgb
     for path in paths:
         if not path.is_file():
             raise HsiError(f"{path}: no such file")
-    values = check_cube(_array(paths[0], cube_key), paths[0])
+    values = check_cube(read_array(paths[0], cube_key), paths[0])
     if values.ndim != 3:
         raise HsiError(f"{paths[0]}: array has shape {values.shape}, expected (rows, columns, bands)")
     marks = _label_map(paths[1], label_key, values.shape[:2])

@@ -1,0 +1,132 @@
+"""Exported files against the networks they hold, alone in another folder, and damaged."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import worn
+
+from hsilib import deploy, methods, study
+from hsilib.__main__ import main
+from hsilib.errors import HsiError
+from hsilib.evaluate import scene_scores
+from hsilib.quantize import calibrate, convert, fold_batch_norm
+from hsilib.results import read_png
+
+SMALL = "synthetic_urban_small"
+
+
+@pytest.fixture
+def setting():
+    scene = study.scenes.load_scene(SMALL)
+    task = methods.Task(study.make_run(SMALL, "random", "cnn2d", epochs=1), scene, study.make_split(scene, "random", 0))
+    net = worn(classes=9, widths=(15, 30, 30))
+    folded = fold_batch_norm(net)
+    grids = calibrate(folded, task.balanced(net, 100, torch.Generator().manual_seed(0)))
+    return scene, task.inputs("patches"), {"fp32": net, "static": convert(folded, grids), "dynamic": convert(folded)}
+
+
+@pytest.mark.parametrize("form", ["fp32", "static", "dynamic"])
+def test_the_engine_computes_what_the_network_does(setting, form):
+    scene, inputs, nets = setting
+    ours = scene_scores(nets[form], inputs)
+    opened = deploy.session(deploy.classifier(nets[form], inputs.reduction, scene.classes))
+    labels, scores = opened.run(["map", "scores"], {"cube": scene.cube})
+    scores = scores.reshape(9, -1).T
+    assert labels.shape == scene.labels.shape and labels.dtype == np.uint8
+    assert np.array_equal(labels.ravel(), scores.argmax(1) + 1)
+    assert (labels.ravel() == ours.argmax(1) + 1).mean() >= 0.999
+    step = 0.05 * np.abs(ours).max()  # a rounding that falls on the other side, carried through the layers
+    assert np.abs(scores - ours).max() < (1e-4 if form == "fp32" else step)
+
+
+def test_the_network_alone_takes_patches_and_scenes(setting):
+    _, inputs, nets = setting
+    opened = deploy.session(deploy.network(nets["static"]))
+    some = torch.tensor([0, 47, 700, 3071])
+    scores = opened.run(None, {"x": inputs.samples(some).contiguous().numpy()})[0]
+    assert scores.shape == (4, 9, 1, 1)
+    padded = inputs.padded.permute(2, 0, 1)[None].contiguous().numpy()
+    whole = opened.run(None, {"x": padded})[0].reshape(9, -1).T
+    assert np.abs(whole[some] - scores[:, :, 0, 0]).max() < 1e-4
+
+
+def test_integer_layers_run_as_integers(setting):
+    """The engine has fused them: no convolution in 32-bit floats is left but that of the last layer."""
+    import onnx
+    import onnxruntime
+
+    _, _, nets = setting
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = "optimised.onnx"
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(deploy.network(nets["static"]), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load("optimised.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 3 and kinds.count("Conv") <= 1
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+ALONE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in ("torch", "hsilib", "scipy", "sklearn", "pandas", "onnx"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Refuse())
+import json, numpy, onnxruntime
+opened = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+labels = opened.run(["map"], {"cube": numpy.load("cube.npy")})[0]
+print(json.loads(opened.get_modelmeta().custom_metadata_map["classes"])[labels[5, 7] - 1])
+numpy.save("labels.npy", labels)
+"""
+
+
+def test_an_exported_file_alone_reproduces_the_map(tmp_path, capsys):
+    arguments = ["static", "--ratio", "98", "--scene", SMALL, "--split", "random", "--epochs", "2"]
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    assert main(["export", *arguments, "--output", str(other / "model.onnx")]) == 0
+    assert main(["map", *arguments, "--output", "ours"]) == 0
+    scene = study.scenes.load_scene(SMALL)
+    np.save(other / "cube.npy", scene.cube)
+    done = subprocess.run([sys.executable, "-I", "-c", ALONE], cwd=other, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = np.load("ours.npy"), np.load(other / "labels.npy")
+    assert (ours == theirs).mean() >= 0.999
+    assert done.stdout.strip() == scene.classes[theirs[5, 7] - 1]
+    capsys.readouterr()
+    assert main(["predict", str(other / "model.onnx"), SMALL, "--output", "again"]) == 0
+    assert np.array_equal(read_png("again.png"), theirs) and np.array_equal(np.load("again.npy"), theirs)
+    assert scene.classes[0] in capsys.readouterr().out
+
+
+def test_mistakes_end_in_one_line(setting, tmp_path, capsys):
+    scene, inputs, nets = setting
+    whole = deploy.classifier(nets["static"], inputs.reduction, scene.classes, model="a model")
+    (tmp_path / "good.onnx").write_bytes(whole)
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "bare.onnx").write_bytes(deploy.network(nets["static"]))
+    np.save("narrow.npy", scene.cube[:, :, :20])
+    np.save("hole.npy", np.where(np.arange(scene.cube.shape[0])[:, None, None] == 3, np.nan, scene.cube))
+    for arguments, message in (
+        (["good.onnx", "narrow.npy"], "takes .rows, columns, 103., the scene is 64 x 48 x 20"),
+        (["good.onnx", "hole.npy"], "not finite"),
+        (["cut.onnx", SMALL], "not an ONNX file that can be run, or cut off"),
+        (["bare.onnx", SMALL], "not written by `python -m hsilib export`"),
+        (["none.onnx", SMALL], "No such file"),
+        (["good.onnx", "indian_pine"], "unknown scene 'indian_pine'; did you mean"),
+    ):
+        assert main(["predict", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error), error
+    with pytest.raises(HsiError, match="mlp cannot be exported"):
+        deploy.export(study.make_run(SMALL, "random", "mlp", epochs=1), "x.onnx")
