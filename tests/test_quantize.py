@@ -161,3 +161,47 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     again = study.trained(runs[1])
     assert row["bytes"] < 12_000 and torch.equal(again.conv1.weight, net.conv1.weight) and isinstance(net, quantize.Int8CNN2D)
     assert not isinstance(net, CNN2D)
+
+
+# ------------------------------------------------------------------------------ torch's own integers
+
+
+def torch_ao():
+    from hsilib import torch_ao as adapter
+
+    try:
+        adapter.package()
+    except HsiError as error:
+        pytest.skip(str(error))
+    return adapter
+
+
+def test_torch_computes_the_same_integers():
+    adapter, net = torch_ao(), worn(batch_norm=False)
+    x = torch.randn(60, 40, 19, 19, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        grids = calibrate(net, x)
+        theirs, ours = adapter.static(net, x, grids), convert(net, grids)(x).logits
+        q = theirs.quant(x)
+        mine = grids[1].quantize(F.relu(convert(net, grids).conv1(x)))
+        for found, wanted in ((q, grids[0].quantize(x)), (theirs.conv1(q), mine)):  # ties may fall on either side
+            gap = (found.int_repr().float() - wanted).abs()
+            assert gap.max() <= 1 and (gap > 0).float().mean() < 0.01
+        apart = (theirs(x) - ours).abs().max()
+    assert apart < 2 * float(theirs.fc2.scale)  # torch rounds the scores to 8 bits as well
+
+
+def test_files_of_torch_have_the_sizes_the_paper_prints():
+    adapter, net = torch_ao(), worn(batch_norm=False)
+    made = [adapter.plain(net), adapter.dynamic(net), adapter.static(net, torch.randn(8, 40, 19, 19))]
+    assert [round(adapter.bytes_of(m) / 1e6, 2) for m in made] == [1.71, 0.96, 0.44]
+
+
+def test_a_torch_without_the_package_is_named(monkeypatch):
+    import sys
+
+    from hsilib import torch_ao as adapter
+
+    monkeypatch.setitem(sys.modules, "torch.ao.quantization", None)
+    with pytest.raises(HsiError, match="has no torch.ao.quantization"):
+        adapter.package()
