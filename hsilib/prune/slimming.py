@@ -13,7 +13,7 @@ from hsilib.prune.l1 import l1
 from hsilib.registry import method
 from hsilib.train import cross_entropy
 
-PENALTY = dict(sparsity=0.1, decay=0.01)  # s and d, chosen on the validation split
+PENALTY = dict(sparsity=0.03, decay=0.01)  # s and d, chosen on the validation split
 
 
 @method("cnn2d_sparse", "controls", "CNN2D, sparse scales", **PENALTY)
