@@ -1,19 +1,22 @@
 """Speed, measured as ratios within one run on one thread, against the usual way of writing the same thing."""
 
 import json
+import tempfile
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hsilib import measure, study
-from hsilib.errors import known
+from hsilib import deploy, measure, quantize, scenes, study, torch_ao
+from hsilib.errors import HsiError, known
 from hsilib.evaluate import scene_scores
 from hsilib.files import project, write_atomically
 from hsilib.inputs import make_inputs
 from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
+from hsilib.quantize import calibrate, convert
 from hsilib.scenes import load_scene
 from hsilib.splits import WINDOW, make_split
 from hsilib.train import Recipe, fit, training_set
@@ -86,21 +89,138 @@ def _ratio(what, slow, fast, rounds, **more):
 
 
 def latency():
-    """Milliseconds per pixel of the untrained networks, at batch 1 and 256: median and interquartile range."""
+    """Time of every network, untrained: all of them in eager PyTorch, and CNN2D at its four sizes in every engine."""
+    networks, engines, sizes = _networks(), {}, {}
+    for ratio, widths in WIDTHS.items():
+        engines[str(ratio)], sizes[str(ratio)] = _engines(widths)
+    layers = {name: _layers(model) for name, model in _forms(WIDTHS[0])[0].items()}
+    lines = ["ms per pixel at batch 1, ms per pixel at batch 256, ms per scene of 145 x 145 (median ± IQR)"]
+    lines += [_line(name, found) for name, found in networks.items()]
+    lines += [_line(f"{ratio} %, {name}", found) for ratio, every in engines.items() for name, found in every.items()]
+    eager = engines["0"]["PyTorch"]["1"][0]
+    for ratio in engines:
+        fast = engines[ratio]["ONNX Runtime, static int8"]["1"][0]
+        lines.append(f"batch 1, dense in eager PyTorch against static int8 of the {ratio} % size: {eager / fast:.1f}x")
+    return {"text": "\n".join(lines), "ms": networks, "engines": engines, "bytes": sizes, "layers": layers}
+
+
+def _line(name, found):
+    return f"{name:32}" + "  ".join(f"{median:9.4f} ± {iqr:.4f}" for median, iqr in found.values())
+
+
+def _networks():
     inputs = {"bands": torch.zeros(256, 200), "patches": torch.zeros(256, 40, 19, 19)}
     nets = {"mlp": MLP(200, 16), "lstm": LSTM(200, 16), "cnn1d": CNN1D(200, 16), "cnn2d": CNN2D(40, 16), "cnn3d": CNN3D(40, 16)}
     nets |= {f"scratch {ratio}": CNN2D(40, 16, WIDTHS[ratio]) for ratio in (90, 95, 98)}
+    calls = {}
+    for batch in (1, 256):
+        calls[str(batch)] = {name: partial(net.eval(), inputs[net.kind][:batch]) for name, net in nets.items()}
+    return _times(calls)
+
+
+def _forms(widths):
+    """CNN2D in 32 bits and in the two integer forms (QAT's is that of static), calibrated on noise; the noise."""
+    net = initialise(CNN2D(40, 16, widths), 0).eval()
+    x = torch.randn(256, 40, 19, 19, generator=torch.Generator().manual_seed(0))
+    plain = quantize.fold_batch_norm(net)
+    with torch.no_grad():
+        return {"32 bits": net, "dynamic int8": convert(plain), "static int8": convert(plain, calibrate(plain, x[:64]))}, x
+
+
+def _engines(widths):
+    """{engine: {"1": (ms, IQR), "256": ..., "scene": ...}} and {engine: bytes of its file}."""
+    forms, x = _forms(widths)
+    net, plain = forms["32 bits"], quantize.fold_batch_norm(forms["32 bits"])
+    image = torch.randn(1, 40, 163, 163, generator=torch.Generator().manual_seed(1))
+    eager = {"PyTorch": plain}
+    try:
+        eager |= {"PyTorch, dynamic int8": torch_ao.dynamic(plain), "PyTorch, static int8": torch_ao.static(plain, x)}
+    except HsiError as error:
+        print(error)
+    sizes = {name: torch_ao.bytes_of(model) for name, model in eager.items()}
+    eager["PyTorch"] = net
+    files = {f"ONNX Runtime, {form}": deploy.network(model) for form, model in forms.items()}
+    sizes |= {name: len(file) for name, file in files.items()}
+    engines = {name: deploy.session(file).run for name, file in files.items()}
+    calls = {"scene": {"PyTorch": partial(net.dense, image)}}
+    calls["scene"] |= {name: partial(run, None, {"x": image.numpy()}) for name, run in engines.items()}
+    for batch in (1, 256):
+        calls[str(batch)] = {name: partial(model, x[:batch]) for name, model in eager.items()}
+        calls[str(batch)] |= {name: partial(run, None, {"x": x[:batch].numpy()}) for name, run in engines.items()}
+    return _times(calls), sizes
+
+
+ROUNDS = {"1": (50, 300), "256": (1, 7), "scene": (1, 7)}  # warm-up, timed
+
+
+def _times(calls):
+    """Milliseconds {name: {size: (median, IQR)}}, per pixel for batches; ``calls``: {size: {name: function}}."""
     found = {}
-    for batch, rounds in ((1, 200), (256, 5)):
+    for size, (warm_up, rounds) in ROUNDS.items():
+        scale = 1e3 / (int(size) if size.isdigit() else 1)
         with torch.inference_mode():
-            calls = {name: partial(net.eval(), inputs[net.kind][:batch]) for name, net in nets.items()}
-            for name, (median, iqr) in measure.timed(calls, warm_up=5 if batch == 1 else 1, rounds=rounds).items():
-                found.setdefault(name, {})[str(batch)] = [1e3 * median / batch, 1e3 * iqr / batch]
-    lines = [f"{name:12} {f['1'][0]:8.3f} ± {f['1'][1]:.3f}  {f['256'][0]:8.4f} ± {f['256'][1]:.4f}" for name, f in found.items()]
-    return {"text": "\n".join(["latency, ms per pixel: batch 1, batch 256 (median ± IQR)", *lines]), "ms": found}
+            for name, pair in measure.timed(calls.get(size, {}), warm_up, rounds).items():
+                found.setdefault(name, {})[size] = [scale * v for v in pair]
+    return found
 
 
-BENCHES = {"dense": dense, "loop": loop, "latency": latency}
+def _layers(model, rounds=300):
+    """Microseconds of every layer at batch 1 in ONNX Runtime, by its own clock: medians, the layer's roundings included."""
+    x = torch.randn(1, 40, 19, 19, generator=torch.Generator().manual_seed(0)).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        session = deploy.session(deploy.network(model), profile=f"{folder}/trace")
+        for _ in range(rounds):
+            session.run(None, {"x": x})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    nodes = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
+            nodes.setdefault(event["name"], []).append(event["dur"])
+    layers = dict.fromkeys([*quantize.LAYERS, "other"], 0.0)
+    for name, spent in nodes.items():
+        layer = name.replace("scores", "fc2").split(".")[0].split("_")[0]
+        layers[layer if layer in layers else "other"] += float(np.median(spent))
+    return layers
+
+
+def agreement():
+    """The class of every pixel of a scene by the trained CNN2D and its integer forms: the engines against ours."""
+    at_hand = all(scenes.local(file) for file in (scenes.entry(REAL).cube, scenes.entry(REAL).labels))
+    about = dict(scene=REAL) if at_hand else dict(scene="synthetic_fields", epochs=2)
+    runs = {name: study.make_run(split="disjoint", method=name, **about) for name in ("cnn2d", "dynamic", "static", "qat")}
+    nets = {name: study.trained(run) for name, run in runs.items()}
+    task = study.task_of(runs["static"])
+    inputs, seen = task.inputs("patches"), task.balanced(nets["cnn2d"], 1000, torch.Generator().manual_seed(0))
+    exact = {name: scene_scores(net, inputs) for name, net in nets.items()}
+    scene = inputs.padded.permute(2, 0, 1)[None].contiguous().numpy()
+    scores = {}
+    for name, net in nets.items():
+        found = deploy.session(deploy.network(net)).run(None, {"x": scene})[0]
+        scores[name, "ONNX Runtime"] = found.reshape(found.shape[1], -1).T
+    with torch.inference_mode():  # torch's static network has the ranges of ours
+        grids = [getattr(nets["static"], layer).grid(None) for layer in quantize.LAYERS]
+        theirs = torch_ao.static(quantize.fold_batch_norm(nets["cnn2d"]), seen, grids)
+        parts = torch.arange(len(exact["cnn2d"])).split(500)
+        scores["static", "PyTorch"] = torch.cat([theirs(inputs.samples(part)) for part in parts]).numpy()
+    lines, table = [], []
+    for (name, engine), found in scores.items():
+        ours = exact[name]
+        other = ours.argmax(1) != found.argmax(1)
+        margin = np.diff(np.sort(ours, 1)[:, -2:], axis=1)[:, 0]  # of the best class over the next
+        line = {"method": name, "engine": engine, "same_class": 100 - 100 * float(other.mean())}
+        line["same_as_32_bits"] = 100 * float((exact["cnn2d"].argmax(1) == found.argmax(1)).mean())
+        line["largest_difference"] = float(np.abs(ours - found).max())
+        line["largest_margin_where_other"] = float(margin[other].max(initial=0))
+        table.append(line)
+        text = f"our class on {line['same_class']:.3f} % of the pixels, scores within {line['largest_difference']:.2g}"
+        lines.append(f"{name}, {engine}: {text}")
+    step = float(theirs.fc2.scale)
+    lines.append(f"torch rounds its scores to steps of {step:.2g}")
+    return {"text": "\n".join(lines), "scene": about["scene"], "torch_step": step, "engines": table}
+
+
+REAL = "indian_pines_8bit"
+BENCHES = {"dense": dense, "loop": loop, "latency": latency, "agreement": agreement}
 
 
 def main(only="all", save=False):

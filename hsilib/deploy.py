@@ -11,13 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hsilib import methods, study
+from hsilib import study
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.inputs import MARGIN
-from hsilib.scenes import load_scene
-from hsilib.splits import make_split
-from hsilib.train import seed_of
 
 OPSET, IR = 17, 9  # what onnxruntime 1.15 and later read
 FLOAT, BYTE = 1, 2  # of onnx.TensorProto
@@ -144,13 +141,12 @@ def classifier(net, reduction, classes, **about):
 
 def export(run, path):
     """Write the trained network of a run as a classifier of raw spectra; trains it if need be.  Returns the bytes written."""
-    scene = load_scene(run.scene)
-    split = make_split(scene, run.split, seed_of(run.scene, run.split, run.seed, "split"))
     model = study.trained(run)
     if not hasattr(model, "maps") and type(model).__name__ != "CNN2D":
         raise HsiError(f"{run.method} cannot be exported: only networks of CNN2D's shape can, whole or in 8 bits")
-    inputs = methods.Task(run, scene, split).inputs(model.kind)
-    made = classifier(model.cpu(), inputs.reduction, scene.classes, scene=scene.name, model=str(run), run=run.id)
+    task = study.task_of(run)
+    scene = task.scene
+    made = classifier(model.cpu(), task.inputs(model.kind).reduction, scene.classes, scene=scene.name, model=str(run), run=run.id)
     write_atomically(path, made)
     return len(made)
 
@@ -169,15 +165,17 @@ def predict(path, cube):
     return opened.run(["map"], {"cube": cube})[0], about
 
 
-def session(model, threads=1):
-    """An onnxruntime session of a file or of its bytes."""
+def session(model, profile=None):
+    """An onnxruntime session of a file or of its bytes, on one thread; ``profile``: where it writes what each node takes."""
     try:
         import onnxruntime
     except ImportError:
         raise HsiError("onnxruntime is not installed: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
     if not isinstance(model, bytes):
         try:
             model = Path(model).read_bytes()

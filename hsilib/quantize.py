@@ -208,6 +208,42 @@ def calibrate(net, x, observe=histogram):
     return [affine(*observe(v)) for v in (x, taps["f1"], taps["p2"], taps["e"])]
 
 
+def _seen(model, x):
+    """{layer: (its input, its output)} on samples ``x``."""
+    seen = {}
+    layers = [getattr(model, name) for name in LAYERS]
+    hooks = [layer.register_forward_hook(lambda layer, given, out: seen.update({layer: (given[0], out)})) for layer in layers]
+    model.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return {name: seen[layer] for name, layer in zip(LAYERS, layers)}
+
+
+@torch.no_grad()
+def rounding(net, small, x, bins=64):
+    """What 8 bits do to each layer, on samples ``x``: the range of its input and how its values are spread, and in decibels how
+    far above their rounding errors its weights, its input, and what comes out of it in the integer network lie.
+    """
+    exact, rounded, found = _seen(net, x), _seen(small, x), {}
+    for name in LAYERS:
+        layer, weight, into = getattr(small, name), getattr(net, name).weight, exact[name][0]
+        grid, low, high = layer.grid(into), float(into.min()), float(into.max())
+        found[name] = {
+            "observed": [low, high],
+            "kept": [float(grid.dequantize(torch.tensor(float(end)))) for end in (grid.low, grid.high)],
+            "counts": [int(count) for count in torch.histc(into, bins, low, high)],
+            "weight_db": _decibels(weight, layer.weight * layer.scale),
+            "input_db": _decibels(into, grid.dequantize(grid.quantize(into))),
+            "output_db": _decibels(exact[name][1], rounded[name][1]),
+        }
+    return found
+
+
+def _decibels(exact, rounded):
+    error = exact.flatten() - rounded.flatten()
+    return round(10 * float(torch.log10(exact.square().sum() / error.square().sum())), 2)
+
+
 class QAT(nn.Module):
     """CNN2D as it will be after conversion: weights and activations fake-quantized, batch norm folded into the weights that
     are quantized and, while its statistics are still learnt, undone behind them."""
@@ -278,7 +314,9 @@ def static(task):
     if o.samples < 1:
         raise HsiError("static quantization needs training pixels to see the ranges of: samples must be at least 1")
     x = task.balanced(net, o.samples, torch.Generator().manual_seed(task.seed("calibration")))
-    return convert(net, calibrate(net, x, observe))
+    small = convert(net, calibrate(net, x, observe))
+    task.notes["layers"] = rounding(net, small, x)
+    return small
 
 
 @mode("qat", "QAT int8", paper="Quantization Aware Training", share=1 / 3, rate=0.1)
@@ -288,3 +326,9 @@ def qat(task):
     epochs = max(1, round(task.run.recipe.epochs * task.options.share))
     task.fit(net, task.options.share, task.options.rate, after_epoch=lambda model, epoch: model.freeze((epoch + 1) / epochs))
     return net.convert()
+
+
+@method("further", "controls", "Trained further", parents=lambda run: (original(run),), share=1 / 3, rate=0.1)
+def further(task):
+    """The further training that QAT does, without any rounding: what of its gain is due to the training alone."""
+    return task.fit(deepcopy(task.parent(original(task.run))), task.options.share, task.options.rate)

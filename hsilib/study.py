@@ -163,6 +163,13 @@ def _save_weights(run, model):
         write_atomically(weights_path(run), save(state, {"hsilib": about}))
 
 
+def task_of(run, store=None, device="cpu"):
+    """What a method is given to train on: the scene, the split, the seeds, its parents' trained models."""
+    scene = scenes.load_scene(run.scene)
+    split = make_split(scene, run.split, seed_of(run.scene, run.split, run.seed, "split"))
+    return methods.Task(run, scene, split, device, parent=lambda other: trained(other, store, device))
+
+
 def execute(run, store, method=None, device="cpu"):
     """Train, evaluate, measure and store one run; return (row, model).
 
@@ -178,9 +185,8 @@ def execute(run, store, method=None, device="cpu"):
     start = time.perf_counter()
     torch.backends.cudnn.allow_tf32 = False  # 32-bit floats on a GPU too
     with one_thread():
-        scene = scenes.load_scene(run.scene)
-        split = make_split(scene, run.split, seed_of(run.scene, run.split, run.seed, "split"))
-        task = methods.Task(run, scene, split, device, parent=lambda other: trained(other, store, device))
+        task = task_of(run, store, device)
+        scene, split = task.scene, task.split
         model = about.train(task)
         inputs = task.inputs(model.kind)
         scores = evaluate.scene_scores(model, inputs)

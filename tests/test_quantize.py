@@ -120,6 +120,19 @@ def test_the_integer_network_runs_over_a_scene_as_over_patches():
     assert abs(scene_scores(small, inputs)[some] - pixel_scores(small, inputs, some)).max() < 1e-4
 
 
+def test_rounding_errors_are_told_in_decibels():
+    net, x = worn(batch_norm=False), torch.randn(60, 40, 19, 19, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        small = convert(net, calibrate(net, x, minmax))
+    found = quantize.rounding(net, small, x)
+    step = float(small.conv1.in_scale)
+    by_hand = 10 * torch.log10(x.square().mean() / (step**2 / 12))  # errors of rounding are spread evenly over a step
+    assert found["conv1"]["input_db"] == pytest.approx(float(by_hand), abs=0.2)
+    assert sum(found["conv1"]["counts"]) == x.numel() and found["conv2"]["observed"][0] == 0
+    assert found["conv1"]["kept"] == pytest.approx(found["conv1"]["observed"], abs=step)
+    assert found["fc2"]["output_db"] < found["conv1"]["output_db"] < found["conv1"]["input_db"]  # errors add up on the way
+
+
 def test_sizes_are_those_of_eight_bits():
     net = worn(batch_norm=False)
     static, dynamic = convert(net, calibrate(net, torch.randn(4, 40, 19, 19))), convert(net)
