@@ -1,11 +1,12 @@
 """All methods: the registry, the baselines, and the families in rooms of their own."""
 
 import numpy as np
+import torch.nn.functional as F
 
-from hsilib import models, prune, quantize  # noqa: F401 - a family registers its methods when it is imported
+from hsilib import distill, models, prune, quantize  # noqa: F401 - a family registers its methods when it is imported
 from hsilib.errors import known
 from hsilib.registry import METHODS, Task, get, method  # noqa: F401 - the door for users and notebooks
-from hsilib.train import flips_and_rotations
+from hsilib.train import flips_and_crops, flips_and_rotations
 
 
 class Estimator:
@@ -111,8 +112,8 @@ def cnn1d(task):
 def _cnn2d(task):
     """Two 5 x 5 convolutions with batch norm, max-pooling, two fully connected layers on 19 x 19 patches."""
     o = task.options
-    known("augment", o.augment, ("none", "dihedral"))
-    augment = flips_and_rotations if o.augment == "dihedral" else None
+    views = {"none": None, "dihedral": flips_and_rotations, "crops": flips_and_crops}
+    augment = views[known("augment", o.augment, views)]
     net = task.network(models.CNN2D, widths=models.WIDTHS[task.run.ratio], batch_norm=o.batch_norm)
     return task.fit(net, augment=augment)
 
@@ -126,6 +127,28 @@ method("scratch_b", "controls", "Scratch, twice as long", ratios=(90, 95, 98), e
 method(
     "scratch_aug", "controls", "Scratch, flips", ratios=(90, 95, 98), **{**CNN2D_OPTIONS, "augment": "dihedral"}
 )(_cnn2d)  # fmt: skip
+
+method(
+    "scratch_crops", "controls", "Scratch, flips and crops", ratios=(90, 95, 98), **{**CNN2D_OPTIONS, "augment": "crops"}
+)(_cnn2d)  # fmt: skip
+
+
+@method("scratch_smooth", "controls", "Scratch, smooth labels", ratios=(90, 95, 98), smoothing=0.1)
+def scratch_smooth(task):
+    """Scratch with a part of every label spread over all classes: what a teacher that knows nothing is worth."""
+    net = task.network(models.CNN2D, widths=models.WIDTHS[task.run.ratio])
+
+    def loss(model, batch):
+        return {"ce": F.cross_entropy(model(batch.x).logits, batch.y, label_smoothing=task.options.smoothing)}
+
+    return task.fit(net, loss=loss)
+
+
+@method("cnn2d_member", "controls", "CNN2D, another draw", member=1)
+def cnn2d_member(task):
+    """A dense network on the same split with other initial weights and batch order: the further teachers of CA-MKD."""
+    role = f"member{task.options.member}"
+    return task.fit(task.network(models.CNN2D, role=role, widths=models.WIDTHS[0]), order=role)
 
 
 @method("cnn3d", "baselines", "CNN3D", epochs=0.1, paper="CNN3D", components=40, pca_fit="scene")

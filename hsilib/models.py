@@ -109,20 +109,29 @@ class CNN2D(nn.Module):
         self.fc1, self.fc2 = nn.Linear(25 * c2, f1), nn.Linear(f1, classes)
         self.to(memory_format=torch.channels_last)
 
-    def convolutions(self, x):
-        f1 = F.relu(self.bn1(self.conv1(x)))  # (B, 50, 15, 15)
-        return f1, F.relu(self.bn2(self.conv2(f1)))  # (B, 100, 11, 11)
+    def stem(self, x):
+        return F.relu(self.bn1(self.conv1(x)))  # f1 (B, 50, 15, 15)
 
-    def forward(self, x):
-        f1, f2 = self.convolutions(x)
+    def block(self, f1):
+        return F.relu(self.bn2(self.conv2(f1)))  # f2 (B, 100, 11, 11)
+
+    def head(self, f2):
         p2 = F.max_pool2d(f2, 2)  # (B, 100, 5, 5); the last row and column of f2 are not used
         v = torch.flatten(p2, 1)
         e = F.relu(self.fc1(v))  # (B, 100)
-        return Outputs(self.fc2(e), dict(f1=f1, f2=f2, p2=p2, v=v, e=e))
+        return Outputs(self.fc2(e), dict(f2=f2, p2=p2, v=v, e=e))
+
+    def branch(self, f1):
+        return self.head(self.block(f1))
+
+    def forward(self, x):
+        f1 = self.stem(x)
+        logits, taps = self.branch(f1)
+        return Outputs(logits, {"f1": f1} | taps)
 
     def dense(self, image):
         """Logits (K, H, W) of every pixel from the padded image (1, C, H+18, W+18), each convolution run once."""
-        return dense_head(self, self.convolutions(image)[1])
+        return dense_head(self, self.block(self.stem(image)))
 
 
 def dense_head(net, f2):

@@ -68,9 +68,10 @@ def get(name):
     return METHODS[known("method", name, METHODS)]
 
 
-def dense(run):
+def dense(run, name="cnn2d", **options):
     """The dense CNN2D of the same scene, split, seed and recipe: what is pruned, quantized, and taught by."""
-    return replace(run, method="cnn2d", ratio=0, options=tuple(sorted(get("cnn2d").defaults(run.scene).items())))
+    options = get(name).defaults(run.scene) | options
+    return replace(run, method=name, ratio=0, options=tuple(sorted(options.items())))
 
 
 class Task:
@@ -110,11 +111,11 @@ class Task:
         chosen = torch.multinomial(share.cpu(), min(count, len(data.y)), generator=generator)
         return data.x(chosen.to(data.y.device))
 
-    def fit(self, model, epochs=1.0, rate=1.0, **arguments):
+    def fit(self, model, epochs=1.0, rate=1.0, order="order", **arguments):
         """The training loop on this task's training pixels, for a share of the recipe's epochs and rate; keeps the loss
         terms for the log."""
         recipe = self.run.recipe
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
-        history = fit(model, self.data(model), recipe, self.seed("order"), **arguments)
+        history = fit(model, self.data(model), recipe, self.seed(order), **arguments)
         self.history += history
         return model

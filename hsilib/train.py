@@ -70,7 +70,7 @@ def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), a
     count = len(data.y)
     order = torch.Generator().manual_seed(seed)
     modules = [model, *extra]
-    weights = [p for m in modules for p in m.parameters() if p.requires_grad]
+    weights = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))  # modules may share some
     optimizer = torch.optim.Adam(weights, lr=recipe.lr, fused=True)
     per_epoch = math.ceil(count / recipe.batch)
     history, step, total = [], 0, recipe.epochs * per_epoch
@@ -114,3 +114,11 @@ def flips_and_rotations(x, generator):
         turned = torch.rot90(x[rows], element % 4, (2, 3))
         out[rows] = turned.flip(3) if element >= 4 else turned
     return out
+
+
+def flips_and_crops(x, generator, pad=2):
+    """Each patch turned or mirrored, then moved by up to two pixels; zeros come in at the border."""
+    x = F.pad(flips_and_rotations(x, generator), (pad,) * 4)
+    top, left = (torch.randint(2 * pad + 1, (len(x),), generator=generator).tolist() for _ in range(2))
+    span = x.shape[2] - 2 * pad
+    return torch.stack([patch[:, i : i + span, j : j + span] for patch, i, j in zip(x, top, left)])

@@ -1,0 +1,103 @@
+"""Distillation: small networks taught by a trained one, by each other, or by themselves (one file per method).
+
+A method is one function ``build(task, student, *teachers) -> loss`` or ``(loss, *modules that train along)``; ``loss(model,
+batch)`` returns named terms, which the one training loop sums and logs.  Registering it with ``distillation`` gives it a
+student with Scratch's initial weights and Scratch's recipe, a row in the tables and a mark in the plots.
+"""
+
+from functools import wraps
+
+import torch
+import torch.nn.functional as F
+
+from hsilib import evaluate
+from hsilib.models import CNN2D, WIDTHS, Outputs
+from hsilib.registry import dense, method
+
+
+def kd(student, teacher, temperature):
+    """KD_T(z_s, z_t) = T^2 KL(p_t^T || p_s^T), mean over the batch.  Detach the teacher where the method does."""
+    student, teacher = (F.log_softmax(z / temperature, 1) for z in (student, teacher))
+    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def ramp(progress, length=80 / 300):
+    """w(t) = exp(-5 (1 - min(t, R) / R)^2): how soon the online methods listen to each other."""
+    return float(torch.exp(torch.tensor(-5 * (1 - min(progress, length) / length) ** 2)))
+
+
+class Teacher:
+    """A trained network, and its outputs on every training pixel: computed once, then looked up."""
+
+    def __init__(self, run, net, data, taps):
+        self.net, self.taps = net, taps
+        found = []
+        with torch.no_grad():
+            for index in torch.arange(len(data.y), device=data.y.device).split(500):
+                logits, every = net.eval()(data.x(index))
+                found.append([logits, *(every[tap] for tap in taps)])
+        self.known = [torch.cat(parts) for parts in zip(*found)]
+
+    def __call__(self, index):
+        logits, *taps = (values[index] for values in self.known)
+        return Outputs(logits, dict(zip(self.taps, taps)))
+
+
+RECENT = {}  # (run, taps) -> Teacher: the next student of the same process has the same teachers
+
+
+def teacher(task, run, data, taps):
+    key = run.id, taps, str(task.device)
+    if key not in RECENT:
+        while len(RECENT) > 2:
+            RECENT.pop(next(iter(RECENT)))
+        RECENT[key] = Teacher(run, task.parent(run).requires_grad_(False), data, taps)
+    return RECENT[key]
+
+
+def teachers_of(run, count):
+    """The dense network of the same repetition, then others that differ in initial weights and batch order only."""
+    return tuple(dense(run) if not member else dense(run, "cnn2d_member", member=member) for member in range(count))
+
+
+def peers(task, student, count, share=True):
+    """Further networks of the student's shape, which learn with it and are thrown away; ``share``: on its first layer."""
+    made = [task.network(CNN2D, role=f"peer{i}", widths=WIDTHS[task.run.ratio]) for i in range(1, count + 1)]
+    for net in made if share else ():
+        net.conv1, net.bn1 = student.conv1, student.bn1
+    return made
+
+
+def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **about):
+    """Register ``build(task, student, *teachers)``.
+
+    teachers: how many dense networks teach; taps: which of their inner tensors are looked at (see ``models``); network: the
+    student's class, if it is deployed as something other than CNN2D.
+    """
+
+    def register(build):
+        @wraps(build)
+        def train(task):
+            student = task.network(network, widths=WIDTHS[task.run.ratio])
+            data = task.data(student)
+            known = [teacher(task, run, data, taps) for run in teachers_of(task.run, teachers)]
+            made = build(task, student, *known)
+            loss, *extra = made if isinstance(made, tuple) else (made,)
+            task.fit(student, loss=loss, extra=extra)
+            group = [student, *(m for m in extra if isinstance(m, CNN2D))]
+            if len(group) > 1:  # all heads together: what could be had, were they all deployed
+                scores = sum(evaluate.scene_scores(net, task.inputs(net.kind)) for net in group)
+                task.notes["ensemble"] = float(evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"])
+            return student
+
+        about.setdefault("ratios", (90, 95, 98))
+        method(name, family, title, parents=lambda run: teachers_of(run, teachers), **about)(train)
+        return build
+
+    return register
+
+
+# each registers itself, in the order of the paper's tables
+from hsilib.distill import soft_targets, fitnets, attention, congruence, simkd, camkd, cosine, decoupled  # noqa: E402, F401, I001
+from hsilib.distill import dml, one, clilr, okddip  # noqa: E402, F401
+from hsilib.distill import tfkd, cskd, pskd, ddgsd  # noqa: E402, F401

@@ -1,0 +1,45 @@
+"""Decoupled distillation: what the teacher says of the true class, and what it says of the others, weighed apart.
+
+Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022; methods E.5.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from hsilib.distill import distillation
+
+
+def parts(z, y, temperature):
+    """log of (p_y, 1 - p_y), (B, 2), and of the distribution over the other classes, (B, K - 1)."""
+    z = z / temperature
+    others = torch.arange(z.shape[1], device=z.device) != y[:, None]
+    rest = z[others].view(len(z), -1)
+    every, of_rest = z.logsumexp(1), rest.logsumexp(1)
+    return torch.stack([z.gather(1, y[:, None])[:, 0] - every, of_rest - every], 1), rest - of_rest[:, None]
+
+
+def tckd_nckd(student, teacher, y, temperature):
+    """T^2 KL of the binary parts and of the rests; KD_T = TCKD + (1 - p_t,y) NCKD for every sample"""
+    kl = [
+        F.kl_div(s, t, reduction="batchmean", log_target=True)
+        for s, t in zip(parts(student, y, temperature), parts(teacher, y, temperature))
+    ]
+    return temperature**2 * kl[0], temperature**2 * kl[1]
+
+
+@distillation("dkd", "Decoupled KD", "offline", teachers=1, target=1.0, others=8.0, temperature=4.0, warm_up=20 / 300)
+def decoupled(task, student, teacher):
+    """L = CE(z_s, y) + min(t / W, 1) (alpha TCKD + beta NCKD)"""
+    o = task.options
+
+    def loss(model, batch):
+        s, t = model(batch.x), teacher(batch.index)
+        tckd, nckd = tckd_nckd(s.logits, t.logits, batch.y, o.temperature)
+        weight = min(batch.progress / o.warm_up, 1)
+        return {
+            "ce": F.cross_entropy(s.logits, batch.y),
+            "target": weight * o.target * tckd,
+            "others": weight * o.others * nckd,
+        }
+
+    return loss

@@ -1,0 +1,31 @@
+"""ONE: branches on a common trunk, taught by the mixture that a gate makes of them.
+
+Lan, Zhu, Gong, Knowledge Distillation by On-the-Fly Native Ensemble, NeurIPS 2018; methods E.2.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hsilib.distill import distillation, kd, peers, ramp
+from hsilib.models import initialise
+
+
+@distillation("one", "ONE", "online", paper="ONE", branches=3, temperature=3.0)
+def one(task, student):
+    """L = sum_i CE(z_i, y) + CE(z_e, y) + w(t) sum_i KD_3(z_i, sg z_e), z_e = sum_i a_i z_i; branch 0 is the one reported"""
+    o = task.options
+    others = peers(task, student, o.branches - 1)
+    gate = nn.Sequential(nn.Linear(student.config["widths"][0], o.branches), nn.BatchNorm1d(o.branches), nn.ReLU())
+    initialise(gate, task.seed("gate")).to(task.device)
+
+    def loss(model, batch):
+        f1 = model.stem(batch.x)
+        z = torch.stack([net.branch(f1).logits for net in (model, *others)], 1)  # (B, m, K)
+        weight = F.softmax(gate(f1.mean((2, 3))), 1)  # a = softmax(ReLU(BN(Linear(GAP f1))))
+        mixed = (weight[:, :, None] * z).sum(1)
+        terms = {f"ce{i}": F.cross_entropy(z[:, i], batch.y) for i in range(o.branches)}
+        kl = sum(kd(z[:, i], mixed.detach(), o.temperature) for i in range(o.branches))
+        return terms | {"ce_mixed": F.cross_entropy(mixed, batch.y), "kd": ramp(batch.progress) * kl}
+
+    return loss, gate, *others

@@ -1,0 +1,36 @@
+"""SimKD: imitate the teacher's last features, then use the teacher's own classifier.
+
+Chen, Mei, Zhang, Wang, Feng, Chen, Knowledge Distillation with the Reused Teacher Classifier, CVPR 2022; methods E.1.
+"""
+
+import torch.nn.functional as F
+from torch import nn
+
+from hsilib.distill import distillation
+from hsilib.models import CNN2D, NETWORKS, WIDTHS
+
+
+class Reused(CNN2D):
+    """A student whose last layer is a projector to the teacher's features and the teacher's classifier; all is deployed."""
+
+    def __init__(self, bands, classes, widths, batch_norm=True):
+        super().__init__(bands, classes, widths, batch_norm)
+        features = WIDTHS[0][2]
+        projector = nn.Linear(widths[2], features, bias=False), nn.BatchNorm1d(features), nn.ReLU()
+        self.fc2 = nn.Sequential(*projector, nn.Linear(features, classes))
+
+
+NETWORKS["Reused"] = Reused
+
+
+@distillation("simkd", "SimKD", "offline", teachers=1, taps=("e",), network=Reused, paper="SimKD")
+def simkd(task, student, teacher):
+    """L = mean (P(e_s) - e_t)^2, nothing else; the classifier is the teacher's, frozen"""
+    projector, classifier = student.fc2[:3], student.fc2[3]
+    classifier.load_state_dict(teacher.net.fc2.state_dict())
+    classifier.requires_grad_(False)
+
+    def loss(model, batch):
+        return {"feature": F.mse_loss(projector(model(batch.x).taps["e"]), teacher(batch.index).taps["e"])}
+
+    return loss

@@ -1,0 +1,20 @@
+"""Soft targets: learn the teacher's softened answers.
+
+Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2014; methods E.1.
+"""
+
+import torch.nn.functional as F
+
+from hsilib.distill import distillation, kd
+
+
+@distillation("kd", "Soft targets", "offline", teachers=1, paper="Soft targets", hard=0.1, soft=0.9, temperature=4.0)
+def soft_targets(task, student, teacher):
+    """L = g CE(z_s, y) + a KD_T(z_s, z_t)"""
+    o = task.options
+
+    def loss(model, batch):
+        s, t = model(batch.x), teacher(batch.index)
+        return {"ce": o.hard * F.cross_entropy(s.logits, batch.y), "kd": o.soft * kd(s.logits, t.logits, o.temperature)}
+
+    return loss

@@ -1,0 +1,400 @@
+"""Every loss against values worked out by hand, in its limiting cases, and with its gradients where they belong."""
+
+from math import exp, log
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hsilib import distill, methods, results, study
+from hsilib.distill import attention, camkd, clilr, congruence, cosine, cskd, decoupled, kd, okddip, ramp, tfkd
+from hsilib.models import CNN2D, WIDTHS, Outputs, initialise
+from hsilib.train import Batch, flips_and_crops
+
+SMALL = "synthetic_urban_small"
+FAMILIES = ("offline", "online", "self")
+Z = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 1.0]])
+Y = torch.tensor([0, 2])
+
+
+def softmax(values):
+    total = sum(exp(v) for v in values)
+    return [exp(v) / total for v in values]
+
+
+def kl(p, q):
+    return sum(a * log(a / b) for a, b in zip(p, q))
+
+
+# ------------------------------------------------------------------------------ the parts
+
+
+def test_kd_by_hand():
+    student, teacher = [[1.0, 0.0, 0.0], [0.0, 2.0, 1.0]], Z.tolist()
+    by_hand = [kl(softmax([v / 4 for v in t]), softmax([v / 4 for v in s])) for s, t in zip(student, teacher)]
+    assert float(kd(torch.tensor(student), Z, 4.0)) == pytest.approx(16 * sum(by_hand) / 2, rel=1e-5)
+    assert float(kd(Z, Z, 4.0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_kd_at_high_temperature_is_the_distance_of_centred_scores():
+    """T^2 KL -> |(z_s - mean) - (z_t - mean)|^2 / (2 K)"""
+    s, t = torch.randn(2, 50, 9, generator=torch.Generator().manual_seed(0)).double()
+    apart = (s - s.mean(1, keepdim=True)) - (t - t.mean(1, keepdim=True))
+    assert float(kd(s, t, 1000.0)) == pytest.approx(float(apart.square().sum(1).mean()) / 18, rel=0.01)
+
+
+def test_ramp():
+    assert ramp(0) == pytest.approx(exp(-5)) and ramp(40 / 300) == pytest.approx(exp(-1.25)) and ramp(0.5) == 1 == ramp(1)
+
+
+def test_attention_map_by_hand():
+    maps = torch.tensor([[[[1.0, 0.0], [0.0, 2.0]], [[1.0, 2.0], [0.0, 0.0]]]])  # mean of squares: 1, 2, 0, 2
+    torch.testing.assert_close(attention.attention_map(maps), torch.tensor([[1.0, 2.0, 0.0, 2.0]]) / 3)
+    torch.testing.assert_close(attention.attention_map(5 * maps), attention.attention_map(maps))
+
+
+def test_correlation_by_hand():
+    e = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
+    found = congruence.correlation(e)
+    value = lambda x: exp(-0.8) * (1 + 0.8 * x + 0.32 * x * x)  # noqa: E731
+    assert found[0].tolist() == pytest.approx([value(1), value(0), value(2**-0.5)], rel=1e-5)
+    near = torch.exp(-0.4 * torch.cdist(F.normalize(e), F.normalize(e)) ** 2)  # what is expanded
+    assert (found - near).abs().max() < 0.06
+
+
+def test_confidence_by_hand():
+    costs = torch.tensor([[0.0], [log(2.0)], [log(5.0)]])  # softmax 1/8, 2/8, 5/8
+    assert camkd.confidence(costs).flatten().tolist() == pytest.approx([7 / 16, 6 / 16, 3 / 16])  # the less cost the more
+
+
+def test_cosine_by_hand():
+    assert float(cosine.cosine_distance(Z, 3 * Z + 7)) == pytest.approx(0, abs=1e-6)
+    assert float(cosine.cosine_distance(Z, -Z)) == pytest.approx(2)
+    assert float(cosine.cosine_distance(torch.tensor([[1.0, -1, 0]]), torch.tensor([[1.0, 1, -2]]))) == pytest.approx(1)
+
+
+def test_decoupled_parts_make_up_the_whole():
+    s, t = torch.randn(2, 40, 9, generator=torch.Generator().manual_seed(0)) * 3
+    y = torch.randint(9, (40,), generator=torch.Generator().manual_seed(1))
+    whole, by_sample = 0, 0
+    for i in range(40):
+        one = slice(i, i + 1)
+        tckd, nckd = decoupled.tckd_nckd(s[one], t[one], y[one], 4.0)
+        p = F.softmax(t[one] / 4, 1)[0, y[i]]
+        whole, by_sample = whole + kd(s[one], t[one], 4.0), by_sample + tckd + (1 - p) * nckd
+    assert float(whole) == pytest.approx(float(by_sample), rel=1e-4)
+    sure = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)  # 1 - p is zero in 32 bits
+    tckd, _ = decoupled.tckd_nckd(sure, torch.tensor([[0.0, 9.0, 0.0]]), Y[:1], 1.0)
+    tckd.backward()
+    assert torch.isfinite(tckd) and sure.grad.abs().max() > 0.1
+
+
+def test_decoupled_by_hand():
+    s, t = Z[:1], torch.tensor([[1.0, 0.0, 1.0]])
+    p, q = softmax([1.0, 0.0, 1.0]), softmax([2.0, 0.0, -1.0])
+    tckd, nckd = decoupled.tckd_nckd(s, t, Y[:1], 1.0)
+    assert float(tckd) == pytest.approx(kl([p[0], 1 - p[0]], [q[0], 1 - q[0]]), rel=1e-5)
+    assert float(nckd) == pytest.approx(kl(softmax([0.0, 1.0]), softmax([0.0, -1.0])), rel=1e-5)
+
+
+def test_virtual_teacher_is_nearly_uniform():
+    target = tfkd.virtual_teacher(Y, 16, 0.99, 20.0)
+    assert target[0, :2].tolist() == pytest.approx([0.0655, 0.0623], abs=1e-4) and target.sum(1).tolist() == pytest.approx([1, 1])
+    assert tfkd.virtual_teacher(Y, 9, 0.99, 20.0)[0, :2].tolist() == pytest.approx([0.1161, 0.1105], abs=1e-4)
+
+
+def test_partners_are_of_the_same_class_and_of_all_its_samples():
+    y = torch.tensor([2, 0, 2, 1, 2, 0])
+    partner = cskd.Partners(y, 0)
+    drawn = torch.stack([partner(y) for _ in range(200)])
+    assert (y[drawn] == y).all() and set(drawn[:, 0].tolist()) == {0, 2, 4} and set(drawn[:, 3].tolist()) == {3}
+
+
+def test_attention_of_peers_by_hand():
+    h = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]])  # three peers, one sample
+    found = okddip.attention(h, lambda v: v, lambda v: v)
+    assert found.shape == (1, 3, 3)
+    assert found[0, 0].tolist() == pytest.approx(softmax([1.0, 0.0, 1.0])) and found[0, 2].tolist() == pytest.approx(
+        softmax([1.0, 1, 2])
+    )
+
+
+def test_rescaling_divides_the_gradient_only():
+    x = torch.ones(3, requires_grad=True)
+    y = clilr.Rescale.apply(x, 4)
+    assert torch.equal(y, x)
+    (2 * y).sum().backward()
+    assert x.grad.tolist() == [0.5] * 3
+
+
+def test_flips_and_crops_move_by_at_most_two():
+    x = torch.zeros(200, 1, 19, 19)
+    x[:, 0, 9, 9] = 1
+    seen = flips_and_crops(x, torch.Generator().manual_seed(0))
+    assert seen.shape == x.shape and torch.equal(seen.sum((1, 2, 3)), torch.ones(200))
+    places = {divmod(int(p.argmax()), 19) for p in seen.flatten(1)}
+    assert places == {(i, j) for i in range(7, 12) for j in range(7, 12)}
+
+
+# ------------------------------------------------------------------------------ whole losses
+
+
+class Fixed(torch.nn.Module):
+    """A network that says what it is told to."""
+
+    def __init__(self, logits, **taps):
+        super().__init__()
+        self.logits, self.taps = torch.nn.Parameter(logits.clone()), taps
+        self.config = dict(widths=[5, 10, 10])
+
+    def forward(self, x):
+        return Outputs(self.logits, self.taps)
+
+
+def task_for(name, **options):
+    run = study.make_run(SMALL, "disjoint", name, 98, epochs=10, options=options)
+    return study.task_of(run)
+
+
+def build(name, student, *teachers, **options):
+    """The loss of a registered method."""
+    found = BUILDERS[name](task_for(name, **options), student, *teachers)
+    return found[0] if isinstance(found, tuple) else found
+
+
+BUILDERS = {name: m.train.__wrapped__ for name, m in methods.METHODS.items() if m.family in FAMILIES}
+BATCH = Batch(torch.arange(2), torch.zeros(2, 40, 19, 19), Y, 0.5)
+CE = float(F.cross_entropy(Z, Y))
+T = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 2.0]])
+
+
+def test_there_are_sixteen():
+    by_family = {f: sum(m.family == f for m in methods.METHODS.values()) for f in FAMILIES}
+    assert by_family == {"offline": 8, "online": 4, "self": 4}
+
+
+def say(name, progress=0.5, logits=T, **options):
+    student, teacher = Fixed(Z), lambda index: Outputs(logits[index], {})
+    return {
+        k: float(v.detach())
+        for k, v in build(name, student, teacher, **options)(student, BATCH._replace(progress=progress)).items()
+    }
+
+
+def test_offline_losses_on_two_samples():
+    soft = float(kd(Z, T, 4.0))
+    assert say("kd") == pytest.approx({"ce": 0.1 * CE, "kd": 0.9 * soft})
+    cos = float(cosine.cosine_distance(Z, T))
+    assert say("klcos") == pytest.approx({"ce": 0.5 * CE, "kd": 0.25 * soft, "cosine": 0.25 * cos})
+    assert say("klcos", hard=0.5, kl=1.0)["cosine"] == 0 == say("klcos", kl=0.0)["kd"]
+    parts = [float(v) for v in decoupled.tckd_nckd(Z, T, Y, 4.0)]
+    assert say("dkd") == pytest.approx({"ce": CE, "target": parts[0], "others": 8 * parts[1]})
+    assert say("dkd", progress=1 / 30)["target"] == pytest.approx(parts[0] / 2)  # half of the warm-up
+
+
+def test_without_the_teacher_it_is_scratch():
+    assert say("kd", hard=1.0, soft=0.0) == pytest.approx({"ce": CE, "kd": 0})
+    assert sum(say("klcos", hard=1.0).values()) == pytest.approx(CE)
+    assert sum(say("dkd", target=0.0, others=0.0).values()) == pytest.approx(CE)
+
+
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
+    assert say("kd", logits=Z)["kd"] == pytest.approx(0, abs=1e-6)
+    assert say("klcos", logits=Z)["cosine"] == pytest.approx(0, abs=1e-6)
+    found = say("dkd", logits=Z)
+    assert found["target"] == pytest.approx(0, abs=1e-6) and found["others"] == pytest.approx(0, abs=1e-6)
+    taps = {"f1": torch.rand(2, 5, 15, 15), "f2": torch.rand(2, 10, 11, 11), "e": torch.rand(2, 10)}
+    student = Fixed(Z, **taps)
+    for name in ("at", "cc"):
+        terms = build(name, student, lambda index: Outputs(Z, taps))(student, BATCH)
+        assert float(terms[{"at": "attention", "cc": "congruence"}[name]]) == pytest.approx(0, abs=1e-5)
+
+
+def test_attention_and_congruence_on_two_samples():
+    g = torch.Generator().manual_seed(0)
+    mine, theirs = (
+        {
+            "f1": torch.rand(2, 5, 15, 15, generator=g),
+            "f2": torch.rand(2, 5, 11, 11, generator=g),
+            "e": torch.rand(2, 5, generator=g),
+        }
+        for _ in "st"
+    )
+    student = Fixed(Z, **mine)
+    at = build("at", student, lambda index: Outputs(T, theirs))(student, BATCH)
+    by_hand = 0
+    for tap in ("f1", "f2"):
+        q = [(v := f[tap].square().mean(1).flatten(1)) / v.norm(dim=1, keepdim=True) for f in (mine, theirs)]
+        by_hand += float((q[0] - q[1]).square().mean())
+    assert float(at["attention"].detach()) == pytest.approx(1000 * by_hand, rel=1e-4) and float(
+        at["ce"].detach()
+    ) == pytest.approx(CE)
+    cc = build("cc", student, lambda index: Outputs(T, theirs))(student, BATCH)
+    cos = [float(F.cosine_similarity(f["e"][:1], f["e"][1:])) for f in (mine, theirs)]
+    value = [exp(-0.8) * (1 + 0.8 * c + 0.32 * c * c) for c in cos]  # only the two off-diagonal of four differ
+    assert float(cc["congruence"].detach()) == pytest.approx(100 * (value[0] - value[1]) ** 2 / 2, rel=1e-3)
+
+
+def test_tfkd_and_cskd_and_pskd_on_two_samples():
+    student = Fixed(Z)
+    task_classes = torch.full((2, 3), 0.0)
+    log_p = F.log_softmax(Z, 1)
+    loss = tfkd.tfkd(SimpleNamespace(options=SimpleNamespace(soft=0.1, temperature=20.0, correct=0.99), classes=3), student)
+    target = tfkd.virtual_teacher(Y, 3, 0.99, 20.0)
+    by_hand = float((target * (target.log() - log_p)).sum(1).mean())
+    assert {k: float(v.detach()) for k, v in loss(student, BATCH).items()} == pytest.approx({"ce": 0.9 * CE, "kd": 0.1 * by_hand})
+
+    from hsilib.distill import pskd
+
+    data = SimpleNamespace(y=Y, x=lambda index: task_classes[index])
+    task = SimpleNamespace(options=SimpleNamespace(last=0.8), classes=3, data=lambda net: data)
+    task.run = SimpleNamespace(recipe=SimpleNamespace(epochs=4))
+    loss = pskd.pskd(task, student)
+    assert float(loss(student, BATCH._replace(progress=0.25))["ce"].detach()) == pytest.approx(CE)  # first epoch: the labels
+    p = F.softmax(Z, 1)
+    target = 0.6 * F.one_hot(Y, 3) + 0.4 * p  # second epoch: alpha = 0.8 * 2 / 4
+    assert float(loss(student, BATCH._replace(progress=0.5))["ce"].detach()) == pytest.approx(
+        float(-(target * log_p).sum(1).mean())
+    )
+    assert float(loss(student, BATCH._replace(progress=0.26))["ce"].detach()) == pytest.approx(
+        float(-(target * log_p).sum(1).mean())
+    )
+
+
+def test_cskd_looks_at_a_partner_without_a_gradient():
+    task = task_for("cskd")
+    net = task.network(CNN2D, widths=WIDTHS[98])
+    data, index = task.data(net), torch.arange(8)
+    terms = cskd.cskd(task, net)(net, Batch(index, data.x(index), data.y[index], 0.5))
+    assert set(terms) == {"ce", "kd"} and float(terms["kd"].detach()) > 0
+    once = cskd.cskd(task_for("cskd", soft=0.0), net)(net, Batch(index, data.x(index), data.y[index], 0.5))
+    assert float(once["kd"].detach()) == 0
+
+
+# ------------------------------------------------------------------------------ gradients
+
+
+def gradients(name, **options):
+    """After one batch: which modules had a gradient; (student, modules that train along)."""
+    task = task_for(name, **options)
+    about = methods.get(name)
+    network = distill.simkd.Reused if name == "simkd" else CNN2D
+    student = task.network(network, widths=WIDTHS[98])
+    data = task.data(student)
+    taps = {"fitnets": ("f2",), "at": ("f1", "f2"), "cc": ("e",), "simkd": ("e",), "camkd": ("f2",)}.get(name, ())
+    count = {"camkd": 3}.get(name, 1) if about.family == "offline" else 0
+    teachers = [
+        distill.Teacher(run, initialise(CNN2D(40, 9), k).eval().requires_grad_(False), data, taps)
+        for k, run in enumerate([task.run] * count)
+    ]
+    made = BUILDERS[name](task, student, *teachers)
+    loss, *extra = made if isinstance(made, tuple) else (made,)
+    index = torch.arange(16)
+    terms = loss(student.train(), Batch(index, data.x(index), data.y[index], 0.5))
+    return terms, student, extra, teachers
+
+
+def has(module):
+    return any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_gradients_reach_the_student_and_never_the_teacher(name):
+    terms, student, extra, teachers = gradients(name)
+    assert all(torch.isfinite(v) for v in terms.values())
+    sum(terms.values()).backward()
+    frozen = {"simkd": ["fc2.3.weight", "fc2.3.bias"]}.get(name, [])
+    for key, p in student.named_parameters():
+        if key not in frozen and not (name == "simkd" and key.startswith("fc2.3")):
+            assert p.grad is not None, key
+    assert all(has(m) for m in extra) and not any(has(t.net) for t in teachers)
+
+
+@pytest.mark.parametrize("name, detached", [("dml", True), ("one", True), ("clilr", True), ("okddip", False)])
+def test_online_targets_are_constants_but_for_okddip(name, detached):
+    """A peer's own loss left out, does it still get a gradient through what it teaches?"""
+    terms, student, extra, _ = gradients(name)
+    peer = next(m for m in extra if isinstance(m, CNN2D))
+    if name == "dml":
+        terms["kl0"].backward()  # teaches network 0
+        assert has(student) and not has(peer)
+    elif name == "okddip":
+        terms["kd"].backward()
+        query = extra[0]
+        assert has(peer.fc2) and has(query)  # the attention learns through the targets
+    elif name == "one":
+        gate = extra[0]
+        terms["kd"].backward()
+        assert not has(gate) and has(peer.fc2)
+        terms, _, (gate, *_), _ = gradients(name)
+        terms["ce_mixed"].backward()
+        assert has(gate)
+    else:
+        assert peer.conv1 is student.conv1 and all(m.conv1 is student.conv1 for m in extra)
+
+
+def test_camkd_listens_to_features_after_the_first_epoch():
+    task = task_for("camkd")
+    terms, *_ = gradients("camkd")
+    assert set(terms) == {"ce", "kd", "feature"}
+    student = task.network(CNN2D, widths=WIDTHS[98])
+    data = task.data(student)
+    teachers = [distill.Teacher(task.run, initialise(CNN2D(40, 9), k).eval(), data, ("f2",)) for k in range(3)]
+    loss, _ = camkd.camkd(task, student, *teachers)
+    index = torch.arange(16)
+    assert set(loss(student, Batch(index, data.x(index), data.y[index], 0.1))) == {"ce", "kd"}  # one epoch of ten
+
+
+def test_one_teacher_three_times_is_heard_as_one():
+    """Equal teachers weigh 1/3 each, and 1/K on top: L_div = KD_T / 3"""
+    task = task_for("camkd")
+    student = task.network(CNN2D, widths=WIDTHS[98])
+    data = task.data(student)
+    same = distill.Teacher(task.run, initialise(CNN2D(40, 9), 0).eval(), data, ("f2",))
+    loss, _ = camkd.camkd(task, student, same, same, same)
+    index = torch.arange(16)
+    x, y = data.x(index), data.y[index]
+    found = float(loss(student.eval(), Batch(index, x, y, 0.1))["kd"].detach())
+    assert found == pytest.approx(float(kd(student(x).logits, same(index).logits, 4.0)) / 3, rel=1e-4)
+
+
+def test_recorded_teacher_says_what_the_live_one_does():
+    task = task_for("kd")
+    net = initialise(CNN2D(40, 9), 3).eval()
+    data = task.data(net)
+    teacher = distill.Teacher(task.run, net, data, ("f2", "e"))
+    index = torch.tensor([5, 0, 17])
+    live = net(data.x(index))
+    said = teacher(index)
+    torch.testing.assert_close(said.logits, live.logits, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(said.taps["f2"], live.taps["f2"], atol=1e-5, rtol=1e-4)
+
+
+def test_simkd_is_deployed_with_projector_and_classifier_and_counts_them():
+    net = distill.simkd.Reused(40, 16, WIDTHS[90])
+    from hsilib import measure
+
+    assert measure.parameters(net) == 53_441  # 200 more with the batch norm, which is not counted anywhere
+    row, model = study.execute(study.make_run(SMALL, "disjoint", "simkd", 98, epochs=2), results.Store())
+    again = study.trained(study.make_run(SMALL, "disjoint", "simkd", 98, epochs=2))
+    teacher = study.trained(distill.teachers_of(study.make_run(SMALL, "disjoint", "simkd", 98, epochs=2), 1)[0])
+    assert type(again) is distill.simkd.Reused and torch.equal(again.fc2[3].weight, teacher.fc2.weight)
+
+
+def test_students_start_where_scratch_starts_and_scratch_is_the_limit():
+    """Soft targets with no weight on them end bit for bit where Scratch ends."""
+    common = dict(scene=SMALL, split="disjoint", ratio=98, epochs=2)
+    scratch, _ = study.execute(study.make_run(method="scratch", **common), results.Store())
+    plain, _ = study.execute(study.make_run(method="kd", options={"hard": 1.0, "soft": 0.0}, **common), results.Store())
+    assert plain["oa"] == scratch["oa"] and plain["kappa"] == scratch["kappa"]
+
+
+def test_members_differ_from_the_dense_network_and_share_its_split():
+    run = study.make_run(SMALL, "random", "camkd", 98, seed=1, epochs=2)
+    first, second, third = distill.teachers_of(run, 3)
+    assert (first.method, second.method, third.method) == ("cnn2d", "cnn2d_member", "cnn2d_member")
+    assert len({first.id, second.id, third.id}) == 3 and {r.seed for r in (first, second, third)} == {1}
+    nets = [study.trained(r) for r in (first, second, third)]
+    assert not torch.equal(nets[0].conv1.weight, nets[1].conv1.weight)
+    assert not torch.equal(nets[1].conv1.weight, nets[2].conv1.weight)
