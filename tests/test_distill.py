@@ -249,7 +249,7 @@ def test_tfkd_and_cskd_and_pskd_on_two_samples():
 
     data = SimpleNamespace(y=Y, x=lambda index: task_classes[index])
     task = SimpleNamespace(options=SimpleNamespace(last=0.8), classes=3, data=lambda net: data)
-    task.run = SimpleNamespace(recipe=SimpleNamespace(epochs=4))
+    task.run, task.notes = SimpleNamespace(recipe=SimpleNamespace(epochs=4)), {}
     loss = pskd.pskd(task, student)
     assert float(loss(student, BATCH._replace(progress=0.25))["ce"].detach()) == pytest.approx(CE)  # first epoch: the labels
     p = F.softmax(Z, 1)
@@ -398,3 +398,25 @@ def test_members_differ_from_the_dense_network_and_share_its_split():
     nets = [study.trained(r) for r in (first, second, third)]
     assert not torch.equal(nets[0].conv1.weight, nets[1].conv1.weight)
     assert not torch.equal(nets[1].conv1.weight, nets[2].conv1.weight)
+
+
+def test_pictures_of_a_network_that_knows_the_classes():
+    from hsilib.train import TrainingSet
+
+    class Knows(torch.nn.Module):
+        def forward(self, x):
+            e = F.one_hot(x[:, 0, 0, 0].long(), 4).float()
+            maps = torch.zeros(len(x), 2, 11, 11)
+            maps[:, :, 3, 4] = 2
+            return Outputs(40 * e, {"e": e, "f2": maps})
+
+    y = torch.tensor([0, 1, 1, 2, 2, 2])
+    data = TrainingSet(lambda index: y[index].float()[:, None, None, None].expand(-1, 1, 19, 19), y)
+    found = distill.pictures(Knows(), data, 4, examples=2)
+    assert found["similarity"][1] == [0, 1, 0, 0] and found["answers"][2][2] == pytest.approx(1, abs=1e-3)
+    assert found["similarity"][3] == [0] * 4  # a class without a training pixel
+    assert found["looks"]["classes"] == [2, 1] and found["looks"]["maps"][0][3][4] == 1
+    task = SimpleNamespace(run=SimpleNamespace(recipe=SimpleNamespace(epochs=4)), notes={})
+    for progress, value in ((0.1, 1.0), (0.25, 2.0), (0.26, 3.0), (1.0, 4.0)):
+        distill.trace(task, "seen", BATCH._replace(progress=progress), torch.tensor(value))
+    assert task.notes == {"seen": {"1": 2.0, "2": 3.0, "4": 4.0}}

@@ -5,8 +5,10 @@ batch)`` returns named terms, which the one training loop sums and logs.  Regist
 student with Scratch's initial weights and Scratch's recipe, a row in the tables and a mark in the plots.
 """
 
+import math
 from functools import wraps
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -24,6 +26,20 @@ def kd(student, teacher, temperature):
 def ramp(progress, length=80 / 300):
     """w(t) = exp(-5 (1 - min(t, R) / R)^2): how soon the online methods listen to each other."""
     return float(torch.exp(torch.tensor(-5 * (1 - min(progress, length) / length) ** 2)))
+
+
+def epoch_of(task, batch):
+    """The epoch a batch belongs to, from 1."""
+    return math.ceil(batch.progress * task.run.recipe.epochs - 1e-6)
+
+
+def trace(task, name, batch, values):
+    """Note a tensor once an epoch, for the book: what the last batch of the epoch showed."""
+    task.notes.setdefault(name, {})[str(epoch_of(task, batch))] = rounded(values)
+
+
+def rounded(values, digits=3):
+    return np.round(values.detach().cpu().numpy(), digits).tolist()
 
 
 class Teacher:
@@ -68,6 +84,26 @@ def peers(task, student, count, share=True):
     return made
 
 
+@torch.no_grad()
+def pictures(net, data, classes, examples=3, temperature=4.0):
+    """What the book shows of a network, on the training pixels: how alike its classes are (cosine between the mean features),
+    what it softly answers for each class, and where it looks on a few pixels of different classes."""
+    parts = [net.eval()(data.x(index)) for index in torch.arange(len(data.y), device=data.y.device).split(500)]
+    features = torch.cat([out.taps["e"] for out in parts])
+    soft = F.softmax(torch.cat([out.logits for out in parts]) / temperature, 1)
+    members = F.one_hot(data.y, classes).float().T
+    members = members / members.sum(1, keepdim=True).clamp(min=1)  # rows average over the pixels of a class
+    mean = F.normalize(members @ features)
+    largest = torch.bincount(data.y, minlength=classes).argsort(descending=True)[:examples]
+    index = torch.stack([(data.y == c).nonzero()[0, 0] for c in largest])
+    looks = F.normalize(net(data.x(index)).taps["f2"].square().mean(1).flatten(1)).view(len(index), 11, 11)
+    return {
+        "similarity": rounded(mean @ mean.T),
+        "answers": rounded(members @ soft),
+        "looks": {"classes": largest.tolist(), "maps": rounded(looks)},
+    }
+
+
 def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **about):
     """Register ``build(task, student, *teachers)``.
 
@@ -84,6 +120,9 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
             made = build(task, student, *known)
             loss, *extra = made if isinstance(made, tuple) else (made,)
             task.fit(student, loss=loss, extra=extra)
+            if task.run.seed == 0:  # one of each is enough to look at
+                shown = {"student": student} | {"teacher": t.net for t in known[:1]}
+                task.notes |= {name: pictures(net, data, task.classes) for name, net in shown.items()}
             group = [student, *(m for m in extra if isinstance(m, CNN2D))]
             if len(group) > 1:  # all heads together: what could be had, were they all deployed
                 scores = sum(evaluate.scene_scores(net, task.inputs(net.kind)) for net in group)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.distill import distillation, kd, peers, ramp
+from hsilib.distill import distillation, kd, peers, ramp, trace
 from hsilib.models import initialise
 
 
@@ -30,7 +30,9 @@ def okddip(task, student):
         f1 = model.stem(batch.x)
         leader, found = model.branch(f1).logits, [net.branch(f1) for net in others]
         z, h = torch.stack([out.logits for out in found]), torch.stack([out.taps["v"] for out in found])
-        mixed = torch.einsum("bpr,rbk->pbk", attention(h, query, key), z)
+        weight = attention(h, query, key)
+        trace(task, "attention", batch, weight.mean(0))
+        mixed = torch.einsum("bpr,rbk->pbk", weight, z)
         kl = sum(kd(mine, target, o.temperature) for mine, target in zip(z, mixed)) + kd(leader, z.mean(0), o.temperature)
         terms = {"ce_leader": F.cross_entropy(leader, batch.y)}
         terms |= {f"ce{a}": F.cross_entropy(mine, batch.y) for a, mine in enumerate(z)}

@@ -3,11 +3,9 @@
 Kim, Ji, Yoon, Hwang, Self-Knowledge Distillation with Progressive Refinement of Targets, ICCV 2021; methods E.3.
 """
 
-import math
-
 import torch.nn.functional as F
 
-from hsilib.distill import distillation
+from hsilib.distill import distillation, epoch_of, trace
 
 
 @distillation("pskd", "PS-KD", "self", paper="PS-KD", last=0.8)
@@ -17,9 +15,10 @@ def pskd(task, student):
     said = F.one_hot(y, task.classes).float()  # P: before the first epoch, the labels
 
     def loss(model, batch):
-        alpha = task.options.last * math.ceil(batch.progress * epochs - 1e-9) / epochs
+        alpha = task.options.last * epoch_of(task, batch) / epochs
         log_p = F.log_softmax(model(batch.x).logits, 1)
         target = (1 - alpha) * F.one_hot(batch.y, task.classes) + alpha * said[batch.index]
+        trace(task, "target", batch, target.gather(1, batch.y[:, None]).mean())
         said[batch.index] = log_p.detach().exp()
         return {"ce": -(target * log_p).sum(1).mean()}
 
