@@ -74,4 +74,5 @@ def _accuracy(net, task):
     return round(float(evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"]), 4)
 
 
-from hsilib.prune import l1, sfp, slimming, thinet  # noqa: E402, F401 - each registers itself
+# each registers itself, in the order of the paper's tables
+from hsilib.prune import l1, thinet, slimming, sfp  # noqa: E402, F401, I001
