@@ -114,3 +114,53 @@ def publish(table, name, caption=None):
     html = table.to_html(index=False, border=0, classes="hsi-table", na_rep="–", escape=False)
     caption = f"<p class='hsi-caption'>{caption}</p>" if caption else ""
     display(HTML(f"<div class='hsi-scroll'>{caption}{html}</div>"))
+
+
+# ------------------------------------------------------------------------------ what the chapters of the small networks share
+
+
+def publish_sizes(rows, names, tables, scene, stem):
+    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the table}."""
+    splits = list(dict.fromkeys(rows["split"]))
+    for ratio, number in tables.items():
+        sized = rows[(rows["ratio"] == ratio) & rows["method"].isin([*names, "scratch"]) | (rows["method"] == "cnn2d")]
+        sized = sized.sort_values("split", key=lambda column: column.map(splits.index), kind="stable")
+        table = beside_paper(sized, number, scene)
+        top5 = beside_paper(sized, number, scene, "top5")
+        table = table.assign(**{"Top-5 ours": top5["ours"], "Top-5 paper": top5["paper"]})
+        publish(
+            table[
+                ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside", "Top-5 ours", "Top-5 paper"]
+            ],
+            f"{stem}-table{number}",
+            f"Table {number} of the paper: networks of the {ratio} % size. Overall accuracy (Top-1), percent, mean ± sd over "
+            "seeds. Inside: the paper's single value lies within our 95 % prediction interval for one run.",
+        )
+
+
+def against(rows, names, other, split, ratios):
+    """Paired differences of every method at every size to the method ``other`` of the same size."""
+
+    def runs(name, ratio):
+        return (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["split"] == split)
+
+    return stats.paired_table(rows, {title(n, r): (runs(n, r), runs(other, r)) for r in ratios for n in names})
+
+
+def publish_against(rows, names, others, split, ratios, stem):
+    """Paired differences to several controls, ``others`` {method: how its column is called}; p after Holm within a column."""
+    lines = None
+    for other, short in others.items():
+        table = against(rows, names, other, split, ratios)
+        lines = table[["comparison", "seeds"]].copy() if lines is None else lines
+        lines[f"minus {short}"] = [
+            signed(*values) if pd.notna(values[1]) else number(values[0])
+            for values in table[["difference", "low", "high"]].itertuples(index=False)
+        ]
+        lines[f"p, {short}"] = table["p (Holm)"].map(lambda p: number(p, 2))
+    publish(
+        lines,
+        f"{stem}-versus-scratch",
+        f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
+        "correction within each column.",
+    )

@@ -89,6 +89,14 @@ class Store:
             text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
             write_atomically(self.folder / "logs" / f"{run}.csv", text)
 
+    def read_log(self, run):
+        """Loss terms per epoch, a column for each; a term that joined later is missing before."""
+        path = self.folder / "logs" / f"{run}.csv"
+        try:
+            return pd.read_csv(path, index_col="epoch")
+        except (OSError, ValueError) as error:
+            raise HsiError(f"{path}: {type(error).__name__}; the run's log is missing or damaged") from None
+
     def note(self, run, notes):
         """What else a method tells of a run, as JSON."""
         if notes:

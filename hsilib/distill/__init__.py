@@ -121,8 +121,8 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
             loss, *extra = made if isinstance(made, tuple) else (made,)
             task.fit(student, loss=loss, extra=extra)
             if task.run.seed == 0:  # one of each is enough to look at
-                shown = {"student": student} | {"teacher": t.net for t in known[:1]}
-                task.notes |= {name: pictures(net, data, task.classes) for name, net in shown.items()}
+                for who, net in zip(("student", "teacher"), (student, *(t.net for t in known))):
+                    task.notes[who] = pictures(net, data, task.classes)
             group = [student, *(m for m in extra if isinstance(m, CNN2D))]
             if len(group) > 1:  # all heads together: what could be had, were they all deployed
                 scores = sum(evaluate.scene_scores(net, task.inputs(net.kind)) for net in group)
