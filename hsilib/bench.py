@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from hsilib import deploy, measure, quantize, scenes, study, torch_ao
+from hsilib.distill import kd
 from hsilib.errors import HsiError, known
 from hsilib.evaluate import scene_scores
 from hsilib.files import project, write_atomically
 from hsilib.inputs import make_inputs
+from hsilib.methods import METHODS
 from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
 from hsilib.quantize import calibrate, convert
 from hsilib.scenes import load_scene
@@ -220,7 +222,46 @@ def agreement():
 
 
 REAL = "indian_pines_8bit"
-BENCHES = {"dense": dense, "loop": loop, "latency": latency, "agreement": agreement}
+
+
+def teaching(steps=20):
+    """Twenty steps of the 90 % student by every method of distillation, against Scratch; and soft targets against a plain
+    DataLoader loop in which the teacher runs at every step."""
+    wide = initialise(CNN2D(40, 16), 1).eval()
+    calls, batches = {}, slice(0, 100 * steps)
+    for name in ["scratch", *(name for name, m in METHODS.items() if hasattr(m.train, "prepare"))]:
+        task = study.task_of(study.make_run("synthetic_fields", "disjoint", name, 90, epochs=1))
+        task.split = replace(task.split, train=task.split.train[batches], train_y=task.split.train_y[batches])
+        task.parent = lambda run: wide
+        if name == "scratch":
+            calls[name] = partial(task.fit, task.network(CNN2D, widths=WIDTHS[90]))
+        else:
+            student, loss, extra, _ = METHODS[name].train.prepare(task)
+            calls[name] = partial(task.fit, student, loss=loss, extra=extra)
+    data, plain = (
+        PatchDataset(task.inputs("patches"), task.split.train, task.split.train_y),
+        task.network(CNN2D, widths=WIDTHS[90]),
+    )
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
+
+    def usual():
+        for x, y in torch.utils.data.DataLoader(data, batch_size=100, shuffle=True):
+            with torch.no_grad():
+                known = wide(x).logits
+            optimizer.zero_grad()
+            said = plain.train()(x).logits
+            (0.1 * F.cross_entropy(said, y) + 0.9 * kd(said, known, 4.0)).backward()
+            optimizer.step()
+
+    seconds = {name: median for name, (median, _) in measure.timed(calls | {"usual": usual}, 1, 5).items()}
+    times = {name: round(seconds[name] / seconds["scratch"], 2) for name in calls}
+    ratio = round(seconds["usual"] / seconds["kd"], 2)
+    lines = [f"{name:10} {value:5.2f} times Scratch" for name, value in times.items()]
+    lines.append(f"soft targets, a plain loop with a live teacher against ours: {ratio}x")
+    return {"text": "\n".join(lines), "times": times, "ratio": ratio}
+
+
+BENCHES = {"dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching}
 
 
 def main(only="all", save=False):

@@ -111,6 +111,25 @@ def curves(summary, metric="oa"):
     return figure
 
 
+def terms(logs, columns=3):
+    """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of terms}."""
+    rows = -(-len(logs) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(8, 2.3 * rows + 0.2), sharex=True, squeeze=False)
+    for ax in axes.flat[len(logs) :]:
+        ax.set_visible(False)
+    for ax, (name, log) in zip(axes.flat, logs.items()):
+        for (term, values), line in zip(log.items(), 3 * ["-", "--", ":", "-."]):
+            ax.plot(log.index + 1, values.where(values > 0), line, label=term)
+        ax.set_yscale("log")
+        ax.set_title(report.title(name), fontsize=10)
+        ax.legend(fontsize=6, ncols=2)
+    for ax in axes[-1]:
+        ax.set_xlabel("epoch")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("mean of the term")
+    return figure
+
+
 def against_size(summary, size="bytes", metric="oa"):
     """Accuracy against size on a log axis, mean ± sd, one panel per split; points are named directly."""
     splits = list(dict.fromkeys(summary["split"]))

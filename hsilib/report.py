@@ -1,5 +1,6 @@
 """Tables of the book: ours beside the paper's, numbers for the prose, CSV files to download."""
 
+import json
 import os
 from pathlib import Path
 
@@ -163,4 +164,21 @@ def publish_against(rows, names, others, split, ratios, stem):
         f"{stem}-versus-scratch",
         f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
         "correction within each column.",
+    )
+
+
+def benchmarks():
+    """What ``python -m hsilib bench --save`` found, {} if it was never run."""
+    path = project() / "book" / "results" / "bench.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def publish_costs(names, stem):
+    """Training time of methods of distillation as multiples of Scratch's."""
+    times = benchmarks().get("teaching", {}).get("times", {})
+    lines = [(title(name), number(times.get(name, float("nan")), 2)) for name in names]
+    publish(
+        pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
+        f"{stem}-costs",
+        "Time of a training step of the 90 % student, once the teachers are there: median of five, interleaved with Scratch.",
     )

@@ -112,23 +112,28 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
     """
 
     def register(build):
-        @wraps(build)
-        def train(task):
+        def prepare(task):
+            """The student, what it is trained with, and its teachers."""
             student = task.network(network, widths=WIDTHS[task.run.ratio])
-            data = task.data(student)
-            known = [teacher(task, run, data, taps) for run in teachers_of(task.run, teachers)]
+            known = [teacher(task, run, task.data(student), taps) for run in teachers_of(task.run, teachers)]
             made = build(task, student, *known)
             loss, *extra = made if isinstance(made, tuple) else (made,)
+            return student, loss, extra, known
+
+        @wraps(build)
+        def train(task):
+            student, loss, extra, known = prepare(task)
             task.fit(student, loss=loss, extra=extra)
             if task.run.seed == 0:  # one of each is enough to look at
                 for who, net in zip(("student", "teacher"), (student, *(t.net for t in known))):
-                    task.notes[who] = pictures(net, data, task.classes)
+                    task.notes[who] = pictures(net, task.data(student), task.classes)
             group = [student, *(m for m in extra if isinstance(m, CNN2D))]
             if len(group) > 1:  # all heads together: what could be had, were they all deployed
                 scores = sum(evaluate.scene_scores(net, task.inputs(net.kind)) for net in group)
                 task.notes["ensemble"] = float(evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"])
             return student
 
+        train.prepare = prepare
         about.setdefault("ratios", (90, 95, 98))
         method(name, family, title, parents=lambda run: teachers_of(run, teachers), **about)(train)
         return build
