@@ -29,6 +29,7 @@ METHODS = {
     "l1_iterative": ("#0072b2", "^"),
     "l1_multipass": ("#56b4e9", "v"),
     "l1_short": ("#56b4e9", "D"),
+    "lots": ("#999999", "X"),
     "thinet": ("#e69f00", "s"),
     "slimming": ("#009e73", "D"),
     "sfp": ("#cc79a7", "P"),

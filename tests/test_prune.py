@@ -302,3 +302,14 @@ def test_a_dense_net_is_not_changed_by_being_pruned():
     stored = store.read_map(parent.id)
     again = scene_scores(study.trained(parent), task.inputs("patches")).argmax(1).reshape(stored.shape) + 1
     assert np.array_equal(again, stored)
+
+
+def test_lots_differ_between_seeds_and_keep_as_many_as_asked():
+    from hsilib.prune.lots import lots
+
+    net = CNN2D(40, 9)
+    tasks = [study.task_of(study.make_run(SMALL, "disjoint", "lots", 98, seed=seed, epochs=2)) for seed in (0, 0, 1)]
+    kept = [lots(net, {"conv1": 5, "conv2": 10, "fc1": 10}, task) for task in tasks]
+    assert all(torch.equal(kept[0][layer], kept[1][layer]) for layer in kept[0])
+    assert not torch.equal(kept[0]["conv2"], kept[2]["conv2"])
+    assert [len(set(v.tolist())) for v in kept[0].values()] == [5, 10, 10] and max(kept[0]["conv1"]) < 50

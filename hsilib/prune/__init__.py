@@ -75,4 +75,4 @@ def _accuracy(net, task):
 
 
 # each registers itself, in the order of the paper's tables
-from hsilib.prune import l1, thinet, slimming, sfp  # noqa: E402, F401, I001
+from hsilib.prune import l1, thinet, slimming, sfp, lots  # noqa: E402, F401, I001
