@@ -307,7 +307,7 @@ def test_a_dense_net_is_not_changed_by_being_pruned():
 def test_lots_differ_between_seeds_and_keep_as_many_as_asked():
     from hsilib.prune.lots import lots
 
-    net = CNN2D(40, 9)
+    net = worn(classes=9)
     tasks = [study.task_of(study.make_run(SMALL, "disjoint", "lots", 98, seed=seed, epochs=2)) for seed in (0, 0, 1)]
     kept = [lots(net, {"conv1": 5, "conv2": 10, "fc1": 10}, task) for task in tasks]
     assert all(torch.equal(kept[0][layer], kept[1][layer]) for layer in kept[0])
