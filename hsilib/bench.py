@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hsilib import deploy, measure, quantize, scenes, study, torch_ao
+from hsilib import deploy, distill, measure, quantize, scenes, study, torch_ao
 from hsilib.distill import kd
 from hsilib.errors import HsiError, known
 from hsilib.evaluate import scene_scores
@@ -238,6 +238,7 @@ def teaching(steps=20):
         else:
             student, loss, extra, _ = METHODS[name].train.prepare(task)
             calls[name] = partial(task.fit, student, loss=loss, extra=extra)
+    distill.RECENT.clear()  # what these teachers said is of no use to a true run
     data, plain = (
         PatchDataset(task.inputs("patches"), task.split.train, task.split.train_y),
         task.network(CNN2D, widths=WIDTHS[90]),

@@ -144,7 +144,7 @@ def scratch_smooth(task):
     return task.fit(net, loss=loss)
 
 
-@method("cnn2d_member", "controls", "CNN2D, another draw", member=1)
+@method("cnn2d_member", "controls", "CNN2D, another draw", member=1, components=40, pca_fit="scene")
 def cnn2d_member(task):
     """A dense network on the same split with other initial weights and batch order: the further teachers of CA-MKD."""
     role = f"member{task.options.member}"

@@ -115,11 +115,15 @@ class CNN2D(nn.Module):
     def block(self, f1):
         return F.relu(self.bn2(self.conv2(f1)))  # f2 (B, 100, 11, 11)
 
-    def head(self, f2):
+    def features(self, f2):
         p2 = F.max_pool2d(f2, 2)  # (B, 100, 5, 5); the last row and column of f2 are not used
         v = torch.flatten(p2, 1)
         e = F.relu(self.fc1(v))  # (B, 100)
-        return Outputs(self.fc2(e), dict(f2=f2, p2=p2, v=v, e=e))
+        return dict(f2=f2, p2=p2, v=v, e=e)
+
+    def head(self, f2):
+        taps = self.features(f2)
+        return Outputs(self.fc2(taps["e"]), taps)
 
     def branch(self, f1):
         return self.head(self.block(f1))

@@ -60,7 +60,8 @@ def method(
 
 def _code(code):
     """What a function does, as text: its instructions, names and constants, those of inner functions included."""
-    inner = [_code(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
+    plain = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]  # a set has no order of its own
+    inner = [_code(c) if hasattr(c, "co_code") else repr(c) for c in plain]
     return " ".join([code.co_code.hex(), *code.co_names, *inner])
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from hsilib import evaluate
+from hsilib.errors import HsiError
 from hsilib.models import CNN2D, WIDTHS, Outputs
 from hsilib.registry import dense, method
 
@@ -25,7 +26,7 @@ def kd(student, teacher, temperature):
 
 def ramp(progress, length=80 / 300):
     """w(t) = exp(-5 (1 - min(t, R) / R)^2): how soon the online methods listen to each other."""
-    return float(torch.exp(torch.tensor(-5 * (1 - min(progress, length) / length) ** 2)))
+    return math.exp(-5 * (1 - min(progress, length) / length) ** 2)
 
 
 def epoch_of(task, batch):
@@ -39,13 +40,13 @@ def trace(task, name, batch, values):
 
 
 def rounded(values, digits=3):
-    return np.round(values.detach().cpu().numpy(), digits).tolist()
+    return np.round(values.detach().float().cpu().numpy(), digits).tolist()
 
 
 class Teacher:
     """A trained network, and its outputs on every training pixel: computed once, then looked up."""
 
-    def __init__(self, run, net, data, taps):
+    def __init__(self, net, data, taps):
         self.net, self.taps = net, taps
         found = []
         with torch.no_grad():
@@ -59,25 +60,31 @@ class Teacher:
         return Outputs(logits, dict(zip(self.taps, taps)))
 
 
-RECENT = {}  # (run, taps) -> Teacher: the next student of the same process has the same teachers
+RECENT = {}  # (run, taps, device) -> Teacher: the next student of the same process often has the same teachers
 
 
-def teacher(task, run, data, taps):
-    key = run.id, taps, str(task.device)
-    if key not in RECENT:
-        while len(RECENT) > 2:
-            RECENT.pop(next(iter(RECENT)))
-        RECENT[key] = Teacher(run, task.parent(run).requires_grad_(False), data, taps)
-    return RECENT[key]
+def recorded(task, data, count, taps):
+    """The teachers of a task's run, from memory where the last task had them too."""
+    keys = {(run.id, taps, str(task.device)): run for run in teachers_of(task.run, count)}
+    for key in set(RECENT) - set(keys):
+        del RECENT[key]
+    for key, run in keys.items():
+        if key not in RECENT:
+            RECENT[key] = Teacher(task.parent(run).requires_grad_(False), data, taps)
+    return [RECENT[key] for key in keys]
 
 
 def teachers_of(run, count):
-    """The dense network of the same repetition, then others that differ in initial weights and batch order only."""
-    return tuple(dense(run) if not member else dense(run, "cnn2d_member", member=member) for member in range(count))
+    """The dense network of the same repetition, then others that differ in initial weights and batch order only; all see
+    what the student sees."""
+    seen = {name: value for name, value in run.options if name in ("components", "pca_fit")}
+    return tuple(dense(run, "cnn2d_member", member=k, **seen) if k else dense(run, **seen) for k in range(count))
 
 
 def peers(task, student, count, share=True):
     """Further networks of the student's shape, which learn with it and are thrown away; ``share``: on its first layer."""
+    if count < 1:
+        raise HsiError(f"{task.run.method} needs at least two networks that learn from each other")
     made = [task.network(CNN2D, role=f"peer{i}", widths=WIDTHS[task.run.ratio]) for i in range(1, count + 1)]
     for net in made if share else ():
         net.conv1, net.bn1 = student.conv1, student.bn1
@@ -88,13 +95,16 @@ def peers(task, student, count, share=True):
 def pictures(net, data, classes, examples=3, temperature=4.0):
     """What the book shows of a network, on the training pixels: how alike its classes are (cosine between the mean features),
     what it softly answers for each class, and where it looks on a few pixels of different classes."""
-    parts = [net.eval()(data.x(index)) for index in torch.arange(len(data.y), device=data.y.device).split(500)]
-    features = torch.cat([out.taps["e"] for out in parts])
-    soft = F.softmax(torch.cat([out.logits for out in parts]) / temperature, 1)
+    parts = []
+    for index in torch.arange(len(data.y), device=data.y.device).split(500):
+        logits, taps = net.eval()(data.x(index))
+        parts.append((logits, taps["e"]))
+    logits, features = (torch.cat(part) for part in zip(*parts))
+    soft = F.softmax(logits / temperature, 1)
     members = F.one_hot(data.y, classes).float().T
     members = members / members.sum(1, keepdim=True).clamp(min=1)  # rows average over the pixels of a class
     mean = F.normalize(members @ features)
-    largest = torch.bincount(data.y, minlength=classes).argsort(descending=True)[:examples]
+    largest = torch.bincount(data.y).argsort(descending=True, stable=True)[: min(examples, len(data.y.unique()))]
     index = torch.stack([(data.y == c).nonzero()[0, 0] for c in largest])
     looks = F.normalize(net(data.x(index)).taps["f2"].square().mean(1).flatten(1)).view(len(index), 11, 11)
     return {
@@ -107,15 +117,15 @@ def pictures(net, data, classes, examples=3, temperature=4.0):
 def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **about):
     """Register ``build(task, student, *teachers)``.
 
-    teachers: how many dense networks teach; taps: which of their inner tensors are looked at (see ``models``); network: the
-    student's class, if it is deployed as something other than CNN2D.
+    teachers: how many dense networks teach (``build`` is given them); taps: which of their inner tensors are looked at (see
+    ``models``); network: the student's class, if it is deployed as something other than CNN2D.
     """
 
     def register(build):
         def prepare(task):
             """The student, what it is trained with, and its teachers."""
             student = task.network(network, widths=WIDTHS[task.run.ratio])
-            known = [teacher(task, run, task.data(student), taps) for run in teachers_of(task.run, teachers)]
+            known = recorded(task, task.data(student), teachers, taps)
             made = build(task, student, *known)
             loss, *extra = made if isinstance(made, tuple) else (made,)
             return student, loss, extra, known

@@ -6,8 +6,9 @@ Zhang, Chen, Wang, Confidence-Aware Multi-Teacher Knowledge Distillation, ICASSP
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill import distillation
+from hsilib.distill import distillation, epoch_of
 from hsilib.distill.fitnets import regressor
+from hsilib.models import WIDTHS
 
 
 def confidence(costs):
@@ -19,7 +20,7 @@ def confidence(costs):
 def camkd(task, student, *teachers):
     """L = CE(z_s, y) + a L_div + b L_feat; the features join after the first epoch"""
     o, count, width = task.options, len(teachers), student.config["widths"][1]
-    embed = torch.nn.ModuleList(regressor(width, 100, task.seed(f"regressor{k}"), bias=True) for k in range(count))
+    embed = torch.nn.ModuleList(regressor(width, WIDTHS[0][1], task.seed(f"regressor{k}"), bias=True) for k in range(count))
     embed.to(task.device)
 
     def loss(model, batch):
@@ -37,7 +38,7 @@ def camkd(task, student, *teachers):
             "ce": F.cross_entropy(s.logits, batch.y),
             "kd": o.soft * (confidence(costs) * o.temperature**2 * kl).mean(),
         }
-        if batch.progress > 1 / task.run.recipe.epochs:
+        if epoch_of(task, batch) > 1:
             seen = [g(s.taps["f2"]) for g in embed]
             costs = [F.cross_entropy(t.net.head(g).logits, batch.y, reduction="none") for t, g in zip(teachers, seen)]
             apart = torch.stack([(g - t.taps["f2"]).square().mean((1, 2, 3)) for g, t in zip(seen, known)])

@@ -6,7 +6,7 @@ Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022; method
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill import distillation
+from hsilib.distill import distillation, epoch_of
 
 
 def parts(z, y, temperature):
@@ -31,11 +31,12 @@ def tckd_nckd(student, teacher, y, temperature):
 def decoupled(task, student, teacher):
     """L = CE(z_s, y) + min(t / W, 1) (alpha TCKD + beta NCKD)"""
     o = task.options
+    warm_up = max(1, o.warm_up * task.run.recipe.epochs)  # W, in epochs, counted from 1
 
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)
         tckd, nckd = tckd_nckd(s.logits, t.logits, batch.y, o.temperature)
-        weight = min(batch.progress / o.warm_up, 1)
+        weight = min(epoch_of(task, batch) / warm_up, 1)
         return {
             "ce": F.cross_entropy(s.logits, batch.y),
             "target": weight * o.target * tckd,

@@ -19,7 +19,7 @@ def pskd(task, student):
         log_p = F.log_softmax(model(batch.x).logits, 1)
         target = (1 - alpha) * F.one_hot(batch.y, task.classes) + alpha * said[batch.index]
         trace(task, "target", batch, target.gather(1, batch.y[:, None]).mean())
-        said[batch.index] = log_p.detach().exp()
+        said[batch.index] = log_p.detach().exp().to(said)
         return {"ce": -(target * log_p).sum(1).mean()}
 
     return loss

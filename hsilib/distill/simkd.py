@@ -11,7 +11,8 @@ from hsilib.models import CNN2D, NETWORKS, WIDTHS
 
 
 class Reused(CNN2D):
-    """A student whose last layer is a projector to the teacher's features and the teacher's classifier; all is deployed."""
+    """A student whose last layer is a projector to the teacher's features and the teacher's classifier.  All of it
+    is deployed and counted; `hsilib export` does not take it."""
 
     def __init__(self, bands, classes, widths, batch_norm=True):
         super().__init__(bands, classes, widths, batch_norm)
@@ -31,6 +32,7 @@ def simkd(task, student, teacher):
     classifier.requires_grad_(False)
 
     def loss(model, batch):
-        return {"feature": F.mse_loss(projector(model(batch.x).taps["e"]), teacher(batch.index).taps["e"])}
+        e = model.features(model.block(model.stem(batch.x)))["e"]
+        return {"feature": F.mse_loss(projector(e), teacher(batch.index).taps["e"])}
 
     return loss
