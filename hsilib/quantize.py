@@ -109,6 +109,8 @@ class MovingRange(nn.Module):
 
 def fold_batch_norm(net):
     """The same network without batch norm: W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta."""
+    if type(net) is not CNN2D:
+        raise HsiError(f"only networks of CNN2D's shape can be quantized, not {type(net).__name__}")
     if not net.config["batch_norm"]:
         return deepcopy(net)
     folded = CNN2D(**net.config | {"batch_norm": False}).to(net.fc1.weight.device)
@@ -290,14 +292,17 @@ class QAT(nn.Module):
 
 
 def original(run):
-    """The network that is quantized: the dense one, or at a smaller size a pruned one."""
+    """The network that is quantized: the dense one, or at a smaller size that of the method ``of``."""
     if not run.ratio:
         return dense(run)
-    return replace(run, method="l1", options=tuple(sorted(get("l1").defaults(run.scene).items())))
+    of = dict(run.options)["of"]
+    if run.ratio not in get(of).ratios:
+        raise HsiError(f"{of} has no network of the {run.ratio} % size to quantize")
+    return replace(run, method=of, options=tuple(sorted(get(of).defaults(run.scene).items())))
 
 
 def mode(name, title, **about):
-    return method(name, "quantization", title, ratios=(0, 90, 95, 98), parents=lambda run: (original(run),), **about)
+    return method(name, "quantization", title, ratios=(0, 90, 95, 98), parents=lambda run: (original(run),), of="l1", **about)
 
 
 @mode("dynamic", "Dynamic int8", paper="Dynamic Quantization")
@@ -328,7 +333,7 @@ def qat(task):
     return net.convert()
 
 
-@method("further", "controls", "Trained further", parents=lambda run: (original(run),), share=1 / 3, rate=0.1)
+@method("further", "controls", "Trained further", parents=lambda run: (dense(run),), share=1 / 3, rate=0.1)
 def further(task):
     """The further training that QAT does, without any rounding: what of its gain is due to the training alone."""
-    return task.fit(deepcopy(task.parent(original(task.run))), task.options.share, task.options.rate)
+    return task.fit(deepcopy(task.parent(dense(task.run))), task.options.share, task.options.rate)

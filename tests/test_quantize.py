@@ -7,7 +7,7 @@ from conftest import logits, worn
 
 from hsilib import measure, methods, quantize, results, study
 from hsilib.errors import HsiError
-from hsilib.models import CNN2D
+from hsilib.models import CNN2D, MLP
 from hsilib.quantize import Grid, affine, calibrate, convert, fake_quantize, fold_batch_norm, histogram, minmax, symmetric
 
 SMALL = "synthetic_urban_small"
@@ -167,6 +167,12 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     runs = study.plan(SMALL, ["disjoint"], ["static", "qat", "dynamic"], (0, 98), seeds=1, epochs=2)
     assert {study.parents(r)[0].method for r in runs if not r.ratio} == {"cnn2d"}
     assert {(p.method, p.ratio) for r in runs if r.ratio for p in study.parents(r)} == {("l1", 98)}
+    taught = study.make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"of": "kd"})
+    assert [(p.method, p.ratio) for p in study.parents(taught)] == [("kd", 98)] and taught.id != runs[1].id
+    with pytest.raises(HsiError, match="mlp has no network of the 98 % size"):
+        study.parents(study.make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"of": "mlp"}))
+    with pytest.raises(HsiError, match="only networks of CNN2D's shape can be quantized, not MLP"):
+        fold_batch_norm(MLP(40, 9))
     store = results.Store()
     with pytest.raises(HsiError, match="samples must be at least 1"):
         study.execute(study.make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"samples": 0}), store)
