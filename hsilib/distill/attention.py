@@ -17,7 +17,7 @@ def attention_map(maps):
 
 @distillation("at", "Attention transfer", "offline", teachers=1, taps=TAPS, paper="Attention Transfer", attention=1000.0)
 def attention_transfer(task, student, teacher):
-    """L = CE(z_s, y) + b sum over both blocks of mean (q_s - q_t)^2"""
+    """L = CE(z_s, y) + attention sum over both blocks of mean (q_s - q_t)^2"""
 
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)

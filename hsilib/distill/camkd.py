@@ -18,7 +18,7 @@ def confidence(costs):
 
 @distillation("camkd", "CA-MKD", "offline", teachers=3, taps=("f2",), paper="CA-MKD", soft=1.0, feature=50.0, temperature=4.0)
 def camkd(task, student, *teachers):
-    """L = CE(z_s, y) + a L_div + b L_feat; the features join after the first epoch"""
+    """L = CE(z_s, y) + soft L_div + feature L_feat; the features join after the first epoch"""
     o, count, width = task.options, len(teachers), student.config["widths"][1]
     embed = torch.nn.ModuleList(regressor(width, WIDTHS[0][1], task.seed(f"regressor{k}"), bias=True) for k in range(count))
     embed.to(task.device)

@@ -24,7 +24,7 @@ class Rescale(torch.autograd.Function):
 
 @distillation("clilr", "CL-ILR", "online", paper="CL-ILR", heads=4, temperature=2.0, hard=0.5)
 def clilr(task, student):
-    """L = sum_h b CE(z_h, y) + (1 - b) T^2 J(z_h, q_h), q_h = softmax(mean_{j != h} z_j / T); head 0 is the one reported"""
+    """L = sum_h hard CE(z_h, y) + (1 - hard) T^2 J(z_h, q_h), q_h = softmax(mean_{j != h} z_j / T); head 0 is the one reported"""
     o = task.options
     others = peers(task, student, o.heads - 1)
 

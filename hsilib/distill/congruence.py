@@ -22,7 +22,7 @@ def correlation(e, gamma=0.4, order=2):
     hard=0.1, soft=0.9, temperature=4.0, congruence=100.0,
 )  # fmt: skip
 def correlation_congruence(task, student, teacher):
-    """L = g CE(z_s, y) + a KD_T(z_s, z_t) + b mean (C_s - C_t)^2 on the penultimate layer"""
+    """L = hard CE(z_s, y) + soft KD_T(z_s, z_t) + congruence mean (C_s - C_t)^2 on the penultimate layer"""
     o = task.options
 
     def loss(model, batch):

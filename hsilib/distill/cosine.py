@@ -16,7 +16,7 @@ def cosine_distance(student, teacher):
 
 @distillation("klcos", "KL + cosine", "offline", teachers=1, hard=0.5, kl=0.5, temperature=4.0)
 def kl_cosine(task, student, teacher):
-    """L = a CE + (1 - a) [b KD_T + (1 - b) L_cos]; a = 1: no teacher, b = 1: KL only, b = 0: cosine only"""
+    """L = hard CE + (1 - hard) [kl KD_T + (1 - kl) L_cos]; hard = 1: no teacher, kl = 1: KL only, kl = 0: cosine only"""
     o = task.options
 
     def loss(model, batch):

@@ -25,7 +25,7 @@ class Partners:
 
 @distillation("cskd", "CS-KD", "self", paper="CS-KD", soft=1.0, temperature=4.0)
 def cskd(task, student):
-    """L = CE(z(x), y) + lambda KD_4(z(x), sg z(x')), x' of the same class"""
+    """L = CE(z(x), y) + soft KD_4(z(x), sg z(x')), x' of the same class"""
     o, data = task.options, task.data(student)
     partner = Partners(data.y, task.seed("partners"))
 

@@ -12,7 +12,7 @@ from hsilib.train import flips_and_crops
 
 @distillation("ddgsd", "DDGSD", "self", paper="DDGSD", soft=1.0, temperature=3.0, features=5e-4)
 def ddgsd(task, student):
-    """L = CE(z_a, y) + CE(z_b, y) + lambda [KD_3(z_a, z_b) + KD_3(z_b, z_a)] + mu ||mean e_a - mean e_b||^2"""
+    """L = CE(z_a, y) + CE(z_b, y) + soft [KD_3(z_a, z_b) + KD_3(z_b, z_a)] + features ||mean e_a - mean e_b||^2"""
     o, generator = task.options, torch.Generator().manual_seed(task.seed("views"))
 
     def loss(model, batch):

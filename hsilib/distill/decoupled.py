@@ -29,7 +29,7 @@ def tckd_nckd(student, teacher, y, temperature):
 
 @distillation("dkd", "Decoupled KD", "offline", teachers=1, target=1.0, others=8.0, temperature=4.0, warm_up=20 / 300)
 def decoupled(task, student, teacher):
-    """L = CE(z_s, y) + min(t / W, 1) (alpha TCKD + beta NCKD)"""
+    """L = CE(z_s, y) + min(t / W, 1) (target TCKD + others NCKD)"""
     o = task.options
     warm_up = max(1, o.warm_up * task.run.recipe.epochs)  # W, in epochs, counted from 1
 

@@ -17,7 +17,7 @@ def regressor(inputs, outputs, seed, bias=False):
 
 @distillation("fitnets", "FitNets", "offline", teachers=1, taps=("f2",), paper="FitNets", hint=100.0)
 def fitnets(task, student, teacher):
-    """L = CE(z_s, y) + b mean (r(f_s) - f_t)^2 on the maps before pooling"""
+    """L = CE(z_s, y) + hint mean (r(f_s) - f_t)^2 on the maps before pooling"""
     regress = regressor(student.config["widths"][1], WIDTHS[0][1], task.seed("regressor")).to(task.device)
 
     def loss(model, batch):

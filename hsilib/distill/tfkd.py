@@ -10,14 +10,14 @@ from hsilib.distill import distillation
 
 
 def virtual_teacher(y, classes, correct, temperature):
-    """softmax(p_d / tau), p_d = a for the true class and (1 - a) / (K - 1) for the others; as the authors' code has it"""
+    """softmax(p_d / tau), p_d = correct for the true class and (1 - correct) / (K - 1) for the others; as the authors' code has it"""
     p = torch.full((len(y), classes), (1 - correct) / (classes - 1), device=y.device)
     return F.softmax(p.scatter(1, y[:, None], correct) / temperature, 1)
 
 
 @distillation("tfkd", "TF-KD", "self", paper="TF-KD", soft=0.1, temperature=20.0, correct=0.99)
 def tfkd(task, student):
-    """L = (1 - alpha) CE(z, y) + alpha KL(p_virtual || p)"""
+    """L = (1 - soft) CE(z, y) + soft KL(p_virtual || p)"""
     o = task.options
 
     def loss(model, batch):
