@@ -10,7 +10,7 @@ from hsilib.distill import distillation
 
 
 def virtual_teacher(y, classes, correct, temperature):
-    """softmax(p_d / tau), p_d = correct for the true class and (1 - correct) / (K - 1) for the others; as the authors' code has it"""
+    """softmax(p_d / tau), as the authors write it: p_d = correct for the true class and (1 - correct) / (K - 1) for the others"""
     p = torch.full((len(y), classes), (1 - correct) / (classes - 1), device=y.device)
     return F.softmax(p.scatter(1, y[:, None], correct) / temperature, 1)
 
