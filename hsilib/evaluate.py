@@ -18,9 +18,9 @@ def scene_scores(model, inputs):
     model.eval()
     if hasattr(model, "dense"):
         h, margin = inputs.shape[0], inputs.padded.shape[0] - inputs.shape[0]
-        strips = []
-        for top in range(0, h, STRIP):
-            image = inputs.padded[top : min(top + STRIP, h) + margin]  # (rows + 18, W + 18, C)
+        strips, rows = [], h if getattr(model, "at_once", False) else STRIP
+        for top in range(0, h, rows):
+            image = inputs.padded[top : min(top + rows, h) + margin]  # (rows + 18, W + 18, C)
             strips.append(model.dense(image.permute(2, 0, 1)[None]).flatten(1).T)
         return torch.cat(strips).cpu().numpy()
     every = torch.arange(len(inputs.pixels), device=inputs.pixels.device)

@@ -5,6 +5,7 @@ import numpy as np
 import seaborn
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatter
 
 from hsilib import report
 from hsilib.colours import CLASSES, method_style
@@ -99,7 +100,9 @@ def curves(summary, metric="oa"):
                 ax.errorbar(x, part[metric], bars, fmt=marker + "-", color=colour, ms=6, mec="white", lw=1, capsize=2,
                             label=report.title(name))  # fmt: skip
             ax.set_xscale("log")
-            ticks = sorted(set(summary[size] / scale))  # the sizes there are
+            ticks = []  # the sizes there are, where their labels do not touch
+            for value in sorted(set(summary[size] / scale)):
+                ticks += [value] if not ticks or value > 1.4 * ticks[-1] else []
             ax.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
             ax.minorticks_off()
             ax.set_title(split, fontsize=10)
@@ -121,6 +124,8 @@ def terms(logs, columns=3):
         for (term, values), line in zip(log.items(), 3 * ["-", "--", ":", "-."]):
             ax.plot(log.index + 1, values.where(values > 0), line, label=term)
         ax.set_yscale("log")
+        for place in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            place(LogFormatter())  # 0.02, not a power
         ax.set_title(report.title(name), fontsize=10)
         ax.legend(fontsize=6, ncols=2)
     for ax in axes[-1]:

@@ -99,8 +99,7 @@ class MovingRange(nn.Module):
     def forward(self, x):
         if self.training and not self.frozen:
             new = torch.stack(minmax(x))
-            self.range += torch.where(self.range.isnan(), new, self.constant * (new - self.range)).nan_to_num()
-            self.range = torch.where(self.range.isnan(), new, self.range)
+            self.range = torch.where(self.range.isnan(), new, self.range + self.constant * (new - self.range))
         return affine(*self.range)
 
 
@@ -124,7 +123,8 @@ def fold_batch_norm(net):
 
 
 class Int8Layer(nn.Module):
-    """A convolution in whole numbers.  ``dynamic``: the grid of the input is that of each call."""
+    """A convolution in whole numbers.  ``dynamic``: the grid of the input is that of each call, and the bias, whose grid
+    would change with it, is added in 32 bits."""
 
     def __init__(self, shape, per_channel=True, dynamic=False):
         super().__init__()
@@ -143,8 +143,10 @@ class Int8Layer(nn.Module):
         grid = self.grid(x)
         step = (grid.scale * self.scale).view(-1, 1, 1)
         q = (grid.quantize(x) - grid.zero).double()  # whole numbers; in 64 bits their sums are exact
-        total = F.conv2d(q, self.weight.double(), dilation=dilation) + torch.round(self.bias[:, None, None] / step)
-        return total.float() * step
+        total, bias = F.conv2d(q, self.weight.double(), dilation=dilation), self.bias[:, None, None]
+        if self.dynamic:
+            return total.float() * step + bias
+        return (total + torch.round(bias / step)).float() * step
 
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
@@ -158,6 +160,7 @@ class Int8CNN2D(nn.Module):
 
     def __init__(self, bands, classes, widths, dynamic=False):
         super().__init__()
+        self.at_once = dynamic  # a scene is one call
         self.config = dict(bands=bands, classes=classes, widths=list(widths), dynamic=dynamic)
         c1, c2, f1 = widths
         shapes = ((c1, bands, 5, 5), (c2, c1, 5, 5), (f1, c2, 5, 5), (classes, f1, 1, 1))
@@ -206,6 +209,8 @@ def convert(net, grids=None):
 @torch.no_grad()
 def calibrate(net, x, observe=histogram):
     """Grids of the inputs of the four layers of a network without batch norm, from samples ``x``."""
+    if not len(x):
+        raise HsiError("calibration needs samples to see the ranges of, got none")
     taps = net.eval()(x).taps
     return [affine(*observe(v)) for v in (x, taps["f1"], taps["p2"], taps["e"])]
 
@@ -293,19 +298,26 @@ class QAT(nn.Module):
 
 def original(run):
     """The network that is quantized: the dense one, or at a smaller size that of the method ``of``."""
-    if not run.ratio:
-        return dense(run)
     of = dict(run.options)["of"]
-    if run.ratio not in get(of).ratios:
+    if not run.ratio:
+        if of != OF:
+            raise HsiError(f"{run.method}: `of` chooses among the small networks; give a ratio too (90, 95, 98)")
+        return dense(run)
+    about = get(of)
+    if run.ratio not in about.ratios or about.family == "quantization":
         raise HsiError(f"{of} has no network of the {run.ratio} % size to quantize")
-    return replace(run, method=of, options=tuple(sorted(get(of).defaults(run.scene).items())))
+    recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * about.epochs)))
+    return replace(run, method=of, options=tuple(sorted(about.defaults(run.scene).items())), recipe=recipe)
 
 
-def mode(name, title, **about):
-    return method(name, "quantization", title, ratios=(0, 90, 95, 98), parents=lambda run: (original(run),), of="l1", **about)
+OF = "l1"  # which small networks are quantized
 
 
-@mode("dynamic", "Dynamic int8", paper="Dynamic Quantization")
+def mode(name, title, family="quantization", **about):
+    return method(name, family, title, ratios=(0, 90, 95, 98), parents=lambda run: (original(run),), of=OF, **about)
+
+
+@mode("dynamic", "Dynamic int8", paper="Dynamic Quantization", version=2)
 def dynamic(task):
     """8-bit fully connected layers, whose input range is found at each call; convolutions stay in 32 bits."""
     return convert(fold_batch_norm(task.parent(original(task.run))))
@@ -313,11 +325,9 @@ def dynamic(task):
 
 @mode("static", "Static int8", paper="Static Quantization", samples=1000, observer="histogram")
 def static(task):
-    """8-bit layers throughout, with the ranges of activations seen on training pixels, as many of each class as there are."""
+    """8-bit layers throughout; ranges of activations are those of training pixels, drawn with all classes equally likely."""
     o, net = task.options, fold_batch_norm(task.parent(original(task.run)))
     observe = {"histogram": histogram, "minmax": minmax}[known("observer", o.observer, ("histogram", "minmax"))]
-    if o.samples < 1:
-        raise HsiError("static quantization needs training pixels to see the ranges of: samples must be at least 1")
     x = task.balanced(net, o.samples, torch.Generator().manual_seed(task.seed("calibration")))
     small = convert(net, calibrate(net, x, observe))
     task.notes["layers"] = rounding(net, small, x)
@@ -333,7 +343,7 @@ def qat(task):
     return net.convert()
 
 
-@method("further", "controls", "Trained further", parents=lambda run: (dense(run),), share=1 / 3, rate=0.1)
+@mode("further", "Trained further", family="controls", share=1 / 3, rate=0.1)
 def further(task):
     """The further training that QAT does, without any rounding: what of its gain is due to the training alone."""
-    return task.fit(deepcopy(task.parent(dense(task.run))), task.options.share, task.options.rate)
+    return task.fit(deepcopy(task.parent(original(task.run))), task.options.share, task.options.rate)

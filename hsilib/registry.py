@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import torch
 
 from hsilib import models
-from hsilib.errors import known
+from hsilib.errors import HsiError, known
 from hsilib.inputs import make_inputs
 from hsilib.train import fit, seed_of, training_set
 
@@ -107,6 +107,8 @@ class Task:
 
     def balanced(self, model, count, generator):
         """Inputs of ``count`` training pixels, rare classes as often as common ones as far as they reach."""
+        if count < 1:
+            raise HsiError(f"{self.run.method} needs training pixels to see: samples must be at least 1, not {count}")
         data = self.data(model)
         share = 1 / torch.bincount(data.y)[data.y]
         chosen = torch.multinomial(share.cpu(), min(count, len(data.y)), generator=generator)
