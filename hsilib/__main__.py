@@ -96,7 +96,7 @@ def predict_command(args):
 
     if args.scene in scenes.names():
         cube = scenes.load_scene(args.scene).cube
-    elif Path(args.scene).suffix in (".npy", ".mat"):
+    elif Path(args.scene).suffix or "/" in args.scene:
         cube = scenes.read_array(Path(args.scene), args.cube_key)
     else:
         known("scene", args.scene, scenes.names())
@@ -206,7 +206,7 @@ def parser():
     p.add_argument("--output", help="path without extension")
 
     p = add("bench", bench_command, "speed, as ratios within one run", "python -m hsilib bench dense")
-    p.add_argument("only", nargs="?", default="all", help="dense, loop, latency, or all")
+    p.add_argument("only", nargs="?", default="all", help="dense, loop, latency, agreement, teaching, or all")
     p.add_argument("--save", action="store_true", help="keep the result for the book (book/results/bench.json)")
     return top
 

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from hsilib import deploy, distill, measure, quantize, scenes, study, torch_ao
 from hsilib.distill import kd
 from hsilib.errors import HsiError, known
-from hsilib.evaluate import scene_scores
+from hsilib.evaluate import pixel_scores, scene_scores
 from hsilib.files import project, write_atomically
-from hsilib.inputs import make_inputs
+from hsilib.inputs import MARGIN, make_inputs
 from hsilib.methods import METHODS
 from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
 from hsilib.quantize import calibrate, convert
@@ -92,18 +92,24 @@ def _ratio(what, slow, fast, rounds, **more):
 
 def latency():
     """Time of every network, untrained: all of them in eager PyTorch, and CNN2D at its four sizes in every engine."""
-    networks, engines, sizes = _networks(), {}, {}
+    networks, engines, sizes, exported = _networks(), {}, {}, {}
     for ratio, widths in WIDTHS.items():
-        engines[str(ratio)], sizes[str(ratio)] = _engines(widths)
+        engines[str(ratio)], sizes[str(ratio)], exported[str(ratio)] = _engines(widths)
     layers = {name: _layers(model) for name, model in _forms(WIDTHS[0])[0].items()}
-    lines = ["ms per pixel at batch 1, ms per pixel at batch 256, ms per scene of 145 x 145 (median ± IQR)"]
+    lines = ["ms per pixel at batch 1, ms per pixel at batch 256, ms from raw scene of 145 x 145 to map (median ± IQR)"]
     lines += [_line(name, found) for name, found in networks.items()]
     lines += [_line(f"{ratio} %, {name}", found) for ratio, every in engines.items() for name, found in every.items()]
     eager = engines["0"]["PyTorch"]["1"][0]
     for ratio in engines:
         fast = engines[ratio]["ONNX Runtime, static int8"]["1"][0]
         lines.append(f"batch 1, dense in eager PyTorch against static int8 of the {ratio} % size: {eager / fast:.1f}x")
-    return {"text": "\n".join(lines), "ms": networks, "engines": engines, "bytes": sizes, "layers": layers}
+    lines += [
+        f"{ratio} %, file from raw spectra, {form}: {size} bytes"
+        for ratio, found in exported.items()
+        for form, size in found.items()
+    ]
+    found = {"ms": networks, "engines": engines, "bytes": sizes, "exported": exported, "layers": layers}
+    return {"text": "\n".join(lines), "byte_sums": measure.byte_sums()} | found
 
 
 def _line(name, found):
@@ -130,26 +136,38 @@ def _forms(widths):
 
 
 def _engines(widths):
-    """{engine: {"1": (ms, IQR), "256": ..., "scene": ...}} and {engine: bytes of its file}."""
+    """{engine: {"1": (ms, IQR), "256": ..., "scene": ...}}, {engine: bytes of the network's file}, and {form: bytes of the
+    file that takes raw spectra}."""
     forms, x = _forms(widths)
     net, plain = forms["32 bits"], quantize.fold_batch_norm(forms["32 bits"])
-    image = torch.randn(1, 40, 163, 163, generator=torch.Generator().manual_seed(1))
-    eager = {"PyTorch": plain}
+    eager = {"PyTorch": net, "PyTorch, folded": plain}
     try:
         eager |= {"PyTorch, dynamic int8": torch_ao.dynamic(plain), "PyTorch, static int8": torch_ao.static(plain, x)}
     except HsiError as error:
         print(error)
     sizes = {name: torch_ao.bytes_of(model) for name, model in eager.items()}
-    eager["PyTorch"] = net
     files = {f"ONNX Runtime, {form}": deploy.network(model) for form, model in forms.items()}
     sizes |= {name: len(file) for name, file in files.items()}
-    engines = {name: deploy.session(file).run for name, file in files.items()}
-    calls = {"scene": {"PyTorch": partial(net.dense, image)}}
-    calls["scene"] |= {name: partial(run, None, {"x": image.numpy()}) for name, run in engines.items()}
+    calls = {"1": {}, "256": {}, "scene": {}}
     for batch in (1, 256):
         calls[str(batch)] = {name: partial(model, x[:batch]) for name, model in eager.items()}
-        calls[str(batch)] |= {name: partial(run, None, {"x": x[:batch].numpy()}) for name, run in engines.items()}
-    return _times(calls), sizes
+        for name, file in files.items():
+            calls[str(batch)][name] = partial(deploy.session(file).run, None, {"x": x[:batch].numpy()})
+
+    noise = torch.Generator().manual_seed(1)
+    cube, weight = torch.randn(145, 145, 200, generator=noise), torch.randn(200, 40, generator=noise) / 14
+    for name in ("PyTorch", "PyTorch, folded"):
+        calls["scene"][name] = partial(_map, eager[name], cube, weight)
+    reduction, classes = (np.zeros(200), weight.numpy(), np.zeros(40)), [f"class {i}" for i in range(1, 17)]
+    whole = {form: deploy.classifier(model, reduction, classes) for form, model in forms.items()}
+    for form, file in whole.items():
+        calls["scene"][f"ONNX Runtime, {form}"] = partial(deploy.session(file).run, ["map"], {"cube": cube.numpy()})
+    return _times(calls), sizes, {form: len(file) for form, file in whole.items()}
+
+
+def _map(net, cube, weight):
+    image = F.pad((cube @ weight).permute(2, 0, 1)[None], (MARGIN,) * 4)
+    return net.dense(image).argmax(0)
 
 
 ROUNDS = {"1": (50, 300), "256": (1, 7), "scene": (1, 7)}  # warm-up, timed
@@ -187,37 +205,51 @@ def _layers(model, rounds=300):
 
 def agreement():
     """The class of every pixel of a scene by the trained CNN2D and its integer forms: the engines against ours."""
-    at_hand = all(scenes.local(file) for file in (scenes.entry(REAL).cube, scenes.entry(REAL).labels))
-    about = dict(scene=REAL) if at_hand else dict(scene="synthetic_fields", epochs=2)
+    about, store = dict(scene=REAL), study.Store()
+    if not all(scenes.local(file) for file in (scenes.entry(about["scene"]).cube, scenes.entry(about["scene"]).labels)):
+        about, store = dict(scene="synthetic_fields_small", epochs=2), study.settings("smoke").store
     runs = {name: study.make_run(split="disjoint", method=name, **about) for name in ("cnn2d", "dynamic", "static", "qat")}
-    nets = {name: study.trained(run) for name, run in runs.items()}
-    task = study.task_of(runs["static"])
+    nets = {name: study.trained(run, store) for name, run in runs.items()}
+    task = study.task_of(runs["static"], store)
     inputs, seen = task.inputs("patches"), task.balanced(nets["cnn2d"], 1000, torch.Generator().manual_seed(0))
     exact = {name: scene_scores(net, inputs) for name, net in nets.items()}
     scene = inputs.padded.permute(2, 0, 1)[None].contiguous().numpy()
+    every, some = torch.arange(len(exact["cnn2d"])), torch.arange(0, len(exact["cnn2d"]), 21)
     scores = {}
     for name, net in nets.items():
-        found = deploy.session(deploy.network(net)).run(None, {"x": scene})[0]
-        scores[name, "ONNX Runtime"] = found.reshape(found.shape[1], -1).T
-    with torch.inference_mode():  # torch's static network has the ranges of ours
-        grids = [getattr(nets["static"], layer).grid(None) for layer in quantize.LAYERS]
-        theirs = torch_ao.static(quantize.fold_batch_norm(nets["cnn2d"]), seen, grids)
-        parts = torch.arange(len(exact["cnn2d"])).split(500)
-        scores["static", "PyTorch"] = torch.cat([theirs(inputs.samples(part)) for part in parts]).numpy()
+        engine = deploy.session(deploy.network(net))
+        found = engine.run(None, {"x": scene})[0]
+        scores[name, "ONNX Runtime"] = every, found.reshape(found.shape[1], -1).T
+        if name == "dynamic":
+            found = [engine.run(None, {"x": inputs.samples(pixel).numpy()})[0].ravel() for pixel in some.split(1)]
+            scores[name, "ONNX Runtime, a pixel per call"] = some, np.array(found)
+    plain, grids = (
+        quantize.fold_batch_norm(nets["cnn2d"]),
+        [getattr(nets["static"], layer).grid(None) for layer in quantize.LAYERS],
+    )
+    fake, step = quantize.QAT(plain).eval(), None
+    for observer, grid in zip(fake.ranges, grids):
+        observer.range = torch.stack([grid.dequantize(torch.tensor(float(end))) for end in (grid.low, grid.high)])
+    scores["static", "fake quantization, 32 bits"] = every, pixel_scores(fake, inputs, every)
+    try:
+        theirs = torch_ao.static(plain, seen, grids)  # with the ranges of ours
+        with torch.inference_mode():
+            scores["static", "PyTorch"] = every, torch.cat([theirs(inputs.samples(part)) for part in every.split(500)]).numpy()
+        step = float(theirs.fc2.scale)
+    except HsiError as error:
+        print(error)
     lines, table = [], []
-    for (name, engine), found in scores.items():
-        ours = exact[name]
+    for (name, engine), (pixels, found) in scores.items():
+        ours = exact[name][pixels]
         other = ours.argmax(1) != found.argmax(1)
         margin = np.diff(np.sort(ours, 1)[:, -2:], axis=1)[:, 0]  # of the best class over the next
-        line = {"method": name, "engine": engine, "same_class": 100 - 100 * float(other.mean())}
-        line["same_as_32_bits"] = 100 * float((exact["cnn2d"].argmax(1) == found.argmax(1)).mean())
+        line = {"method": name, "engine": engine, "pixels": len(pixels), "same_class": 100 - 100 * float(other.mean())}
+        line["same_as_32_bits"] = 100 * float((exact["cnn2d"][pixels].argmax(1) == found.argmax(1)).mean())
         line["largest_difference"] = float(np.abs(ours - found).max())
         line["largest_margin_where_other"] = float(margin[other].max(initial=0))
         table.append(line)
-        text = f"our class on {line['same_class']:.3f} % of the pixels, scores within {line['largest_difference']:.2g}"
+        text = f"our class on {line['same_class']:.3f} % of {len(pixels)} pixels, scores within {line['largest_difference']:.2g}"
         lines.append(f"{name}, {engine}: {text}")
-    step = float(theirs.fc2.scale)
-    lines.append(f"torch rounds its scores to steps of {step:.2g}")
     return {"text": "\n".join(lines), "scene": about["scene"], "torch_step": step, "engines": table}
 
 

@@ -15,6 +15,8 @@ from hsilib import study
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.inputs import MARGIN
+from hsilib.registry import get
+from hsilib.scenes import check_cube
 
 OPSET, IR = 17, 9  # what onnxruntime 1.15 and later read
 FLOAT, BYTE = 1, 2  # of onnx.TensorProto
@@ -141,9 +143,15 @@ def classifier(net, reduction, classes, **about):
 
 def export(run, path):
     """Write the trained network of a run as a classifier of raw spectra; trains it if need be.  Returns the bytes written."""
+    refusal = HsiError(f"{run.method} cannot be exported: only networks of CNN2D's shape can, whole or in 8 bits")
+    if get(run.method).family == "baselines" and not run.method.startswith(("cnn2d", "scratch")):
+        raise refusal  # before it is trained, as for the other two
+    if Path(path).is_dir():
+        raise HsiError(f"{path} is a folder; name the file to be written")
+    Graph()  # onnx is there
     model = study.trained(run)
     if not hasattr(model, "maps") and type(model).__name__ != "CNN2D":
-        raise HsiError(f"{run.method} cannot be exported: only networks of CNN2D's shape can, whole or in 8 bits")
+        raise refusal
     task = study.task_of(run)
     scene = task.scene
     made = classifier(model.cpu(), task.inputs(model.kind).reduction, scene.classes, scene=scene.name, model=str(run), run=run.id)
@@ -154,15 +162,14 @@ def export(run, path):
 def predict(path, cube):
     """(map, about): the class of every pixel of a cube (H, W, bands), from 1, and what the exported file says of itself."""
     opened = session(path)
-    about = {key: json.loads(value) for key, value in opened.get_modelmeta().custom_metadata_map.items()}
-    if "classes" not in about:
-        raise HsiError(f"{path}: not written by `python -m hsilib export`")
-    if cube.ndim != 3 or cube.shape[2] != about["bands"]:
-        raise HsiError(f"{path} takes (rows, columns, {about['bands']}), the scene is {' x '.join(map(str, cube.shape))}")
-    cube = cube.astype(np.float32)
-    if not np.isfinite(cube).all():
-        raise HsiError("the scene holds values that are not finite")
-    return opened.run(["map"], {"cube": cube})[0], about
+    try:
+        about = {key: json.loads(value) for key, value in opened.get_modelmeta().custom_metadata_map.items()}
+        bands = (about["classes"], about["model"], about["bands"])[2]
+    except (ValueError, KeyError):
+        raise HsiError(f"{path}: not written by `python -m hsilib export`") from None
+    if cube.ndim != 3 or cube.shape[2] != bands or not cube.size:
+        raise HsiError(f"{path} takes (rows, columns, {bands}), the scene is {' x '.join(map(str, cube.shape))}")
+    return opened.run(["map"], {"cube": check_cube(cube, "the scene")})[0], about
 
 
 def session(model, profile=None):
@@ -176,12 +183,13 @@ def session(model, profile=None):
     options.log_severity_level = 3
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    if not isinstance(model, bytes):
-        try:
-            model = Path(model).read_bytes()
-        except OSError as error:
-            raise HsiError(f"{model}: {error.strerror}") from None
+    name = "the model" if isinstance(model, bytes) else model
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    except OSError as error:
+        raise HsiError(f"{model}: {error.strerror}") from None
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise HsiError(f"not an ONNX file that can be run, or cut off ({str(error).splitlines()[0][:100]})") from None
+        reason = str(error).splitlines()[0][:100]
+        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason})") from None

@@ -81,6 +81,14 @@ def versions():
     return f"python {python} torch {torch.__version__} numpy {np.__version__} scikit-learn {sklearn.__version__}"
 
 
+def byte_sums():
+    """Whether the processor sums products of bytes in one instruction (VNNI); None where that is not told."""
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return None
+
+
 @lru_cache
 def cpu_name():
     try:

@@ -158,6 +158,8 @@ def read_array(path, key):
     """One array of a .mat or .npy file, with every failure said in one line.  No pickle is ever loaded."""
     import scipy.io
 
+    if path.suffix not in (".npy", ".mat") or not path.is_file():
+        raise HsiError(f"{path}: " + ("no such file" if path.suffix in (".npy", ".mat") else "expected a .npy or .mat file"))
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)

@@ -8,9 +8,10 @@ from hsilib.models import WIDTHS
 
 def test_every_engine_is_timed_and_weighed(monkeypatch):
     monkeypatch.setattr(bench, "ROUNDS", {"1": (1, 2), "scene": (0, 1)})
-    times, sizes = bench._engines(WIDTHS[98])
+    times, sizes, files = bench._engines(WIDTHS[98])
     forms = [f"{engine}, {form}" for engine in ("ONNX Runtime",) for form in ("32 bits", "dynamic int8", "static int8")]
-    assert set(forms) | {"PyTorch"} <= set(times) == set(sizes)
+    assert set(forms) | {"PyTorch", "PyTorch, folded"} <= set(times) == set(sizes)
+    assert files["static int8"] - sizes[forms[2]] > 4 * 200 * 40  # the principal components travel along
     assert all(median > 0 and iqr >= 0 for found in times.values() for median, iqr in found.values())
     assert set(times["PyTorch"]) == {"1", "scene"} and sizes[forms[2]] < sizes[forms[1]] < sizes[forms[0]]
 
@@ -23,3 +24,17 @@ def test_forms_are_of_one_network_and_layers_take_its_time():
     assert (
         list(spent) == ["conv1", "conv2", "fc1", "fc2", "other"] and min(spent[k] for k in ("conv1", "conv2", "fc1", "fc2")) > 0
     )
+
+
+def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
+    monkeypatch.setattr(bench.scenes, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
+    found = {(line["method"], line["engine"]): line for line in bench.agreement()["engines"]}
+    for key, least in {
+        ("cnn2d", "ONNX Runtime"): 99.9,
+        ("static", "ONNX Runtime"): 99.9,
+        ("static", "fake quantization, 32 bits"): 99.9,
+        ("qat", "ONNX Runtime"): 99.9,
+        ("dynamic", "ONNX Runtime"): 99.9,
+        ("dynamic", "ONNX Runtime, a pixel per call"): 99,  # other ranges than those of a scene
+    }.items():
+        assert found[key]["same_class"] >= least, key

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from conftest import worn
@@ -109,18 +110,29 @@ def test_an_exported_file_alone_reproduces_the_map(tmp_path, capsys):
     assert scene.classes[0] in capsys.readouterr().out
 
 
-def test_mistakes_end_in_one_line(setting, tmp_path, capsys):
+def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
     scene, inputs, nets = setting
     whole = deploy.classifier(nets["static"], inputs.reduction, scene.classes, model="a model")
     (tmp_path / "good.onnx").write_bytes(whole)
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "bare.onnx").write_bytes(deploy.network(nets["static"]))
+    stranger = onnx.load_from_string(whole)
+    del stranger.metadata_props[:]
+    onnx.helper.set_model_props(stranger, {"author": "Bob"})
+    (tmp_path / "other.onnx").write_bytes(stranger.SerializeToString())
+    np.save("empty.npy", scene.cube[:0])
+    np.save("complex.npy", scene.cube.astype(complex))
     np.save("narrow.npy", scene.cube[:, :, :20])
     np.save("hole.npy", np.where(np.arange(scene.cube.shape[0])[:, None, None] == 3, np.nan, scene.cube))
     for arguments, message in (
         (["good.onnx", "narrow.npy"], "takes .rows, columns, 103., the scene is 64 x 48 x 20"),
-        (["good.onnx", "hole.npy"], "not finite"),
-        (["cut.onnx", SMALL], "not an ONNX file that can be run, or cut off"),
+        (["good.onnx", "hole.npy"], "NaN or infinite"),
+        (["good.onnx", "empty.npy"], "the scene is 0 x 48 x 103"),
+        (["good.onnx", "complex.npy"], "expected real numbers"),
+        (["good.onnx", "missing.npy"], "missing.npy: no such file"),
+        (["good.onnx", "cube.npz"], "expected a .npy or .mat file"),
+        (["other.onnx", SMALL], "not written by `python -m hsilib export`"),
+        (["cut.onnx", SMALL], "cut.onnx: not an ONNX file that can be run, or cut off"),
         (["bare.onnx", SMALL], "not written by `python -m hsilib export`"),
         (["none.onnx", SMALL], "No such file"),
         (["good.onnx", "indian_pine"], "unknown scene 'indian_pine'; did you mean"),
@@ -128,5 +140,8 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys):
         assert main(["predict", *arguments]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error), error
+    monkeypatch.setattr(study, "trained", None)  # refused before anything is trained
     with pytest.raises(HsiError, match="mlp cannot be exported"):
         deploy.export(study.make_run(SMALL, "random", "mlp", epochs=1), "x.onnx")
+    with pytest.raises(HsiError, match="is a folder"):
+        deploy.export(study.make_run(SMALL, "random", "cnn2d", epochs=1), tmp_path)
