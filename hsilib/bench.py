@@ -92,9 +92,14 @@ def _ratio(what, slow, fast, rounds, **more):
 
 def latency():
     """Time of every network, untrained: all of them in eager PyTorch, and CNN2D at its four sizes in every engine."""
-    networks, engines, sizes, exported = _networks(), {}, {}, {}
+    networks, calls, sizes, exported = _networks(), {}, {}, {}
     for ratio, widths in WIDTHS.items():
-        engines[str(ratio)], sizes[str(ratio)], exported[str(ratio)] = _engines(widths)
+        found, sizes[str(ratio)], exported[str(ratio)] = _engines(widths)
+        for size, functions in found.items():
+            calls.setdefault(size, {}).update({(str(ratio), name): function for name, function in functions.items()})
+    engines = {str(ratio): {} for ratio in WIDTHS}
+    for (ratio, name), found in _times(calls).items():  # all sizes in turn too
+        engines[ratio][name] = found
     layers = {name: _layers(model) for name, model in _forms(WIDTHS[0])[0].items()}
     lines = ["ms per pixel at batch 1, ms per pixel at batch 256, ms from raw scene of 145 x 145 to map (median ± IQR)"]
     lines += [_line(name, found) for name, found in networks.items()]
@@ -136,8 +141,8 @@ def _forms(widths):
 
 
 def _engines(widths):
-    """{engine: {"1": (ms, IQR), "256": ..., "scene": ...}}, {engine: bytes of the network's file}, and {form: bytes of the
-    file that takes raw spectra}."""
+    """What is timed, {"1": {engine: function}, "256": ..., "scene": ...}; {engine: bytes of the network's file}; and {form:
+    bytes of the file that takes raw spectra}."""
     forms, x = _forms(widths)
     net, plain = forms["32 bits"], quantize.fold_batch_norm(forms["32 bits"])
     eager = {"PyTorch": net, "PyTorch, folded": plain}
@@ -162,7 +167,7 @@ def _engines(widths):
     whole = {form: deploy.classifier(model, reduction, classes) for form, model in forms.items()}
     for form, file in whole.items():
         calls["scene"][f"ONNX Runtime, {form}"] = partial(deploy.session(file).run, ["map"], {"cube": cube.numpy()})
-    return _times(calls), sizes, {form: len(file) for form, file in whole.items()}
+    return calls, sizes, {form: len(file) for form, file in whole.items()}
 
 
 def _map(net, cube, weight):
@@ -170,16 +175,16 @@ def _map(net, cube, weight):
     return net.dense(image).argmax(0)
 
 
-ROUNDS = {"1": (50, 300), "256": (1, 7), "scene": (1, 7)}  # warm-up, timed
+ROUNDS = {"1": (20, 100, 20), "256": (1, 15, 1), "scene": (1, 15, 1)}  # warm-up, timings, calls in each
 
 
 def _times(calls):
     """Milliseconds {name: {size: (median, IQR)}}, per pixel for batches; ``calls``: {size: {name: function}}."""
     found = {}
-    for size, (warm_up, rounds) in ROUNDS.items():
+    for size, how_often in ROUNDS.items():
         scale = 1e3 / (int(size) if size.isdigit() else 1)
         with torch.inference_mode():
-            for name, pair in measure.timed(calls.get(size, {}), warm_up, rounds).items():
+            for name, pair in measure.timed(calls.get(size, {}), *how_often).items():
                 found.setdefault(name, {})[size] = [scale * v for v in pair]
     return found
 

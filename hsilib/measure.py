@@ -47,8 +47,11 @@ def bytes_on_disk(model):
     return len(pickle.dumps(model.estimator))
 
 
-def timed(functions, warm_up=3, rounds=20):
-    """Seconds per call of several functions, run in turn so that drift hits all alike: {name: (median, IQR)}."""
+def timed(functions, warm_up=3, rounds=20, calls=1):
+    """Seconds per call of several functions, run in turn so that drift hits all alike: {name: (median, IQR)}.
+
+    calls: how many in a row make one timing; more than one for what is shorter than the caches take to fill.
+    """
     for function in functions.values():
         for _ in range(warm_up):
             function()
@@ -56,8 +59,9 @@ def timed(functions, warm_up=3, rounds=20):
     for _ in range(rounds):
         for name, function in functions.items():
             start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
+            for _ in range(calls):
+                function()
+            seconds[name].append((time.perf_counter() - start) / calls)
     quartiles = {name: np.percentile(s, [25, 50, 75]) for name, s in seconds.items()}
     return {name: (q[1], q[2] - q[0]) for name, q in quartiles.items()}
 

@@ -7,8 +7,9 @@ from hsilib.models import WIDTHS
 
 
 def test_every_engine_is_timed_and_weighed(monkeypatch):
-    monkeypatch.setattr(bench, "ROUNDS", {"1": (1, 2), "scene": (0, 1)})
-    times, sizes, files = bench._engines(WIDTHS[98])
+    monkeypatch.setattr(bench, "ROUNDS", {"1": (1, 2, 3), "scene": (0, 1, 1)})
+    calls, sizes, files = bench._engines(WIDTHS[98])
+    times = bench._times(calls)
     forms = [f"{engine}, {form}" for engine in ("ONNX Runtime",) for form in ("32 bits", "dynamic int8", "static int8")]
     assert set(forms) | {"PyTorch", "PyTorch, folded"} <= set(times) == set(sizes)
     assert files["static int8"] - sizes[forms[2]] > 4 * 200 * 40  # the principal components travel along
