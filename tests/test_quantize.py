@@ -194,6 +194,10 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     again = study.trained(runs[1])
     assert row["bytes"] < 12_000 and torch.equal(again.conv1.weight, net.conv1.weight) and isinstance(net, quantize.Int8CNN2D)
     assert not isinstance(net, CNN2D)
+    of_taught = study.make_run(SMALL, "disjoint", "static", 98, epochs=1, options={"of": "kd"})
+    small, teacher = study.execute(of_taught, store)[1], study.trained(study.parents(of_taught)[0])
+    weight = fold_batch_norm(teacher).conv1.weight
+    assert (small.conv1.weight * small.conv1.scale - weight).abs().max() <= small.conv1.scale.max() / 2 + 1e-6
 
 
 # ------------------------------------------------------------------------------ torch's own integers
