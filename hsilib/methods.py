@@ -133,8 +133,8 @@ method(
 )(_cnn2d)  # fmt: skip
 
 
-@method("scratch_smooth", "controls", "Scratch, smooth labels", ratios=(90, 95, 98), smoothing=0.1)
-def scratch_smooth(task):
+@method("label_smoothing", "controls", "Scratch, smooth labels", ratios=(90, 95, 98), smoothing=0.1)
+def label_smoothing(task):
     """Scratch with a part of every label spread over all classes: what a teacher that knows nothing is worth."""
     net = task.network(models.CNN2D, widths=models.WIDTHS[task.run.ratio])
 

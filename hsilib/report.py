@@ -59,7 +59,8 @@ def pm(mean, sd, digits=1):
 
 def signed(mean, low, high, digits=1):
     """+0.8 [+0.1, +1.5]"""
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
+    mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high))  # no "-0.0"
+    return f"{mean} [{low}, {high}]".replace("-", "−")
 
 
 def number(value, digits=1):

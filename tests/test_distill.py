@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from hsilib import distill, methods, results, study
-from hsilib.distill import attention, camkd, clilr, congruence, cosine, cskd, decoupled, kd, okddip, ramp, tfkd
+from hsilib.distill import attention, ca_mkd, cl_ilr, congruence, cosine, cs_kd, decoupled, kd, okddip, ramp, tf_kd
 from hsilib.models import CNN2D, WIDTHS, Outputs, initialise
 from hsilib.train import Batch, flips_and_crops
 
@@ -65,7 +65,7 @@ def test_correlation_by_hand():
 
 def test_confidence_by_hand():
     costs = torch.tensor([[0.0], [log(2.0)], [log(5.0)]])  # softmax 1/8, 2/8, 5/8
-    assert camkd.confidence(costs).flatten().tolist() == pytest.approx([7 / 16, 6 / 16, 3 / 16])  # the less cost the more
+    assert ca_mkd.confidence(costs).flatten().tolist() == pytest.approx([7 / 16, 6 / 16, 3 / 16])  # the less cost the more
 
 
 def test_cosine_by_hand():
@@ -99,14 +99,14 @@ def test_decoupled_by_hand():
 
 
 def test_virtual_teacher_is_nearly_uniform():
-    target = tfkd.virtual_teacher(Y, 16, 0.99, 20.0)
+    target = tf_kd.virtual_teacher(Y, 16, 0.99, 20.0)
     assert target[0, :2].tolist() == pytest.approx([0.0655, 0.0623], abs=1e-4) and target.sum(1).tolist() == pytest.approx([1, 1])
-    assert tfkd.virtual_teacher(Y, 9, 0.99, 20.0)[0, :2].tolist() == pytest.approx([0.1161, 0.1105], abs=1e-4)
+    assert tf_kd.virtual_teacher(Y, 9, 0.99, 20.0)[0, :2].tolist() == pytest.approx([0.1161, 0.1105], abs=1e-4)
 
 
 def test_partners_are_of_the_same_class_and_of_all_its_samples():
     y = torch.tensor([2, 0, 2, 1, 2, 0])
-    partner = cskd.Partners(y, 0)
+    partner = cs_kd.Partners(y, 0)
     drawn = torch.stack([partner(y) for _ in range(200)])
     assert (y[drawn] == y).all() and set(drawn[:, 0].tolist()) == {0, 2, 4} and set(drawn[:, 3].tolist()) == {3}
 
@@ -122,7 +122,7 @@ def test_attention_of_peers_by_hand():
 
 def test_rescaling_divides_the_gradient_only():
     x = torch.ones(3, requires_grad=True)
-    y = clilr.Rescale.apply(x, 4)
+    y = cl_ilr.Rescale.apply(x, 4)
     assert torch.equal(y, x)
     (2 * y).sum().backward()
     assert x.grad.tolist() == [0.5] * 3
@@ -184,31 +184,33 @@ def say(name, progress=0.5, logits=T, **options):
 
 def test_offline_losses_on_two_samples():
     soft = float(kd(Z, T, 4.0))
-    assert say("kd") == pytest.approx({"ce": 0.1 * CE, "kd": 0.9 * soft})
+    assert say("soft_targets") == pytest.approx({"ce": 0.1 * CE, "kd": 0.9 * soft})
     cos = float(cosine.cosine_distance(Z, T))
-    assert say("klcos") == pytest.approx({"ce": 0.5 * CE, "kd": 0.25 * soft, "cosine": 0.25 * cos})
-    assert say("klcos", hard=0.5, kl=1.0)["cosine"] == 0 == say("klcos", kl=0.0)["kd"]
+    assert say("kl_cosine") == pytest.approx({"ce": 0.5 * CE, "kd": 0.25 * soft, "cosine": 0.25 * cos})
+    assert say("kl_cosine", hard=0.5, kl=1.0)["cosine"] == 0 == say("kl_cosine", kl=0.0)["kd"]
     parts = [float(v) for v in decoupled.tckd_nckd(Z, T, Y, 4.0)]
     assert say("dkd") == pytest.approx({"ce": CE, "target": parts[0], "others": 8 * parts[1]})
     assert say("dkd", progress=1 / 30)["target"] == pytest.approx(parts[0])  # W is not a whole epoch here
 
 
 def test_without_the_teacher_it_is_scratch():
-    assert say("kd", hard=1.0, soft=0.0) == pytest.approx({"ce": CE, "kd": 0})
-    assert sum(say("klcos", hard=1.0).values()) == pytest.approx(CE)
+    assert say("soft_targets", hard=1.0, soft=0.0) == pytest.approx({"ce": CE, "kd": 0})
+    assert sum(say("kl_cosine", hard=1.0).values()) == pytest.approx(CE)
     assert sum(say("dkd", target=0.0, others=0.0).values()) == pytest.approx(CE)
 
 
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
-    assert say("kd", logits=Z)["kd"] == pytest.approx(0, abs=1e-6)
-    assert say("klcos", logits=Z)["cosine"] == pytest.approx(0, abs=1e-6)
+    assert say("soft_targets", logits=Z)["kd"] == pytest.approx(0, abs=1e-6)
+    assert say("kl_cosine", logits=Z)["cosine"] == pytest.approx(0, abs=1e-6)
     found = say("dkd", logits=Z)
     assert found["target"] == pytest.approx(0, abs=1e-6) and found["others"] == pytest.approx(0, abs=1e-6)
     taps = {"f1": torch.rand(2, 5, 15, 15), "f2": torch.rand(2, 10, 11, 11), "e": torch.rand(2, 10)}
     student = Fixed(Z, **taps)
-    for name in ("at", "cc"):
+    for name in ("attention_transfer", "correlation_congruence"):
         terms = build(name, student, lambda index: Outputs(Z, taps))(student, BATCH)
-        assert float(terms[{"at": "attention", "cc": "congruence"}[name]]) == pytest.approx(0, abs=1e-5)
+        assert float(terms[{"attention_transfer": "attention", "correlation_congruence": "congruence"}[name]]) == pytest.approx(
+            0, abs=1e-5
+        )
 
 
 def test_attention_and_congruence_on_two_samples():
@@ -222,7 +224,7 @@ def test_attention_and_congruence_on_two_samples():
         for _ in "st"
     )
     student = Fixed(Z, **mine)
-    at = build("at", student, lambda index: Outputs(T, theirs))(student, BATCH)
+    at = build("attention_transfer", student, lambda index: Outputs(T, theirs))(student, BATCH)
     by_hand = 0
     for tap in ("f1", "f2"):
         q = [(v := f[tap].square().mean(1).flatten(1)) / v.norm(dim=1, keepdim=True) for f in (mine, theirs)]
@@ -230,7 +232,7 @@ def test_attention_and_congruence_on_two_samples():
     assert float(at["attention"].detach()) == pytest.approx(1000 * by_hand, rel=1e-4) and float(
         at["ce"].detach()
     ) == pytest.approx(CE)
-    cc = build("cc", student, lambda index: Outputs(T, theirs))(student, BATCH)
+    cc = build("correlation_congruence", student, lambda index: Outputs(T, theirs))(student, BATCH)
     cos = [float(F.cosine_similarity(f["e"][:1], f["e"][1:])) for f in (mine, theirs)]
     value = [exp(-0.8) * (1 + 0.8 * c + 0.32 * c * c) for c in cos]  # only the two off-diagonal of four differ
     assert float(cc["congruence"].detach()) == pytest.approx(100 * (value[0] - value[1]) ** 2 / 2, rel=1e-3)
@@ -240,17 +242,17 @@ def test_tfkd_and_cskd_and_pskd_on_two_samples():
     student = Fixed(Z)
     task_classes = torch.full((2, 3), 0.0)
     log_p = F.log_softmax(Z, 1)
-    loss = tfkd.tfkd(SimpleNamespace(options=SimpleNamespace(soft=0.1, temperature=20.0, correct=0.99), classes=3), student)
-    target = tfkd.virtual_teacher(Y, 3, 0.99, 20.0)
+    loss = tf_kd.tf_kd(SimpleNamespace(options=SimpleNamespace(soft=0.1, temperature=20.0, correct=0.99), classes=3), student)
+    target = tf_kd.virtual_teacher(Y, 3, 0.99, 20.0)
     by_hand = float((target * (target.log() - log_p)).sum(1).mean())
     assert {k: float(v.detach()) for k, v in loss(student, BATCH).items()} == pytest.approx({"ce": 0.9 * CE, "kd": 0.1 * by_hand})
 
-    from hsilib.distill import pskd
+    from hsilib.distill import ps_kd
 
     data = SimpleNamespace(y=Y, x=lambda index: task_classes[index])
     task = SimpleNamespace(options=SimpleNamespace(last=0.8), classes=3, data=lambda net: data)
     task.run, task.notes = SimpleNamespace(recipe=SimpleNamespace(epochs=4)), {}
-    loss = pskd.pskd(task, student)
+    loss = ps_kd.ps_kd(task, student)
     assert float(loss(student, BATCH._replace(progress=0.25))["ce"].detach()) == pytest.approx(CE)  # first epoch: the labels
     p = F.softmax(Z, 1)
     target = 0.6 * F.one_hot(Y, 3) + 0.4 * p  # second epoch: alpha = 0.8 * 2 / 4
@@ -263,12 +265,12 @@ def test_tfkd_and_cskd_and_pskd_on_two_samples():
 
 
 def test_cskd_looks_at_a_partner_without_a_gradient():
-    task = task_for("cskd")
+    task = task_for("cs_kd")
     net = task.network(CNN2D, widths=WIDTHS[98])
     data, index = task.data(net), torch.arange(8)
-    terms = cskd.cskd(task, net)(net, Batch(index, data.x(index), data.y[index], 0.5))
+    terms = cs_kd.cs_kd(task, net)(net, Batch(index, data.x(index), data.y[index], 0.5))
     assert set(terms) == {"ce", "kd"} and float(terms["kd"].detach()) > 0
-    once = cskd.cskd(task_for("cskd", soft=0.0), net)(net, Batch(index, data.x(index), data.y[index], 0.5))
+    once = cs_kd.cs_kd(task_for("cs_kd", soft=0.0), net)(net, Batch(index, data.x(index), data.y[index], 0.5))
     assert float(once["kd"].detach()) == 0
 
 
@@ -282,8 +284,14 @@ def gradients(name, **options):
     network = distill.simkd.Reused if name == "simkd" else CNN2D
     student = task.network(network, widths=WIDTHS[98])
     data = task.data(student)
-    taps = {"fitnets": ("f2",), "at": ("f1", "f2"), "cc": ("e",), "simkd": ("e",), "camkd": ("f2",)}.get(name, ())
-    count = {"camkd": 3}.get(name, 1) if about.family == "offline" else 0
+    taps = {
+        "fitnets": ("f2",),
+        "attention_transfer": ("f1", "f2"),
+        "correlation_congruence": ("e",),
+        "simkd": ("e",),
+        "ca_mkd": ("f2",),
+    }.get(name, ())
+    count = {"ca_mkd": 3}.get(name, 1) if about.family == "offline" else 0
     teachers = [distill.Teacher(initialise(CNN2D(40, 9), k).eval().requires_grad_(False), data, taps) for k in range(count)]
     made = BUILDERS[name](task, student, *teachers)
     loss, *extra = made if isinstance(made, tuple) else (made,)
@@ -308,7 +316,7 @@ def test_gradients_reach_the_student_and_never_the_teacher(name):
     assert all(has(m) for m in extra) and not any(has(t.net) for t in teachers)
 
 
-@pytest.mark.parametrize("name, detached", [("dml", True), ("one", True), ("clilr", True), ("okddip", False)])
+@pytest.mark.parametrize("name, detached", [("dml", True), ("one", True), ("cl_ilr", True), ("okddip", False)])
 def test_online_targets_are_constants_but_for_okddip(name, detached):
     """A peer's own loss left out, does it still get a gradient through what it teaches?"""
     terms, student, extra, _ = gradients(name)
@@ -332,24 +340,24 @@ def test_online_targets_are_constants_but_for_okddip(name, detached):
 
 
 def test_camkd_listens_to_features_after_the_first_epoch():
-    task = task_for("camkd")
-    terms, *_ = gradients("camkd")
+    task = task_for("ca_mkd")
+    terms, *_ = gradients("ca_mkd")
     assert set(terms) == {"ce", "kd", "feature"}
     student = task.network(CNN2D, widths=WIDTHS[98])
     data = task.data(student)
     teachers = [distill.Teacher(initialise(CNN2D(40, 9), k).eval(), data, ("f2",)) for k in range(3)]
-    loss, _ = camkd.camkd(task, student, *teachers)
+    loss, _ = ca_mkd.ca_mkd(task, student, *teachers)
     index = torch.arange(16)
     assert set(loss(student, Batch(index, data.x(index), data.y[index], 0.1))) == {"ce", "kd"}  # one epoch of ten
 
 
 def test_one_teacher_three_times_is_heard_as_one():
     """Equal teachers weigh 1/3 each, and 1/K on top: L_div = KD_T / 3"""
-    task = task_for("camkd")
+    task = task_for("ca_mkd")
     student = task.network(CNN2D, widths=WIDTHS[98])
     data = task.data(student)
     same = distill.Teacher(initialise(CNN2D(40, 9), 0).eval(), data, ("f2",))
-    loss, _ = camkd.camkd(task, student, same, same, same)
+    loss, _ = ca_mkd.ca_mkd(task, student, same, same, same)
     index = torch.arange(16)
     x, y = data.x(index), data.y[index]
     found = float(loss(student.eval(), Batch(index, x, y, 0.1))["kd"].detach())
@@ -357,7 +365,7 @@ def test_one_teacher_three_times_is_heard_as_one():
 
 
 def test_recorded_teacher_says_what_the_live_one_does():
-    task = task_for("kd")
+    task = task_for("soft_targets")
     net = initialise(CNN2D(40, 9), 3).eval()
     data = task.data(net)
     teacher = distill.Teacher(net, data, ("f2", "e"))
@@ -383,12 +391,12 @@ def test_students_start_where_scratch_starts_and_scratch_is_the_limit():
     """Soft targets with no weight on them end bit for bit where Scratch ends."""
     common = dict(scene=SMALL, split="disjoint", ratio=98, epochs=2)
     scratch, _ = study.execute(study.make_run(method="scratch", **common), results.Store())
-    plain, _ = study.execute(study.make_run(method="kd", options={"hard": 1.0, "soft": 0.0}, **common), results.Store())
+    plain, _ = study.execute(study.make_run(method="soft_targets", options={"hard": 1.0, "soft": 0.0}, **common), results.Store())
     assert plain["oa"] == scratch["oa"] and plain["kappa"] == scratch["kappa"]
 
 
 def test_members_differ_from_the_dense_network_and_share_its_split():
-    run = study.make_run(SMALL, "random", "camkd", 98, seed=1, epochs=2)
+    run = study.make_run(SMALL, "random", "ca_mkd", 98, seed=1, epochs=2)
     first, second, third = distill.teachers_of(run, 3)
     assert (first.method, second.method, third.method) == ("cnn2d", "cnn2d_member", "cnn2d_member")
     assert len({first.id, second.id, third.id}) == 3 and {r.seed for r in (first, second, third)} == {1}
@@ -453,7 +461,7 @@ def test_fitnets_and_simkd_and_camkd_in_full():
     apart = (student.fc2[:3](e) - teacher(batch.index).taps["e"]).square().mean()
     assert set(terms) == {"feature"} and terms["feature"] == pytest.approx(float(apart.detach()), rel=1e-4)
 
-    terms, batch, student, (embed,), teachers = trained_on("camkd")
+    terms, batch, student, (embed,), teachers = trained_on("ca_mkd")
     f = said(student, batch.x).taps["f2"]
     weights, apart = [], []
     for g, t in zip(embed, teachers):
@@ -481,7 +489,7 @@ def test_online_losses_in_full(progress, weight):
     assert terms["kd"] == pytest.approx(weight * sum(9 * kl_of(mixed, one, 3) for one in z), rel=1e-3)
     assert terms["ce_mixed"] == pytest.approx(float(F.cross_entropy(mixed, batch.y)), rel=1e-4) and len(terms) == 5
 
-    terms, batch, student, others, _ = trained_on("clilr", progress)
+    terms, batch, student, others, _ = trained_on("cl_ilr", progress)
     z = [said(net, batch.x).logits.detach() for net in (student, *others)]
     soft = 0
     for h in range(4):
@@ -519,17 +527,17 @@ def test_self_losses_in_full():
     apart = (a.taps["e"].mean(0) - b.taps["e"].mean(0)).square().sum()
     assert terms["mmd"] == pytest.approx(5e-4 * float(apart.detach()), rel=1e-3)
 
-    terms, batch, student, *_ = trained_on("cskd")
+    terms, batch, student, *_ = trained_on("cs_kd")
     data = task.data(student)
-    other = cskd.Partners(data.y, task.seed("partners"))(batch.y)
+    other = cs_kd.Partners(data.y, task.seed("partners"))(batch.y)
     z = [said(student, x).logits.detach() for x in (batch.x, data.x(other))]
     assert terms["kd"] == pytest.approx(16 * kl_of(z[1], z[0], 4), rel=1e-3)
 
 
 def test_pskd_remembers_by_pixel_not_by_place():
-    task = task_for("pskd")
+    task = task_for("ps_kd")
     student = task.network(CNN2D, widths=WIDTHS[98])
-    loss, data = distill.pskd.pskd(task, student), task.data(student)
+    loss, data = distill.ps_kd.ps_kd(task, student), task.data(student)
     first, second = torch.tensor([5, 9, 2, 7]), torch.tensor([2, 5, 7, 9])
     student.train()
     p = torch.softmax(said(student, data.x(first)).logits, 1).detach()
@@ -546,7 +554,7 @@ def test_pskd_remembers_by_pixel_not_by_place():
 @pytest.mark.parametrize("name", BUILDERS)
 def test_batch_norm_sees_each_view_once(name):
     _, _, student, extra, _ = trained_on(name)
-    passes = {"cskd": 2, "ddgsd": 2}.get(name, 1)
+    passes = {"cs_kd": 2, "ddgsd": 2}.get(name, 1)
     for m in {
         m for net in (student, *extra) for m in net.modules() if isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
     }:
@@ -566,7 +574,7 @@ def test_targets_are_constants():
         gradient = torch.autograd.grad(terms[term], student.fc2.bias)[0]
         return gradient, task, student, extra, data.x(index), data.y[index]
 
-    gradient, _, student, others, x, _ = asked("clilr", "soft")
+    gradient, _, student, others, x, _ = asked("cl_ilr", "soft")
     z = [said(net, x).logits.detach() for net in (student, *others)]
     by_hand = 0.5 * 2 * (torch.softmax(z[0] / 2, 1) - torch.softmax(sum(z[1:]) / 3 / 2, 1)).mean(0)
     torch.testing.assert_close(gradient, by_hand, atol=1e-5, rtol=1e-3)
@@ -574,9 +582,9 @@ def test_targets_are_constants():
     gradient, *_ = asked("ddgsd", "kd")  # what one view asks, the other takes back
     assert gradient.abs().max() < 1e-5
 
-    gradient, task, student, _, x, y = asked("cskd", "kd")
+    gradient, task, student, _, x, y = asked("cs_kd", "kd")
     data = task.data(student)
-    other = cskd.Partners(data.y, task.seed("partners"))(y)
+    other = cs_kd.Partners(data.y, task.seed("partners"))(y)
     p, q = (torch.softmax(said(student, v).logits.detach() / 4, 1) for v in (x, data.x(other)))
     torch.testing.assert_close(gradient, 4 * (p - q).mean(0), atol=1e-5, rtol=1e-3)
 
@@ -585,16 +593,16 @@ def test_teachers_in_memory_are_those_of_the_run():
     """Two seeds, then the first again: never the other's answers."""
     nets = {}
     for seed in (0, 1, 0):
-        task = study.task_of(study.make_run(SMALL, "random", "kd", 98, seed=seed, epochs=2))
+        task = study.task_of(study.make_run(SMALL, "random", "soft_targets", 98, seed=seed, epochs=2))
         task.parent = lambda run: nets.setdefault(run.id, initialise(CNN2D(40, 9), run.seed).eval())
-        student, _, _, (known,) = methods.get("kd").train.prepare(task)
+        student, _, _, (known,) = methods.get("soft_targets").train.prepare(task)
         data, index = task.data(student), torch.tensor([3, 0])
         torch.testing.assert_close(known(index).logits, known.net(data.x(index)).logits, atol=1e-5, rtol=1e-4)
         assert torch.equal(known.net.conv1.weight, initialise(CNN2D(40, 9), seed).conv1.weight) and len(distill.RECENT) == 1
-    other = study.make_run(SMALL, "disjoint", "kd", 98, epochs=2)
+    other = study.make_run(SMALL, "disjoint", "soft_targets", 98, epochs=2)
     assert distill.teachers_of(other, 1)[0].id != distill.teachers_of(task.run, 1)[0].id
 
 
 def test_a_group_needs_two():
-    with pytest.raises(study.HsiError, match="clilr needs at least two networks"):
-        methods.get("clilr").train.prepare(task_for("clilr", heads=1))
+    with pytest.raises(study.HsiError, match="cl_ilr needs at least two networks"):
+        methods.get("cl_ilr").train.prepare(task_for("cl_ilr", heads=1))

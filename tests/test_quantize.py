@@ -173,15 +173,15 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     runs = study.plan(SMALL, ["disjoint"], ["static", "qat", "dynamic"], (0, 98), seeds=1, epochs=2)
     assert {study.parents(r)[0].method for r in runs if not r.ratio} == {"cnn2d"}
     assert {(p.method, p.ratio) for r in runs if r.ratio for p in study.parents(r)} == {("l1", 98)}
-    taught = study.make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"of": "kd"})
-    assert [(p.method, p.ratio) for p in study.parents(taught)] == [("kd", 98)] and taught.id != runs[1].id
+    taught = study.make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"of": "soft_targets"})
+    assert [(p.method, p.ratio) for p in study.parents(taught)] == [("soft_targets", 98)] and taught.id != runs[1].id
     for of in ("scratch_b", "l1_multipass", "simkd"):  # the very runs of the other chapters, with their own share of the epochs
         mine = study.make_run(SMALL, "disjoint", "static", 98, epochs=4, options={"of": of})
         assert study.parents(mine)[0].id == study.make_run(SMALL, "disjoint", of, 98, epochs=4).id
     for ratio, of, message in (
         (98, "mlp", "mlp has no network of the 98 % size"),
         (98, "qat", "qat has no network of the 98 % size"),
-        (0, "kd", "chooses among the small networks"),
+        (0, "soft_targets", "chooses among the small networks"),
     ):
         with pytest.raises(HsiError, match=message):
             study.parents(study.make_run(SMALL, "disjoint", "static", ratio, epochs=2, options={"of": of}))
@@ -194,7 +194,7 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     again = study.trained(runs[1])
     assert row["bytes"] < 12_000 and torch.equal(again.conv1.weight, net.conv1.weight) and isinstance(net, quantize.Int8CNN2D)
     assert not isinstance(net, CNN2D)
-    of_taught = study.make_run(SMALL, "disjoint", "static", 98, epochs=1, options={"of": "kd"})
+    of_taught = study.make_run(SMALL, "disjoint", "static", 98, epochs=1, options={"of": "soft_targets"})
     small, teacher = study.execute(of_taught, store)[1], study.trained(study.parents(of_taught)[0])
     weight = fold_batch_norm(teacher).conv1.weight
     assert (small.conv1.weight * small.conv1.scale - weight).abs().max() <= small.conv1.scale.max() / 2 + 1e-6

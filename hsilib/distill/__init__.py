@@ -152,6 +152,6 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
 
 
 # each registers itself, in the order of the paper's tables
-from hsilib.distill import soft_targets, fitnets, attention, congruence, simkd, camkd, cosine, decoupled  # noqa: E402, F401, I001
-from hsilib.distill import dml, one, clilr, okddip  # noqa: E402, F401
-from hsilib.distill import tfkd, cskd, pskd, ddgsd  # noqa: E402, F401
+from hsilib.distill import soft_targets, fitnets, attention, congruence, simkd, ca_mkd, cosine, decoupled  # noqa: E402, F401, I001
+from hsilib.distill import dml, one, cl_ilr, okddip  # noqa: E402, F401
+from hsilib.distill import tf_kd, cs_kd, ps_kd, ddgsd  # noqa: E402, F401

@@ -15,7 +15,9 @@ def attention_map(maps):
     return F.normalize(maps.square().mean(1).flatten(1))
 
 
-@distillation("at", "Attention transfer", "offline", teachers=1, taps=TAPS, paper="Attention Transfer", attention=1000.0)
+@distillation(
+    "attention_transfer", "Attention transfer", "offline", teachers=1, taps=TAPS, paper="Attention Transfer", attention=1000.0
+)
 def attention_transfer(task, student, teacher):
     """L = CE(z_s, y) + attention sum over both blocks of mean (q_s - q_t)^2"""
 

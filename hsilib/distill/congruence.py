@@ -18,7 +18,7 @@ def correlation(e, gamma=0.4, order=2):
 
 
 @distillation(
-    "cc", "Correlation congruence", "offline", teachers=1, taps=("e",), paper="Correlation Congruence",
+    "correlation_congruence", "Correlation congruence", "offline", teachers=1, taps=("e",), paper="Correlation Congruence",
     hard=0.1, soft=0.9, temperature=4.0, congruence=100.0,
 )  # fmt: skip
 def correlation_congruence(task, student, teacher):

@@ -14,7 +14,7 @@ def cosine_distance(student, teacher):
     return (1 - F.cosine_similarity(student, teacher)).mean()
 
 
-@distillation("klcos", "KL + cosine", "offline", teachers=1, hard=0.5, kl=0.5, temperature=4.0)
+@distillation("kl_cosine", "KL + cosine", "offline", teachers=1, hard=0.5, kl=0.5, temperature=4.0)
 def kl_cosine(task, student, teacher):
     """L = hard CE + (1 - hard) [kl KD_T + (1 - kl) L_cos]; hard = 1: no teacher, kl = 1: KL only, kl = 0: cosine only"""
     o = task.options

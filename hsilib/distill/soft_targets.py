@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hsilib.distill import distillation, kd
 
 
-@distillation("kd", "Soft targets", "offline", teachers=1, paper="Soft targets", hard=0.1, soft=0.9, temperature=4.0)
+@distillation("soft_targets", "Soft targets", "offline", teachers=1, paper="Soft targets", hard=0.1, soft=0.9, temperature=4.0)
 def soft_targets(task, student, teacher):
     """L = hard CE(z_s, y) + soft KD_T(z_s, z_t)"""
     o = task.options

@@ -23,8 +23,8 @@ class Partners:
         return self.order[self.start[y] + (draw * self.count[y]).long()]
 
 
-@distillation("cskd", "CS-KD", "self", paper="CS-KD", soft=1.0, temperature=4.0)
-def cskd(task, student):
+@distillation("cs_kd", "CS-KD", "self", paper="CS-KD", soft=1.0, temperature=4.0)
+def cs_kd(task, student):
     """L = CE(z(x), y) + soft KD_4(z(x), sg z(x')), x' of the same class"""
     o, data = task.options, task.data(student)
     partner = Partners(data.y, task.seed("partners"))

@@ -15,8 +15,8 @@ def virtual_teacher(y, classes, correct, temperature):
     return F.softmax(p.scatter(1, y[:, None], correct) / temperature, 1)
 
 
-@distillation("tfkd", "TF-KD", "self", paper="TF-KD", soft=0.1, temperature=20.0, correct=0.99)
-def tfkd(task, student):
+@distillation("tf_kd", "TF-KD", "self", paper="TF-KD", soft=0.1, temperature=20.0, correct=0.99)
+def tf_kd(task, student):
     """L = (1 - soft) CE(z, y) + soft KL(p_virtual || p)"""
     o = task.options
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hsilib.distill import distillation, epoch_of, trace
 
 
-@distillation("pskd", "PS-KD", "self", paper="PS-KD", last=0.8)
-def pskd(task, student):
+@distillation("ps_kd", "PS-KD", "self", paper="PS-KD", last=0.8)
+def ps_kd(task, student):
     """L = -mean sum target log p, target = (1 - alpha_t) onehot(y) + alpha_t P_{t-1}, alpha_t = last (t + 1) / E"""
     epochs, y = task.run.recipe.epochs, task.data(student).y
     said = F.one_hot(y, task.classes).float()  # P: before the first epoch, the labels

@@ -22,8 +22,8 @@ class Rescale(torch.autograd.Function):
         return gradient / context.heads, None
 
 
-@distillation("clilr", "CL-ILR", "online", paper="CL-ILR", heads=4, temperature=2.0, hard=0.5)
-def clilr(task, student):
+@distillation("cl_ilr", "CL-ILR", "online", paper="CL-ILR", heads=4, temperature=2.0, hard=0.5)
+def cl_ilr(task, student):
     """L = sum_h hard CE(z_h, y) + (1 - hard) T^2 J(z_h, q_h), q_h = softmax(mean_{j != h} z_j / T); head 0 is the one reported"""
     o = task.options
     others = peers(task, student, o.heads - 1)

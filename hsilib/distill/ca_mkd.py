@@ -16,8 +16,8 @@ def confidence(costs):
     return (1 - F.softmax(costs, 0)) / (len(costs) - 1)
 
 
-@distillation("camkd", "CA-MKD", "offline", teachers=3, taps=("f2",), paper="CA-MKD", soft=1.0, feature=50.0, temperature=4.0)
-def camkd(task, student, *teachers):
+@distillation("ca_mkd", "CA-MKD", "offline", teachers=3, taps=("f2",), paper="CA-MKD", soft=1.0, feature=50.0, temperature=4.0)
+def ca_mkd(task, student, *teachers):
     """L = CE(z_s, y) + soft L_div + feature L_feat; the features join after the first epoch"""
     o, count, width = task.options, len(teachers), student.config["widths"][1]
     embed = torch.nn.ModuleList(regressor(width, WIDTHS[0][1], task.seed(f"regressor{k}"), bias=True) for k in range(count))
