@@ -48,7 +48,7 @@ def method(
     def register(train):
         stamp, own = version, inspect.unwrap(train)
         if not own.__module__.startswith("hsilib."):  # in a notebook the code is the version: an edit is another run
-            stamp = f"{version}-{hashlib.sha256(_code(own.__code__).encode()).hexdigest()[:8]}"
+            stamp = f"{version}-{hashlib.sha256(_code(own).encode()).hexdigest()[:8]}"
         about = " ".join((train.__doc__ or "").split())
         METHODS[name] = Method(
             name, family, title, train, options, by_scene or {}, stamp, tuple(ratios), epochs, paper, about, parents
@@ -58,11 +58,22 @@ def method(
     return register
 
 
-def _code(code):
-    """What a function does, as text: its instructions, names and constants, those of inner functions included."""
-    plain = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]  # a set has no order of its own
-    inner = [_code(c) if hasattr(c, "co_code") else repr(c) for c in plain]
-    return " ".join([code.co_code.hex(), *code.co_names, *inner])
+def _code(function, seen=()):
+    """What a function does, as text: its instructions, names and constants, and those of the functions and plain values it
+    uses from around it."""
+    codes, text = [function.__code__], [repr(function.__defaults__)]
+    for code in codes:  # inner functions join the list
+        codes += [c for c in code.co_consts if hasattr(c, "co_code")]
+        plain = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]  # a set has no order
+        text += [code.co_code.hex(), *code.co_names, *(repr(c) for c in plain if not hasattr(c, "co_code"))]
+        for name in code.co_names:
+            used = function.__globals__.get(name)
+            if isinstance(used, bool | int | float | str | tuple | list | dict):
+                text.append(repr(used))
+            elif inspect.isfunction(used) and not used.__module__.startswith("hsilib.") and used not in (function, *seen):
+                if used.__module__ == function.__module__:
+                    text.append(_code(used, (function, *seen)))
+    return " ".join(text)
 
 
 def get(name):

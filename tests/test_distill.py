@@ -417,7 +417,7 @@ def test_pictures_of_a_network_that_knows_the_classes():
 
     y = torch.tensor([0, 1, 1, 2, 2, 2])
     data = TrainingSet(lambda index: y[index].float()[:, None, None, None].expand(-1, 1, 19, 19), y)
-    found = distill.pictures(Knows(), data, 4, examples=2)
+    found = distill.pictures(Knows(), data, 4, range(100, 200), examples=2)
     assert found["similarity"][1] == [0, 1, 0, 0] and found["answers"][2][2] == pytest.approx(1, abs=1e-3)
     assert found["similarity"][3] == [0] * 4  # a class without a training pixel
     assert found["looks"]["classes"] == [2, 1] and found["looks"]["maps"][0][3][4] == 1

@@ -282,6 +282,51 @@ def test_a_plan_holds_each_run_once():
     assert len(plan(SMALL, ["random", "random"], ["mlp", "mlp"], seeds=2)) == 2
 
 
+def test_what_stands_beside_a_method_in_a_notebook_is_part_of_its_identity():
+    cell = """
+from hsilib import methods
+WEIGHT = {weight}
+def helper(x):
+    return x + {step}
+@methods.method("mine", "mine", "Mine")
+def mine(task):
+    def loss(model, batch):
+        return WEIGHT * helper(model)
+    return loss
+"""
+    found = []
+    try:
+        for weight, step in ((1, 1), (5, 1), (1, 2), (1, 1)):
+            exec(compile(cell.format(weight=weight, step=step), "cell", "exec"), {"__name__": "a_notebook"})
+            found.append(make_run(SMALL, "random", "mine").id)
+        assert len(set(found)) == 3 and found[0] == found[3]
+    finally:
+        del methods.METHODS["mine"]
+
+
+def test_distillation_from_a_notebook_runs_in_workers(tmp_path):
+    from torch import nn
+
+    from hsilib.distill import distillation
+
+    try:
+
+        @distillation("taught", "Taught", "mine", teachers=1, taps=("e",))
+        def taught(task, student, teacher):
+            head = models.initialise(nn.Linear(student.config["widths"][2], 100), task.seed("head"))
+
+            def loss(model, batch):
+                return {"feature": ((head(model(batch.x).taps["e"]) - teacher(batch.index).taps["e"]) ** 2).mean()}
+
+            return loss, head
+
+        runs = plan(SMALL, ["random"], ["taught"], [98], seeds=2, epochs=1)
+        rows = study.collect(runs, results.Store(tmp_path), jobs=2, say=lambda t: None)
+        assert len(rows) == 2 and (tmp_path / "mine.csv").exists()
+    finally:
+        del methods.METHODS["taught"]
+
+
 def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
     @methods.method("mine", "mine", "Mine", strength=2.0)
     def mine(task):

@@ -92,9 +92,10 @@ def peers(task, student, count, share=True):
 
 
 @torch.no_grad()
-def pictures(net, data, classes, examples=3, temperature=4.0):
-    """What the book shows of a network, on the training pixels: how alike its classes are (cosine between the mean features),
-    what it softly answers for each class, and where it looks on a few pixels of different classes."""
+def pictures(net, data, classes, pixels, examples=3, temperature=4.0):
+    """What the book shows of a network, on the training pixels (of these places in the scene): how alike its classes are
+    (cosine between the mean features), what it softly answers for each class, and where it looks on a few pixels of
+    different classes."""
     parts = []
     for index in torch.arange(len(data.y), device=data.y.device).split(500):
         logits, taps = net.eval()(data.x(index))
@@ -110,7 +111,7 @@ def pictures(net, data, classes, examples=3, temperature=4.0):
     return {
         "similarity": rounded(mean @ mean.T),
         "answers": rounded(members @ soft),
-        "looks": {"classes": largest.tolist(), "maps": rounded(looks)},
+        "looks": {"classes": largest.tolist(), "pixels": [int(pixels[i]) for i in index], "maps": rounded(looks)},
     }
 
 
@@ -136,7 +137,7 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
             task.fit(student, loss=loss, extra=extra)
             if task.run.seed == 0:  # one of each is enough to look at
                 for who, net in zip(("student", "teacher"), (student, *(t.net for t in known))):
-                    task.notes[who] = pictures(net, task.data(student), task.classes)
+                    task.notes[who] = pictures(net, task.data(student), task.classes, task.split.train)
             group = [student, *(m for m in extra if isinstance(m, CNN2D))]
             if len(group) > 1:  # all heads together: what could be had, were they all deployed
                 scores = sum(evaluate.scene_scores(net, task.inputs(net.kind)) for net in group)

@@ -23,7 +23,7 @@ def one(task, student):
         f1 = model.stem(batch.x)
         z = torch.stack([net.branch(f1).logits for net in (model, *others)], 1)  # (B, m, K)
         weight = F.softmax(gate(f1.mean((2, 3))), 1)  # a = softmax(ReLU(BN(Linear(GAP f1))))
-        trace(task, "gates", batch, weight.mean(0))
+        trace(task, "gates", batch, torch.stack([weight.mean(0), weight.std(0)]))
         mixed = (weight[:, :, None] * z).sum(1)
         terms = {f"ce{i}": F.cross_entropy(z[:, i], batch.y) for i in range(o.branches)}
         kl = sum(kd(z[:, i], mixed.detach(), o.temperature) for i in range(o.branches))
