@@ -5,7 +5,7 @@ import numpy as np
 import seaborn
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hsilib import report
 from hsilib.colours import CLASSES, method_style
@@ -114,7 +114,7 @@ def curves(summary, metric="oa"):
     return figure
 
 
-def terms(logs, columns=3):
+def terms(logs, columns=2):
     """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of terms}."""
     rows = -(-len(logs) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(8, 2.3 * rows + 0.2), sharex=True, squeeze=False)
@@ -124,8 +124,10 @@ def terms(logs, columns=3):
         for (term, values), line in zip(log.items(), 3 * ["-", "--", ":", "-."]):
             ax.plot(log.index + 1, values.where(values > 0), line, label=term)
         ax.set_yscale("log")
-        for place in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-            place(LogFormatter())  # 0.02, not a power
+        low, high = ax.get_ylim()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_title(report.title(name), fontsize=10)
         ax.legend(fontsize=6, ncols=2)
     for ax in axes[-1]:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from hsilib import distill, models, prune, quantize  # noqa: F401 - a family registers its methods when it is imported
 from hsilib.errors import known
-from hsilib.registry import METHODS, Task, get, method  # noqa: F401 - the door for users and notebooks
+from hsilib.registry import METHODS, Task, family, get, method  # noqa: F401 - the door for users and notebooks
 from hsilib.train import flips_and_crops, flips_and_rotations
 
 

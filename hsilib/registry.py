@@ -80,6 +80,12 @@ def get(name):
     return METHODS[known("method", name, METHODS)]
 
 
+def family(name, asked=()):
+    """The methods of a family in the order of the tables, or those asked for."""
+    names = [m.name for m in METHODS.values() if m.family == name]
+    return [known(f"method of the family {name}", method, names) for method in asked] or names
+
+
 def dense(run, name="cnn2d", **options):
     """The dense CNN2D of the same scene, split, seed and recipe: what is pruned, quantized, and taught by."""
     options = get(name).defaults(run.scene) | options
