@@ -16,7 +16,7 @@ STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 .PHONY: book test smoke clean
 
 book: $(CHAPTERS)
-	$(VENV)/bin/jupyter-book build . -n -W --keep-going
+	$(VENV)/bin/jupyter-book build . --all -n -W --keep-going
 	@echo "site: _build/html/index.html"
 
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY)
