@@ -154,11 +154,11 @@ def _engines(widths):
     sizes = {name: torch_ao.bytes_of(model) for name, model in eager.items()}
     files = {f"ONNX Runtime, {form}": deploy.network(model) for form, model in forms.items()}
     sizes |= {name: len(file) for name, file in files.items()}
+    engines = {name: deploy.session(file).run for name, file in files.items()}
     calls = {"1": {}, "256": {}, "scene": {}}
     for batch in (1, 256):
-        calls[str(batch)] = {name: partial(model, x[:batch]) for name, model in eager.items()}
-        for name, file in files.items():
-            calls[str(batch)][name] = partial(deploy.session(file).run, None, {"x": x[:batch].numpy()})
+        calls[str(batch)] |= {name: partial(model, x[:batch]) for name, model in eager.items()}
+        calls[str(batch)] |= {name: partial(run, None, {"x": x[:batch].numpy()}) for name, run in engines.items()}
 
     noise = torch.Generator().manual_seed(1)
     cube, weight = torch.randn(145, 145, 200, generator=noise), torch.randn(200, 40, generator=noise) / 14
@@ -212,7 +212,7 @@ def _layers(model, rounds=300):
 def agreement():
     """The class of every pixel of a scene by the trained CNN2D and its integer forms: the engines against ours."""
     about, store = dict(scene=REAL), study.Store()
-    if not all(scenes.local(file) for file in (scenes.entry(about["scene"]).cube, scenes.entry(about["scene"]).labels)):
+    if not all(scenes.local(file) for file in (scenes.entry(REAL).cube, scenes.entry(REAL).labels)):
         about, store = dict(scene="synthetic_fields_small", epochs=2), study.settings("smoke").store
     runs = {name: study.make_run(split="disjoint", method=name, **about) for name in ("cnn2d", "dynamic", "static", "qat")}
     nets = {name: study.trained(run, store) for name, run in runs.items()}
@@ -229,10 +229,8 @@ def agreement():
         if name == "dynamic":
             found = [engine.run(None, {"x": inputs.samples(pixel).numpy()})[0].ravel() for pixel in some.split(1)]
             scores[name, "ONNX Runtime, a pixel per call"] = some, np.array(found)
-    plain, grids = (
-        quantize.fold_batch_norm(nets["cnn2d"]),
-        [getattr(nets["static"], layer).grid(None) for layer in quantize.LAYERS],
-    )
+    plain = quantize.fold_batch_norm(nets["cnn2d"])
+    grids = [getattr(nets["static"], layer).grid(None) for layer in quantize.LAYERS]
     fake, step = quantize.QAT(plain).eval(), None
     for observer, grid in zip(fake.ranges, grids):
         observer.range = torch.stack([grid.dequantize(torch.tensor(float(end))) for end in (grid.low, grid.high)])

@@ -68,12 +68,18 @@ def _code(function, seen=()):
         text += [code.co_code.hex(), *code.co_names, *(repr(c) for c in plain if not hasattr(c, "co_code"))]
         for name in code.co_names:
             used = function.__globals__.get(name)
-            if isinstance(used, bool | int | float | str | tuple | list | dict):
+            if _plain(used):
                 text.append(repr(used))
-            elif inspect.isfunction(used) and not used.__module__.startswith("hsilib.") and used not in (function, *seen):
-                if used.__module__ == function.__module__:
-                    text.append(_code(used, (function, *seen)))
+            elif inspect.isfunction(used) and used.__module__ == function.__module__ and used not in (function, *seen):
+                text.append(_code(used, (function, *seen)))
     return " ".join(text)
+
+
+def _plain(value):
+    """Whether a value reads the same in every process: numbers, texts, and lists and tables of them."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return all(map(_plain, value)) if isinstance(value, tuple | list) else isinstance(value, bool | int | float | str)
 
 
 def get(name):

@@ -9,7 +9,6 @@ import pandas as pd
 from hsilib import methods, stats
 from hsilib.errors import HsiError
 from hsilib.files import project, write_atomically
-from hsilib.models import WIDTHS
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
@@ -167,49 +166,6 @@ def publish_against(rows, names, others, split, ratios, name):
         f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
         "correction within each column.",
     )
-
-
-def verdict(rows, names, splits, ratios):
-    """What a family of methods comes to, as texts for the prose: the best mean at the largest and the smallest size beside
-    Scratch and the dense network on the first split, how many differences to Scratch stand out, and the random split."""
-
-    def runs(name, ratio, split=splits[0]):
-        return rows[(rows["method"] == name) & (rows["ratio"] == ratio) & (rows["split"] == split)]
-
-    def oa(name, ratio):
-        return pm(*stats.spread(runs(name, ratio)["oa"])[:2])
-
-    versus, dense = against(rows, names, "scratch", splits[0], ratios), runs("cnn2d", 0)
-    found = {"dense": oa("cnn2d", 0), "first": splits[0], "count": str(len(names)), "seeds": str(len(dense))}
-    for place, ratio in (("large", min(ratios)), ("small", max(ratios))):
-        best = max(names, key=lambda name: runs(name, ratio)["oa"].mean())
-        found[f"best_{place}"], found[f"best_{place}_name"] = oa(best, ratio), methods.get(best).title
-        found[f"scratch_{place}"], found[f"width_{place}"] = oa("scratch", ratio), f"{100 * WIDTHS[ratio][0] / WIDTHS[0][0]:.0f}"
-    found |= {
-        "pairs_count": str(len(versus)),
-        "positive": str((versus["difference"] > 0).sum()),
-        "clear_better": str((versus["low"] > 0).sum()),
-        "clear_worse": str((versus["high"] < 0).sum()),
-        "holm_clear": str((versus["p (Holm)"] < 0.05).sum()),
-        "by_chance": number(0.05 * len(versus)),
-        "half": number((versus["high"] - versus["low"]).median() / 2),
-        "mean_change": _mean_change(rows, names, splits[0], ratios),
-        "leak": number(dense["leakage"].iloc[0]),
-        "random_text": "No other split is shown here.",
-    }
-    if "random" in splits[1:]:
-        least = min(runs(name, ratio, "random")["oa"].mean() for name in names for ratio in ratios)
-        found["random_text"] = f"On the random split the mean of every method at every size is {least:.1f} % or more."
-    return found
-
-
-def _mean_change(rows, names, split, ratios):
-    """Mean difference to Scratch over all methods and sizes, with its interval over seeds."""
-    part = rows[(rows["split"] == split) & rows["ratio"].isin(ratios)]
-    table = part[part["method"].isin([*names, "scratch"])].pivot_table(index="seed", columns=["method", "ratio"], values="oa")
-    change = [(table[name] - table["scratch"]).mean(axis=1) for name in names]
-    mean, low, high, _ = stats.paired(sum(change) / len(names), 0 * change[0])
-    return number(mean) if pd.isna(low) else signed(mean, low, high)
 
 
 def benchmarks():
