@@ -9,6 +9,7 @@ import pandas as pd
 from hsilib import methods, stats
 from hsilib.errors import HsiError
 from hsilib.files import project, write_atomically
+from hsilib.models import WIDTHS
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
@@ -58,7 +59,9 @@ def pm(mean, sd, digits=1):
 
 
 def signed(mean, low, high, digits=1):
-    """+0.8 [+0.1, +1.5]"""
+    """+0.8 [+0.1, +1.5], or the mean alone where there is no interval."""
+    if pd.isna(low):
+        return number(mean, digits)
     mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high))  # no "-0.0"
     return f"{mean} [{low}, {high}]".replace("-", "−")
 
@@ -155,10 +158,7 @@ def publish_against(rows, names, others, split, ratios, name):
     for other, short in others.items():
         table = against(rows, names, other, split, ratios)
         lines = table[["comparison", "seeds"]].copy() if lines is None else lines
-        lines[f"minus {short}"] = [
-            signed(*values) if pd.notna(values[1]) else number(values[0])
-            for values in table[["difference", "low", "high"]].itertuples(index=False)
-        ]
+        lines[f"minus {short}"] = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
         lines[f"p, {short}"] = table["p (Holm)"].map(lambda p: number(p, 2))
     publish(
         lines,
@@ -166,6 +166,55 @@ def publish_against(rows, names, others, split, ratios, name):
         f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
         "correction within each column.",
     )
+
+
+def verdict(rows, names, splits, ratios):
+    """What a family of methods comes to, as texts for the prose: the best mean at the largest and the smallest size beside
+    Scratch and the dense network on the first split, how many differences to Scratch stand out, and the random split."""
+
+    def runs(name, ratio, split=splits[0]):
+        return rows[(rows["method"] == name) & (rows["ratio"] == ratio) & (rows["split"] == split)]
+
+    def oa(name, ratio):
+        return pm(*stats.spread(runs(name, ratio)["oa"])[:2])
+
+    versus, dense = against(rows, names, "scratch", splits[0], ratios), runs("cnn2d", 0)
+    found = {"dense": oa("cnn2d", 0), "first": splits[0], "count": str(len(names)), "seeds": str(len(dense))}
+    for place, ratio in (("large", min(ratios)), ("small", max(ratios))):
+        best = max(names, key=lambda name: runs(name, ratio)["oa"].mean())
+        found[f"best_{place}"], found[f"best_{place}_name"] = oa(best, ratio), methods.get(best).title
+        found[f"scratch_{place}"], found[f"width_{place}"] = oa("scratch", ratio), f"{100 * WIDTHS[ratio][0] / WIDTHS[0][0]:.0f}"
+    sure = versus[versus["p (Holm)"] < 0.05]
+    found |= {
+        "better": _listed(sure.loc[sure["difference"] > 0, "comparison"]),
+        "worse": _listed(sure.loc[sure["difference"] < 0, "comparison"]),
+        "pairs_count": str(len(versus)),
+        "clear_better": str((versus["low"] > 0).sum()),
+        "clear_worse": str((versus["high"] < 0).sum()),
+        "by_chance": number(0.05 * len(versus)),
+        "half": number((versus["high"] - versus["low"]).median() / 2),
+        "mean_change": _mean_change(rows, names, splits[0], ratios),
+        "leak": number(dense["leakage"].iloc[0]),
+        "random_text": "No other split is shown here.",
+    }
+    if "random" in splits[1:]:
+        least = min(runs(name, ratio, "random")["oa"].mean() for name in names for ratio in ratios)
+        found["random_text"] = f"On the random split the mean of every method at every size is {least:.1f} % or more."
+    return found
+
+
+def _listed(names, most=4):
+    """None, a few names, or how many."""
+    return "none" if len(names) == 0 else ", ".join(names) if len(names) <= most else f"{len(names)} pairs"
+
+
+def _mean_change(rows, names, split, ratios):
+    """Mean difference to Scratch over all methods and sizes, with its interval over seeds."""
+    part = rows[(rows["split"] == split) & rows["ratio"].isin(ratios)]
+    table = part[part["method"].isin([*names, "scratch"])].pivot_table(index="seed", columns=["method", "ratio"], values="oa")
+    change = [(table[name] - table["scratch"]).mean(axis=1) for name in names]
+    mean, low, high, _ = stats.paired(sum(change) / len(names), 0 * change[0])
+    return signed(mean, low, high)
 
 
 def benchmarks():

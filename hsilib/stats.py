@@ -62,3 +62,22 @@ def paired_table(rows, pairs, metric="oa"):
     table = pd.DataFrame(out)
     table["p (Holm)"] = holm(table["p"])
     return table
+
+
+def components(table):
+    """What a table of results (seeds × cells) varies by: standard deviations between cells, between seeds as far as all cells
+    share it, and of the rest.  Two-way random effects from the mean squares; a negative variance reads as zero."""
+    y = np.asarray(table, float)
+    seeds, cells = y.mean(1), y.mean(0)
+    rest = ((y - seeds[:, None] - cells + y.mean()) ** 2).sum() / ((y.shape[0] - 1) * (y.shape[1] - 1))
+    between = (max(means.var(ddof=1) - rest / each, 0.0) for means, each in ((cells, len(seeds)), (seeds, len(cells))))
+    return tuple(map(float, np.sqrt([*between, rest])))
+
+
+def seeds_needed(effect, sd, power=0.8):
+    """The fewest seeds with which a paired t-test at 5 % finds a difference of this size with this probability, when single
+    differences have this standard deviation."""
+    for n in range(2, 10_000):
+        if stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, effect / sd * np.sqrt(n)) >= power:
+            return n
+    return np.inf

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats as reference
 
-from hsilib import stats
+from hsilib import report, stats
 
 
 def test_spread_and_prediction_interval():
@@ -38,3 +38,45 @@ def test_paired_table_uses_common_seeds_only():
     rows = pd.DataFrame({"method": list("aaabb"), "seed": [0, 1, 2, 1, 2], "oa": [1.0, 2.0, 4.0, 1.0, 2.0]})
     table = stats.paired_table(rows, {"a - b": (rows["method"] == "a", rows["method"] == "b")})
     assert table.loc[0, "seeds"] == 2 and table.loc[0, "difference"] == pytest.approx(1.5)
+
+
+def test_components_of_a_made_up_table():
+    rng = np.random.default_rng(0)
+    shape, sds = (60, 80), (3.0, 1.0, 2.0)
+    cells, seeds, rest = rng.normal(size=shape[1]), rng.normal(size=(shape[0], 1)), rng.normal(size=shape)
+    found = stats.components(80 + sds[0] * cells + sds[1] * seeds + sds[2] * rest)
+    assert found == pytest.approx((sds[0] * cells.std(ddof=1), sds[1] * seeds.std(ddof=1), sds[2]), rel=0.05)
+    assert stats.components([[1.0, 1.0], [2.0, 2.0]]) == pytest.approx((0.0, 0.5**0.5, 0.0))
+
+
+def test_seeds_needed_find_the_difference_as_often_as_promised():
+    n = stats.seeds_needed(2.0, 2.0)
+    draws = np.random.default_rng(0).normal(2.0, 2.0, (4000, n))
+    assert n == 10 and (reference.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.03)
+    assert stats.seeds_needed(0.2, 2.0) == pytest.approx(100 * (1.96 + 0.84) ** 2, abs=5)  # as the normal has it
+
+
+def rows_of(oa, split="disjoint", leakage=81.6):
+    """Rows of made-up runs: ``oa`` maps (method, size) to one value per seed."""
+    lines = [(m, r, split, seed, value) for (m, r), values in oa.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(lines, columns=["method", "ratio", "split", "seed", "oa"]).assign(leakage=leakage)
+
+
+def test_a_family_is_summed_up_from_its_rows():
+    noise = np.array([0.0, 0.1, -0.1])
+    oa = {("cnn2d", 0): 87 + noise, ("scratch", 90): 80 + noise, ("scratch", 98): 70 + noise}
+    oa |= {("dml", 90): [85.0, 85.2, 84.9], ("dml", 98): [60.0, 60.2, 59.8], ("one", 90): 80 - noise, ("one", 98): 70 + 2 * noise}
+    found = report.verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [90, 98])
+    assert (found["better"], found["worse"]) == ("DML 90 %", "DML 98 %")
+    assert (found["clear_better"], found["clear_worse"], found["pairs_count"]) == ("1", "1", "4")
+    assert (found["best_large"], found["best_large_name"]) == ("85.0 ± 0.2", "DML") and found["best_small_name"] == "ONE"
+    assert (found["width_large"], found["width_small"], found["leak"], found["seeds"]) == ("30", "10", "81.6", "3")
+    assert found["mean_change"].startswith("−1.2 [") and found["random_text"] == "No other split is shown here."
+    both = pd.concat([rows_of(oa), rows_of({key: [99.0, 99.4, 99.2] for key in oa}, "random")])
+    assert "99.2 % or more" in report.verdict(both, ["dml", "one"], ["disjoint", "random"], [90, 98])["random_text"]
+
+
+def test_a_single_seed_is_summed_up_without_intervals():
+    oa = {("cnn2d", 0): [87.0], ("scratch", 98): [70.0], ("dml", 98): [72.0], ("one", 98): [71.0]}
+    found = report.verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [98])
+    assert found["mean_change"] == "1.5" and found["half"] == "–" and found["better"] == found["worse"] == "none"
