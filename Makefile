@@ -1,5 +1,6 @@
 # make book   environment, all chapters, the site at _build/html/index.html
 # make test   environment and the test suite
+# make study  train what the declared study (book/study.toml) still lacks; needs the scene files
 # make smoke  every chapter on the smoke budget (minutes, no data)
 # make clean  everything generated, but for the environment
 
@@ -13,7 +14,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book test smoke clean
+.PHONY: book test study smoke clean
 
 book: $(CHAPTERS)
 	$(VENV)/bin/jupyter-book build . --all -n -W --keep-going
@@ -24,6 +25,9 @@ book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY)
 
 test: $(READY)
 	$(PY) -m pytest -q
+
+study: $(READY)
+	$(PY) -m hsilib study
 
 smoke: $(READY)
 	for chapter in $(SOURCES:notebooks/%.md=%); do \

@@ -1,4 +1,4 @@
-"""The command line: ``python -m hsilib scenes | methods | run | map | export | predict | bench``."""
+"""The command line: ``python -m hsilib scenes | methods | run | study | map | export | predict | bench``."""
 
 import argparse
 import json
@@ -64,6 +64,33 @@ def run_command(args):
     path = runner.run(args.chapter, given)
     if given:
         print(f"page: {os.path.relpath(runner.render(path))}")
+
+
+def study_command(args):
+    from hsilib import study
+    from hsilib.files import project
+    from hsilib.results import Store
+
+    if args.device != "cpu":
+        from torch.cuda import is_available
+
+        if not is_available():
+            raise HsiError(f"device {args.device}: no GPU that this torch can use; leave --device out")
+    store = Store()
+    rows = store.rows()
+    parts = study.declared(args.file or project() / "book" / "study.toml")
+    for title, runs in parts.items():
+        missing = [run for run in dict.fromkeys(runs) if run.id not in set(rows["run"])]
+        line = f"{title}: {len(runs) - len(missing)} of {len(runs)} runs stored"
+        if missing:
+            try:
+                seconds = sum(study.costs_of(missing, rows, lambda name: store.card(name)[0]).values())
+                line += f", about {study.duration(seconds)} of one core missing"
+            except HsiError as error:
+                line += f"; {error}"
+        print(line, flush=True)
+    if not args.list:
+        study.collect(list(dict.fromkeys(sum(parts.values(), []))), store, device=args.device)
 
 
 def chosen_run(args):
@@ -175,6 +202,16 @@ def parser():
     p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
     p.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
+
+    p = add(
+        "study",
+        study_command,
+        "train what a declared study still lacks; stop and restart at will",
+        "python -m hsilib study --list",
+    )
+    p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
+    p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
+    p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
 
     p = add(
         "map",

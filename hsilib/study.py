@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 import time
+import tomllib
 import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -107,6 +108,28 @@ def changed_options(run):
 def parents(run):
     """Runs whose trained models this one starts from (a teacher, the dense net)."""
     return methods.get(run.method).parents(run)
+
+
+PART = dict(title=str, scenes=list, splits=list, methods=list, ratios=list, seeds=int, epochs=int, options=dict)
+
+
+def declared(path):
+    """{title of a part: its runs} of a study file: TOML, a ``[[part]]`` for every grid; methods are names or families."""
+    try:
+        parts = tomllib.loads(Path(path).read_text())["part"]
+        [[part[key] for key in list(PART)[:6]] for part in parts]
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HsiError(f"{path}: not a study file ({error}); book/study.toml is one") from None
+    found = {}
+    for part in parts:
+        for key, value in part.items():
+            if not isinstance(value, PART[known(f"entry of a part in {path}", key, PART)]):
+                raise HsiError(f"{path}: {key} must be {PART[key].__name__}, not {value!r}")
+        names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
+        common = {key: part[key] for key in ("epochs", "options") if key in part}
+        grids = (plan(scene, part["splits"], names, part["ratios"], part["seeds"], **common) for scene in part["scenes"])
+        found[part["title"]] = sum(grids, [])
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- one run
@@ -237,12 +260,19 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
     return rows.drop_duplicates("run").set_index("run", drop=False).loc[[r.id for r in runs]].reset_index(drop=True)
 
 
+def costs_of(runs, rows, load=scenes.load_scene):
+    """{identity: seconds} expected of runs; a missing or broken file or an impossible split is one line."""
+    known_rows, pixels = pd.concat([rows, Store(project() / "book" / "results").rows()]), {}
+    for r in runs:
+        if (r.scene, r.split) not in pixels:
+            pixels[r.scene, r.split] = len(make_split(load(r.scene), r.split, seed_of(r.scene, r.split, r.seed, "split")).train)
+    return {r.id: estimate(r, known_rows, pixels[r.scene, r.split]) for r in runs}
+
+
 def _sweep(runs, rows, store, jobs, device, say):
     from joblib import Parallel, delayed
 
-    costs, known_rows = {}, pd.concat([rows, Store(project() / "book" / "results").rows()])
-    for r in runs:  # a missing or broken file or an impossible split is one line, before any worker starts
-        costs[r.id] = estimate(r, known_rows, _training_pixels(r.scene, r.split, r.seed))
+    costs = costs_of(runs, rows)  # before any worker starts
     jobs = min(jobs, len(runs))
     left, start = sum(costs.values()), time.perf_counter()
     runs_text, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
@@ -284,11 +314,6 @@ def _levels(runs):
         placed |= {r.id for r in level}
         pending = {k: r for k, r in pending.items() if k not in placed}
     return levels
-
-
-@lru_cache
-def _training_pixels(scene, split, seed):
-    return len(make_split(scenes.load_scene(scene), split, seed_of(scene, split, seed, "split")).train)
 
 
 def estimate(run, rows, train):

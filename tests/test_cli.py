@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hsilib import runner
+from hsilib import runner, study
 from hsilib.__main__ import main
 
 
@@ -27,6 +27,8 @@ from hsilib.__main__ import main
         (["scenes", "--add", "mine", "nowhere.npy", "nowhere_gt.npy"], "no such file"),
         (["scenes", "--add", "mine"], "NAME CUBE LABELS"),
         (["bench", "dens"], "dense"),
+        (["study", "no-such.toml"], "not a study file"),
+        (["study", "README.md"], "not a study file"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, says, capsys, monkeypatch):
@@ -45,6 +47,49 @@ def test_map_writes_png_and_npy(tmp_path, capsys):
     assert (np.array(Image.open(tmp_path / "map.png")) == labels).all()
 
 
+STUDY = """
+[[part]]
+title = "small"
+scenes = ["synthetic_urban_small"]
+splits = ["disjoint"]
+methods = ["baselines", "scratch"]
+ratios = [98]
+seeds = 2
+epochs = 1
+"""
+
+
+def test_a_declared_study_says_what_is_missing_trains_it_and_is_done(tmp_path, capsys):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY.replace('"baselines", ', ""))
+    assert main(["study", str(path), "--list"]) == 0
+    assert "small: 0 of 2 runs stored, about" in capsys.readouterr().out
+    assert main(["study", str(path)]) == 0 and main(["study", str(path), "--list"]) == 0
+    assert capsys.readouterr().out.endswith("small: 2 of 2 runs stored\n")
+
+
+@pytest.mark.parametrize(
+    "right, wrong, says",
+    [
+        ("seeds = 2", 'seeds = "two"', "must be int"),
+        ("seeds", "sedes", "seeds"),
+        ("disjoint", "dijoint", "disjoint"),
+        ("scratch", "scrach", "scratch"),
+    ],
+)
+def test_a_mistake_in_a_study_file_is_one_line(right, wrong, says, tmp_path, capsys):
+    (tmp_path / "study.toml").write_text(STUDY.replace(right, wrong))
+    assert main(["study", str(tmp_path / "study.toml")]) == 2
+    out, err = capsys.readouterr()
+    assert says in err and err.startswith("error: ") and err.count("\n") == 1 and out == ""
+
+
+def test_a_family_stands_for_its_methods(tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY)
+    names = {run.method for run in study.declared(tmp_path / "study.toml")["small"]}
+    assert {"rf", "cnn3d", "scratch"} <= names
+
+
 def test_lists(capsys):
     assert main(["scenes"]) == 0 and "indian_pines_8bit" in capsys.readouterr().out
     assert main(["methods", "--json"]) == 0
@@ -53,7 +98,7 @@ def test_lists(capsys):
     assert "seeds" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["scenes", "methods", "run", "map", "bench"])
+@pytest.mark.parametrize("command", ["scenes", "methods", "run", "study", "map", "bench"])
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
