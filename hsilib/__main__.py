@@ -13,15 +13,23 @@ from hsilib.errors import HsiError, known
 def scenes_command(args):
     from hsilib import scenes, synthetic
 
+    if args.add and len(args.add) == 2:
+        for file in scenes.add_images(*args.add, skip=args.skip):
+            print(f"left out: {file}")
+        added = scenes.image_set(args.add[0])
+        print(f"{args.add[0]}: {len(added.files)} images of {len(added.classes)} classes")
+        return
     if args.add:
         if len(args.add) != 3:
-            raise HsiError("scenes --add takes NAME CUBE LABELS")
+            raise HsiError("scenes --add takes NAME CUBE LABELS, or NAME and a folder of images")
         classes = [c.strip() for c in args.classes.split(",")] if args.classes else ()
         path = scenes.add(*args.add, cube_key=args.cube_key, label_key=args.label_key, classes=classes)
         print(f"{args.add[0]}: written to {path}")
         return
     print(f"{'name':24} {'rows x cols x bands':20} {'classes':>7}  {'files':10} title")
     for name in scenes.names():
+        if name in scenes.image_names():
+            continue
         if name in synthetic.SCENES:
             title, h, w, b, k, *_ = synthetic.SCENES[name]
             state = "embedded"
@@ -30,6 +38,12 @@ def scenes_command(args):
             title, (h, w, b), k = about.title, about.shape, len(about.classes)
             state = "found" if all(scenes.local(f) for f in (about.cube, about.labels)) else "not here"
         print(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
+    for name in scenes.image_names():
+        try:
+            about = scenes.image_set(name)
+            print(f"{name:24} {f'{len(about.files)} images':20} {len(about.classes):7}  {'found':10} {about.title}")
+        except HsiError:
+            print(f"{name:24} {'images':20} {'':7}  {'not here':10}")
 
 
 def methods_command(args):
@@ -185,7 +199,13 @@ def parser():
         "list the scenes, or add your own",
         "python -m hsilib scenes --add my_field cube.npy labels.npy --classes wheat,oats",
     )
-    p.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help="NAME CUBE LABELS: two .mat or .npy files")
+    p.add_argument(
+        "--add",
+        nargs="+",
+        metavar=("NAME", "FILE"),
+        help="NAME CUBE LABELS: two .mat or .npy files; NAME FOLDER: a folder or .zip of images, one folder a class",
+    )
+    p.add_argument("--skip", action="store_true", help="leave out images that are damaged or not RGB")
     p.add_argument("--cube-key", default="", help="array in the cube's .mat file, if it holds several")
     p.add_argument("--label-key", default="", help="array in the label map's .mat file")
     p.add_argument("--classes", default="", help="class names, separated by commas")

@@ -56,6 +56,14 @@ METHODS = {
     "cs_kd": ("#e69f00", "D"),
     "ps_kd": ("#009e73", "v"),
     "ddgsd": ("#cc79a7", "o"),
+    "vgg16": ("#d55e00", "o"),
+    "mobilenet": ("#000000", "o"),
+    "mobilenet_kl": ("#0072b2", "s"),
+    "mobilenet_cosine": ("#e69f00", "^"),
+    "mobilenet_kl_cosine": ("#332288", "X"),
+    "ghost": ("#777777", "D"),
+    "ghost_kd": ("#56b4e9", "v"),
+    "ghost_dkd": ("#999933", "h"),
 }
 SPARE = ["#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499"]
 

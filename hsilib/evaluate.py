@@ -24,7 +24,7 @@ def scene_scores(model, inputs):
             strips.append(model.dense(image.permute(2, 0, 1)[None]).flatten(1).T)
         return torch.cat(strips).cpu().numpy()
     every = torch.arange(len(inputs.pixels), device=inputs.pixels.device)
-    return pixel_scores(model, inputs, every, 4096 if inputs.padded is None else 500)
+    return pixel_scores(model, inputs, every, inputs.at_once)
 
 
 @torch.no_grad()

@@ -24,6 +24,12 @@ class Inputs:
     pixels: torch.Tensor
     padded: torch.Tensor | None
     reduction: tuple | None = None  # (mean, weight, shift) with which (spectrum - mean) @ weight + shift gives ``pixels``
+    turns = 1  # positions in which a sample is trained on
+
+    @property
+    def at_once(self):
+        """Samples of one pass outside training: bounds the memory."""
+        return 4096 if self.padded is None else 500
 
     def samples(self, index):
         """What a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19), channels last in
@@ -41,6 +47,30 @@ class Inputs:
 
     def to(self, device):
         return replace(self, pixels=self.pixels.to(device), padded=None if self.padded is None else self.padded.to(device))
+
+
+@dataclass(frozen=True)
+class Images:
+    """``pixels`` (N, 3, S, S) bytes.  Every image stands there in eight positions, the symmetries of the square: number
+    ``t * N + i`` is image ``i`` in position ``t``, so that what is known of an image (a teacher's answer) is known of each."""
+
+    pixels: torch.Tensor
+    turns = 8
+    at_once = 100
+
+    def samples(self, index):
+        """(B, 3, S, S) between -1 and 1, channels last in memory."""
+        count = len(self.pixels)
+        x = self.pixels[index % count].float() / 127.5 - 1
+        for turn in range(1, self.turns):
+            rows = index // count == turn
+            if rows.any():
+                turned = torch.rot90(x[rows], turn % 4, (2, 3))
+                x[rows] = turned.flip(3) if turn >= 4 else turned
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def to(self, device):
+        return Images(self.pixels.to(device))
 
 
 def pca(cube, components, basis):

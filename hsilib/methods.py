@@ -3,7 +3,7 @@
 import numpy as np
 import torch.nn.functional as F
 
-from hsilib import distill, models, prune, quantize  # noqa: F401 - a family registers its methods when it is imported
+from hsilib import distill, landuse, models, prune, quantize  # noqa: F401 - a family registers its methods when it is imported
 from hsilib.errors import known
 from hsilib.registry import METHODS, Task, family, get, method  # noqa: F401 - the door for users and notebooks
 from hsilib.train import flips_and_crops, flips_and_rotations
@@ -60,7 +60,7 @@ def rf(task):
     from sklearn.ensemble import RandomForestClassifier
 
     options = dict(task.run.options)
-    options["max_features"] = min(options["max_features"], task.scene.cube.shape[2])
+    options["max_features"] = min(options["max_features"], task.inputs("bands").pixels.shape[1])
     return _classical(task, RandomForestClassifier(200, random_state=task.seed("init") % 2**31, **options))
 
 

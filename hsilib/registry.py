@@ -15,7 +15,7 @@ import torch
 
 from hsilib import models
 from hsilib.errors import HsiError, known
-from hsilib.inputs import make_inputs
+from hsilib.inputs import Images, make_inputs
 from hsilib.train import fit, seed_of, training_set
 
 METHODS = {}
@@ -116,12 +116,17 @@ class Task:
     @cache  # noqa: B019 - a task lives as long as its run
     def inputs(self, kind):
         o = self.options
+        if (kind == "images") != bool(self.scene.pictures):
+            what = "a set of images" if kind == "images" else "a hyperspectral scene"
+            raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
+        if kind == "images":
+            return Images(torch.from_numpy(self.scene.pictures.read(o.size))).to(self.device)
         made = make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), getattr(o, "pca_fit", "scene"))
         return made.to(self.device)
 
     def network(self, net, role="init", **config):
         """A fresh network whose initial weights depend only on the repetition and its own shape."""
-        known("kind of the network", getattr(net, "kind", None), ("bands", "patches"))
+        known("kind of the network", getattr(net, "kind", None), ("bands", "patches", "images"))
         bands = self.inputs(net.kind).pixels.shape[1]
         return models.initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
 

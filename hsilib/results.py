@@ -115,18 +115,20 @@ class Store:
         for name in ("labels", "train_map", "test_map"):
             if getattr(scene, name) is not None:
                 write_atomically(folder / f"{name}.png", png(getattr(scene, name)))
-        write_atomically(folder / "rgb.png", _encode(false_colour(scene.cube, scene.rgb), "RGB"))
-        spectra = {}
-        for number, name in enumerate(scene.classes, 1):
-            pixels = scene.cube[scene.labels == number]
-            if len(pixels):
-                spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
-        write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
+        if scene.cube is not None:
+            write_atomically(folder / "rgb.png", _encode(false_colour(scene.cube, scene.rgb), "RGB"))
+            spectra = {}
+            for number, name in enumerate(scene.classes, 1):
+                pixels = scene.cube[scene.labels == number]
+                if len(pixels):
+                    spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
+            write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
         about = {k: getattr(scene, k) for k in ("title", "classes", "train_fraction", "synthetic")}
         write_atomically(folder / "card.json", json.dumps(about | {"identity": scenes.identity(scene.name)}, indent=1))
 
     def card(self, name):
-        """(Scene without cube, false-colour image, spectra): from the store, else from the scene itself."""
+        """(Scene without cube, false-colour image, spectra): from the store, else from the scene itself; the last two are
+        None for a set of images."""
         folder = self.folder / "scenes" / name
         try:
             about = json.loads((folder / "card.json").read_text())
@@ -138,6 +140,8 @@ class Store:
         maps = {n: read_png(folder / f"{n}.png") for n in ("train_map", "test_map") if (folder / f"{n}.png").exists()}
         about["classes"] = tuple(about["classes"])
         scene = scenes.Scene(name, cube=None, labels=read_png(folder / "labels.png"), **about, **maps)
+        if not (folder / "rgb.png").exists():
+            return scene, None, None
         return scene, read_png(folder / "rgb.png"), pd.read_csv(folder / "spectra.csv", index_col="band")
 
 

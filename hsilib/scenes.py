@@ -1,13 +1,14 @@
 """Scenes: where they come from, how they are checked, and how to bring your own.
 
 A scene is a cube (H, W, B), a label map (H, W) with 0 = unlabelled, class names, and the published train / test maps if
-there are any.  Files are looked for in the folder ``HSILIB_DATA`` (by name, at any depth), then in the cache, then
-downloaded; every file with a known fingerprint is checked against it.
+there are any.  A set of images is a scene of one column whose pixels are images.  Files are looked for in the folder
+``HSILIB_DATA`` (by name, at any depth), then in the cache, then downloaded; every file with a known fingerprint is checked.
 """
 
 import hashlib
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hsilib import synthetic
+from hsilib import images, synthetic
 from hsilib.errors import HsiError, known
 from hsilib.files import cache_folder, fingerprint, write_atomically
 
@@ -37,6 +38,7 @@ class Scene:
     train_fraction: float = 0.55  # of the random split
     rgb: tuple[int, int, int] = (0, 0, 0)
     synthetic: bool = False
+    pictures: images.ImageSet | None = None  # a set of images: labels (N, 1), no cube
 
 
 @dataclass(frozen=True)
@@ -201,15 +203,50 @@ def entry(name):
     return REGISTRY[known("scene", name, names())]
 
 
+def image_set(name):
+    """The set of images of that name, or None."""
+    return images.find(name, data_folders(), lambda file, check: locate(File(file, "", f"sha256:{check}"), name))
+
+
+def image_names():
+    return images.names(data_folders())
+
+
+def images_named(text):
+    """The name of a set of images: a known one, or that of a folder or .zip file, which is added."""
+    if text in image_names():
+        return text
+    path = Path(text)
+    if not path.exists():
+        known("set of images, or a folder or .zip file that exists", text, image_names())
+    name = re.sub(r"\W", "_", path.resolve().stem)
+    add_images(name, path)
+    return name
+
+
+def add_images(name, path, skip=False):
+    """Register your own set of images; returns the files left out."""
+    if name in REGISTRY or name in synthetic.SCENES or name in (*images.PUBLISHED, "synthetic_landuse"):
+        raise HsiError(f"scene name {name!r} is taken; choose another")
+    if not name.isidentifier():
+        raise HsiError(f"scene name {name!r}: use letters, digits and _ only")
+    left = images.add(name, path, data_folders()[0], skip)
+    load_scene.cache_clear()
+    return left
+
+
 def names():
     own = [p.name.removesuffix(".scene.json") for f in data_folders() if f.is_dir() for p in f.glob("*.scene.json")]
-    return list(REGISTRY) + list(synthetic.SCENES) + sorted(set(own) - set(REGISTRY))
+    return list(REGISTRY) + list(synthetic.SCENES) + sorted(set(own) - set(REGISTRY)) + image_names()
 
 
 def identity(name):
     """What stands for the scene in a run's identity: its name, and a digest when its files are not the published ones."""
     if name in synthetic.SCENES:
         return f"{name}@{synthetic.VERSION}"
+    if name in image_names():
+        digest = image_set(name).digest if name not in images.PUBLISHED else ""  # a published file is checked when it is read
+        return f"{name}@{digest}" if digest else name
     about = entry(name)
     marks = [about.digest] if about.digest else []
     for file in (about.cube, about.labels, about.train, about.test):
@@ -228,7 +265,7 @@ def _remembered(path, kind, changed):
 
 
 def default_lr(name):
-    return 1e-3 if name in synthetic.SCENES else entry(name).lr
+    return 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr
 
 
 @lru_cache(maxsize=3)
@@ -237,6 +274,12 @@ def load_scene(name):
     if name in synthetic.SCENES:
         made = synthetic.make(name)
         return Scene(name, made.pop("title"), synthetic=True, **made)
+    pictures = image_set(name) if name in image_names() else None
+    if pictures:
+        made_up, labels = not pictures.path, np.array(pictures.labels, np.uint8)[:, None]
+        return Scene(
+            name, pictures.title, None, labels, pictures.classes, train_fraction=0.5, synthetic=made_up, pictures=pictures
+        )
     about = entry(name)
     cube_path = locate(about.cube, name)
     cube = read_array(cube_path, about.cube.key)

@@ -102,3 +102,25 @@ def _cube(land, parcel, classes, bands, rng):
         cube += (0.25 * drift / drift.std())[..., None].astype(np.float32) * mode.astype(np.float32)
     noise = (0.75 + 1.05 * np.abs(_smooth(1, bands, bands / 15, rng)[0])).astype(np.float32)
     return cube + rng.normal(size=cube.shape).astype(np.float32) * noise
+
+
+def images(count=24, size=32):
+    """Embedded set of images: (N, size, size, 3) bytes, labels from 0, class names.  Four textures in wandering colours."""
+    rng = np.random.default_rng(7)
+    rows, columns = np.mgrid[:size, :size]
+    pictures, classes = [], ("fields", "houses", "streets", "water")
+    for kind in range(len(classes)):
+        for _ in range(count):
+            shift, period, angle = rng.uniform(0, size), rng.uniform(5, 9), rng.uniform(0, np.pi)
+            along = np.cos(angle) * rows + np.sin(angle) * columns + shift
+            across = np.cos(angle) * columns - np.sin(angle) * rows
+            waves = [np.sin(2 * np.pi * along / period), np.sin(2 * np.pi * across / period)]
+            texture = [
+                np.sign(waves[0]),
+                (np.maximum(*waves) < 0.3) * 2.0 - 1,
+                (np.abs(along - along.mean()) < 2) * 2.0 - 1,
+                gaussian_filter(rng.normal(size=(size, size)), 3) * 8,
+            ][kind]
+            tint, contrast = rng.uniform(70, 180, 3), rng.uniform(15, 50, 3)
+            pictures.append(tint + contrast * texture[..., None] + rng.normal(0, 12, (size, size, 3)))
+    return np.clip(pictures, 0, 255).astype(np.uint8), np.repeat(np.arange(len(classes)), count), classes

@@ -47,8 +47,10 @@ class TrainingSet(NamedTuple):
 def training_set(inputs, split):
     """The split's training pixels as a gather from the scene."""
     device = inputs.pixels.device
-    pixels = torch.from_numpy(split.train).to(device)
-    return TrainingSet(lambda position: inputs.samples(pixels[position]), torch.from_numpy(split.train_y).to(device))
+    pixels, y = (torch.from_numpy(a).to(device) for a in (split.train, split.train_y))
+    if inputs.turns > 1:
+        pixels = torch.cat([turn * len(inputs.pixels) + pixels for turn in range(inputs.turns)])
+    return TrainingSet(lambda position: inputs.samples(pixels[position]), y.repeat(inputs.turns))
 
 
 def seed_of(*axes):

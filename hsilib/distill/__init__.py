@@ -63,9 +63,9 @@ class Teacher:
 RECENT = {}  # (run, taps, device) -> Teacher: the next student of the same process often has the same teachers
 
 
-def recorded(task, data, count, taps):
-    """The teachers of a task's run, from memory where the last task had them too."""
-    keys = {(run.id, taps, str(task.device)): run for run in teachers_of(task.run, count)}
+def recorded(task, data, runs, taps=()):
+    """The teachers that these runs trained, from memory where the last task had them too."""
+    keys = {(run.id, taps, str(task.device)): run for run in runs}
     for key in set(RECENT) - set(keys):
         del RECENT[key]
     for key, run in keys.items():
@@ -126,7 +126,7 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
         def prepare(task):
             """The student, what it is trained with, and its teachers."""
             student = task.network(network, widths=WIDTHS[task.run.ratio])
-            known = recorded(task, task.data(student), teachers, taps)
+            known = recorded(task, task.data(student), teachers_of(task.run, teachers), taps)
             made = build(task, student, *known)
             loss, *extra = made if isinstance(made, tuple) else (made,)
             return student, loss, extra, known

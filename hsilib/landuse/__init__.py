@@ -1,0 +1,50 @@
+"""Land use from RGB images: two systems of the literature, with the losses and the loop of the rest of the library.
+
+VGG16 teaches MobileNetV2 by KL and cosine (methods E.4), and G-GhostNet by decoupled distillation (methods E.5, F).  Every
+image is trained on in its eight positions, so that an epoch of the recipe is eight passes; the teacher's answer to each
+position is computed once.
+"""
+
+from hsilib.distill import recorded
+from hsilib.distill.cosine import kl_cosine
+from hsilib.distill.decoupled import decoupled
+from hsilib.distill.soft_targets import soft_targets
+from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
+from hsilib.registry import dense, method
+from hsilib.train import cross_entropy
+
+PASSES = 0.2  # of the recipe's epochs, each of which is eight passes here
+
+
+def landuse(name, title, network, build=None, *, config=(), **options):
+    """Register an image network: trained on labels, or taught by VGG16 with the loss that ``build`` makes.
+
+    config: the options that are arguments of the network; the others are those of the loss.
+    """
+
+    def teachers(run):
+        return (dense(run, "vgg16", size=dict(run.options)["size"]),) if build else ()
+
+    def train(task):
+        net = task.network(network, **{key: getattr(task.options, key) for key in config})
+        known = recorded(task, task.data(net), teachers(task.run))
+        return task.fit(net, loss=build(task, net, *known) if build else cross_entropy)
+
+    train.__doc__ = f"{network.__name__} on images, " + (f"taught by VGG16: {build.__doc__}" if build else "from labels alone.")
+    method(name, "landuse", title, parents=teachers, epochs=PASSES, size=64, **options)(train)
+
+
+landuse("vgg16", "VGG16", VGG16, config=("width", "head"), width=0.5, head="pool")
+
+mobile = dict(network=MobileNetV2, config=("width",), width=0.5)
+landuse("mobilenet", "MobileNetV2, labels only", **mobile)
+landuse("mobilenet_kl", "MobileNetV2, KL", build=kl_cosine, hard=0.5, kl=1.0, temperature=4.0, **mobile)
+landuse("mobilenet_cosine", "MobileNetV2, cosine", build=kl_cosine, hard=0.5, kl=0.0, temperature=4.0, **mobile)
+landuse("mobilenet_kl_cosine", "MobileNetV2, KL + cosine", build=kl_cosine, hard=0.5, kl=0.5, temperature=4.0, **mobile)
+
+ghost = dict(network=GGhostNet, config=("variant",), variant="0.2")
+landuse("ghost", "G-GhostNet, labels only", **ghost)
+landuse("ghost_kd", "G-GhostNet, plain KD", build=soft_targets, hard=0.1, soft=0.9, temperature=4.0, **ghost)
+landuse(
+    "ghost_dkd", "G-GhostNet, decoupled KD", build=decoupled, target=1.0, others=6.0, temperature=4.0, warm_up=20 / 300, **ghost
+)

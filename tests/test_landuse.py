@@ -1,0 +1,160 @@
+"""Images of land use: their networks, their reading, and the two systems built on the losses of the rest."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hsilib import inputs, scenes, study
+from hsilib.__main__ import main
+from hsilib.errors import HsiError
+from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
+from hsilib.results import Store
+
+SMALL = "synthetic_landuse"
+
+PARAMETERS = {  # methods F.1: for 1000, 30 and 4 classes
+    "0.2": (1_825_440, 1_467_510, 1_457_916), "0.4": (2_884_456, 2_511_006, 2_500_996), "0.6": (4_029_776, 3_516_646, 3_502_892),
+    "0.8": (5_248_328, 4_595_518, 4_578_020), "1.6": (7_109_660, 6_224_050, 6_200_312), "3.2": (10_511_000, 9_532_270, 9_506_036),
+    "4.0": (15_726_268, 14_406_098, 14_370_712), "6.4": (17_993_748, 16_417_498, 16_375_248),
+    "8.0": (24_586_928, 22_723_558, 22_673_612), "12": (30_627_208, 28_453_438, 28_395_172),
+    "16": (32_381_704, 30_394_174, 30_340_900), "32": (62_815_448, 60_370_078, 60_304_532),
+}  # fmt: skip
+
+
+def count(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+def built(network, classes, **config):
+    with torch.device("meta"):  # shapes only: no memory, no time
+        return count(network(3, classes, **config))
+
+
+@pytest.mark.parametrize("variant", PARAMETERS)
+def test_parameters_of_gghostnet(variant):
+    assert tuple(built(GGhostNet, k, variant=variant) for k in (1000, 30, 4)) == PARAMETERS[variant]
+
+
+@pytest.mark.parametrize("classes", [1000, 30, 4])
+def test_parameters_of_vgg16_and_mobilenetv2(classes):
+    assert built(VGG16, classes, head="classic", batch_norm=False) == 14_714_688 + 119_545_856 + 4097 * classes
+    assert built(VGG16, classes, head="pool", batch_norm=False) == 14_714_688 + 513 * classes
+    assert built(MobileNetV2, classes) == 2_223_872 + 1281 * classes
+
+
+@pytest.mark.parametrize("net", [VGG16(3, 5, width=0.125), VGG16(3, 5, width=0.02, head="classic"), MobileNetV2(3, 5, width=0.25),
+                                 GGhostNet(3, 5, variant="0.2")])  # fmt: skip
+@pytest.mark.parametrize("size", [32, 64])
+def test_networks_take_images_of_any_usual_size(net, size):
+    found = net.eval()(torch.zeros(2, 3, size, size))
+    assert found.logits.shape == (2, 5) and torch.equal(net.head(found.taps["e"]), found.logits)
+
+
+def test_positions_are_the_symmetries_of_the_square():
+    pictures = inputs.Images(torch.randint(0, 255, (3, 3, 4, 4), dtype=torch.uint8))
+    every = pictures.samples(torch.arange(24)).view(8, 3, 3, 4, 4)
+    assert torch.equal(every[0], pictures.pixels.float() / 127.5 - 1)
+    assert torch.equal(every[1], every[0].rot90(1, (2, 3))) and torch.equal(every[4], every[0].flip(3))
+    assert len({every[t].numpy().tobytes() for t in range(8)}) == 8
+    assert all(torch.equal(every[t].flatten().sort()[0], every[0].flatten().sort()[0]) for t in range(8))
+
+
+def save(path, value=0, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (20, 16), value if mode == "L" else (value, 100, 200)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two classes of four images in a folder around them, as archives come; own sets are noted under HSILIB_DATA."""
+    monkeypatch.setenv("HSILIB_DATA", str(tmp_path))
+    for number in range(4):
+        save(tmp_path / "my set" / "farm" / f"{number}.png", number)
+        save(tmp_path / "my set" / "port" / "JPEGImages" / f"{number}.png", 100 + number)  # deeper, as in RSOD
+    return tmp_path / "my set"
+
+
+def test_a_folder_and_its_zip_are_the_same_set(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as handle:
+        for path in sorted(folder.rglob("*.png")):
+            handle.write(path, f"root/{path.relative_to(folder)}")
+    plain, packed = (scenes.load_scene(scenes.images_named(str(p))) for p in (folder, tmp_path / "packed.zip"))
+    assert plain.name == "my_set" and plain.classes == packed.classes == ("farm", "port")
+    assert plain.labels.ravel().tolist() == [1] * 4 + [2] * 4
+    assert (plain.pictures.read(8) == packed.pictures.read(8)).all() and plain.pictures.read(8).shape == (8, 3, 8, 8)
+    assert plain.pictures.read(8)[5].ravel().tolist() == [101] * 64 + [100] * 64 + [200] * 64
+
+
+def test_an_own_set_has_an_identity_of_its_contents(folder):
+    name = scenes.images_named(str(folder))
+    before = scenes.identity(name)
+    assert before == scenes.identity(scenes.images_named(name)) != name
+    save(folder / "farm" / "0.png", 77)
+    assert scenes.identity(scenes.images_named(str(folder))) != before
+
+
+@pytest.mark.parametrize("how, says", [("grey", "farm/1.png is not RGB but L"), ("cut", "farm/1.png cannot be read as an image")])
+def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys):
+    bad = folder / "farm" / "1.png"
+    save(bad, 3, "L") if how == "grey" else bad.write_bytes(bad.read_bytes()[:60])
+    assert main(["scenes", "--add", "mine", str(folder)]) == 2
+    assert says in capsys.readouterr().err and "mine" not in scenes.names()
+    assert main(["scenes", "--add", "mine", str(folder), "--skip"]) == 0
+    assert "left out: farm/1.png" in capsys.readouterr().out
+    assert len(scenes.load_scene("mine").labels) == 7
+
+
+def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
+    for path, says in (
+        (tmp_path / "nowhere", "nowhere"),
+        (folder / "farm", "one folder of images"),
+        (folder / "port", "one class"),
+    ):
+        with pytest.raises(HsiError, match=says):
+            scenes.images_named(str(path))
+    (tmp_path / "broken.zip").write_bytes(b"PK no")
+    with pytest.raises(HsiError, match="broken.zip"):
+        scenes.images_named(str(tmp_path / "broken.zip"))
+    for name in ("0", "1", "2"):
+        (folder / "farm" / f"{name}.png").unlink()
+    with pytest.raises(HsiError, match="farm has 1 usable"):
+        scenes.images_named(str(folder))
+
+
+def test_images_and_cubes_are_not_mixed_up(tmp_path):
+    for scene, method, says in ((SMALL, "rf", "hyperspectral scene"), ("synthetic_urban_small", "mobilenet", "set of images")):
+        with pytest.raises(HsiError, match=says):
+            study.execute(study.make_run(scene, "random", method, epochs=1), Store(tmp_path))
+    with pytest.raises(HsiError, match="random only"):
+        study.execute(study.make_run(SMALL, "disjoint", "mobilenet", epochs=1), Store(tmp_path))
+
+
+def test_every_position_has_its_own_answer_of_the_teacher():
+    run = study.make_run(SMALL, "random", "mobilenet_kl", epochs=5, options={"size": 32, "width": 0.25})
+    from hsilib.distill import recorded
+
+    task = study.task_of(run)
+    net = task.network(MobileNetV2, width=0.25)
+    data = task.data(net)
+    assert len(data.y) == 8 * len(task.split.train)
+    teacher = VGG16(3, 4, width=0.125).eval()
+    task.parent = lambda run: teacher
+    (known,) = recorded(task, data, [run])
+    some = torch.tensor([0, 47, 48, 200, 383])
+    assert torch.allclose(known(some).logits, teacher(data.x(some)).logits, atol=1e-5)
+
+
+def test_the_store_keeps_the_answer_for_every_image(tmp_path):
+    options = {"size": 32, "width": 0.125}
+    store, run = Store(tmp_path), study.make_run(SMALL, "random", "vgg16", epochs=40, batch=32, options=options)
+    row, model = study.execute(run, store)
+    answers = store.read_map(run.id).ravel() - 1
+    scene = store.card(SMALL)[0]
+    split = study.make_split(scene, "random", study.seed_of(SMALL, "random", 0, "split"))
+    assert 100 * (answers[split.test] == split.test_y).mean() == pytest.approx(row["oa"], abs=1e-3)
+    assert row["oa"] > 60 and np.isnan(row["leakage"])  # four textures: chance is 25
+    again = study.trained(run, store)
+    assert torch.equal(again.head.weight, model.head.weight)
