@@ -263,7 +263,7 @@ def parser():
     p.add_argument("--output", help="path without extension")
 
     p = add("bench", bench_command, "speed, as ratios within one run", "python -m hsilib bench dense")
-    p.add_argument("only", nargs="?", default="all", help="dense, loop, latency, agreement, teaching, or all")
+    p.add_argument("only", nargs="?", default="all", help="dense, loop, latency, agreement, teaching, images, or all")
     p.add_argument("--save", action="store_true", help="keep the result for the book (book/results/bench.json)")
     return top
 

@@ -303,7 +303,19 @@ def _late(loss, model, batch):
     return loss(model, batch._replace(progress=0.99))
 
 
-BENCHES = {"dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching}
+def images(size=64, classes=7):
+    """Milliseconds of one image by every network of the land-use chapter, as it is there."""
+    x, nets = torch.zeros(1, 3, size, size).contiguous(memory_format=torch.channels_last), {}
+    for name in ("vgg16", "mobilenet", "ghost"):
+        about = METHODS[name]
+        options = {key: value for key, value in about.options.items() if key != "size"}
+        nets[name] = partial(about.train.network(3, classes, **options).eval(), x)
+    found = _times({"1": nets})
+    lines = [f"one image of {size} x {size} pixels, ms, median ± IQR", *(_line(name, times) for name, times in found.items())]
+    return {"text": "\n".join(lines), "ms": {name: times["1"] for name, times in found.items()}, "size": size}
+
+
+BENCHES = {"dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching, "images": images}
 
 
 def main(only="all", save=False):

@@ -83,6 +83,15 @@ class Store:
     def read_map(self, run):
         return read_png(self.map_path(run))
 
+    def thumbnails(self, scene, numbers, size=64):
+        """Images of a set, (size, size, 3) bytes each: kept where they were shown once, so that the book needs no data."""
+        paths = [self.folder / "scenes" / scene / f"image{number}.png" for number in numbers]
+        for path, number in zip(paths, numbers):
+            if not path.exists():
+                picture = scenes.load_scene(scene).pictures.read(size)[number]
+                write_atomically(path, _encode(picture.transpose(1, 2, 0), "RGB"))
+        return [read_png(path) for path in paths]
+
     def log(self, run, history):
         """Loss terms per epoch."""
         if history:

@@ -338,7 +338,15 @@ def settings(budget, **asked):
     store = Store()
     if budget == "smoke":
         store = Store(project() / "_build" / "smoke" / "results")
-        small = dict(scene="synthetic_fields_small", small_scenes=["synthetic_urban_small"], seeds=2, epochs=2, ratios=[98])
+        small = dict(
+            scene="synthetic_fields_small",
+            images="synthetic_landuse",
+            size=32,
+            small_scenes=["synthetic_urban_small"],
+            seeds=2,
+            epochs=2,
+            ratios=[98],
+        )
         asked |= {name: value for name, value in small.items() if name in asked}
     if not asked.get("splits", True):  # left empty
         scene = store.card(asked["scene"])[0]

@@ -30,6 +30,7 @@ def landuse(name, title, network, build=None, *, config=(), **options):
         known = recorded(task, task.data(net), teachers(task.run))
         return task.fit(net, loss=build(task, net, *known) if build else cross_entropy)
 
+    train.network = network
     train.__doc__ = f"{network.__name__} on images, " + (f"taught by VGG16: {build.__doc__}" if build else "from labels alone.")
     method(name, "landuse", title, parents=teachers, epochs=PASSES, size=64, **options)(train)
 
