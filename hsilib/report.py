@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from hsilib import methods, stats
@@ -61,7 +62,7 @@ def pm(mean, sd, digits=1):
 def signed(mean, low, high, digits=1):
     """+0.8 [+0.1, +1.5], or the mean alone where there is no interval."""
     if pd.isna(low):
-        return number(mean, digits)
+        return "–" if pd.isna(mean) else f"{round(mean, digits) + 0.0:+.{digits}f}".replace("-", "−")
     mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high))  # no "-0.0"
     return f"{mean} [{low}, {high}]".replace("-", "−")
 
@@ -80,6 +81,14 @@ def thousands(value):
     return "–" if pd.isna(value) else f"{int(value):,}"
 
 
+def within(values, published):
+    """Whether a published value, which is rounded to a tenth, lies within the 95 % prediction interval for one more run; for
+    a method without randomness, whether it is the same; NaN where neither can be told."""
+    mean, sd, _ = stats.spread(values)
+    low, high = (mean, mean) if sd == 0 else stats.prediction_interval(values) if len(values) else (np.nan, np.nan)
+    return np.nan if pd.isna(low) or pd.isna(published) else float(low - 0.05 <= published <= high + 0.05)
+
+
 def beside_paper(rows, table, scene, metric="oa", strategy=None):
     """Ours beside the paper's table: per method and split, mean ± sd and its 95 % interval, the paper's value, the
     difference, and whether the paper's single value lies within our 95 % prediction interval for one run."""
@@ -88,8 +97,7 @@ def beside_paper(rows, table, scene, metric="oa", strategy=None):
         published = {"oa": "top1", "top5": "top5"}[metric]
         theirs = paper_value(table, methods.get(name).paper, scene, split, published, ratio, strategy)
         mean, sd, half = stats.spread(group[metric])
-        low, high = stats.prediction_interval(group[metric])
-        inside = "–" if pd.isna(theirs) or pd.isna(low) else "yes" if low <= theirs <= high else "no"
+        inside = {1.0: "yes", 0.0: "no"}.get(within(group[metric], theirs), "–")
         out.append(
             {
                 "method": name,
@@ -111,12 +119,20 @@ def beside_paper(rows, table, scene, metric="oa", strategy=None):
 
 def publish(table, name, caption=None):
     """Show a table in the notebook and leave its CSV for download beside the page."""
+    _leave(table, name)
+    _show(table, caption)
+
+
+def _leave(table, name):
+    page = os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs"  # set by the runner
+    write_atomically(Path(page) / "tables" / f"{name}.csv", table.to_csv(index=False))
+
+
+def _show(table, caption):
     from IPython.display import HTML, display
 
-    page = os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs"  # set by the runner
-    path = Path(page) / "tables" / f"{name}.csv"
-    write_atomically(path, table.to_csv(index=False))
-    html = table.to_html(index=False, border=0, classes="hsi-table", na_rep="–", escape=False)
+    words = len(table) and table.iloc[:, -1].astype(str).str.len().max() > 40  # a last column of sentences may wrap
+    html = table.to_html(index=False, border=0, classes="hsi-table" + " hsi-words" * bool(words), na_rep="–", escape=False)
     caption = f"<p class='hsi-caption'>{caption}</p>" if caption else ""
     display(HTML(f"<div class='hsi-scroll'>{caption}{html}</div>"))
 
@@ -125,7 +141,9 @@ def publish(table, name, caption=None):
 
 
 def publish_sizes(rows, names, tables, scene, stem):
-    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the table}."""
+    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the table}.  All in one
+    CSV, so that a page with fewer sizes has no dead link."""
+    every, columns = [], ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside"]
     splits = list(dict.fromkeys(rows["split"]))
     for ratio, number in tables.items():
         sized = rows[(rows["ratio"] == ratio) & rows["method"].isin([*names, "scratch"]) | (rows["method"] == "cnn2d")]
@@ -133,14 +151,14 @@ def publish_sizes(rows, names, tables, scene, stem):
         table = beside_paper(sized, number, scene)
         top5 = beside_paper(sized, number, scene, "top5")
         table = table.assign(**{"Top-5 ours": top5["ours"], "Top-5 paper": top5["paper"]})
-        publish(
-            table[
-                ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside", "Top-5 ours", "Top-5 paper"]
-            ],
-            f"{stem}-table{number}",
+        table = table[[*columns, "Top-5 ours", "Top-5 paper"]]
+        every.append(table.assign(table=number))
+        _show(
+            table,
             f"Table {number} of the paper: networks of the {ratio} % size. Overall accuracy (Top-1), percent, mean ± sd over "
             "seeds. Inside: the paper's single value lies within our 95 % prediction interval for one run.",
         )
+    _leave(pd.concat(every), f"{stem}-tables")
 
 
 def against(rows, names, other, split, ratios):
@@ -212,7 +230,7 @@ def _mean_change(rows, names, split, ratios):
     """Mean difference to Scratch over all methods and sizes, with its interval over seeds."""
     part = rows[(rows["split"] == split) & rows["ratio"].isin(ratios)]
     table = part[part["method"].isin([*names, "scratch"])].pivot_table(index="seed", columns=["method", "ratio"], values="oa")
-    change = [(table[name] - table["scratch"]).mean(axis=1) for name in names]
+    change = [(table[name] - table["scratch"]).mean(axis=1, skipna=False) for name in names]
     mean, low, high, _ = stats.paired(sum(change) / len(names), 0 * change[0])
     return signed(mean, low, high)
 

@@ -85,7 +85,8 @@ class Store:
 
     def thumbnails(self, scene, numbers, size=64):
         """Images of a set, (size, size, 3) bytes each: kept where they were shown once, so that the book needs no data."""
-        paths = [self.folder / "scenes" / scene / f"image{number}.png" for number in numbers]
+        mark = scenes.identity(scene).partition("@")[2]  # of an own set's contents
+        paths = [self.folder / "scenes" / scene / f"image{number}{mark}.png" for number in numbers]
         for path, number in zip(paths, numbers):
             if not path.exists():
                 picture = scenes.load_scene(scene).pictures.read(size)[number]

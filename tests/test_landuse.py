@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hsilib import inputs, scenes, study
+from hsilib import images, inputs, scenes, study
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
@@ -107,11 +107,39 @@ def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys)
     assert len(scenes.load_scene("mine").labels) == 7
 
 
+def test_a_set_that_changed_after_it_was_added_is_refused(folder):
+    scene = scenes.load_scene(scenes.images_named(str(folder)))
+    save(folder / "farm" / "2.png", 99)
+    with pytest.raises(HsiError, match="have changed since"):
+        scene.pictures.read(9)
+    (folder / "farm" / "2.png").unlink()
+    with pytest.raises(HsiError, match="farm/2.png cannot be read"):
+        scene.pictures.read(10)
+
+
+def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):
+    (folder / "farm" / "._0.png").write_bytes(b"what a Mac leaves")  # not an image of the set
+    (folder / "farm" / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")  # PostScript would be run
+    with pytest.raises(HsiError, match="x.jpg cannot be read as an image"):
+        scenes.images_named(str(folder))
+    (folder / "farm" / "x.jpg").unlink()
+    for limit, value, says in (("MOST_PIXELS", 100, "20 x 16 pixels"), ("LARGEST", 40, "more than an image")):
+        with monkeypatch.context() as patch:
+            patch.setattr(images, limit, value)
+            with pytest.raises(HsiError, match=says):
+                scenes.images_named(str(folder))
+    other = tmp_path / "other" / "my set"
+    save(other / "a" / "0.png"), save(other / "b" / "0.png")
+    scenes.images_named(str(folder))
+    with pytest.raises(HsiError, match="there already"):
+        scenes.images_named(str(other))
+
+
 def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
     for path, says in (
         (tmp_path / "nowhere", "nowhere"),
         (folder / "farm", "one folder of images"),
-        (folder / "port", "one class"),
+        (folder / "port", "1 folders of images"),
     ):
         with pytest.raises(HsiError, match=says):
             scenes.images_named(str(path))

@@ -56,6 +56,15 @@ def test_seeds_needed_find_the_difference_as_often_as_promised():
     assert stats.seeds_needed(0.2, 2.0) == pytest.approx(100 * (1.96 + 0.84) ** 2, abs=5)  # as the normal has it
 
 
+def test_a_published_value_is_held_against_one_more_run():
+    values = [85.0, 86.0, 88.0]
+    low, high = stats.prediction_interval(values)
+    assert report.within(values, low) == report.within(values, high + 0.04) == 1 and report.within(values, high + 0.06) == 0
+    assert report.within([80.0, 80.0], 80.04) == 1 and report.within([80.0, 80.0], 80.1) == 0  # no randomness
+    for values, value in (([85.0, 86.0], 85.0), ([85.0], 85.0), ([], 85.0), ([85.0, 86.0, 88.0], np.nan)):
+        assert np.isnan(report.within(values, value))
+
+
 def rows_of(oa, split="disjoint", leakage=81.6):
     """Rows of made-up runs: ``oa`` maps (method, size) to one value per seed."""
     lines = [(m, r, split, seed, value) for (m, r), values in oa.items() for seed, value in enumerate(values)]
@@ -79,4 +88,4 @@ def test_a_family_is_summed_up_from_its_rows():
 def test_a_single_seed_is_summed_up_without_intervals():
     oa = {("cnn2d", 0): [87.0], ("scratch", 98): [70.0], ("dml", 98): [72.0], ("one", 98): [71.0]}
     found = report.verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [98])
-    assert found["mean_change"] == "1.5" and found["half"] == "–" and found["better"] == found["worse"] == "none"
+    assert found["mean_change"] == "+1.5" and found["half"] == "–" and found["better"] == found["worse"] == "none"
