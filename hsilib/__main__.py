@@ -93,6 +93,11 @@ def study_command(args):
     store = Store()
     rows = store.rows()
     parts = study.declared(args.file or project() / "book" / "study.toml")
+    every = list(dict.fromkeys(sum(parts.values(), [])))
+    if args.check is not None:
+        if not study.check(every, store, args.check):
+            raise HsiError("not every run gave its stored accuracies; on another processor or version that can be")
+        return
     for title, runs in parts.items():
         missing = [run for run in dict.fromkeys(runs) if run.id not in set(rows["run"])]
         line = f"{title}: {len(runs) - len(missing)} of {len(runs)} runs stored"
@@ -104,7 +109,7 @@ def study_command(args):
                 line += f"; {error}"
         print(line, flush=True)
     if not args.list:
-        study.collect(list(dict.fromkeys(sum(parts.values(), []))), store, device=args.device)
+        study.collect(every, store, device=args.device)
 
 
 def chosen_run(args):
@@ -231,6 +236,7 @@ def parser():
     )
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
+    p.add_argument("--check", type=int, metavar="N", help="train N stored runs anew, drawn by lot, and compare")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
 
     p = add(

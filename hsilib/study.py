@@ -7,6 +7,8 @@ method version is another run and never a stale hit.
 import hashlib
 import json
 import os
+import random
+import tempfile
 import time
 import tomllib
 import warnings
@@ -258,6 +260,27 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
         _sweep(list(missing.values()), rows, store, jobs or os.cpu_count(), device, say)
         rows = store.rows()
     return rows.drop_duplicates("run").set_index("run", drop=False).loc[[r.id for r in runs]].reset_index(drop=True)
+
+
+def check(runs, store, count, seed=None, say=print):
+    """Train ``count`` stored runs anew, drawn by lot; True if each gives the stored accuracies.  The same machine does, to the
+    last bit; another may differ in the last digits, and then says by how much."""
+    rows = store.rows().drop_duplicates("run").set_index("run")
+    stored = [r for r in runs if r.id in rows.index]
+    if count < 1:
+        raise HsiError(f"the number of runs to check must be at least 1, not {count}")
+    if not stored:
+        raise HsiError("no run of this study is stored yet: nothing to check")
+    same = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for run in random.Random(seed).sample(stored, min(count, len(stored))):
+            row = execute(run, Store(folder))[0]
+            far = max(abs(row[metric] - rows.loc[run.id, metric]) for metric in ("oa", "top5", "aa", "kappa", "f1"))
+            same += far == 0
+            there = rows.loc[run.id]
+            found = "the same" if far == 0 else f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
+            say(f"{run}: OA {row['oa']:.4f} %, {found}")
+    return same == min(count, len(stored))
 
 
 def costs_of(runs, rows, load=scenes.load_scene):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -29,6 +30,7 @@ from hsilib.__main__ import main
         (["bench", "dens"], "dense"),
         (["study", "no-such.toml"], "not a study file"),
         (["study", "README.md"], "not a study file"),
+        (["study", "--check", "0"], "at least 1"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, says, capsys, monkeypatch):
@@ -66,6 +68,21 @@ def test_a_declared_study_says_what_is_missing_trains_it_and_is_done(tmp_path, c
     assert "small: 0 of 2 runs stored, about" in capsys.readouterr().out
     assert main(["study", str(path)]) == 0 and main(["study", str(path), "--list"]) == 0
     assert capsys.readouterr().out.endswith("small: 2 of 2 runs stored\n")
+
+
+def test_stored_runs_are_checked_by_training_them_anew(tmp_path, capsys):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY.replace('"baselines", ', ""))
+    assert main(["study", str(path), "--check", "1"]) == 2 and "nothing to check" in capsys.readouterr().err
+    assert main(["study", str(path)]) == 0 and main(["study", str(path), "--check", "5"]) == 0
+    assert capsys.readouterr().out.count(", the same") == 2
+    table = tmp_path / "store" / "controls.csv"
+    rows = pd.read_csv(table)
+    rows["oa"] += 1
+    rows.to_csv(table, index=False)
+    assert main(["study", str(path), "--check", "1"]) == 2
+    out, err = capsys.readouterr()
+    assert "off by 1.0000 points" in out and "stored accuracies" in err
 
 
 @pytest.mark.parametrize(
