@@ -107,7 +107,7 @@ def beside_paper(rows, table, scene, metric="oa", strategy=None):
                 "ours": pm(mean, sd),
                 "95 % interval": "–" if pd.isna(half) or half == 0 else f"{mean - half:.1f} to {mean + half:.1f}",
                 "paper": number(theirs),
-                "difference": "–" if pd.isna(theirs) else f"{mean - theirs:+.1f}".replace("-", "−"),
+                "difference": signed(mean - theirs, np.nan, np.nan),
                 "inside": inside,
                 "mean": mean,
                 "sd": sd,
