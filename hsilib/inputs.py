@@ -49,6 +49,12 @@ class Inputs:
         return replace(self, pixels=self.pixels.to(device), padded=None if self.padded is None else self.padded.to(device))
 
 
+def turned(x, element):
+    """Patches (B, C, S, S) under one of the eight symmetries of the square; 0 leaves them as they are."""
+    x = torch.rot90(x, element % 4, (2, 3))
+    return x.flip(3) if element >= 4 else x
+
+
 @dataclass(frozen=True)
 class Images:
     """``pixels`` (N, 3, S, S) bytes.  Every image stands there in eight positions, the symmetries of the square: number
@@ -65,8 +71,7 @@ class Images:
         for turn in range(1, self.turns):
             rows = index // count == turn
             if rows.any():
-                turned = torch.rot90(x[rows], turn % 4, (2, 3))
-                x[rows] = turned.flip(3) if turn >= 4 else turned
+                x[rows] = turned(x[rows], turn)
         return x.contiguous(memory_format=torch.channels_last)
 
     def to(self, device):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from hsilib.errors import HsiError, known
+from hsilib.inputs import turned
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,7 @@ def flips_and_rotations(x, generator):
     out = x.clone()
     for element in range(1, 8):
         rows = which == element
-        turned = torch.rot90(x[rows], element % 4, (2, 3))
-        out[rows] = turned.flip(3) if element >= 4 else turned
+        out[rows] = turned(x[rows], element)
     return out
 
 
