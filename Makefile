@@ -34,7 +34,7 @@ smoke: $(READY)
 	  name=$${chapter#*-}; \
 	  case $$name in \
 	    quickstart) given="-p epochs 1" ;; \
-	    paper-versus-ours | errata) given= ;; \
+	    overview | paper-versus-ours | what-to-believe | errata) given= ;; \
 	    *) given="-p budget smoke" ;; \
 	  esac; \
 	  $(PY) -m hsilib run $$name $$given || exit 1; \

@@ -9,6 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from hsilib import report
 from hsilib.colours import CLASSES, method_style
+from hsilib.methods import get
 
 PALETTE = ListedColormap(np.array(CLASSES) / 255)
 
@@ -82,7 +83,11 @@ def strips(rows, paper=None, metric="oa"):
     return figure
 
 
-SIZES = {"bytes": ("size on disk, MB", 1e6), "macs": ("multiply-adds per pixel, millions", 1e6)}
+SIZES = {
+    "bytes": ("size on disk, MB", 1e6),
+    "macs": ("multiply-adds per pixel, millions", 1e6),
+    "ms": ("time per pixel, ms", 1),
+}
 
 
 def curves(summary, metric="oa"):
@@ -91,7 +96,8 @@ def curves(summary, metric="oa"):
     names = list(dict.fromkeys(summary["method"]))
     figure, axes = plt.subplots(len(splits), 2, figsize=(8, 3.2 * len(splits) + 0.9), sharex="col", sharey="row", squeeze=False)
     for row, split in zip(axes, splits):
-        for ax, (size, (label, scale)) in zip(row, SIZES.items()):
+        for ax, size in zip(row, ("bytes", "macs")):
+            label, scale = SIZES[size]
             for number, name in enumerate(names):
                 part = summary[(summary["split"] == split) & (summary["method"] == name)].sort_values(size)
                 colour, marker = method_style(name)
@@ -156,11 +162,41 @@ def against_size(summary, size="bytes", metric="oa"):
     for ax, split in zip(axes.flat, splits):
         part = summary[(summary["split"] == split) & summary[size].notna()]
         titles = [report.title(*key) for key in zip(part["method"], part["ratio"], part["options"])]
-        _name_points(ax, np.column_stack([part[size] / scale, part[metric]]), titles)
+        name_points(ax, np.column_stack([part[size] / scale, part[metric]]), titles)
     return figure
 
 
-def _name_points(ax, points, names, character=4.9, height=11):
+FAMILIES = {
+    "baselines": ("#999999", "s"),
+    "Scratch": ("#000000", "o"),
+    "pruning": ("#0072b2", "D"),
+    "quantization": ("#e69f00", "^"),
+    "distillation": ("#009e73", "v"),
+}
+
+
+def front(ax, summary, size="bytes", metric="oa"):
+    """Accuracy of every network against one cost, coloured by family, joined where no cheaper one is better; the front."""
+    label, scale = SIZES[size]
+    known = summary[summary[size] > 0].sort_values([size, metric], ascending=[True, False])
+    best = known[known[metric] > known[metric].cummax().shift(fill_value=-1)]
+    ax.step(best[size] / scale, best[metric], where="post", color="#555555", lw=1)
+    for name, (colour, marker) in FAMILIES.items():
+        part = known[known["method"].map(kind) == name]
+        ax.plot(part[size] / scale, part[metric], marker, color=colour, ms=5, mec="white", mew=0.4, label=name, alpha=0.85)
+    ax.set_xscale("log")
+    ax.set_xlabel(label)
+    return best
+
+
+def kind(name):
+    """The family of a method as the reader thinks of it: all three kinds of distillation are one, all controls are Scratch."""
+    family = get(name).family
+    coarse = {"controls": "Scratch", "strategies": "pruning", "offline": "distillation", "online": "distillation"}
+    return (coarse | {"self": "distillation"}).get(family, family)
+
+
+def name_points(ax, points, names, character=4.9, height=11):
     """Write each name beside its point, where it covers the fewest points and names already there."""
     pixels = ax.transData.transform(points) * 72 / ax.figure.dpi  # in points, as the offsets are
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]

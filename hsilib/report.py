@@ -211,7 +211,7 @@ def verdict(rows, names, splits, ratios):
         "clear_worse": str((versus["high"] < 0).sum()),
         "by_chance": number(0.05 * len(versus)),
         "half": number((versus["high"] - versus["low"]).median() / 2),
-        "mean_change": _mean_change(rows, names, splits[0], ratios),
+        "mean_change": mean_change(rows, names, splits[0], ratios),
         "leak": number(dense["leakage"].iloc[0]),
         "random_text": "No other split is shown here.",
     }
@@ -226,13 +226,37 @@ def _listed(names, most=4):
     return "none" if len(names) == 0 else ", ".join(names) if len(names) <= most else f"{len(names)} pairs"
 
 
-def _mean_change(rows, names, split, ratios):
-    """Mean difference to Scratch over all methods and sizes, with its interval over seeds."""
+def mean_change(rows, names, split, ratios):
+    """Mean difference to Scratch over all methods and sizes, with its interval over the seeds that have them all."""
     part = rows[(rows["split"] == split) & rows["ratio"].isin(ratios)]
     table = part[part["method"].isin([*names, "scratch"])].pivot_table(index="seed", columns=["method", "ratio"], values="oa")
-    change = [(table[name] - table["scratch"]).mean(axis=1, skipna=False) for name in names]
-    mean, low, high, _ = stats.paired(sum(change) / len(names), 0 * change[0])
-    return signed(mean, low, high)
+    change = sum((table[name] - table["scratch"]).mean(axis=1, skipna=False) for name in names).dropna() / len(names)
+    return signed(*stats.paired(change, 0 * change)[:3])
+
+
+def comparable():
+    """Methods that end in the same small network and may be held against each other.  Not SimKD, which deploys more, and not
+    what was trained for a third of the time or cut by lot."""
+    scratch = ["scratch", "scratch_b", "scratch_aug", "scratch_crops", "label_smoothing"]
+    taught = [*methods.family("offline"), *methods.family("online"), *methods.family("self")]
+    return [*scratch, *methods.family("pruning"), "l1_iterative", "l1_multipass", *(n for n in taught if n != "simkd")]
+
+
+def by_seed(rows, names, ratios):
+    """Overall accuracy, seeds × (method, size): the seeds that have them all."""
+    table = rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
+    table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios])).dropna()
+    if len(table) < 2:
+        raise HsiError("the store holds fewer than two seeds of every small network; see python -m hsilib study --list")
+    return table
+
+
+def leader(table):
+    """The method with the highest mean of a table (seeds × methods), and those that cannot be told from it after Holm."""
+    best = table.mean().idxmax()
+    others = [n for n in table.columns if n != best]
+    p = stats.holm([stats.paired(table[best], table[n])[3] for n in others])
+    return best, [n for n, value in zip(others, p) if not value < 0.05]
 
 
 def benchmarks():

@@ -100,6 +100,12 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
     return list(dict.fromkeys(runs))
 
 
+def stored(store, scene, splits, names, ratios, seeds=20, **common):
+    """What the store holds of a grid, as far as it got: for pages that read and train nothing."""
+    rows = store.rows()
+    return rows[rows["run"].isin([run.id for run in plan(scene, splits, names, ratios, seeds, **common)])]
+
+
 def changed_options(run):
     """The options that are not the method's defaults, as text: how the store and the tables name a variant."""
     defaults = methods.get(run.method).defaults(run.scene)

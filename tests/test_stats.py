@@ -1,9 +1,11 @@
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats as reference
 
-from hsilib import report, stats
+from hsilib import figures, report, stats
+from hsilib.errors import HsiError
 
 
 def test_spread_and_prediction_interval():
@@ -89,3 +91,36 @@ def test_a_single_seed_is_summed_up_without_intervals():
     oa = {("cnn2d", 0): [87.0], ("scratch", 98): [70.0], ("dml", 98): [72.0], ("one", 98): [71.0]}
     found = report.verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [98])
     assert found["mean_change"] == "+1.5" and found["half"] == "–" and found["better"] == found["worse"] == "none"
+
+
+def test_the_leader_of_a_size_and_those_that_cannot_be_told_from_it():
+    noise = np.array([0.0, 0.1, -0.1, 0.05])
+    oa = {("scratch", 98): 70 + noise, ("dml", 98): 80 - noise, ("one", 98): [80.3, 79.0, 80.4, 79.6]}
+    oa |= {("cs_kd", 98): [90.0, 90.0]}  # two seeds only
+    table = report.by_seed(rows_of(oa), ["scratch", "dml", "one"], [98])
+    best, tied = report.leader(table.xs(98, axis=1, level=1))
+    assert len(table) == 4 and best == "dml" and tied == ["one"]
+    assert list(report.by_seed(rows_of(oa), ["scratch", "cs_kd"], [98]).index) == [0, 1]  # the seeds both have
+    with pytest.raises(HsiError, match="fewer than two seeds"):
+        report.by_seed(rows_of(oa), ["scratch", "slimming"], [98])
+
+
+def test_networks_that_may_be_held_against_each_other():
+    names = report.comparable()
+    assert {"scratch", "l1", "ca_mkd", "ddgsd", "l1_multipass"} <= set(names)
+    assert not {"simkd", "l1_short", "lots", "cnn2d", "static"} & set(names)
+
+
+def test_the_front_holds_what_no_cheaper_network_beats():
+    lines = [
+        ("mlr", 1e4, 79.0),
+        ("scratch", 4e4, 75.0),
+        ("l1", 4e4, 80.0),
+        ("dml", 2e5, 85.0),
+        ("cnn2d", 2e6, 85.0),
+        ("svm", np.nan, 99.0),
+    ]
+    _, ax = plt.subplots()
+    best = figures.front(ax, pd.DataFrame(lines, columns=["method", "bytes", "oa"]))
+    assert list(best["method"]) == ["mlr", "l1", "dml"] and ax.get_xscale() == "log"
+    plt.close("all")
