@@ -116,7 +116,7 @@ class Task:
     @cache  # noqa: B019 - a task lives as long as its run
     def inputs(self, kind):
         o = self.options
-        if (kind == "images") != bool(self.scene.pictures):
+        if (kind == "images") != self.scene.of_images:
             what = "a set of images" if kind == "images" else "a hyperspectral scene"
             raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
         if kind == "images":

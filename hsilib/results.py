@@ -133,7 +133,7 @@ class Store:
                 if len(pixels):
                     spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
             write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
-        about = {k: getattr(scene, k) for k in ("title", "classes", "train_fraction", "synthetic")}
+        about = {k: getattr(scene, k) for k in ("title", "classes", "train_fraction", "synthetic", "of_images")}
         write_atomically(folder / "card.json", json.dumps(about | {"identity": scenes.identity(scene.name)}, indent=1))
 
     def card(self, name):

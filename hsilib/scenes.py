@@ -38,7 +38,8 @@ class Scene:
     train_fraction: float = 0.55  # of the random split
     rgb: tuple[int, int, int] = (0, 0, 0)
     synthetic: bool = False
-    pictures: images.ImageSet | None = None  # a set of images: labels (N, 1), no cube
+    of_images: bool = False  # a set of images: labels (N, 1), no cube
+    pictures: images.ImageSet | None = None  # where its images are read from; a card has none
 
 
 @dataclass(frozen=True)
@@ -279,9 +280,8 @@ def load_scene(name):
     pictures = image_set(name) if name in image_names() else None
     if pictures:
         made_up, labels = not pictures.path, np.array(pictures.labels, np.uint8)[:, None]
-        return Scene(
-            name, pictures.title, None, labels, pictures.classes, train_fraction=0.5, synthetic=made_up, pictures=pictures
-        )
+        about = dict(train_fraction=0.5, synthetic=made_up, of_images=True, pictures=pictures)
+        return Scene(name, pictures.title, None, labels, pictures.classes, **about)
     about = entry(name)
     cube_path = locate(about.cube, name)
     cube = read_array(cube_path, about.cube.key)

@@ -38,7 +38,7 @@ class Split:
 def make_split(scene, name, seed):
     """``seed`` drives `random` and `blocks`; the published maps do not depend on it."""
     known("split", name, SPLITS)
-    if scene.pictures and name != "random":
+    if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
     rng = np.random.default_rng(seed)
     if name == "random":
@@ -83,7 +83,7 @@ def _split(scene, name, train, test):
     if missing:
         lost = ", ".join(scene.classes[c - 1] for c in missing)
         raise HsiError(f"scene {scene.name}, split {name}: no training pixel of {lost}")
-    leak = np.nan if scene.pictures else near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
+    leak = np.nan if scene.of_images else near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
     return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
 
 

@@ -182,6 +182,9 @@ def test_the_store_keeps_the_answer_for_every_image(tmp_path):
     answers = store.read_map(run.id).ravel() - 1
     scene = store.card(SMALL)[0]
     split = study.make_split(scene, "random", study.seed_of(SMALL, "random", 0, "split"))
+    assert np.isnan(split.leakage)  # images have no neighbours: the card knows it too
+    with pytest.raises(HsiError, match="set of images"):
+        study.make_split(scene, "blocks", 0)
     assert 100 * (answers[split.test] == split.test_y).mean() == pytest.approx(row["oa"], abs=1e-3)
     assert row["oa"] > 60 and np.isnan(row["leakage"])  # four textures: chance is 25
     again = study.trained(run, store)
