@@ -1,5 +1,6 @@
 """Exported files against the networks they hold, alone in another folder, and damaged."""
 
+import json
 import subprocess
 import sys
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from conftest import worn
 
-from hsilib import deploy, methods, study
+from hsilib import deploy, methods, results, study
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.evaluate import scene_scores
+from hsilib.files import project
 from hsilib.quantize import calibrate, convert, fold_batch_norm
 from hsilib.results import read_png
 
@@ -145,3 +147,24 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
         deploy.export(study.make_run(SMALL, "random", "mlp", epochs=1), "x.onnx")
     with pytest.raises(HsiError, match="is a folder"):
         deploy.export(study.make_run(SMALL, "random", "cnn2d", epochs=1), tmp_path)
+
+
+MODELS = sorted((project() / "book" / "models").glob("*.onnx"))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
+def test_a_model_to_download_is_a_run_of_the_store(path):
+    about = {p.key: p.value for p in onnx.load(path).metadata_props}
+    rows = results.Store(project() / "book" / "results").rows()
+    row = rows[rows["run"] == json.loads(about["run"])].iloc[0]
+    assert (row["method"], row["split"], row["seed"]) == ("static", "disjoint", 0)
+    opened = deploy.session(path.read_bytes())
+    labels, _ = opened.run(["map", "scores"], {"cube": np.random.default_rng(0).random((21, 30, 200), np.float32)})
+    assert labels.shape == (21, 30) and 1 <= labels.min() and labels.max() <= len(json.loads(about["classes"]))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
+def test_a_model_to_download_draws_the_stored_map(path, real_data):
+    run = json.loads({p.key: p.value for p in onnx.load(path).metadata_props}["run"])
+    stored = results.Store(project() / "book" / "results").read_map(run)
+    assert (deploy.predict(path, study.scenes.load_scene("indian_pines_8bit").cube)[0] == stored).mean() > 0.999
