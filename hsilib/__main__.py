@@ -193,17 +193,16 @@ def parser():
     top = argparse.ArgumentParser(prog="python -m hsilib", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name, function, help, example):
-        p = commands.add_parser(name, help=help, description=help, epilog="example:\n  " + example, formatter_class=raw)
+    small = "--ratio 98 --scene synthetic_fields_small --epochs 5"
+
+    def add(function, help, example):
+        name = function.__name__.removesuffix("_command")
+        epilog = f"example:\n  python -m hsilib {name} {example}"
+        p = commands.add_parser(name, help=help, description=help, epilog=epilog, formatter_class=raw)
         p.set_defaults(function=function)
         return p
 
-    p = add(
-        "scenes",
-        scenes_command,
-        "list the scenes, or add your own",
-        "python -m hsilib scenes --add my_field cube.npy labels.npy --classes wheat,oats",
-    )
+    p = add(scenes_command, "list the scenes, or add your own", "--add my_field cube.npy labels.npy --classes wheat,oats")
     p.add_argument(
         "--add",
         nargs="+",
@@ -215,60 +214,35 @@ def parser():
     p.add_argument("--label-key", default="", help="array in the label map's .mat file")
     p.add_argument("--classes", default="", help="class names, separated by commas")
 
-    p = add("methods", methods_command, "list the methods and their hyper-parameters", "python -m hsilib methods --json")
+    p = add(methods_command, "list the methods and their hyper-parameters", "--json")
     p.add_argument("--json", action="store_true", help="for programs")
 
-    p = add(
-        "run",
-        run_command,
-        "execute a chapter; only what the store lacks is trained",
-        "python -m hsilib run baselines -p scene salinas_a -p seeds 2",
-    )
+    p = add(run_command, "execute a chapter; only what the store lacks is trained", "baselines -p scene salinas_a -p seeds 2")
     p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
     p.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
 
-    p = add(
-        "study",
-        study_command,
-        "train what a declared study still lacks; stop and restart at will",
-        "python -m hsilib study --list",
-    )
+    p = add(study_command, "train what a declared study still lacks; stop and restart at will", "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
     p.add_argument("--check", type=int, metavar="N", help="train N stored runs anew, drawn by lot, and compare")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
 
-    p = add(
-        "map",
-        map_command,
-        "class map of a whole scene, as PNG and .npy",
-        "python -m hsilib map scratch --ratio 98 --scene synthetic_fields_small --split disjoint --epochs 5",
-    )
+    p = add(map_command, "class map of a whole scene, as PNG and .npy", f"scratch {small}")
     run_arguments(p)
     p.add_argument("--output", help="path without extension")
 
-    p = add(
-        "export",
-        export_command,
-        "one trained network as an ONNX file that classifies raw spectra",
-        "python -m hsilib export static --ratio 98 --scene synthetic_fields_small --split disjoint --epochs 5",
-    )
+    p = add(export_command, "one trained network as an ONNX file that classifies raw spectra", f"static {small}")
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
 
-    p = add(
-        "predict",
-        predict_command,
-        "class map of a scene by an exported file, as PNG and .npy",
-        "python -m hsilib predict model.onnx cube.npy",
-    )
+    p = add(predict_command, "class map of a scene by an exported file, as PNG and .npy", "model.onnx cube.npy")
     p.add_argument("model", help="a file written by export")
     p.add_argument("scene", help="name of a scene, or a .npy or .mat file with (rows, columns, bands)")
     p.add_argument("--cube-key", default="", help="array in the .mat file, if it holds several")
     p.add_argument("--output", help="path without extension")
 
-    p = add("bench", bench_command, "speed, as ratios within one run", "python -m hsilib bench dense")
+    p = add(bench_command, "speed, as ratios within one run", "dense")
     p.add_argument("only", nargs="?", default="all", help="dense, loop, latency, agreement, teaching, images, or all")
     p.add_argument("--save", action="store_true", help="keep the result for the book (book/results/bench.json)")
     return top

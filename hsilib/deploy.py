@@ -92,11 +92,8 @@ def _layers(graph, net, x):
             w = graph.constant(f"{name}.w_q", weight, np.int8)
             x = graph.add("ConvInteger", [q, w, f"{name}.in_zero"], f"{name}.sum", **spread)
             x = graph.add("Cast", [x], f"{name}.float", to=FLOAT)
-            step = graph.add(
-                "Mul",
-                [f"{name}.in_scale", graph.constant(f"{name}.w_scale", layer.scale.cpu().numpy().reshape(()))],
-                f"{name}.step",
-            )
+            step = graph.constant(f"{name}.w_scale", layer.scale.cpu().numpy().reshape(()))
+            step = graph.add("Mul", [f"{name}.in_scale", step], f"{name}.step")
             x = graph.add("Mul", [x, step], f"{name}.scaled")
             x = graph.add("Add", [x, graph.constant(f"{name}.b", bias[:, None, None])], name)
         else:

@@ -45,18 +45,14 @@ def metrics(scores, true):
     mine = scores[np.arange(len(true)), true][:, None]
     above, equal = (scores > mine).sum(1), (scores == mine).sum(1)
     top5 = ((5 - above) / equal).clip(0, 1).mean()  # equal scores, as a forest gives, share the places left
-    return {"oa": 100 * table.trace() / table.sum(), "top5": 100 * top5, **summary(table)}
-
-
-def summary(table):
-    """Average accuracy, kappa and macro-F1 of a confusion matrix, in percent."""
     total, hits = table.sum(), np.diag(table)
     rows, columns = table.sum(1), table.sum(0)
     seen = rows > 0
     chance = (rows * columns).sum() / total**2
     kappa = (hits.sum() / total - chance) / (1 - chance) if chance < 1 else 1.0
     f1 = 2 * hits[seen] / (rows + columns)[seen]
-    return {"aa": 100 * (hits[seen] / rows[seen]).mean(), "kappa": 100 * kappa, "f1": 100 * f1.mean()}
+    aa = (hits[seen] / rows[seen]).mean()
+    return {"oa": 100 * table.trace() / total, "top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa, "f1": 100 * f1.mean()}
 
 
 def per_class(table):

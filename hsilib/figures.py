@@ -35,11 +35,7 @@ def style():
 
 
 def bare(ax, title=""):
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.grid(False)
-    for side in ax.spines.values():
-        side.set_visible(False)
+    ax.set(xticks=[], yticks=[], frame_on=False)
     ax.set_title(title, fontsize=10)
     return ax
 
@@ -83,11 +79,7 @@ def strips(rows, paper=None, metric="oa"):
     return figure
 
 
-SIZES = {
-    "bytes": ("size on disk, MB", 1e6),
-    "macs": ("multiply-adds per pixel, millions", 1e6),
-    "ms": ("time per pixel, ms", 1),
-}
+SIZES = {"bytes": ("size on disk, MB", 1e6), "macs": ("multiply-adds per pixel, millions", 1e6), "ms": ("time per pixel, ms", 1)}
 
 
 def curves(summary, metric="oa"):
@@ -203,18 +195,7 @@ def name_points(ax, points, names, character=4.9, height=11):
     for (x, y), name, point in zip(pixels, names, points):
         half = character * len(name) / 2
         aside = half + 8
-        places = [
-            (0, 12),
-            (0, -12),
-            (aside, 0),
-            (-aside, 0),
-            (aside, 10),
-            (-aside, 10),
-            (aside, -10),
-            (-aside, -10),
-            (0, 27),
-            (0, -27),
-        ]
+        places = [(0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)), (0, 27), (0, -27)]
         boxes = [(x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places]
         covered = [sum(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken) for a in boxes]
         best = covered.index(min(covered))

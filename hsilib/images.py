@@ -37,24 +37,17 @@ class ImageSet:
     labels: tuple[int, ...]  # from 1
     digest: str = ""  # of an own set's names and contents: part of a run's identity
 
+    @lru_cache(maxsize=2)  # noqa: B019 - two sets at most stay in memory
     def read(self, size):
         """All images at ``size`` x ``size`` pixels, (N, 3, size, size) bytes."""
-        return _read(self, size)
+        from PIL import Image
 
-
-@lru_cache(maxsize=2)
-def _read(images, size):
-    from PIL import Image
-
-    if not images.path:
-        pictures = map(Image.fromarray, synthetic.images()[0])
-    else:
-        pictures = _decoded(images)
-    out = np.empty((len(images.files), 3, size, size), np.uint8)
-    for number, picture in enumerate(pictures):
-        how = Image.Resampling.BICUBIC if size > picture.width else Image.Resampling.LANCZOS
-        out[number] = np.asarray(picture.resize((size, size), how)).transpose(2, 0, 1)
-    return out
+        pictures = _decoded(self) if self.path else map(Image.fromarray, synthetic.images()[0])
+        out = np.empty((len(self.files), 3, size, size), np.uint8)
+        for number, picture in enumerate(pictures):
+            how = Image.Resampling.BICUBIC if size > picture.width else Image.Resampling.LANCZOS
+            out[number] = np.asarray(picture.resize((size, size), how)).transpose(2, 0, 1)
+        return out
 
 
 def _decoded(images):

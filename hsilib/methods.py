@@ -45,16 +45,8 @@ def pavia(**options):
     return {"pavia_university": options}
 
 
-@method(
-    "rf",
-    "baselines",
-    "RF",
-    paper="RF",
-    by_scene=pavia(min_samples_split=2, max_features=40, max_depth=60),
-    min_samples_split=3,
-    max_features=10,
-    max_depth=10,
-)
+@method("rf", "baselines", "RF", paper="RF", by_scene=pavia(min_samples_split=2, max_features=40, max_depth=60),
+        min_samples_split=3, max_features=10, max_depth=10)  # fmt: skip
 def rf(task):
     """Random forest of 200 trees on the standardised bands."""
     from sklearn.ensemble import RandomForestClassifier
@@ -124,13 +116,8 @@ method("cnn2d_c1", "baselines", "CNN2D (c=1)", paper="CNN2D (c=1)", **{**CNN2D_O
 method("cnn2d", "baselines", "CNN2D (c=40)", paper="CNN2D (c=40)", **CNN2D_OPTIONS)(_cnn2d)
 method("scratch", "controls", "Scratch", ratios=(90, 95, 98), paper="Scratch (pruned CNN2D)", **CNN2D_OPTIONS)(_cnn2d)
 method("scratch_b", "controls", "Scratch, twice as long", ratios=(90, 95, 98), epochs=2.0, **CNN2D_OPTIONS)(_cnn2d)
-method(
-    "scratch_aug", "controls", "Scratch, flips", ratios=(90, 95, 98), **{**CNN2D_OPTIONS, "augment": "dihedral"}
-)(_cnn2d)  # fmt: skip
-
-method(
-    "scratch_crops", "controls", "Scratch, flips and crops", ratios=(90, 95, 98), **{**CNN2D_OPTIONS, "augment": "crops"}
-)(_cnn2d)  # fmt: skip
+for name, title, how in (("scratch_aug", "Scratch, flips", "dihedral"), ("scratch_crops", "Scratch, flips and crops", "crops")):
+    method(name, "controls", title, ratios=(90, 95, 98), **CNN2D_OPTIONS | {"augment": how})(_cnn2d)
 
 
 @method("label_smoothing", "controls", "Scratch, smooth labels", ratios=(90, 95, 98), smoothing=0.1)

@@ -101,11 +101,7 @@ class Store:
 
     def read_log(self, run):
         """Loss terms per epoch, a column for each; a term that joined later is missing before."""
-        path = self.folder / "logs" / f"{run}.csv"
-        try:
-            return pd.read_csv(path, index_col="epoch")
-        except (OSError, ValueError) as error:
-            raise HsiError(f"{path}: {type(error).__name__}; the run's log is missing or damaged") from None
+        return _found(self.folder / "logs" / f"{run}.csv", lambda path: pd.read_csv(path, index_col="epoch"))
 
     def note(self, run, notes):
         """What else a method tells of a run, as JSON."""
@@ -113,11 +109,7 @@ class Store:
             write_atomically(self.folder / "notes" / f"{run}.json", json.dumps(notes) + "\n")
 
     def read_note(self, run):
-        path = self.folder / "notes" / f"{run}.json"
-        try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise HsiError(f"{path}: {type(error).__name__}; the run's notes are missing or damaged") from None
+        return _found(self.folder / "notes" / f"{run}.json", lambda path: json.loads(path.read_text()))
 
     def write_card(self, scene):
         """What the book shows of a scene without its cube: label maps, false colour, mean spectra."""
@@ -183,7 +175,11 @@ def png(labels):
 def read_png(path):
     from PIL import Image
 
+    return _found(path, lambda path: np.array(Image.open(path)))
+
+
+def _found(path, read):
     try:
-        return np.array(Image.open(path))
-    except OSError as error:
-        raise HsiError(f"{path}: {type(error).__name__}; the run's picture is missing or damaged") from None
+        return read(path)
+    except (OSError, ValueError) as error:
+        raise HsiError(f"{path}: {type(error).__name__}; this part of a run's record is missing or damaged") from None

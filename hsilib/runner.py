@@ -62,7 +62,7 @@ def check(chapter, declared, given):
         raise HsiError(f"chapter {chapter} has no parameters")
     for name, value in given.items():
         default = declared[known(f"parameter of chapter {chapter}", name, declared)][0]
-        allowed = (int, dict) if name == "seeds" else (type(default), int) if type(default) is float else type(default)
+        allowed = (type(default), int) if type(default) is float else type(default)
         if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
             raise HsiError(f"parameter {name} must be like {default!r}, not {value!r}")
     lists = {"splits": ("split", SPLITS), "methods": ("method", methods.METHODS)}
@@ -110,16 +110,9 @@ def _execute(notebook, path, given, target):
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
-            papermill.execute_notebook(
-                str(work),
-                str(work),
-                parameters=given,
-                kernel_name="python3",
-                cwd=str(project()),
-                progress_bar=False,
-                stdout_file=sys.stdout,
-                extra_arguments=["--log-level=40"],  # the kernel's own warnings are not the reader's business
-            )
+            quiet = ["--log-level=40"]  # the kernel's own warnings are not the reader's business
+            how = dict(kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet)
+            papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
         os.replace(work, target)
         return target
     except papermill.PapermillExecutionError as error:

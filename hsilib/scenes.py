@@ -75,7 +75,9 @@ class Entry:
 def _registry():
     hosts = {"EHU/": EHU, "GIT/": GIT}
     entries = {}
-    for name, about in tomllib.loads(Path(__file__).with_name("scenes.toml").read_text()).items():
+    tables = tomllib.loads(Path(__file__).with_name("scenes.toml").read_text())
+    for name, about in tables.items():
+        about = tables.get(about.pop("like", None), {}) | about
         about["classes"] = [c.strip() for c in about["classes"].split(",")]
         for part in {"cube", "labels", "train", "test"} & set(about):
             *rest, url = about[part]
@@ -136,20 +138,14 @@ def locate(file, scene):
     if path is None and file.url:
         import pooch
 
-        target = cache_folder() / "scenes"
+        part = cache_folder() / "scenes" / (file.name + ".part")
         try:
-            path = Path(pooch.retrieve(file.url, known_hash=None, fname=file.name + ".part", path=target, progressbar=False))
-            path = path.rename(target / file.name)
-            try:
-                _checked(file, path)
-            except HsiError:
-                path.unlink()  # a wrong download must not stand in for the file next time
-                raise
-        except HsiError:
-            raise
-        except Exception as error:
-            (target / (file.name + ".part")).unlink(missing_ok=True)
-            path, reason = None, f" and could not be downloaded ({type(error).__name__})"
+            pooch.retrieve(file.url, known_hash=None, fname=part.name, path=part.parent, progressbar=False)
+            path = _checked(file, part).rename(part.with_suffix(""))
+        except OSError as error:  # requests' errors are OSErrors too
+            reason = f" and could not be downloaded ({type(error).__name__})"
+        finally:
+            part.unlink(missing_ok=True)  # a wrong download must not stand in for the file next time
     if path is None:
         folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
         where = f" (public copy: {file.url})" if file.url else ""
@@ -187,19 +183,11 @@ def entry(name):
         path = folder / f"{name}.scene.json"
         if path.is_file():
             try:
-                about = json.loads(path.read_text())
-                cube, labels = (tuple(about[part]) for part in ("cube", "labels"))
-                content = json.dumps([cube[1:], labels[1:], about["classes"]])
-                return Entry(
-                    about["title"],
-                    tuple(about["shape"]),
-                    tuple(about["classes"]),
-                    File(*cube),
-                    File(*labels),
-                    rgb=tuple(about["rgb"]),
-                    digest=hashlib.sha256(content.encode()).hexdigest()[:12],
-                )
-            except (ValueError, KeyError, TypeError):
+                about = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(path.read_text()).items()}
+                content = json.dumps([about["cube"][1:], about["labels"][1:], about["classes"]])
+                about |= {part: File(*about[part]) for part in ("cube", "labels")}
+                return Entry(**about, digest=hashlib.sha256(content.encode()).hexdigest()[:12])
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise HsiError(f"{path}: damaged; add the scene again") from None
     return REGISTRY[known("scene", name, names())]
 
@@ -227,12 +215,18 @@ def images_named(text):
     return name
 
 
-def add_images(name, path, skip=False):
-    """Register your own set of images; returns the files left out."""
-    if name in REGISTRY or name in synthetic.SCENES or name in (*images.PUBLISHED, "synthetic_landuse"):
+def _check_name(name, taken):
+    """A scene or a set that you add may replace one of its kind that you added before, and nothing else."""
+    if name in taken:
         raise HsiError(f"scene name {name!r} is taken; choose another")
     if not name.isidentifier():
         raise HsiError(f"scene name {name!r}: use letters, digits and _ only")
+
+
+def add_images(name, path, skip=False):
+    """Register your own set of images; returns the files left out."""
+    given = {*images.PUBLISHED, "synthetic_landuse"}
+    _check_name(name, set(names()) - (set(image_names()) - given))
     left = images.add(name, path, data_folders()[0], skip)
     load_scene.cache_clear()
     return left
@@ -308,17 +302,8 @@ def load_scene(name):
         train = _renumber(_label_map(train_path, about.train.key, (h, w)), about.train_numbers, train_path)
     if about.test:
         test = _label_map(locate(about.test, name), about.test.key, (h, w))
-    return Scene(
-        name,
-        about.title,
-        check_cube(cube, cube_path),
-        labels.astype(np.uint8),
-        about.classes,
-        train,
-        test,
-        about.train_fraction,
-        about.rgb,
-    )
+    cube = check_cube(cube, cube_path)
+    return Scene(name, about.title, cube, labels.astype(np.uint8), about.classes, train, test, about.train_fraction, about.rgb)
 
 
 def _label_map(path, key, shape):
@@ -352,10 +337,7 @@ def add(name, cube, labels, cube_key="", label_key="", classes=(), title="", rgb
 
     >>> add("my_field", "field.npy", "field_gt.npy", classes=["wheat", "oats"])
     """
-    if name in REGISTRY or name in synthetic.SCENES:
-        raise HsiError(f"scene name {name!r} is taken; choose another")
-    if not name.isidentifier():
-        raise HsiError(f"scene name {name!r}: use letters, digits and _ only")
+    _check_name(name, {*REGISTRY, *synthetic.SCENES, *image_names()})
     paths = [Path(p).resolve() for p in (cube, labels)]
     for path in paths:
         if not path.is_file():

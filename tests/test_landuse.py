@@ -96,6 +96,22 @@ def test_an_own_set_has_an_identity_of_its_contents(folder):
     assert scenes.identity(scenes.images_named(str(folder))) != before
 
 
+def test_a_name_belongs_to_a_scene_or_to_a_set_not_to_both(folder, tmp_path):
+    np.save(tmp_path / "cube.npy", np.random.rand(9, 9, 3))
+    np.save(tmp_path / "labels.npy", np.ones((9, 9), np.uint8))
+    pair = (tmp_path / "cube.npy", tmp_path / "labels.npy")
+    scenes.add("field", *pair)
+    scenes.add_images("town", str(folder))
+    for taken in ("rsscn7", "town", "salinas_a"):
+        with pytest.raises(HsiError, match="taken"):
+            scenes.add(taken, *pair)
+    for taken in ("rsscn7", "field", "salinas_a"):
+        with pytest.raises(HsiError, match="taken"):
+            scenes.add_images(taken, str(folder))
+    scenes.add("field", *pair)  # again: the new files replace the old ones
+    scenes.add_images("town", str(folder))
+
+
 @pytest.mark.parametrize("how, says", [("grey", "farm/1.png is not RGB but L"), ("cut", "farm/1.png cannot be read as an image")])
 def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys):
     bad = folder / "farm" / "1.png"

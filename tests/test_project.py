@@ -53,6 +53,8 @@ def test_dependencies_agree():
         need = Requirement(text)
         assert lock[need.name.lower()] in need.specifier, f"requirements.lock does not satisfy {text}"
     assert lock["torch"] == "2.13.0" and lock["jupyter-book"] == "1.0.4.post1"
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(packages) == sorted(".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "hsilib").rglob("__init__.py"))
     conda = (ROOT / "environment.yml").read_text()
     assert "-r requirements.lock" in conda
     assert re.search(r"python=(\S+)", conda).group(1) in ("3.11", "3.12", "3.13")

@@ -96,11 +96,7 @@ def pictures(net, data, classes, pixels, examples=3, temperature=4.0):
     """What the book shows of a network, on the training pixels (of these places in the scene): how alike its classes are
     (cosine between the mean features), what it softly answers for each class, and where it looks on a few pixels of
     different classes."""
-    parts = []
-    for index in torch.arange(len(data.y), device=data.y.device).split(500):
-        logits, taps = net.eval()(data.x(index))
-        parts.append((logits, taps["e"]))
-    logits, features = (torch.cat(part) for part in zip(*parts))
+    logits, features = Teacher(net, data, ("e",)).known
     soft = F.softmax(logits / temperature, 1)
     members = F.one_hot(data.y, classes).float().T
     members = members / members.sum(1, keepdim=True).clamp(min=1)  # rows average over the pixels of a class

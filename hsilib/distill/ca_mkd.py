@@ -27,17 +27,10 @@ def ca_mkd(task, student, *teachers):
         s, known = model(batch.x), [t(batch.index) for t in teachers]
         costs = torch.stack([F.cross_entropy(t.logits, batch.y, reduction="none") for t in known])
         student_log = F.log_softmax(s.logits / o.temperature, 1)
-        kl = torch.stack(
-            [
-                F.kl_div(student_log, F.log_softmax(t.logits / o.temperature, 1), reduction="none", log_target=True).sum(1)
-                for t in known
-            ]
-        )
+        logs = (F.log_softmax(t.logits / o.temperature, 1) for t in known)
+        kl = torch.stack([F.kl_div(student_log, log, reduction="none", log_target=True).sum(1) for log in logs])
         # L_div = 1/(B K) sum_b sum_k w_k T^2 KL(p_tk || p_s)
-        terms = {
-            "ce": F.cross_entropy(s.logits, batch.y),
-            "kd": o.soft * (confidence(costs) * o.temperature**2 * kl).mean(),
-        }
+        terms = {"ce": F.cross_entropy(s.logits, batch.y), "kd": o.soft * (confidence(costs) * o.temperature**2 * kl).mean()}
         if epoch_of(task, batch) > 1:
             seen = [g(s.taps["f2"]) for g in embed]
             costs = [F.cross_entropy(t.net.head(g).logits, batch.y, reduction="none") for t, g in zip(teachers, seen)]

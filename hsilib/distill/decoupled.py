@@ -20,11 +20,8 @@ def parts(z, y, temperature):
 
 def tckd_nckd(student, teacher, y, temperature):
     """T^2 KL of the binary parts and of the rests; KD_T = TCKD + (1 - p_t,y) NCKD for every sample"""
-    kl = [
-        F.kl_div(s, t, reduction="batchmean", log_target=True)
-        for s, t in zip(parts(student, y, temperature), parts(teacher, y, temperature))
-    ]
-    return temperature**2 * kl[0], temperature**2 * kl[1]
+    pairs = zip(parts(student, y, temperature), parts(teacher, y, temperature))
+    return tuple(temperature**2 * F.kl_div(s, t, reduction="batchmean", log_target=True) for s, t in pairs)
 
 
 @distillation("dkd", "Decoupled KD", "offline", teachers=1, target=1.0, others=8.0, temperature=4.0, warm_up=20 / 300)
@@ -37,10 +34,6 @@ def decoupled(task, student, teacher):
         s, t = model(batch.x), teacher(batch.index)
         tckd, nckd = tckd_nckd(s.logits, t.logits, batch.y, o.temperature)
         weight = min(epoch_of(task, batch) / warm_up, 1)
-        return {
-            "ce": F.cross_entropy(s.logits, batch.y),
-            "target": weight * o.target * tckd,
-            "others": weight * o.others * nckd,
-        }
+        return {"ce": F.cross_entropy(s.logits, batch.y), "target": weight * o.target * tckd, "others": weight * o.others * nckd}
 
     return loss

@@ -53,7 +53,7 @@ def criterion(name, title, *, strategy=one_shot, start=dense, family="pruning", 
             for goal in strategy(tuple(net.config["widths"]), WIDTHS[task.run.ratio]):
                 keep = kept(net, dict(zip(LAYERS, goal)), task)
                 net = cut(net, keep)
-                origin = [numbers[keep[layer]] for layer, numbers in zip(LAYERS, origin)]
+                origin = [numbers[keep[layer].cpu()] for layer, numbers in zip(LAYERS, origin)]
                 passes.append({"widths": net.config["widths"], "cut": _accuracy(net, task)})
                 passes[-1]["refreshed"] = _accuracy(refresh_batch_norm(deepcopy(net), task.data(net)), task)
                 task.fit(net, task.options.finetune, task.options.rate)

@@ -46,14 +46,9 @@ def fold_constants(net, keep):
 def sfp(net, widths, task):
     """Zero the filters of least L2 norm before and after each epoch of further training, in which all may grow again; the
     training takes a share ``soft`` of the recipe's epochs, at its full rate."""
-    keep, kept = zero_weakest(net, widths), []
-
-    def after_epoch(model, epoch):
-        kept.append({layer: c.tolist() for layer, c in zero_weakest(model, widths).items()})
-
-    task.fit(net, task.options.soft, after_epoch=after_epoch)
-    returned = {layer: len(set(kept[-1][layer]) - set(keep[layer].tolist())) for layer in LAYERS}
-    task.notes["regrown"] = returned  # filters kept at the end that were zeroed at the start
-    keep = {layer: torch.tensor(c) for layer, c in kept[-1].items()}
+    start, keep = zero_weakest(net, widths), {}
+    task.fit(net, task.options.soft, after_epoch=lambda model, epoch: keep.update(zero_weakest(model, widths)))
+    # filters kept at the end that were zeroed at the start
+    task.notes["regrown"] = {layer: len(set(keep[layer].tolist()) - set(start[layer].tolist())) for layer in LAYERS}
     fold_constants(net, keep)
     return keep

@@ -3,14 +3,12 @@
 Liu, Li, Shen, Huang, Yan, Zhang, Learning Efficient Convolutional Networks through Network Slimming, ICCV 2017; methods C.5.
 """
 
-from dataclasses import replace
-
 import torch
 
 from hsilib.models import CNN2D
 from hsilib.prune import criterion, strongest
 from hsilib.prune.l1 import l1
-from hsilib.registry import method
+from hsilib.registry import dense, method
 from hsilib.train import cross_entropy
 
 PENALTY = dict(sparsity=0.03, decay=0.01)  # s and d, chosen on the validation split
@@ -35,8 +33,7 @@ def cnn2d_sparse(task):
 
 
 def sparse(run):
-    options = {name: dict(run.options)[name] for name in PENALTY}
-    return replace(run, method="cnn2d_sparse", ratio=0, options=tuple(sorted(options.items())))
+    return dense(run, "cnn2d_sparse", **{name: dict(run.options)[name] for name in PENALTY})
 
 
 @criterion("slimming", "Network slimming", paper="Network Slimming", start=sparse, **PENALTY)
