@@ -16,6 +16,8 @@ STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 .PHONY: book test study smoke clean
 
+MAKEFLAGS += -j2  # two chapters at a time: each waits for its kernel to start half of the time
+
 book: $(CHAPTERS)
 	$(VENV)/bin/jupyter-book build . --all -n -W --keep-going
 	@echo "site: _build/html/index.html"
