@@ -12,6 +12,7 @@ import torch
 
 from hsilib import methods, models, results, study
 from hsilib.errors import HsiError
+from hsilib.files import project
 from hsilib.study import make_run, plan
 from hsilib.train import Recipe, fit, seed_of
 
@@ -348,3 +349,10 @@ def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
         assert make_run(SMALL, "random", "mine").id != before  # edited code is another run
     finally:
         del methods.METHODS["mine"]
+
+
+def test_the_store_holds_the_declared_study():
+    held = set(results.Store(project() / "book" / "results").rows()["run"])
+    for title, runs in study.declared(project() / "book" / "study.toml").items():
+        missing = [str(run) for run in runs if run.id not in held]
+        assert not missing, f"{title}: {len(missing)} of {len(runs)} runs are missing, such as {missing[0]}"
