@@ -79,7 +79,11 @@ def strips(rows, paper=None, metric="oa"):
     return figure
 
 
-SIZES = {"bytes": ("size on disk, MB", 1e6), "macs": ("multiply-adds per pixel, millions", 1e6), "ms": ("time per pixel, ms", 1)}
+SIZES = {
+    "bytes": ("weights on disk, MB", 1e6),
+    "macs": ("multiply-adds per pixel, millions", 1e6),
+    "ms": ("time per pixel, ms", 1),
+}
 
 
 def curves(summary, metric="oa"):
@@ -160,7 +164,7 @@ def against_size(summary, size="bytes", metric="oa"):
 
 FAMILIES = {
     "baselines": ("#999999", "s"),
-    "Scratch": ("#000000", "o"),
+    "Scratch and controls": ("#000000", "o"),
     "pruning": ("#0072b2", "D"),
     "quantization": ("#e69f00", "^"),
     "distillation": ("#009e73", "v"),
@@ -182,9 +186,9 @@ def front(ax, summary, size="bytes", metric="oa"):
 
 
 def kind(name):
-    """The family of a method as the reader thinks of it: all three kinds of distillation are one, all controls are Scratch."""
+    """The family of a method as the reader thinks of it: all three kinds of distillation are one."""
     family = get(name).family
-    coarse = {"controls": "Scratch", "strategies": "pruning", "offline": "distillation", "online": "distillation"}
+    coarse = {"controls": "Scratch and controls", "strategies": "pruning", "offline": "distillation", "online": "distillation"}
     return (coarse | {"self": "distillation"}).get(family, family)
 
 

@@ -151,7 +151,7 @@ def publish_sizes(rows, names, tables, scene, stem):
         table = beside_paper(sized, number, scene)
         top5 = beside_paper(sized, number, scene, "top5")
         table = table.assign(**{"Top-5 ours": top5["ours"], "Top-5 paper": top5["paper"]})
-        table = table[[*columns, "Top-5 ours", "Top-5 paper"]]
+        table = table[[*columns, "Top-5 ours", "Top-5 paper"]].rename(columns={"95 % interval": "95 % interval of the mean"})
         every.append(table.assign(table=number))
         _show(
             table,
@@ -257,6 +257,14 @@ def leader(table):
     others = [n for n in table.columns if n != best]
     p = stats.holm([stats.paired(table[best], table[n])[3] for n in others])
     return best, [n for n, value in zip(others, p) if not value < 0.05]
+
+
+def gains(table):
+    """Every method against Scratch in the mean over the sizes of ``by_seed``: difference, interval, p after Holm."""
+    mean = table.T.groupby(level=0).mean().T
+    found = {name: stats.paired(mean[name], mean["scratch"]) for name in mean if name != "scratch"}
+    found = pd.DataFrame(found, index=["difference", "low", "high", "p"]).T
+    return found.assign(p=stats.holm(found["p"])).sort_values("difference", ascending=False)
 
 
 def benchmarks():

@@ -1,7 +1,7 @@
 """Intervals over seeds and paired comparisons.  The unit is a run, never a pixel: pixels of a field are not independent."""
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 
 def spread(values):
@@ -74,10 +74,16 @@ def components(table):
     return tuple(map(float, np.sqrt([*between, rest])))
 
 
+def _power(n, effect, sd):
+    """How often a paired t-test at 5 % finds this effect from ``n`` seeds whose differences have this standard deviation."""
+    return stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, effect / sd * np.sqrt(n))
+
+
 def seeds_needed(effect, sd, power=0.8):
-    """The fewest seeds with which a paired t-test at 5 % finds a difference of this size with this probability, when single
-    differences have this standard deviation."""
-    for n in range(2, 10_000):
-        if stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, effect / sd * np.sqrt(n)) >= power:
-            return n
-    return np.inf
+    """The fewest seeds with which a difference of this size is found with this probability."""
+    return next((n for n in range(2, 10_000) if _power(n, effect, sd) >= power), np.inf)
+
+
+def detectable(n, sd, power=0.8):
+    """The smallest difference that is found with this probability from ``n`` seeds."""
+    return optimize.brentq(lambda effect: _power(n, effect, sd) - power, 0, 100 * sd)

@@ -105,6 +105,21 @@ def test_the_leader_of_a_size_and_those_that_cannot_be_told_from_it():
         report.by_seed(rows_of(oa), ["scratch", "slimming"], [98])
 
 
+def test_what_a_number_of_seeds_can_find():
+    for n, sd in ((3, 1.4), (10, 3.0)):
+        effect = stats.detectable(n, sd)
+        assert stats.seeds_needed(1.001 * effect, sd) == n and stats.seeds_needed(0.9 * effect, sd) > n
+
+
+def test_gains_over_scratch_in_the_mean_over_sizes():
+    noise = np.array([0.0, 0.1, -0.1])
+    oa = {("scratch", r): 70 + noise for r in (90, 98)} | {("dml", 90): 72 + 2 * noise, ("dml", 98): 70 + noise}
+    oa |= {("one", r): 69 - noise for r in (90, 98)}
+    found = report.gains(report.by_seed(rows_of(oa), ["scratch", "dml", "one"], [90, 98]))
+    assert list(found.index) == ["dml", "one"] and found["difference"].tolist() == pytest.approx([1, -1])
+    assert found.loc["dml", "p"] < 0.05 and found.loc["dml", "low"] > 0 > found.loc["one", "high"]
+
+
 def test_networks_that_may_be_held_against_each_other():
     names = report.comparable()
     assert {"scratch", "l1", "ca_mkd", "ddgsd", "l1_multipass"} <= set(names)
