@@ -187,9 +187,11 @@ def front(ax, summary, size="bytes", metric="oa"):
 
 def kind(name):
     """The family of a method as the reader thinks of it: all three kinds of distillation are one."""
-    family = get(name).family
-    coarse = {"controls": "Scratch and controls", "strategies": "pruning", "offline": "distillation", "online": "distillation"}
-    return (coarse | {"self": "distillation"}).get(family, family)
+    coarse = dict.fromkeys(("offline", "online", "self"), "distillation") | {
+        "controls": "Scratch and controls",
+        "strategies": "pruning",
+    }
+    return coarse.get(get(name).family, get(name).family)
 
 
 def name_points(ax, points, names, character=4.9, height=11):
