@@ -275,17 +275,16 @@ def teaching(steps=10):
             student, loss, extra, _ = METHODS[name].train.prepare(task)
             calls[name] = partial(task.fit, student, loss=partial(_late, loss), extra=extra)
     distill.RECENT.clear()  # what these teachers said is of no use to a true run
-    data, plain = (
-        PatchDataset(task.inputs("patches"), task.split.train, task.split.train_y),
-        task.network(CNN2D, widths=WIDTHS[90]),
-    )
+    data = PatchDataset(task.inputs("patches"), task.split.train, task.split.train_y)
+    nets = task.network(CNN2D, widths=WIDTHS[90]), initialise(CNN2D(40, 16), 1).eval()
+    plain, teacher = (net.to(memory_format=torch.contiguous_format) for net in nets)  # as windows are usually cut
     optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
 
     def usual():
         loader = torch.utils.data.DataLoader(data, batch_size=100, shuffle=True)
         for x, y in chain(loader, loader):
             with torch.no_grad():
-                known = wide(x).logits
+                known = teacher(x).logits
             optimizer.zero_grad()
             said = plain.train()(x).logits
             (0.1 * F.cross_entropy(said, y) + 0.9 * kd(said, known, 4.0)).backward()
