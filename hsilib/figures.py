@@ -197,7 +197,8 @@ def kind(name):
 def name_points(ax, points, names, character=4.9, height=11):
     """Write each name beside its point, where it covers the fewest points and names already there."""
     pixels = ax.transData.transform(points) * 72 / ax.figure.dpi  # in points, as the offsets are
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
+    drawn = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() != "None"])
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in ax.transData.transform(drawn) * 72 / ax.figure.dpi]
     for (x, y), name, point in zip(pixels, names, points):
         half = character * len(name) / 2
         aside = half + 8

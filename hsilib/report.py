@@ -105,7 +105,7 @@ def beside_paper(rows, table, scene, metric="oa", strategy=None):
                 "split": split,
                 "seeds": len(group),
                 "ours": pm(mean, sd),
-                "95 % interval": "–" if pd.isna(half) or half == 0 else f"{mean - half:.1f} to {mean + half:.1f}",
+                "95 % interval": "–" if pd.isna(half) or half == 0 else f"{mean - half:.1f} to {min(mean + half, 100):.1f}",
                 "paper": number(theirs),
                 "difference": signed(mean - theirs, np.nan, np.nan),
                 "inside": inside,
@@ -280,6 +280,6 @@ def publish_costs(names, stem):
     publish(
         pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
         f"{stem}-costs",
-        "Time of a training step of the 90 % student, once the teachers are there: median of five, interleaved with Scratch, on "
+        "Time of a training step of the 90 % student, its teachers already trained: median of five, interleaved with Scratch, on "
         f"one thread ({benchmarks().get('teaching', {}).get('device', '–')}).",
     )
