@@ -150,6 +150,9 @@ def _stamp(path, source_path, given, seconds):
     path.write_text(json.dumps(notebook, indent=1) + "\n")
 
 
+REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
+
+
 def render(path):
     """One executed notebook as a page of its own, with the book's settings; returns the HTML file."""
     import yaml
@@ -159,15 +162,20 @@ def render(path):
     config["sphinx"]["local_extensions"] = {k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()}
     settings = config["sphinx"]["config"]
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
-    here = path.parent / "_config.yml"
-    here.write_text(yaml.safe_dump(config))
     name = path.parent.name
-    out = project() / "_build" / "pages" / name  # not below the notebook's folder, which is the source folder
+    out = project() / "_build" / "pages" / name
     work = out.with_name(f".{name}")
     for folder in (out, work):
         shutil.rmtree(folder, ignore_errors=True)
+    page = shutil.copytree(path.parent, work / "source") / path.name
+    here = page.with_name("_config.yml")
+    here.write_text(yaml.safe_dump(config))
+    notebook = json.loads(page.read_text())
+    if "{cite" in page.read_text():  # in the book they stand on a page of their own
+        cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}
+        page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}))
     build = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", build, "build", str(path), "-q", "--config", str(here), "--path-output", str(work)]
+    command = [sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output", str(work)]
     done = subprocess.run(command, capture_output=True, text=True)
     page = next(work.rglob(f"html/{path.stem}.html"), None)
     if page is None:

@@ -1,6 +1,7 @@
 """The command line as a user meets it: results where they belong, mistakes in one line, exit code 2."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -133,7 +134,7 @@ kernelspec:
   name: python3
 ---
 
-# Mine
+# Mine, after {cite:p}`hinton2015distilling`
 
 ```{code-cell} ipython3
 :tags: [parameters]
@@ -162,6 +163,14 @@ def test_a_notebook_of_ones_own_runs_and_says_where_it_came_from(tmp_path, monke
     injected = [c for c in done["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
     assert "remove-cell" in injected[0]["metadata"]["tags"]
     assert str(tmp_path) not in json.dumps(done)
+
+
+def test_the_page_of_a_notebook_has_its_references(tmp_path, monkeypatch):
+    done = executed(tmp_path, monkeypatch, "print(factor * 21)", {"factor": 2})
+    for name in ("_config.yml", "book"):
+        (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
+    page = runner.render(done).read_text()
+    assert "Distilling the knowledge" in page and ">42" in page
 
 
 def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatch):
