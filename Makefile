@@ -16,7 +16,8 @@ STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 .PHONY: book test study smoke clean
 
-MAKEFLAGS += -j2  # two chapters at a time: each waits for its kernel to start half of the time
+MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
+export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
 
 book: $(CHAPTERS)
 	$(VENV)/bin/jupyter-book build . --all -n -W --keep-going
