@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from hsilib import distill, methods, results, study
-from hsilib.distill import attention, ca_mkd, cl_ilr, congruence, cosine, cs_kd, decoupled, kd, okddip, ramp, tf_kd
+from hsilib.distill import attention, ca_mkd, cl_ilr, congruence, cosine, cs_kd, decoupled, fitnets, kd, okddip, ramp, tf_kd
 from hsilib.models import CNN2D, WIDTHS, Outputs, initialise
-from hsilib.train import Batch, flips_and_crops
+from hsilib.train import Batch, flips_and_crops, flips_and_rotations
 
 SMALL = "synthetic_urban_small"
 FAMILIES = ("offline", "online", "self")
@@ -135,6 +135,18 @@ def test_flips_and_crops_move_by_at_most_two():
     assert seen.shape == x.shape and torch.equal(seen.sum((1, 2, 3)), torch.ones(200))
     places = {divmod(int(p.argmax()), 19) for p in seen.flatten(1)}
     assert places == {(i, j) for i in range(7, 12) for j in range(7, 12)}
+    x = torch.rand(50, 2, 19, 19)
+    unmoved = flips_and_crops(x, torch.Generator().manual_seed(0), pad=0)
+    assert torch.equal(unmoved, flips_and_rotations(x, torch.Generator().manual_seed(0)))
+
+
+def test_the_controls_with_views_are_shown_what_they_say():
+    shown = {}
+    for name in ("scratch", "scratch_aug", "scratch_crops"):
+        task = task_for(name)
+        task.fit = lambda net, augment, name=name: shown.update({name: augment})
+        methods.get(name).train(task)
+    assert shown == {"scratch": None, "scratch_aug": flips_and_rotations, "scratch_crops": flips_and_crops}
 
 
 # ------------------------------------------------------------------------------ whole losses
@@ -152,8 +164,8 @@ class Fixed(torch.nn.Module):
         return Outputs(self.logits, self.taps)
 
 
-def task_for(name, **options):
-    run = study.make_run(SMALL, "disjoint", name, 98, epochs=10, options=options)
+def task_for(name, epochs=10, **options):
+    run = study.make_run(SMALL, "disjoint", name, 98, epochs=epochs, options=options)
     return study.task_of(run)
 
 
@@ -191,6 +203,16 @@ def test_offline_losses_on_two_samples():
     parts = [float(v) for v in decoupled.tckd_nckd(Z, T, Y, 4.0)]
     assert say("dkd") == pytest.approx({"ce": CE, "target": parts[0], "others": 8 * parts[1]})
     assert say("dkd", progress=1 / 30)["target"] == pytest.approx(parts[0])  # W is not a whole epoch here
+
+
+@pytest.mark.parametrize("epoch, weight", [(1, 0.25), (2, 0.5), (4, 1.0), (60, 1.0)])
+def test_decoupled_parts_join_over_the_first_epochs(epoch, weight):
+    """W = 20 of 300 epochs, 4 of 60"""
+    loss = decoupled.decoupled(task_for("dkd", epochs=60), Fixed(Z), lambda index: Outputs(T[index], {}))
+    terms = loss(Fixed(Z), BATCH._replace(progress=(epoch - 0.5) / 60))
+    parts = [float(v) for v in decoupled.tckd_nckd(Z, T, Y, 4.0)]
+    assert float(terms["target"].detach()) == pytest.approx(weight * parts[0])
+    assert float(terms["others"].detach()) == pytest.approx(8 * weight * parts[1])
 
 
 def test_without_the_teacher_it_is_scratch():
@@ -324,6 +346,9 @@ def test_online_targets_are_constants_but_for_okddip(name, detached):
     if name == "dml":
         terms["kl0"].backward()  # teaches network 0
         assert has(student) and not has(peer)
+        terms, student, (peer,), _ = gradients(name)
+        terms["kl1"].backward()
+        assert has(peer) and not has(student)
     elif name == "okddip":
         terms["kd"].backward()
         query = extra[0]
@@ -337,6 +362,67 @@ def test_online_targets_are_constants_but_for_okddip(name, detached):
         assert has(gate)
     else:
         assert peer.conv1 is student.conv1 and all(m.conv1 is student.conv1 for m in extra)
+
+
+def test_the_trunk_of_clilr_gets_a_quarter_of_its_gradient(monkeypatch):
+    def trunk():
+        terms, student, *_ = gradients("cl_ilr")
+        return torch.autograd.grad(sum(terms.values()), student.conv1.weight)[0]
+
+    rescaled = trunk()
+    monkeypatch.setattr(cl_ilr, "Rescale", SimpleNamespace(apply=lambda x, heads: x))
+    torch.testing.assert_close(rescaled, trunk() / 4)
+
+
+def test_camkd_weighs_unequal_teachers_and_learns_through_the_weights_of_features():
+    terms, student, (embed,), teachers = gradients("ca_mkd")
+    data, index = task_for("ca_mkd").data(student), torch.arange(16)
+    x, y = data.x(index), data.y[index]
+    s = said(student, x)
+    costs = torch.stack([F.cross_entropy(t(index).logits, y, reduction="none") for t in teachers])
+    share = (1 - torch.softmax(costs, 0)) / 2  # the less a teacher errs, the more
+    p, q = ([torch.softmax(z / 4, 1) for z in scores] for scores in ([t(index).logits for t in teachers], [s.logits.detach()]))
+    apart = torch.stack([(a * (a / q[0]).log()).sum(1) for a in p])
+    assert float(terms["kd"].detach()) == pytest.approx(16 / 3 * float((share * apart).sum(0).mean()), rel=1e-4)
+
+    seen = [g(s.taps["f2"]) for g in embed]
+    costs = [F.cross_entropy(t.net.head(g).logits, y, reduction="none") for t, g in zip(teachers, seen)]
+    share = (1 - torch.softmax(torch.stack(costs), 0)) / 2  # not held fixed
+    apart = torch.stack([(g - t(index).taps["f2"]).square().mean((1, 2, 3)) for t, g in zip(teachers, seen)])
+    weight = embed[0][0].weight
+    asked, by_hand, fixed = (
+        torch.autograd.grad(v, weight, retain_graph=True)[0]
+        for v in (terms["feature"], 50 / 3 * (share * apart).sum(0).mean(), 50 / 3 * (share.detach() * apart).sum(0).mean())
+    )
+    torch.testing.assert_close(asked, by_hand, atol=1e-5, rtol=1e-3)
+    assert (asked - fixed).abs().max() > 1e-3 * asked.abs().max()
+
+
+def test_okddip_holds_no_target_fixed():
+    terms, student, (query, key, *others), _ = gradients("okddip")
+    assert [(m.in_features, m.out_features, m.bias) for m in (query, key)] == 2 * [(250, 31, None)]  # D = 25 * 10, D / 8
+    data = task_for("okddip").data(student)
+    leader, *found = [said(net, data.x(torch.arange(16))) for net in (student, *others)]
+    z = torch.stack([out.logits for out in found])
+    share = okddip.attention(torch.stack([out.taps["v"] for out in found]), query, key)
+    mixed = torch.einsum("bpr,rbk->pbk", share, z)
+    total = sum(kd(mine, target, 3.0) for mine, target in zip(z, mixed)) + kd(leader.logits, z.mean(0), 3.0)
+    for peer in others:
+        asked, by_hand = (torch.autograd.grad(v, peer.fc2.weight, retain_graph=True)[0] for v in (terms["kd"], total))
+        torch.testing.assert_close(asked, by_hand, atol=1e-5, rtol=1e-3)
+
+
+def test_what_trains_along_has_the_layers_of_its_authors():
+    kinds = lambda *modules: [type(m) for m in modules]  # noqa: E731
+    nn = torch.nn
+    for ratio, count in ((90, 3200), (95, 2200), (98, 1200)):
+        regress = fitnets.regressor(WIDTHS[ratio][1], 100, 0)
+        assert sum(p.numel() for p in regress.parameters()) == count
+    assert kinds(*regress) == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    _, _, (gate, *_), _ = gradients("one")
+    assert kinds(*gate) == [nn.Linear, nn.BatchNorm1d, nn.ReLU]
+    _, student, *_ = gradients("simkd")
+    assert kinds(*student.fc2) == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear] and student.fc2[0].bias is None
 
 
 def test_camkd_listens_to_features_after_the_first_epoch():

@@ -10,7 +10,7 @@ from hsilib.measure import macs, parameters
 from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
 from hsilib.scenes import load_scene
 from hsilib.splits import make_split
-from hsilib.train import flips_and_rotations
+from hsilib.train import Recipe, TrainingSet, fit, flips_and_rotations
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,15 @@ def test_too_few_bands_is_one_line():
     for net, bands in ((CNN1D, 7), (CNN3D, 20)):
         with pytest.raises(HsiError, match="needs at least"):
             net(bands, 3)
+
+
+def test_what_is_to_train_along_does_and_then_rests():
+    torch.manual_seed(0)
+    x, net, other = torch.rand(20, 4), torch.nn.Linear(4, 3), torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout(0.1))
+    before, data = other[0].weight.clone(), TrainingSet(lambda index: x[index], torch.arange(20) % 2)
+    loss = lambda model, batch: {"ce": F.cross_entropy(other(model(batch.x)), batch.y)}  # noqa: E731
+    fit(net, data, Recipe(epochs=1, batch=10), 0, loss, extra=[other])
+    assert not torch.equal(before, other[0].weight) and not other[1].training
 
 
 def test_flips_and_rotations_are_the_eight_symmetries():
