@@ -99,7 +99,7 @@ def study_command(args):
             raise HsiError("not every run gave its stored accuracies; on another processor or version that can be")
         return
     for title, runs in parts.items():
-        missing = [run for run in dict.fromkeys(runs) if run.id not in set(rows["run"])]
+        missing = study.lacking(runs, rows)
         line = f"{title}: {len(runs) - len(missing)} of {len(runs)} runs stored"
         if missing:
             try:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hsilib import deploy, distill, measure, quantize, scenes, study, torch_ao
+from hsilib import deploy, distill, machine, measure, quantize, scenes, study, torch_ao
 from hsilib.distill import kd
 from hsilib.errors import HsiError, known
 from hsilib.evaluate import pixel_scores, scene_scores
@@ -115,7 +115,7 @@ def latency():
         for form, size in found.items()
     ]
     found = {"ms": networks, "engines": engines, "bytes": sizes, "exported": exported, "layers": layers}
-    return {"text": "\n".join(lines), "byte_sums": measure.byte_sums()} | found
+    return {"text": "\n".join(lines), "byte_sums": machine.byte_sums()} | found
 
 
 def _line(name, found):
@@ -319,7 +319,7 @@ BENCHES = {"dense": dense, "loop": loop, "latency": latency, "agreement": agreem
 
 def main(only="all", save=False):
     names = list(BENCHES) if only == "all" else [known("benchmark", only, BENCHES)]
-    where = {"device": measure.cpu_name(), "versions": measure.versions()}
+    where = {"device": machine.cpu_name(), "versions": machine.versions()}
     path = project() / "book" / "results" / "bench.json"
     found = json.loads(path.read_text()) if save and path.exists() else {}
     with study.one_thread():

@@ -1,20 +1,14 @@
-"""What a network costs (parameters, multiply-adds, bytes on disk, time), and on what machine that was found."""
+"""What a network costs: parameters, multiply-adds, bytes on disk, time."""
 
 import pickle
-import subprocess
-import sys
 import time
 import warnings
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-from hsilib.files import project
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -64,41 +58,3 @@ def timed(functions, warm_up=3, rounds=20, calls=1):
             seconds[name].append((time.perf_counter() - start) / calls)
     quartiles = {name: np.percentile(s, [25, 50, 75]) for name, s in seconds.items()}
     return {name: (q[1], q[2] - q[0]) for name, q in quartiles.items()}
-
-
-@lru_cache
-def commit():
-    """Short commit of the checkout, with ``+`` when the library differs from it."""
-    try:
-        here = dict(cwd=project(), capture_output=True, text=True, check=True)
-        name = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], **here).stdout.strip()
-        return name + ("+" if subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-@lru_cache
-def versions():
-    import sklearn
-
-    python = ".".join(map(str, sys.version_info[:3]))
-    return f"python {python} torch {torch.__version__} numpy {np.__version__} scikit-learn {sklearn.__version__}"
-
-
-def byte_sums():
-    """Whether the processor sums products of bytes in one instruction (VNNI); None where that is not told."""
-    try:
-        return "vnni" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return None
-
-
-@lru_cache
-def cpu_name():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        import platform
-
-        return platform.processor() or platform.machine()

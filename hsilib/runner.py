@@ -15,7 +15,7 @@ import warnings
 from ast import literal_eval
 from pathlib import Path
 
-from hsilib import methods, scenes
+from hsilib import machine, scenes
 from hsilib.errors import HsiError, known
 from hsilib.files import project
 from hsilib.splits import SPLITS
@@ -65,10 +65,13 @@ def check(chapter, declared, given):
         allowed = (type(default), int) if type(default) is float else type(default)
         if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
             raise HsiError(f"parameter {name} must be like {default!r}, not {value!r}")
-    lists = {"splits": ("split", SPLITS), "methods": ("method", methods.METHODS)}
-    for name, (kind, names) in lists.items():
-        for value in given.get(name, []):
-            known(kind, value, names)
+    for value in given.get("splits", []):
+        known("split", value, SPLITS)
+    if given.get("methods"):
+        from hsilib.methods import METHODS  # loads torch: seconds, spent only when there are names to check
+
+        for value in given["methods"]:
+            known("method", value, METHODS)
     if "scene" in given:
         known("scene", given["scene"], scenes.names())
 
@@ -128,8 +131,6 @@ def _execute(notebook, path, given, target):
 
 def _stamp(path, source_path, given, seconds):
     """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
-    from hsilib import measure
-
     notebook = json.loads(path.read_text())
     for cell in notebook["cells"]:
         cell["metadata"].pop("papermill", None)
@@ -141,9 +142,9 @@ def _stamp(path, source_path, given, seconds):
         "source": source_path.name,
         "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
         "parameters": given,
-        "commit": measure.commit(),
-        "versions": measure.versions(),
-        "device": measure.cpu_name(),
+        "commit": machine.commit(),
+        "versions": machine.versions(),
+        "device": machine.cpu_name(),
         "threads": os.cpu_count(),
         "seconds": round(seconds, 1),
     }

@@ -77,6 +77,7 @@ def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, *
     return Run(scene, split, method, ratio, seed, tuple(sorted(options.items())), recipe)
 
 
+@scenes.files_stay()
 def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
     """Runs of a grid.  A method runs at those of ``ratios`` it has, or at all its sizes if it has none of them."""
     for name in names:
@@ -94,10 +95,16 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
     return list(dict.fromkeys(runs))
 
 
+@scenes.files_stay()
 def stored(store, scene, splits, names, ratios, seeds=20, **common):
     """What the store holds of a grid, as far as it got: for pages that read and train nothing."""
     rows = store.rows()
-    return rows[rows["run"].isin([run.id for run in plan(scene, splits, names, ratios, seeds, **common)])]
+    return rows[rows["run"].isin(identities(plan(scene, splits, names, ratios, seeds, **common)))]
+
+
+@scenes.files_stay()
+def identities(runs):
+    return [run.id for run in runs]
 
 
 def changed_options(run):
@@ -202,7 +209,7 @@ def execute(run, store, method=None, device="cpu"):
     """
     import torch
 
-    from hsilib import evaluate, measure
+    from hsilib import evaluate, machine, measure
 
     if method is not None:
         methods.METHODS[method.name] = method
@@ -231,11 +238,11 @@ def execute(run, store, method=None, device="cpu"):
             "bytes": measure.bytes_on_disk(model),
             **asdict(run.recipe),
             "version": about.version,
-            "device": torch.cuda.get_device_name() if task.device.type == "cuda" else measure.cpu_name(),
+            "device": torch.cuda.get_device_name() if task.device.type == "cuda" else machine.cpu_name(),
             "threads": 1,
             "seconds": round(seconds, 1),
-            "commit": measure.commit(),
-            "versions": measure.versions(),
+            "commit": machine.commit(),
+            "versions": machine.versions(),
             "parents": " ".join(p.id for p in parents(run)),
         }
     _save_weights(run, model)
@@ -251,15 +258,22 @@ def execute(run, store, method=None, device="cpu"):
 # ---------------------------------------------------------------------------------------------- many runs
 
 
+@scenes.files_stay()
+def lacking(runs, rows):
+    """Those of the runs that the rows do not hold."""
+    stored = set(rows["run"])
+    return [run for run in dict.fromkeys(runs) if run.id not in stored]
+
+
 def collect(runs, store=None, jobs=None, device="cpu", say=print):
     """The rows of ``runs``, in order; trains only what the store lacks, on all cores, and can be stopped at any time."""
     store = store or Store()
     rows = store.rows()
-    missing = {r.id: r for r in runs if r.id not in set(rows["run"])}
+    missing = lacking(runs, rows)
     if missing:
-        _sweep(list(missing.values()), rows, store, jobs or os.cpu_count(), device, say)
+        _sweep(missing, rows, store, jobs or os.cpu_count(), device, say)
         rows = store.rows()
-    return rows.drop_duplicates("run").set_index("run", drop=False).loc[[r.id for r in runs]].reset_index(drop=True)
+    return rows.drop_duplicates("run").set_index("run", drop=False).loc[identities(runs)].reset_index(drop=True)
 
 
 def check(runs, store, count, seed=None, say=print):
@@ -317,6 +331,7 @@ def _row(run, store, method, device):
     return execute(run, store, method, device)[0]  # a model does not cross the process border
 
 
+@scenes.files_stay()
 def _levels(runs):
     """Parents before children; a stored parent whose weights are cached needs no run."""
     pending, levels, placed = {r.id: r for r in runs}, [], set()

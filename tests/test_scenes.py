@@ -205,3 +205,18 @@ def test_published_counts_of_pavia(real_data, monkeypatch):
         (3921, 40002),
         (2774, 40002),
     ]
+
+
+def test_files_that_stay_are_looked_up_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("HSILIB_DATA", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(scenes, "data_folders", lambda: asked.append(1) or [tmp_path])
+    with scenes.files_stay():
+        first = scenes.identity("pavia_university")
+        once = len(asked)
+        with scenes.files_stay():
+            assert scenes.identity("pavia_university") == first and len(asked) == once
+        assert scenes.identity("salinas_a") != first and len(asked) > once
+    (tmp_path / "PaviaU.mat").write_bytes(b"another file")
+    (tmp_path / "PaviaU.mat.sha256").write_text("1" * 64)
+    assert scenes.identity("pavia_university") != first  # afterwards a changed file counts
