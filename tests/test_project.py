@@ -12,8 +12,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
-    "errors files machine synthetic images scenes splits inputs models train evaluate measure colours results registry prune quantize "
-    "distill landuse torch_ao methods study stats report figures runner deploy bench __main__"
+    "errors files machine synthetic images scenes splits inputs models train evaluate measure colours results registry prune "
+    "quantize distill landuse torch_ao methods study stats report figures runner deploy bench __main__"
 ).split()
 
 
