@@ -1,4 +1,5 @@
 # make book   environment, all chapters, the site at _build/html/index.html
+# make env    environment only, in .venv
 # make test   environment and the test suite
 # make study  train what the declared study (book/study.toml) still lacks; needs the scene files
 # make smoke  every chapter that trains, on the smoke budget (minutes, no data)
@@ -14,7 +15,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book test study smoke clean
+.PHONY: book env test study smoke clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -25,6 +26,8 @@ book: $(CHAPTERS)
 
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY)
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+
+env: $(READY)
 
 test: $(READY)
 	$(PY) -m pytest -q

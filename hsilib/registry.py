@@ -47,6 +47,9 @@ def method(
 
     def register(train):
         stamp, own = version, inspect.unwrap(train)
+        there = inspect.unwrap(METHODS[name].train).__module__ if name in METHODS else own.__module__
+        if there != own.__module__ and there.startswith("hsilib."):
+            raise HsiError(f"the name {name} is taken by a method of {there}; choose another")
         if not own.__module__.startswith("hsilib."):  # in a notebook the code is the version: an edit is another run
             stamp = f"{version}-{hashlib.sha256(_code(own).encode()).hexdigest()[:8]}"
         about = " ".join((train.__doc__ or "").split())

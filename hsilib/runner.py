@@ -7,6 +7,7 @@ notebook records where it came from.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,7 +114,7 @@ def _execute(notebook, path, given, target):
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
-            quiet = ["--log-level=40"]  # the kernel's own warnings are not the reader's business
+            quiet = ["--log-level=50"]  # what the kernel logs is not the reader's business
             how = dict(kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet)
             papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
         os.replace(work, target)
@@ -123,15 +124,29 @@ def _execute(notebook, path, given, target):
             raise HsiError(error.evalue) from None
         if error.ename == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
-        lines = "\n".join(error.traceback)
-        raise HsiError(f"{path.name}, cell {error.cell_index}: {error.ename}: {error.evalue}\n{lines}") from None
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        print(lines, file=sys.stderr)
+        place = re.findall(r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines)  # of a function sent to a worker
+        place = f"line {place[-1][0]} of the cell of {place[-1][1]}" if place else f"cell {error.cell_index}"
+        raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
     finally:
         work.unlink(missing_ok=True)
+
+
+def _told(given):
+    """What a page must say when it is not the book's."""
+    smoke = given.get("budget") == "smoke"
+    what = "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page works and nothing else"
+    others = ", ".join(f"`{name} = {value!r}`" for name, value in given.items())
+    return ["```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""]
 
 
 def _stamp(path, source_path, given, seconds):
     """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
     notebook = json.loads(path.read_text())
+    if given:
+        title, *rest = "".join(notebook["cells"][0]["source"]).split("\n")
+        notebook["cells"][0]["source"] = "\n".join([title, "", *_told(given), *rest])
     for cell in notebook["cells"]:
         cell["metadata"].pop("papermill", None)
         cell["metadata"].pop("execution", None)

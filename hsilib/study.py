@@ -14,6 +14,7 @@ import tomllib
 import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -219,7 +220,10 @@ def execute(run, store, method=None, device="cpu"):
     with one_thread():
         task = task_of(run, store, device)
         scene, split = task.scene, task.split
-        model = about.train(task)
+        try:
+            model = about.train(task)
+        except HsiError as error:
+            raise HsiError(f"{run}: {error}") from None
         inputs = task.inputs(model.kind)
         scores = evaluate.scene_scores(model, inputs)
         seconds = time.perf_counter() - start
@@ -309,21 +313,23 @@ def costs_of(runs, rows, load=scenes.load_scene):
 def _sweep(runs, rows, store, jobs, device, say):
     from joblib import Parallel, delayed
 
+    levels = _levels(runs)
+    runs = sum(levels, [])
     costs = costs_of(runs, rows)  # before any worker starts
-    jobs = min(jobs, len(runs))
-    left, start = sum(costs.values()), time.perf_counter()
+    jobs, numbers = min(jobs, len(runs)), count(1)
+    left, start = sum(costs.values()) + 5 * jobs, time.perf_counter()  # a worker takes some seconds to start
     runs_text, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
     say(f"{runs_text} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
-    for level in _levels(runs):
-        level.sort(key=lambda r: -costs.get(r.id, 0))  # long ones first: the cores finish together
+    for level in levels:
+        level.sort(key=lambda r: -costs[r.id])  # long ones first: the cores finish together
         names = {r.id: r for r in level}
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)
         done = pool(delayed(_row)(r, store, methods.get(r.method), device) for r in level)
-        for number, row in enumerate(done, 1):
-            left = max(left - costs.get(row["run"], 0), 0)
+        for row, number in zip(done, numbers):
+            left = max(left - costs[row["run"]], 0)
             took = f"{row['seconds']:.0f} s; about {duration(left / jobs)} left"
-            say(f"[{number}/{len(level)}] {names[row['run']]}: OA {row['oa']:.2f} %, {took}")
+            say(f"[{number}/{len(runs)}] {names[row['run']]}: OA {row['oa']:.2f} %, {took}")
     say(f"done in {duration(time.perf_counter() - start)}")
 
 

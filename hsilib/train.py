@@ -63,6 +63,18 @@ def cross_entropy(model, batch):
     return {"ce": F.cross_entropy(model(batch.x).logits, batch.y)}
 
 
+def check(terms):
+    """One line for what a loss must not return."""
+    if not isinstance(terms, dict) or not terms:
+        raise HsiError(f'a loss must return named terms, such as {{"ce": ...}}, not {type(terms).__name__}')
+    for name, value in terms.items():
+        if not torch.is_tensor(value) or value.ndim:
+            what = f"of shape {tuple(value.shape)}; take its mean" if torch.is_tensor(value) else type(value).__name__
+            raise HsiError(f"term {name} of the loss must be a tensor of one number, not {what}")
+    if not any(value.requires_grad for value in terms.values()):
+        raise HsiError(f"no term of the loss ({', '.join(terms)}) depends on the network: nothing would be learned")
+
+
 def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None):
     """Train in place; return the mean of every loss term per epoch, ``[{"ce": 1.2}, ...]``.
 
@@ -93,14 +105,19 @@ def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), a
                 x = augment(x, order)
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 terms = loss(model, Batch(index, x, data.y[index], step / per_epoch / recipe.epochs))
+            if step == 1:
+                check(terms)
             optimizer.zero_grad(set_to_none=True)
             sum(terms.values()).backward()
             optimizer.step()
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(index)
+                value = float(value.detach())
+                if not math.isfinite(value):
+                    raise HsiError(
+                        f"training diverged in epoch {epoch + 1}: {name} is not finite; lower the rate or check the loss"
+                    )
+                sums[name] = sums.get(name, 0.0) + value * len(index)
         history.append({name: value / count for name, value in sums.items()})
-        if not all(map(math.isfinite, sums.values())):
-            raise HsiError(f"training diverged in epoch {epoch + 1}: the loss is not finite; lower the rate or check the loss")
         if after_epoch is not None:
             after_epoch(model, epoch)
     for m in modules:

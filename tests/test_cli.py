@@ -158,6 +158,9 @@ def executed(tmp_path, monkeypatch, body, given):
 def test_a_notebook_of_ones_own_runs_and_says_where_it_came_from(tmp_path, monkeypatch):
     done = json.loads(executed(tmp_path, monkeypatch, "print(factor * 21)", {"factor": 2}).read_text())
     assert "42" in json.dumps(done["cells"][-1]["outputs"])
+    assert "".join(done["cells"][0]["source"]).startswith(
+        "# Mine, after {cite:p}`hinton2015distilling`\n\n```{important}\nMade with `factor = 2`."
+    )
     about = done["metadata"]["hsilib"]
     assert about["parameters"] == {"factor": 2} and about["source"] == "90-mine.md" and len(about["source_sha256"]) == 64
     injected = [c for c in done["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]

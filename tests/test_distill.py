@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from hsilib import distill, methods, results, study
 from hsilib.distill import attention, ca_mkd, cl_ilr, congruence, cosine, cs_kd, decoupled, fitnets, kd, okddip, ramp, tf_kd
+from hsilib.errors import HsiError
 from hsilib.models import CNN2D, WIDTHS, Outputs, initialise
 from hsilib.train import Batch, flips_and_crops, flips_and_rotations
 
@@ -692,3 +693,42 @@ def test_teachers_in_memory_are_those_of_the_run():
 def test_a_group_needs_two():
     with pytest.raises(study.HsiError, match="cl_ilr needs at least two networks"):
         methods.get("cl_ilr").train.prepare(task_for("cl_ilr", heads=1))
+
+
+def ce(model, batch):
+    return F.cross_entropy(model(batch.x).logits, batch.y)
+
+
+@pytest.mark.parametrize(
+    ("build", "about", "said"),
+    [
+        (lambda task, student: ce, {}, "wrong 98 % .* seed 0: a loss must return named terms, .* not Tensor"),
+        (lambda task, student: lambda m, b: {"ce": 0.5}, {}, "term ce of the loss must be a tensor of one number, not float"),
+        (lambda task, student: lambda m, b: {"x": b.x.flatten(1).mean(1)}, {}, r"term x .* not of shape \(100,\); take its mean"),
+        (lambda task, student: lambda m, b: {"x": b.x.mean()}, {}, r"no term of the loss \(x\) depends on the network"),
+        (
+            lambda task, student: lambda m, b: {"ce": ce(m, b), "x": ce(m, b) / 0},
+            {},
+            "diverged in epoch 1: x is not finite",
+        ),
+        (lambda task, student: None, {}, "must return a loss"),
+        (lambda task, student, teacher: ce, {"teachers": 2}, "teachers=2 it is called with task, student and 2 more"),
+        (lambda task, student: ce, {"taps": ("f3",)}, "unknown tap 'f3'"),
+        (lambda task, student: ce, {"family": "offlin"}, "unknown family of distillation 'offlin'"),
+        (lambda task, student: ce, {"name": "soft_targets"}, "soft_targets is taken by a method of hsilib.distill.soft_targets"),
+        (
+            lambda task, student, t: lambda m, b: {"ce": ce(m, b) + t(b.index).taps["f2"].mean()},
+            {"teachers": 1},
+            r"keeps no 'f2': name it in distillation\(..., taps=\('f2',\)\)",
+        ),
+    ],
+)
+def test_a_mistake_in_a_method_is_one_line(build, about, said):
+    about = {"name": "wrong", "family": "mine"} | about
+    try:
+        with pytest.raises(HsiError, match=said) as found:
+            distill.distillation(about.pop("name"), "Wrong", about.pop("family"), **about)(build)
+            study.execute(study.make_run(SMALL, "disjoint", "wrong", 98, epochs=1), results.Store())
+        assert "\n" not in str(found.value)
+    finally:
+        methods.METHODS.pop("wrong", None)

@@ -59,6 +59,19 @@ def test_stored_weights_give_the_same_scores():
         study.trained(run)
 
 
+def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
+    from hsilib import evaluate, report
+
+    store, run = results.Store(), make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2)
+    _, model = study.execute(run, store)
+    task = study.task_of(run)
+    right = evaluate.scene_scores(model, task.inputs("patches"))[task.split.train].argmax(1) == task.split.train_y
+    assert 0 < right.mean() < 1
+    assert report.fitted(store, store.rows()) == pytest.approx([100 * right.mean()])
+    with pytest.raises(HsiError, match="none of the small networks on random"):
+        report.fits(store, SMALL, "random", ["scratch"], [98])  # two epochs are not the study's thirty
+
+
 def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
     base = make_run(SMALL, "disjoint", "scratch", 90)
     others = [

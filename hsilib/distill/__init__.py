@@ -5,6 +5,7 @@ batch)`` returns named terms, which the one training loop sums and logs.  Regist
 student with Scratch's initial weights and Scratch's recipe, a row in the tables and a mark in the plots.
 """
 
+import inspect
 import math
 from functools import wraps
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from hsilib import evaluate
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, known
 from hsilib.models import CNN2D, WIDTHS, Outputs
 from hsilib.registry import dense, method
 
@@ -43,6 +44,13 @@ def rounded(values, digits=3):
     return np.round(values.detach().float().cpu().numpy(), digits).tolist()
 
 
+class Taps(dict):
+    """The inner tensors that a teacher keeps of every training pixel."""
+
+    def __missing__(self, tap):
+        raise HsiError(f"the teacher keeps no {tap!r}: name it in distillation(..., taps=({tap!r},))")
+
+
 class Teacher:
     """A trained network, and its outputs on every training pixel: computed once, then looked up."""
 
@@ -57,7 +65,7 @@ class Teacher:
 
     def __call__(self, index):
         logits, *taps = (values[index] for values in self.known)
-        return Outputs(logits, dict(zip(self.taps, taps)))
+        return Outputs(logits, Taps(zip(self.taps, taps)))
 
 
 RECENT = {}  # (run, taps, device) -> Teacher: the next student of the same process often has the same teachers
@@ -118,21 +126,32 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
     ``models``); network: the student's class, if it is deployed as something other than CNN2D.
     """
 
+    known("family of distillation", family, ("offline", "online", "self", "mine"))
+    for tap in taps:
+        known("tap", tap, ("f1", "f2", "p2", "e"))
+
     def register(build):
+        try:
+            inspect.signature(build).bind(*range(2 + teachers))
+        except TypeError:
+            raise HsiError(f"{name}: with teachers={teachers} it is called with task, student and {teachers} more") from None
+
         def prepare(task):
             """The student, what it is trained with, and its teachers."""
             student = task.network(network, widths=WIDTHS[task.run.ratio])
-            known = recorded(task, task.data(student), teachers_of(task.run, teachers), taps)
-            made = build(task, student, *known)
+            taught_by = recorded(task, task.data(student), teachers_of(task.run, teachers), taps)
+            made = build(task, student, *taught_by)
             loss, *extra = made if isinstance(made, tuple) else (made,)
-            return student, loss, extra, known
+            if not callable(loss):
+                raise HsiError("it must return a loss: a function of the model and a batch")
+            return student, loss, extra, taught_by
 
         @wraps(build)
         def train(task):
-            student, loss, extra, known = prepare(task)
+            student, loss, extra, taught_by = prepare(task)
             task.fit(student, loss=loss, extra=extra)
             if task.run.seed == 0:  # one of each is enough to look at
-                for who, net in zip(("student", "teacher"), (student, *(t.net for t in known))):
+                for who, net in zip(("student", "teacher"), (student, *(t.net for t in taught_by))):
                     task.notes[who] = pictures(net, task.data(student), task.classes, task.split.train)
             group = [student, *(m for m in extra if isinstance(m, CNN2D))]
             if len(group) > 1:  # all heads together: what could be had, were they all deployed
