@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -212,6 +211,8 @@ def name_points(ax, points, names, character=4.9, height=11):
 
 def class_heat(values, names, classes):
     """Recall per class (rows of ``values`` = methods), annotated; blank where there is no test pixel."""
+    import seaborn  # here: it takes most of a second to load
+
     figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
     seaborn.heatmap(
         values, vmin=0, vmax=100, cmap="cividis", annot=True, fmt=".0f", annot_kws={"size": 7}, ax=ax,
@@ -225,6 +226,8 @@ def confusion_matrix(table, classes):
     """Row-normalised confusion matrix; rows are true classes."""
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
     text = np.where(share >= 1, np.char.mod("%.0f", share), "")
+    import seaborn
+
     figure, ax = plt.subplots(figsize=(7.4, 6.4))
     seaborn.heatmap(
         share, vmin=0, vmax=100, cmap="Blues", annot=text, fmt="", annot_kws={"size": 7}, ax=ax, square=True,

@@ -9,6 +9,7 @@ import io
 import json
 import os
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,23 @@ COLUMNS = (
     "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
     "epochs lr batch schedule precision version device threads seconds commit versions parents"
 ).split()
+
+
+@lru_cache
+def _table(path, changed, size):
+    """One CSV file of rows, read once while it stays as it is."""
+    try:
+        table = pd.read_csv(path, dtype={"run": str, "commit": str, "options": str, "parents": str}, keep_default_na=True)
+    except Exception as error:
+        raise HsiError(f"{path}: not a table of runs ({str(error).splitlines()[0]})") from None
+    missing = set(COLUMNS) - set(table)
+    if missing:
+        raise HsiError(f"{path}: columns missing: {', '.join(sorted(missing))}")
+    sound = table["run"].str.fullmatch("[0-9a-f]{12}") & np.isfinite(pd.to_numeric(table["oa"], errors="coerce"))
+    if not sound.all():
+        line = int(np.flatnonzero(~sound)[0]) + 2
+        raise HsiError(f"{path}, line {line}: not a row of the store (cut off, or a merge left marks); delete the line")
+    return table.fillna({"options": "", "parents": ""})
 
 
 class Store:
@@ -40,23 +58,8 @@ class Store:
 
     def rows(self):
         """All rows of all families, one DataFrame."""
-        tables = [self._read(path) for path in sorted(self.folder.glob("*.csv"))]
+        tables = [_table(path, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(self.folder.glob("*.csv"))]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-
-    @staticmethod
-    def _read(path):
-        try:
-            table = pd.read_csv(path, dtype={"run": str, "commit": str, "options": str, "parents": str}, keep_default_na=True)
-        except Exception as error:
-            raise HsiError(f"{path}: not a table of runs ({str(error).splitlines()[0]})") from None
-        missing = set(COLUMNS) - set(table)
-        if missing:
-            raise HsiError(f"{path}: columns missing: {', '.join(sorted(missing))}")
-        sound = table["run"].str.fullmatch("[0-9a-f]{12}") & np.isfinite(pd.to_numeric(table["oa"], errors="coerce"))
-        if not sound.all():
-            line = int(np.flatnonzero(~sound)[0]) + 2
-            raise HsiError(f"{path}, line {line}: not a row of the store (cut off, or a merge left marks); delete the line")
-        return table.fillna({"options": "", "parents": ""})
 
     def has(self, run):
         return any(f"\n{run}," in path.read_text() for path in self.folder.glob("*.csv"))

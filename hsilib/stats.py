@@ -1,7 +1,12 @@
 """Intervals over seeds and paired comparisons.  The unit is a run, never a pixel: pixels of a field are not independent."""
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special  # scipy.stats takes a second to load
+
+
+def quantile(share, freedom):
+    """Of Student's t."""
+    return special.stdtrit(freedom, share)
 
 
 def spread(values):
@@ -11,7 +16,7 @@ def spread(values):
     if n < 2:
         return values.mean() if n else np.nan, np.nan, np.nan
     sd = values.std(ddof=1)
-    return values.mean(), sd, stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)
+    return values.mean(), sd, quantile(0.975, n - 1) * sd / np.sqrt(n)
 
 
 def prediction_interval(values):
@@ -21,7 +26,7 @@ def prediction_interval(values):
     """
     mean, sd, _ = spread(values)
     n = len(values)
-    half = stats.t.ppf(0.975, n - 1) * sd * np.sqrt(1 + 1 / n) if n > 2 and sd > 0 else np.nan
+    half = quantile(0.975, n - 1) * sd * np.sqrt(1 + 1 / n) if n > 2 and sd > 0 else np.nan
     return mean - half, mean + half
 
 
@@ -31,7 +36,8 @@ def paired(a, b):
     mean, sd, half = spread(difference)
     if len(difference) < 2 or sd == 0:  # one run, or two deterministic methods: nothing to infer from
         return mean, np.nan, np.nan, np.nan
-    return mean, mean - half, mean + half, float(stats.ttest_1samp(difference, 0).pvalue)
+    n = len(difference)
+    return mean, mean - half, mean + half, float(2 * special.stdtr(n - 1, -abs(mean) / sd * np.sqrt(n)))
 
 
 def holm(p):
@@ -76,7 +82,7 @@ def components(table):
 
 def _power(n, effect, sd):
     """How often a paired t-test at 5 % finds this effect from ``n`` seeds whose differences have this standard deviation."""
-    return stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, effect / sd * np.sqrt(n))
+    return 1 - special.nctdtr(n - 1, effect / sd * np.sqrt(n), quantile(0.975, n - 1))
 
 
 def seeds_needed(effect, sd, power=0.8):
@@ -86,4 +92,6 @@ def seeds_needed(effect, sd, power=0.8):
 
 def detectable(n, sd, power=0.8):
     """The smallest difference that is found with this probability from ``n`` seeds."""
-    return optimize.brentq(lambda effect: _power(n, effect, sd) - power, 0, 100 * sd)
+    from scipy.optimize import brentq
+
+    return brentq(lambda effect: _power(n, effect, sd) - power, 0, 100 * sd)
