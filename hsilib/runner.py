@@ -116,6 +116,7 @@ def _execute(notebook, path, given, target):
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
             quiet = ["--log-level=50"]  # what the kernel logs is not the reader's business
             how = dict(kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet)
+            how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
             papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
         os.replace(work, target)
         return target
