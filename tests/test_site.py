@@ -4,6 +4,7 @@ Needs `make book` and Chromium; says what is missing otherwise.
 """
 
 import http.server
+import json
 import re
 import shutil
 import subprocess
@@ -88,3 +89,13 @@ def test_search_finds_leakage(address, tmp_path):
 
 def test_links(address):
     assert problems(SITE) == []
+
+
+def test_no_page_shows_what_went_to_stderr():
+    chapters = sorted((SITE.parents[1] / "book" / "chapters").glob("*.ipynb"))
+    if not chapters:
+        pytest.skip("needs the executed chapters: make book")
+    for path in chapters:
+        outputs = [out for cell in json.loads(path.read_text())["cells"] for out in cell.get("outputs", [])]
+        shown = "".join("".join(out["text"]) for out in outputs if out.get("name") == "stderr")
+        assert not shown, f"{path.name}: {shown[:300]}"
