@@ -88,6 +88,8 @@ def run(chapter, given, say=print):
     notebook = jupytext.read(path)
     declared = parameters(notebook)
     check(chapter, declared, given)
+    if "images" in given:  # a folder is added under its name: the kernel works elsewhere
+        given = given | {"images": scenes.images_named(given["images"])}
     target = project() / "book" / "chapters" / f"{path.stem}.ipynb"
     if given:
         tag = "".join(f"-{k}={v}" for k, v in given.items())

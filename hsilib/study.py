@@ -120,7 +120,7 @@ def parents(run):
     return methods.get(run.method).parents(run)
 
 
-PART = dict(title=str, scenes=list, splits=list, methods=list, ratios=list, seeds=int, epochs=int, options=dict)
+PART = dict(title=str, scenes=list, splits=list, methods=list, ratios=list, seeds=int, epochs=int, batch=int, options=dict)
 
 
 def declared(path):
@@ -136,7 +136,7 @@ def declared(path):
             if not isinstance(value, PART[known(f"entry of a part in {path}", key, PART)]):
                 raise HsiError(f"{path}: {key} must be {PART[key].__name__}, not {value!r}")
         names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
-        common = {key: part[key] for key in ("epochs", "options") if key in part}
+        common = {key: part[key] for key in ("epochs", "batch", "options") if key in part}
         grids = (plan(scene, part["splits"], names, part["ratios"], part["seeds"], **common) for scene in part["scenes"])
         found[part["title"]] = sum(grids, [])
     return found
@@ -275,7 +275,7 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
     rows = store.rows()
     missing = lacking(runs, rows)
     if missing:
-        _sweep(missing, rows, store, jobs or os.cpu_count(), device, say)
+        _sweep(missing, rows, store, jobs, device, say)
         rows = store.rows()
     return rows.drop_duplicates("run").set_index("run", drop=False).loc[identities(runs)].reset_index(drop=True)
 
@@ -310,14 +310,21 @@ def costs_of(runs, rows, load=scenes.load_scene):
     return {r.id: estimate(r, known_rows, pixels[r.scene, r.split]) for r in runs}
 
 
+STARTING = 5  # seconds until a worker trains
+
+
 def _sweep(runs, rows, store, jobs, device, say):
     from joblib import Parallel, delayed
 
     levels = _levels(runs)
     runs = sum(levels, [])
     costs = costs_of(runs, rows)  # before any worker starts
-    jobs, numbers = min(jobs, len(runs)), count(1)
-    left, start = sum(costs.values()) + 5 * jobs, time.perf_counter()  # a worker takes some seconds to start
+    left, start, numbers = sum(costs.values()), time.perf_counter(), count(1)
+    if not jobs and left < 2 * STARTING:
+        jobs = 1  # here and now: workers would still be starting
+    else:
+        jobs = min(jobs or os.cpu_count(), len(runs))
+        left += STARTING * jobs
     runs_text, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
     say(f"{runs_text} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
@@ -357,11 +364,12 @@ def _levels(runs):
 
 def estimate(run, rows, train):
     """Seconds of a run, from what the same method took per epoch and training pixel, in this store or the book's."""
-    pool = rows[(rows["method"] == run.method) & (rows["ratio"] == run.ratio)]
+    pool, usual = rows[(rows["method"] == run.method) & (rows["ratio"] == run.ratio)], methods.get(run.method).options
     if len(pool) == 0:  # a new method: as Scratch of the same size, or the dense net
         pool = rows[(rows["method"] == ("scratch" if run.ratio else "cnn2d")) & (rows["ratio"] == run.ratio)]
     each = float((pool["seconds"] / pool["epochs"] / pool["train"]).median()) if len(pool) else 2e-3
-    return each * run.recipe.epochs * train
+    larger = (dict(run.options)["size"] / usual["size"]) ** 2 if "size" in usual else 1  # images of another size
+    return each * larger * run.recipe.epochs * train
 
 
 def duration(seconds):

@@ -13,7 +13,7 @@ from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
 from hsilib.registry import dense, method
 from hsilib.train import cross_entropy
 
-PASSES = 0.2  # of the recipe's epochs, each of which is eight passes here
+PASSES = 0.4  # of the recipe's epochs, each of which is eight passes here
 
 
 def landuse(name, title, network, build=None, *, config=(), **options):
