@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hsilib import images, inputs, scenes, study
+from hsilib import images, inputs, runner, scenes, study
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
@@ -94,6 +94,28 @@ def test_an_own_set_has_an_identity_of_its_contents(folder):
     assert before == scenes.identity(scenes.images_named(name)) != name
     save(folder / "farm" / "0.png", 77)
     assert scenes.identity(scenes.images_named(str(folder))) != before
+
+
+def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
+    given = {}
+
+    def stop(notebook, path, asked, target):
+        given.update(asked)
+        raise HsiError("stop")
+
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setattr(runner, "_execute", stop)
+    with pytest.raises(HsiError, match="stop"):
+        runner.run("landuse", {"images": "my set"})
+    assert given["images"] == "my_set" in scenes.image_names()
+    with pytest.raises(HsiError, match="folder or .zip file that exists 'nowhere'"):
+        runner.run("landuse", {"images": "nowhere"})
+
+
+def test_larger_images_are_expected_to_take_longer():
+    runs = [study.make_run(SMALL, "random", "mobilenet", options={"size": size}) for size in (64, 128)]
+    small, large = study.costs_of(runs, Store().rows()).values()
+    assert large == pytest.approx(4 * small)
 
 
 def test_a_name_belongs_to_a_scene_or_to_a_set_not_to_both(folder, tmp_path):

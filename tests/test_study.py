@@ -320,6 +320,12 @@ def mine(task):
         del methods.METHODS["mine"]
 
 
+def test_what_is_shorter_than_a_worker_takes_to_start_is_trained_here(tmp_path):
+    said, runs = [], plan(SMALL, ["random"], ["mlp"], seeds=2, epochs=1)
+    study.collect(runs, results.Store(tmp_path), say=said.append)
+    assert " on 1 core," in said[0] and len(said) == 4  # announced, two runs, done
+
+
 def test_distillation_from_a_notebook_runs_in_workers(tmp_path):
     from torch import nn
 

@@ -16,7 +16,7 @@ from hsilib.train import cross_entropy
 PASSES = 0.4  # of the recipe's epochs, each of which is eight passes here
 
 
-def landuse(name, title, network, build=None, *, config=(), **options):
+def landuse(name, title, network, build=None, *, config=(), epochs=PASSES, **options):
     """Register an image network: trained on labels, or taught by VGG16 with the loss that ``build`` makes.
 
     config: the options that are arguments of the network; the others are those of the loss.
@@ -32,10 +32,10 @@ def landuse(name, title, network, build=None, *, config=(), **options):
 
     train.network = network
     train.__doc__ = f"{network.__name__} on images, " + (f"taught by VGG16: {build.__doc__}" if build else "from labels alone.")
-    method(name, "landuse", title, parents=teachers, epochs=PASSES, size=64, **options)(train)
+    method(name, "landuse", title, parents=teachers, epochs=epochs, size=64, **options)(train)
 
 
-landuse("vgg16", "VGG16", VGG16, config=("width", "head"), width=0.5, head="pool")
+landuse("vgg16", "VGG16", VGG16, config=("width", "head"), epochs=PASSES / 2, width=0.5, head="pool")  # it learns faster
 
 mobile = dict(network=MobileNetV2, config=("width",), width=0.5)
 landuse("mobilenet", "MobileNetV2, labels only", **mobile)
