@@ -16,10 +16,10 @@ from hsilib.train import cross_entropy
 PASSES = 0.4  # of the recipe's epochs, each of which is eight passes here
 
 
-def landuse(name, title, network, build=None, *, config=(), epochs=PASSES, **options):
+def landuse(name, title, network, build=None, *, config=(), **options):
     """Register an image network: trained on labels, or taught by VGG16 with the loss that ``build`` makes.
 
-    config: the options that are arguments of the network; the others are those of the loss.
+    config: the options that are arguments of the network; the others are those of the loss, and the ``share`` of the passes.
     """
 
     def teachers(run):
@@ -28,14 +28,15 @@ def landuse(name, title, network, build=None, *, config=(), epochs=PASSES, **opt
     def train(task):
         net = task.network(network, **{key: getattr(task.options, key) for key in config})
         known = recorded(task, task.data(net), teachers(task.run))
-        return task.fit(net, loss=build(task, net, *known) if build else cross_entropy)
+        share = getattr(task.options, "share", 1.0)
+        return task.fit(net, share, loss=build(task, net, *known) if build else cross_entropy)
 
     train.network = network
     train.__doc__ = f"{network.__name__} on images, " + (f"taught by VGG16: {build.__doc__}" if build else "from labels alone.")
-    method(name, "landuse", title, parents=teachers, epochs=epochs, size=64, **options)(train)
+    method(name, "landuse", title, parents=teachers, epochs=PASSES, size=64, **options)(train)
 
 
-landuse("vgg16", "VGG16", VGG16, config=("width", "head"), epochs=PASSES / 2, width=0.5, head="pool")  # it learns faster
+landuse("vgg16", "VGG16", VGG16, config=("width", "head"), width=0.5, head="pool", share=0.5)
 
 mobile = dict(network=MobileNetV2, config=("width",), width=0.5)
 landuse("mobilenet", "MobileNetV2, labels only", **mobile)
