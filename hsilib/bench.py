@@ -307,7 +307,7 @@ def images(size=64, classes=7):
     x, nets = torch.zeros(1, 3, size, size).contiguous(memory_format=torch.channels_last), {}
     for name in ("vgg16", "mobilenet", "ghost"):
         about = METHODS[name]
-        options = {key: value for key, value in about.options.items() if key != "size"}
+        options = {key: about.options[key] for key in about.train.config}
         nets[name] = partial(about.train.network(3, classes, **options).eval(), x)
     found = _times({"1": nets})
     lines = [f"one image of {size} x {size} pixels, ms, median ± IQR", *(_line(name, times) for name, times in found.items())]

@@ -17,6 +17,13 @@ def test_every_engine_is_timed_and_weighed(monkeypatch):
     assert set(times["PyTorch"]) == {"1", "scene"} and sizes[forms[2]] < sizes[forms[1]] < sizes[forms[0]]
 
 
+def test_image_networks_are_timed_as_their_chapter_has_them(monkeypatch):
+    monkeypatch.setattr(bench, "ROUNDS", {"1": (1, 1, 2)})
+    found = bench.images(size=32, classes=4)
+    assert found["size"] == 32 and set(found["ms"]) == {"vgg16", "mobilenet", "ghost"}
+    assert all(median > 0 for median, _ in found["ms"].values())
+
+
 def test_forms_are_of_one_network_and_layers_take_its_time():
     forms, x = bench._forms(WIDTHS[98])
     scores = [model(x[:20]).logits.detach().numpy() for model in forms.values()]

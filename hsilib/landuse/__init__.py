@@ -31,7 +31,7 @@ def landuse(name, title, network, build=None, *, config=(), **options):
         share = getattr(task.options, "share", 1.0)
         return task.fit(net, share, loss=build(task, net, *known) if build else cross_entropy)
 
-    train.network = network
+    train.network, train.config = network, config
     train.__doc__ = f"{network.__name__} on images, " + (f"taught by VGG16: {build.__doc__}" if build else "from labels alone.")
     method(name, "landuse", title, parents=teachers, epochs=PASSES, size=64, **options)(train)
 
