@@ -122,6 +122,8 @@ class Task:
         if (kind == "images") != self.scene.of_images:
             what = "a set of images" if kind == "images" else "a hyperspectral scene"
             raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
+        if kind == "images" and o.size < 32:
+            raise HsiError(f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times")
         if kind == "images":
             return Images(torch.from_numpy(self.scene.pictures.read(o.size))).to(self.device)
         made = make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), getattr(o, "pca_fit", "scene"))

@@ -84,6 +84,7 @@ def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), a
     device = data.y.device
     count = len(data.y)
     order = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # dropout draws from the process, whatever that did before
     modules = [model, *extra]
     weights = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))  # modules may share some
     optimizer = torch.optim.Adam(weights, lr=recipe.lr, fused=True)

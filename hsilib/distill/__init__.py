@@ -30,9 +30,9 @@ def ramp(progress, length=80 / 300):
     return math.exp(-5 * (1 - min(progress, length) / length) ** 2)
 
 
-def epoch_of(task, batch):
-    """The epoch a batch belongs to, from 1."""
-    return math.ceil(batch.progress * task.run.recipe.epochs - 1e-6)
+def epoch_of(task, batch, passes=1):
+    """The epoch a batch belongs to, from 1; or the pass, where an epoch has several."""
+    return math.ceil(batch.progress * task.run.recipe.epochs * passes - 1e-6)
 
 
 def trace(task, name, batch, values):
@@ -56,9 +56,10 @@ class Teacher:
 
     def __init__(self, net, data, taps):
         self.net, self.taps = net, taps
-        found = []
+        found, places = [], torch.arange(len(data.y), device=data.y.device)
+        at_once = max(1, min(500, 20_000_000 // data.x(places[:1]).numel()))  # fewer of large images
         with torch.no_grad():
-            for index in torch.arange(len(data.y), device=data.y.device).split(500):
+            for index in places.split(at_once):
                 logits, every = net.eval()(data.x(index))
                 found.append([logits, *(every[tap] for tap in taps)])
         self.known = [torch.cat(parts) for parts in zip(*found)]

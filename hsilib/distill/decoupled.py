@@ -28,12 +28,13 @@ def tckd_nckd(student, teacher, y, temperature):
 def decoupled(task, student, teacher):
     """L = CE(z_s, y) + min(t / W, 1) (target TCKD + others NCKD)"""
     o = task.options
-    warm_up = max(1, o.warm_up * task.run.recipe.epochs)  # W, in epochs, counted from 1
+    passes = task.inputs(student.kind).turns  # an epoch of images is several
+    warm_up = max(1, o.warm_up * task.run.recipe.epochs * passes)  # W, in passes, counted from 1
 
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)
         tckd, nckd = tckd_nckd(s.logits, t.logits, batch.y, o.temperature)
-        weight = min(epoch_of(task, batch) / warm_up, 1)
+        weight = min(epoch_of(task, batch, passes) / warm_up, 1)
         return {"ce": F.cross_entropy(s.logits, batch.y), "target": weight * o.target * tckd, "others": weight * o.others * nckd}
 
     return loss
