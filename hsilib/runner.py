@@ -63,6 +63,8 @@ def check(chapter, declared, given):
         raise HsiError(f"chapter {chapter} has no parameters")
     for name, value in given.items():
         default = declared[known(f"parameter of chapter {chapter}", name, declared)][0]
+        if isinstance(default, str) and type(value) is int:  # a folder may be called 2750
+            given[name] = value = str(value)
         allowed = (type(default), int) if type(default) is float else type(default)
         if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
             raise HsiError(f"parameter {name} must be like {default!r}, not {value!r}")

@@ -236,6 +236,7 @@ def images_named(text):
     if not path.exists():
         known("set of images, or a folder or .zip file that exists", text, image_names())
     name = re.sub(r"\W", "_", path.resolve().stem)
+    name = name if name.isidentifier() else f"images_{name}"  # EuroSAT comes as a folder "2750"
     if name in image_names() and Path(image_set(name).path) != path.resolve():
         raise HsiError(f"{path}: a set named {name} is there already; add this one under another name with scenes --add")
     add_images(name, path)

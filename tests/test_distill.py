@@ -156,6 +156,8 @@ def test_the_controls_with_views_are_shown_what_they_say():
 class Fixed(torch.nn.Module):
     """A network that says what it is told to."""
 
+    kind = "patches"
+
     def __init__(self, logits, **taps):
         super().__init__()
         self.logits, self.taps = torch.nn.Parameter(logits.clone()), taps
@@ -214,6 +216,17 @@ def test_decoupled_parts_join_over_the_first_epochs(epoch, weight):
     parts = [float(v) for v in decoupled.tckd_nckd(Z, T, Y, 4.0)]
     assert float(terms["target"].detach()) == pytest.approx(weight * parts[0])
     assert float(terms["others"].detach()) == pytest.approx(8 * weight * parts[1])
+
+
+@pytest.mark.parametrize("progress, weight", [(0.01, 1 / 6.4), (2.5 / 96, 3 / 6.4), (0.08, 1.0)])
+def test_on_images_they_join_over_the_first_passes(progress, weight):
+    """an epoch of images is eight passes: W = 20 / 300 of 96"""
+    student = Fixed(Z)
+    student.kind = "images"
+    run = study.make_run("synthetic_landuse", "random", "ghost_dkd", options={"size": 32})
+    loss = decoupled.decoupled(study.task_of(run), student, lambda index: Outputs(T[index], {}))
+    terms = loss(student, BATCH._replace(progress=progress))
+    assert float(terms["target"].detach()) == pytest.approx(weight * float(decoupled.tckd_nckd(Z, T, Y, 4.0)[0]))
 
 
 def test_without_the_teacher_it_is_scratch():

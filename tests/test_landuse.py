@@ -112,6 +112,19 @@ def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
         runner.run("landuse", {"images": "nowhere"})
 
 
+def test_folders_of_any_name_will_do(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    folder.rename(folder.with_name("2750"))
+    given = {"images": 2750}  # as the command line reads it
+    runner.check("landuse", {"images": ("rsscn7", "")}, given)
+    assert scenes.images_named(given["images"]) == "images_2750"
+
+
+def test_images_too_small_for_the_networks_are_one_line(tmp_path):
+    with pytest.raises(HsiError, match="at least 32 pixels"):
+        study.execute(study.make_run(SMALL, "random", "mobilenet", epochs=1, options={"size": 16}), Store(tmp_path))
+
+
 def test_larger_images_are_expected_to_take_longer():
     runs = [study.make_run(SMALL, "random", "mobilenet", options={"size": size}) for size in (64, 128)]
     small, large = study.costs_of(runs, Store().rows()).values()

@@ -35,6 +35,12 @@ def test_every_method_runs_through_two_epochs(name, tmp_path):
         assert type(again) is type(model)
 
 
+def test_dropout_does_not_depend_on_what_the_process_did_before(tmp_path):
+    run = make_run("synthetic_landuse", "random", "mobilenet", epochs=2, options={"size": 32})
+    first, second = (study.execute(run, results.Store(tmp_path / n))[1] for n in "ab")
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+
+
 def test_the_same_run_gives_the_same_row_bit_for_bit(tmp_path):
     run = make_run(SMALL, "random", "scratch", 98, epochs=2)
     first, second = (study.execute(run, results.Store(tmp_path / n))[0] for n in "ab")
