@@ -40,7 +40,7 @@ def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
     for key, least in {
         ("cnn2d", "ONNX Runtime"): 99.9,
         ("static", "ONNX Runtime"): 99.9,
-        ("static", "fake quantization, 32 bits"): 99.9,
+        ("static", "fake quantization, 32 bits"): 99.5,  # steps that fall on a tie differ from one processor to another
         ("qat", "ONNX Runtime"): 99.9,
         ("dynamic", "ONNX Runtime"): 99.9,
         ("dynamic", "ONNX Runtime, a pixel per call"): 99,  # other ranges than those of a scene
