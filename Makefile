@@ -41,7 +41,6 @@ smoke: $(READY)
 	  case $$name in \
 	    quickstart) given="-p epochs 1" ;; \
 	    overview | paper-versus-ours | what-to-believe | errata) continue ;; \
-	    baselines) given="-p budget smoke -p slow_seeds 1" ;; \
 	    *) given="-p budget smoke" ;; \
 	  esac; \
 	  $(PY) -m hsilib run $$name $$given || exit 1; \

@@ -80,19 +80,23 @@ def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, *
 
 @scenes.files_stay()
 def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
-    """Runs of a grid.  A method runs at those of ``ratios`` it has, or at all its sizes if it has none of them."""
+    """Runs of a grid.  A method runs at those of ``ratios`` it has, or at all its sizes if it has none of them.  ``seeds`` is
+    the number of repetitions, or {split: number}."""
     for name in names:
         methods.get(name)
     for ratio in ratios:
         known("size", str(ratio), {str(r) for m in methods.METHODS.values() for r in m.ratios})
     runs = []
     for split in splits:
-        for seed in range(seeds):
+        many = seeds[split] if isinstance(seeds, dict) else seeds
+        if many < 1:
+            raise HsiError(f"nothing to run: the number of seeds must be at least 1, not {many}")
+        for seed in range(many):
             for name in names:
                 sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
                 runs += [make_run(scene, split, name, ratio, seed, **common) for ratio in sizes]
     if names and not runs:
-        raise HsiError("nothing to run: no split or no seed is left")
+        raise HsiError("nothing to run: no split is left")
     return list(dict.fromkeys(runs))
 
 
@@ -395,4 +399,7 @@ def settings(budget, **asked):
             make_split(scene, asked["splits"][0], 0)
         except HsiError:  # no leak-free blocks in this scene
             asked["splits"] = ["random"]
+    if "further_seeds" in asked:  # repetitions of the splits after the first, if those are to be fewer
+        fewer = min(asked["seeds"], asked.pop("further_seeds"))
+        asked["each"] = {split: fewer if number else asked["seeds"] for number, split in enumerate(asked["splits"])}
     return SimpleNamespace(store=store, budget=budget, **asked)

@@ -304,6 +304,17 @@ def test_a_plan_holds_each_run_once():
     assert len(plan(SMALL, ["random", "random"], ["mlp", "mlp"], seeds=2)) == 2
 
 
+def test_splits_after_the_first_may_have_fewer_seeds():
+    s = study.settings("paper", scene=SMALL, splits=["blocks", "random"], seeds=3, further_seeds=2)
+    assert s.seeds == 3 and s.each == {"blocks": 3, "random": 2}
+    assert study.settings("paper", scene=SMALL, splits=["random"], seeds=3, further_seeds=2).each == {"random": 3}
+    assert study.settings("paper", scene=SMALL, splits=["blocks", "random"], seeds=1, further_seeds=2).each["random"] == 1
+    runs = plan(SMALL, s.splits, ["mlp"], seeds=s.each)
+    assert [(run.split, run.seed) for run in runs] == [("blocks", 0), ("blocks", 1), ("blocks", 2), ("random", 0), ("random", 1)]
+    with pytest.raises(HsiError, match="the number of seeds must be at least 1, not 0"):
+        plan(SMALL, s.splits, ["mlp"], seeds={"blocks": 3, "random": 0})
+
+
 def test_what_stands_beside_a_method_in_a_notebook_is_part_of_its_identity():
     cell = """
 from hsilib import methods
