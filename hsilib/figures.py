@@ -194,18 +194,30 @@ def kind(name):
 
 
 def name_points(ax, points, names, character=4.9, height=11):
-    """Write each name beside its point, where it covers the fewest points and names already there."""
-    pixels = ax.transData.transform(points) * 72 / ax.figure.dpi  # in points, as the offsets are
+    """Write each name beside its point, within the axes, where it covers no name already there and the fewest points."""
+    inch = 72 / ax.figure.dpi  # all in points, as the offsets are
+    pixels, frame = ax.transData.transform(points) * inch, ax.get_window_extent().extents * inch
     drawn = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() != "None"])
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in ax.transData.transform(drawn) * 72 / ax.figure.dpi]
+    marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in ax.transData.transform(drawn) * inch]
+    written = []
+
+    def covered(box, others):
+        return sum(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in others)
+
     for (x, y), name, point in zip(pixels, names, points):
         half = character * len(name) / 2
         aside = half + 8
-        places = [(0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)), (0, 27), (0, -27)]
+        places = [
+            (0, 12),
+            (0, -12),
+            *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
+            *((x, y) for y in (27, -27) for x in (0, half, -half)),
+        ]
         boxes = [(x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places]
-        covered = [sum(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken) for a in boxes]
-        best = covered.index(min(covered))
-        taken.append(boxes[best])
+        outside = [b[0] < frame[0] or b[1] < frame[1] or b[2] > frame[2] or b[3] > frame[3] for b in boxes]
+        cost = [(covered(b, written) + out, covered(b, marks)) for b, out in zip(boxes, outside)]
+        best = cost.index(min(cost))
+        written.append(boxes[best])
         ax.annotate(name, point, places[best], textcoords="offset points", ha="center", va="center", fontsize=8)
 
 

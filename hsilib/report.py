@@ -74,6 +74,11 @@ def number(value, digits=1):
     return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
+def p_value(p):
+    """Three decimals; a very small one is not zero."""
+    return "< 0.001" if p < 0.001 else number(p, 3)
+
+
 def megabytes(value):
     """Decimal, three figures."""
     return "–" if pd.isna(value) else f"{value / 1e6:.3g}"
@@ -180,7 +185,7 @@ def publish_against(rows, names, others, split, ratios, name):
         table = against(rows, names, other, split, ratios)
         lines = table[["comparison", "seeds"]].copy() if lines is None else lines
         lines[f"minus {short}"] = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
-        lines[f"p, {short}"] = table["p (Holm)"].map(lambda p: number(p, 2))
+        lines[f"p, {short}"] = table["p (Holm)"].map(p_value)
     publish(
         lines,
         name,

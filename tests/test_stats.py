@@ -140,3 +140,7 @@ def test_the_front_holds_what_no_cheaper_network_beats():
     best = figures.front(ax, pd.DataFrame(lines, columns=["method", "bytes", "oa"]))
     assert list(best["method"]) == ["mlr", "l1", "dml"] and ax.get_xscale() == "log"
     plt.close("all")
+
+
+def test_a_small_p_is_not_shown_as_zero():
+    assert [report.p_value(p) for p in (0.0004, 0.0214, 1.0, np.nan)] == ["< 0.001", "0.021", "1.000", "–"]
