@@ -401,5 +401,5 @@ def settings(budget, **asked):
             asked["splits"] = ["random"]
     if "further_seeds" in asked:  # repetitions of the splits after the first, if those are to be fewer
         fewer = min(asked["seeds"], asked.pop("further_seeds"))
-        asked["each"] = {split: fewer if number else asked["seeds"] for number, split in enumerate(asked["splits"])}
+        asked["each"] = {split: asked["seeds"] if split == asked["splits"][0] else fewer for split in asked["splits"]}
     return SimpleNamespace(store=store, budget=budget, **asked)
