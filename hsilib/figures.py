@@ -194,7 +194,8 @@ def kind(name):
 
 
 def name_points(ax, points, names, character=4.9, height=11):
-    """Write each name beside its point, within the axes, where it covers no name already there and the fewest points."""
+    """Write each name beside its point, within the axes, where it covers no name already there and the fewest points, with a
+    thin line to it."""
     inch = 72 / ax.figure.dpi  # all in points, as the offsets are
     pixels, frame = ax.transData.transform(points) * inch, ax.get_window_extent().extents * inch
     drawn = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() != "None"])
@@ -218,7 +219,8 @@ def name_points(ax, points, names, character=4.9, height=11):
         cost = [(covered(b, written) + out, covered(b, marks)) for b, out in zip(boxes, outside)]
         best = cost.index(min(cost))
         written.append(boxes[best])
-        ax.annotate(name, point, places[best], textcoords="offset points", ha="center", va="center", fontsize=8)
+        thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)  # to the point that is meant
+        ax.annotate(name, point, places[best], "data", "offset points", thread, ha="center", va="center", fontsize=8)
 
 
 def class_heat(values, names, classes):

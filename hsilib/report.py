@@ -270,11 +270,11 @@ def comparable():
     return [*scratch, *methods.family("pruning"), "l1_iterative", "l1_multipass", *(n for n in taught if n != "simkd")]
 
 
-def by_seed(rows, names, ratios):
-    """Overall accuracy, seeds × (method, size): the seeds that have them all."""
+def by_seed(rows, names, ratios, least=2):
+    """Overall accuracy, seeds × (method, size): the seeds that have them all, of which there must be ``least``."""
     table = rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
     table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios])).dropna()
-    if len(table) < 2:
+    if len(table) < least:
         raise HsiError("the store holds fewer than two seeds of every small network; see python -m hsilib study --list")
     return table
 
