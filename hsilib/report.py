@@ -255,10 +255,12 @@ def fitted(store, rows):
 
 
 def fits(store, scene, split, names, ratios):
-    """(method, size): accuracy of the pixels trained on and of the test pixels, means over the stored seeds."""
+    """(method, size): accuracy of the pixels trained on and of the test pixels, means over the seeds that all have."""
     rows = study.stored(store, scene, [split], names, ratios)
     if rows.empty:
         raise HsiError(f"the store holds none of the small networks on {split}; see python -m hsilib study --list")
+    have = rows["seed"].map(rows["seed"].value_counts())
+    rows = rows[have == have.max()]
     return rows.assign(fit=fitted(store, rows)).groupby(["method", "ratio"])[["fit", "oa"]].mean()
 
 

@@ -78,6 +78,17 @@ def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
         report.fits(store, SMALL, "random", ["scratch"], [98])  # two epochs are not the study's thirty
 
 
+def test_fits_are_means_over_the_seeds_that_all_methods_have(monkeypatch):
+    import pandas as pd
+
+    from hsilib import report
+
+    rows = pd.DataFrame(dict(method=list("aabbb"), ratio=98, seed=[0, 1, 0, 1, 2], oa=[70.0, 72, 80, 82, 99]))
+    monkeypatch.setattr(study, "stored", lambda *asked: rows)
+    monkeypatch.setattr(report, "fitted", lambda store, kept: kept["oa"].to_numpy())
+    assert report.fits(None, SMALL, "random", ["a", "b"], [98])["oa"].to_dict() == {("a", 98): 71, ("b", 98): 81}
+
+
 def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
     base = make_run(SMALL, "disjoint", "scratch", 90)
     others = [
