@@ -22,7 +22,7 @@ from hsilib.__main__ import main
         (["run", "baselines", "-p", "methods", "['cnn2']"], "cnn2d"),
         (["run", "baselines", "-p", "splits", "['dijoint']"], "disjoint"),
         (["run", "baselines", "-p", "splits", "random"], "must be like []"),
-        (["run", "baselines", "-p", "seeds", "'three'"], "must be like 3"),
+        (["run", "baselines", "-p", "seeds", "'three'"], "must be like 5"),
         (["run", "baselines", "-p", "epochs", "True"], "must be like 30"),
         (["map", "cnn2d", "--scene", "synthetic_fields_small", "-o", "batchnorm", "False"], "batch_norm"),
         (["map", "cnn2d", "--scene", "synthetic_fields_small", "--ratio", "90"], "has no size 90"),
