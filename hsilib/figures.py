@@ -220,7 +220,8 @@ def name_points(ax, points, names, character=4.9, height=11):
         best = cost.index(min(cost))
         written.append(boxes[best])
         thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)  # to the point that is meant
-        ax.annotate(name, point, places[best], "data", "offset points", thread, ha="center", va="center", fontsize=8)
+        place = dict(xytext=places[best], textcoords="offset points", ha="center", va="center")
+        ax.annotate(name, point, **place, arrowprops=thread, fontsize=8)
 
 
 def class_heat(values, names, classes):

@@ -289,10 +289,10 @@ def leader(table):
     return best, [n for n, value in zip(others, p) if not value < 0.05]
 
 
-def gains(table):
-    """Every method against Scratch in the mean over the sizes of ``by_seed``: difference, interval, p after Holm."""
+def gains(table, other="scratch"):
+    """Every method against one of them in the mean over the sizes of ``by_seed``: difference, interval, p after Holm."""
     mean = table.T.groupby(level=0).mean().T
-    found = {name: stats.paired(mean[name], mean["scratch"]) for name in mean if name != "scratch"}
+    found = {name: stats.paired(mean[name], mean[other]) for name in mean if name != other}
     found = pd.DataFrame(found, index=["difference", "low", "high", "p"]).T
     return found.assign(p=stats.holm(found["p"])).sort_values("difference", ascending=False)
 

@@ -119,6 +119,8 @@ def test_gains_over_scratch_in_the_mean_over_sizes():
     oa |= {("one", r): 69 - noise for r in (90, 98)}
     found = report.gains(report.by_seed(rows_of(oa), ["scratch", "dml", "one"], [90, 98]))
     assert list(found.index) == ["dml", "one"] and found["difference"].tolist() == pytest.approx([1, -1])
+    over = report.gains(report.by_seed(rows_of(oa), ["scratch", "dml", "one"], [90, 98]), "one")
+    assert over["difference"].to_dict() == pytest.approx({"dml": 2, "scratch": 1})
     assert found.loc["dml", "p"] < 0.05 and found.loc["dml", "low"] > 0 > found.loc["one", "high"]
 
 
