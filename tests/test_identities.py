@@ -1,0 +1,61 @@
+"""What the published runs are called: an identity that changes silently is a number that changes its meaning.
+
+``python tests/test_identities.py`` adds what is new to the list and takes nothing away.
+"""
+
+from ast import literal_eval
+from pathlib import Path
+
+from hsilib import methods, study
+from hsilib.files import project
+from hsilib.results import Store
+
+LIST = Path(__file__).with_name("identities.txt")
+
+
+def rows():
+    return Store(project() / "book" / "results").rows()
+
+
+def run_of(row):
+    """The run that a stored row is of, made from what the row says."""
+    options = dict(part.split("=", 1) for part in row["options"].split())
+    options = {name: literal_eval(text) if text[0] in "-.0123456789TF" else text for name, text in options.items()}
+    options = {name: 1 / 3 if value == 0.333333 else value for name, value in options.items()}  # six digits are stored
+    made = study.make_run(row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), options=options)
+    recipe = {name: type(value)(row[name]) for name, value in vars(made.recipe).items()}
+    return study.replace(made, recipe=study.Recipe(**recipe))
+
+
+def current():
+    """{identity: what it names} of all declared runs and of all stored rows whose method is what it was."""
+    declared = study.declared(project() / "book" / "study.toml")
+    runs = {r.id: r for part in declared.values() for r in part}
+    for row in rows().to_dict("records"):
+        if str(methods.get(row["method"]).version) == str(row["version"]):
+            run = run_of(row)
+            runs[run.id] = run
+    return {identity: f"{run} · {run.recipe.epochs} epochs" for identity, run in runs.items()}
+
+
+def listed():
+    return dict(line.split(" ", 1) for line in LIST.read_text().splitlines())
+
+
+def test_published_identities_stay():
+    now, then = current(), listed()
+    changed = {text for identity, text in then.items() if now.get(identity) != text}
+    assert not changed, f"{len(changed)} published runs have another identity, such as {min(changed)}"
+    assert set(now) == set(then), "new runs: python tests/test_identities.py adds them to the list"
+
+
+def test_stored_rows_say_what_their_identity_is_made_of():
+    for row in rows().to_dict("records"):
+        if str(methods.get(row["method"]).version) == str(row["version"]):
+            assert run_of(row).id == row["run"], row
+
+
+if __name__ == "__main__":
+    known = listed() if LIST.exists() else {}
+    every = current() | known
+    LIST.write_text("".join(f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])))
