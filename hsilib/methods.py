@@ -119,6 +119,10 @@ method("scratch_b", "controls", "Scratch, twice as long", ratios=(90, 95, 98), e
 for name, title, how in (("scratch_aug", "Scratch, flips", "dihedral"), ("scratch_crops", "Scratch, flips and crops", "crops")):
     method(name, "controls", title, ratios=(90, 95, 98), **CNN2D_OPTIONS | {"augment": how})(_cnn2d)
 
+BALANCED = dict(balance=1.0, **CNN2D_OPTIONS)  # all classes equally often: the controls for rare classes
+method("cnn2d_balanced", "controls", "CNN2D, balanced batches", **BALANCED)(_cnn2d)
+method("scratch_balanced", "controls", "Scratch, balanced batches", ratios=(90, 95, 98), **BALANCED)(_cnn2d)
+
 
 @method("label_smoothing", "controls", "Scratch, smooth labels", ratios=(90, 95, 98), smoothing=0.1)
 def label_smoothing(task):

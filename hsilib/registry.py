@@ -16,7 +16,7 @@ import torch
 from hsilib import models
 from hsilib.errors import HsiError, known
 from hsilib.inputs import Images, make_inputs
-from hsilib.train import fit, seed_of, training_set
+from hsilib.train import balanced, fit, seed_of, shuffled, training_set
 
 METHODS = {}
 
@@ -149,9 +149,10 @@ class Task:
 
     def fit(self, model, epochs=1.0, rate=1.0, order="order", **arguments):
         """The training loop on this task's training pixels, for a share of the recipe's epochs and rate; keeps the loss
-        terms for the log."""
-        recipe = self.run.recipe
+        terms for the log.  A method with the option ``balance`` is given batches in which rare classes come more often."""
+        recipe, data = self.run.recipe, self.data(model)
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
-        history = fit(model, self.data(model), recipe, self.seed(order), **arguments)
+        draw = balanced(data.y, self.options.balance) if hasattr(self.options, "balance") else shuffled
+        history = fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
         self.history += history
         return model

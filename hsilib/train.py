@@ -75,11 +75,24 @@ def check(terms):
         raise HsiError(f"no term of the loss ({', '.join(terms)}) depends on the network: nothing would be learned")
 
 
-def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None):
+def shuffled(count, generator):
+    """The order of an epoch: every training pixel once."""
+    return torch.randperm(count, generator=generator)
+
+
+def balanced(y, power):
+    """An order of an epoch in which a class of n pixels is drawn in proportion to n ** (1 - power): as it comes at 0, all
+    classes equally often at 1.  Pixels of rare classes come back, some of common ones are left out; the epoch is as long."""
+    share = torch.bincount(y)[y].double().pow(-power).cpu()
+    return lambda count, generator: torch.multinomial(share, count, replacement=True, generator=generator)
+
+
+def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None, draw=shuffled):
     """Train in place; return the mean of every loss term per epoch, ``[{"ce": 1.2}, ...]``.
 
     loss(model, batch) -> dict of named terms, summed; augment(x, generator) -> x; ``extra`` are auxiliary modules that
-    train along and are thrown away; after_epoch(model, epoch) may change weights (soft pruning).
+    train along and are thrown away; after_epoch(model, epoch) may change weights (soft pruning); draw(count, generator) ->
+    the order of an epoch.
     """
     device = data.y.device
     count = len(data.y)
@@ -94,7 +107,7 @@ def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), a
         m.train()
     for epoch in range(recipe.epochs):
         sums = {}
-        for index in torch.randperm(count, generator=order).split(recipe.batch):
+        for index in draw(count, order).split(recipe.batch):
             if recipe.schedule == "cosine":
                 optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
             step += 1

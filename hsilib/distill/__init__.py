@@ -127,7 +127,7 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
     ``models``); network: the student's class, if it is deployed as something other than CNN2D.
     """
 
-    known("family of distillation", family, ("offline", "online", "self", "mine"))
+    known("family of distillation", family, ("offline", "online", "self", "controls", "mine"))
     for tap in taps:
         known("tap", tap, ("f1", "f2", "p2", "e"))
 

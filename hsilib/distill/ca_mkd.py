@@ -16,7 +16,11 @@ def confidence(costs):
     return (1 - F.softmax(costs, 0)) / (len(costs) - 1)
 
 
-@distillation("ca_mkd", "CA-MKD", "offline", teachers=3, taps=("f2",), paper="CA-MKD", soft=1.0, feature=50.0, temperature=4.0)
+ABOUT = dict(teachers=3, taps=("f2",), soft=1.0, feature=50.0, temperature=4.0)
+
+
+@distillation("ca_mkd_balanced", "CA-MKD, balanced batches", "controls", balance=1.0, **ABOUT)
+@distillation("ca_mkd", "CA-MKD", "offline", paper="CA-MKD", **ABOUT)
 def ca_mkd(task, student, *teachers):
     """L = CE(z_s, y) + soft L_div + feature L_feat; the features join after the first epoch"""
     o, count, width = task.options, len(teachers), student.config["widths"][1]
