@@ -21,7 +21,7 @@ from hsilib.methods import METHODS
 from hsilib.models import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
 from hsilib.quantize import calibrate, convert
 from hsilib.scenes import load_scene
-from hsilib.splits import WINDOW, make_split
+from hsilib.splits import WINDOW, split_of
 from hsilib.train import Recipe, fit, training_set
 
 
@@ -42,7 +42,7 @@ class PatchDataset(torch.utils.data.Dataset):
 
 def _setting():
     scene = load_scene("synthetic_fields")
-    split = make_split(scene, "disjoint", 0)
+    split = split_of(scene, "disjoint", 0)
     return scene, split, make_inputs(scene, split, "patches")
 
 

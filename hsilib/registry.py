@@ -16,7 +16,8 @@ import torch
 from hsilib import models
 from hsilib.errors import HsiError, known
 from hsilib.inputs import Images, make_inputs
-from hsilib.train import balanced, fit, seed_of, shuffled, training_set
+from hsilib.splits import seed_of
+from hsilib.train import balanced, fit, shuffled, training_set
 
 METHODS = {}
 

@@ -11,8 +11,7 @@ from hsilib import methods, stats, study
 from hsilib.errors import HsiError
 from hsilib.files import project, write_atomically
 from hsilib.models import WIDTHS
-from hsilib.splits import make_split
-from hsilib.train import seed_of
+from hsilib.splits import split_of
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
@@ -248,7 +247,7 @@ def fitted(store, rows):
     found, splits = [], {}
     for run, *key in rows[["run", "scene", "split", "seed"]].itertuples(index=False):
         if tuple(key) not in splits:
-            splits[tuple(key)] = make_split(store.card(key[0])[0], key[1], seed_of(*key, "split"))
+            splits[tuple(key)] = split_of(store.card(key[0])[0], *key[1:])
         split = splits[tuple(key)]
         found.append(100 * np.mean(store.read_map(run).ravel()[split.train] == split.train_y + 1))
     return np.array(found)

@@ -10,10 +10,10 @@ import json
 import os
 import re
 import tomllib
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, wraps
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -91,32 +91,6 @@ REGISTRY = _registry()
 
 
 # ---------------------------------------------------------------------------------------------- finding files
-
-
-_found = None
-
-
-@contextmanager
-def files_stay():
-    """While this lasts a scene's files are looked up once: a plan asks after them thousands of times."""
-    global _found
-    outer, _found = _found, {} if _found is None else _found
-    try:
-        yield
-    finally:
-        _found = outer
-
-
-def _once(function):
-    @wraps(function)
-    def found(*asked):
-        if _found is None:
-            return function(*asked)
-        if (function, *asked) not in _found:
-            _found[function, *asked] = function(*asked)
-        return _found[function, *asked]
-
-    return found
 
 
 def data_folders():
@@ -260,13 +234,11 @@ def add_images(name, path, skip=False):
     return left
 
 
-@_once
 def names():
     own = [p.name.removesuffix(".scene.json") for f in data_folders() if f.is_dir() for p in f.glob("*.scene.json")]
     return list(REGISTRY) + list(synthetic.SCENES) + sorted(set(own) - set(REGISTRY)) + image_names()
 
 
-@_once
 def identity(name):
     """What stands for the scene in a run's identity: its name, and a digest when its files are not the published ones."""
     if name in synthetic.SCENES:
@@ -291,9 +263,17 @@ def _remembered(path, kind, changed):
     return fingerprint(path, kind)
 
 
-@_once
-def default_lr(name):
-    return 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr
+class Place(NamedTuple):
+    """What a run needs to know of its scene: found once for a whole plan, for the files are looked at."""
+
+    name: str
+    content: str  # see ``identity``
+    lr: float
+
+
+def place(name):
+    known("scene", name, names())
+    return Place(name, identity(name), 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
 
 
 @lru_cache(maxsize=3)

@@ -4,6 +4,7 @@
 network has seen a part of what it is asked about.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +36,19 @@ class Split:
     leakage: float  # share of test pixels with a training pixel in their window
 
 
+def seed_of(*axes):
+    """A seed from named axes, so that methods share what should be shared: split, initial weights, batch order."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, axes)).encode()).digest()[:7], "big")
+
+
+def split_of(scene, name, seed=0):
+    """The split of a repetition: what every run with this scene, split and seed trains and tests on."""
+    return make_split(scene, name, seed_of(scene.name, name, seed, "split"))
+
+
 def make_split(scene, name, seed):
-    """``seed`` drives `random` and `blocks`; the published maps do not depend on it."""
+    """A split from a raw seed, which drives `random` and `blocks`; the published maps do not depend on it.  Runs have
+    ``split_of``."""
     known("split", name, SPLITS)
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")

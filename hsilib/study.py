@@ -24,8 +24,8 @@ from hsilib import methods, scenes
 from hsilib.errors import HsiError, known
 from hsilib.files import cache_folder, project, write_atomically
 from hsilib.results import Store
-from hsilib.splits import SPLITS, make_split
-from hsilib.train import Recipe, seed_of
+from hsilib.splits import SPLITS, split_of
+from hsilib.train import Recipe
 
 PROTOCOL = 1  # part of every identity: raise it when splits, inputs, training loop or metrics change their numbers
 
@@ -39,16 +39,16 @@ class Run:
     seed: int = 0
     options: tuple = ()  # all hyper-parameters of the method, as sorted (name, value) pairs
     recipe: Recipe = Recipe()
+    content: str = ""  # of the scene: its name, and a digest where its files are not the published ones
 
     @property
     def id(self):
-        about = methods.get(self.method)
-        parts = asdict(self) | {
-            "scene": scenes.identity(self.scene),
-            "version": about.version,
-            "protocol": PROTOCOL,
-            "parents": [p.id for p in parents(self)],
-        }
+        """Twelve hexadecimal digits that change with everything that decides the result.  Nothing is read from disk."""
+        parts = asdict(self)
+        parts["scene"] = parts.pop("content") or self.scene
+        parts["version"] = methods.get(self.method).version
+        parts["protocol"] = PROTOCOL
+        parts["parents"] = [parent.id for parent in parents(self)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def __str__(self):
@@ -59,7 +59,11 @@ class Run:
 
 def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
     """A run with every default filled in and every name checked."""
-    known("scene", scene, scenes.names())
+    return _run(scenes.place(scene), split, method, ratio, seed, epochs, options, **recipe)
+
+
+def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
+    scene = place.name
     known("split", split, SPLITS)
     about = methods.get(method)
     if ratio not in about.ratios:
@@ -73,12 +77,11 @@ def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, *
         options[name] = type(default)(value)
     for name in recipe:
         known("part of the recipe", name, Recipe.__dataclass_fields__)
-    recipe = Recipe(**{"lr": scenes.default_lr(scene), "epochs": Recipe.epochs if epochs is None else epochs} | recipe)
+    recipe = Recipe(**{"lr": place.lr, "epochs": Recipe.epochs if epochs is None else epochs} | recipe)
     recipe = replace(recipe, epochs=max(1, round(recipe.epochs * about.epochs)))
-    return Run(scene, split, method, ratio, seed, tuple(sorted(options.items())), recipe)
+    return Run(scene, split, method, ratio, seed, tuple(sorted(options.items())), recipe, place.content)
 
 
-@scenes.files_stay()
 def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
     """Runs of a grid.  A method runs at those of ``ratios`` it has, or at all its sizes if it has none of them.  ``seeds`` is
     the number of repetitions, or {split: number}."""
@@ -86,7 +89,7 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
         methods.get(name)
     for ratio in ratios:
         known("size", str(ratio), {str(r) for m in methods.METHODS.values() for r in m.ratios})
-    runs = []
+    runs, place = [], scenes.place(scene)
     for split in splits:
         many = seeds[split] if isinstance(seeds, dict) else seeds
         if many < 1:
@@ -94,22 +97,16 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
         for seed in range(many):
             for name in names:
                 sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
-                runs += [make_run(scene, split, name, ratio, seed, **common) for ratio in sizes]
+                runs += [_run(place, split, name, ratio, seed, **common) for ratio in sizes]
     if names and not runs:
         raise HsiError("nothing to run: no split is left")
     return list(dict.fromkeys(runs))
 
 
-@scenes.files_stay()
 def stored(store, scene, splits, names, ratios, seeds=20, **common):
     """What the store holds of a grid, as far as it got: for pages that read and train nothing."""
     rows = store.rows()
-    return rows[rows["run"].isin(identities(plan(scene, splits, names, ratios, seeds, **common)))]
-
-
-@scenes.files_stay()
-def identities(runs):
-    return [run.id for run in runs]
+    return rows[rows["run"].isin([run.id for run in plan(scene, splits, names, ratios, seeds, **common)])]
 
 
 def changed_options(run):
@@ -203,7 +200,7 @@ def _save_weights(run, model):
 def task_of(run, store=None, device="cpu"):
     """What a method is given to train on: the scene, the split, the seeds, its parents' trained models."""
     scene = scenes.load_scene(run.scene)
-    split = make_split(scene, run.split, seed_of(run.scene, run.split, run.seed, "split"))
+    split = split_of(scene, run.split, run.seed)
     return methods.Task(run, scene, split, device, parent=lambda other: trained(other, store, device))
 
 
@@ -266,7 +263,6 @@ def execute(run, store, method=None, device="cpu"):
 # ---------------------------------------------------------------------------------------------- many runs
 
 
-@scenes.files_stay()
 def lacking(runs, rows):
     """Those of the runs that the rows do not hold."""
     stored = set(rows["run"])
@@ -281,7 +277,7 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
     if missing:
         _sweep(missing, rows, store, jobs, device, say)
         rows = store.rows()
-    return rows.drop_duplicates("run").set_index("run", drop=False).loc[identities(runs)].reset_index(drop=True)
+    return rows.drop_duplicates("run").set_index("run", drop=False).loc[[run.id for run in runs]].reset_index(drop=True)
 
 
 def check(runs, store, count, seed=None, say=print):
@@ -310,7 +306,7 @@ def costs_of(runs, rows, load=scenes.load_scene):
     known_rows, pixels = pd.concat([rows, Store(project() / "book" / "results").rows()]), {}
     for r in runs:
         if (r.scene, r.split) not in pixels:
-            pixels[r.scene, r.split] = len(make_split(load(r.scene), r.split, seed_of(r.scene, r.split, r.seed, "split")).train)
+            pixels[r.scene, r.split] = len(split_of(load(r.scene), r.split, r.seed).train)
     return {r.id: estimate(r, known_rows, pixels[r.scene, r.split]) for r in runs}
 
 
@@ -348,7 +344,6 @@ def _row(run, store, method, device):
     return execute(run, store, method, device)[0]  # a model does not cross the process border
 
 
-@scenes.files_stay()
 def _levels(runs):
     """Parents before children; a stored parent whose weights are cached needs no run."""
     pending, levels, placed = {r.id: r for r in runs}, [], set()
@@ -396,7 +391,7 @@ def settings(budget, **asked):
         scene = store.card(asked["scene"])[0]
         asked["splits"] = ["disjoint" if scene.train_map is not None else "blocks", "random"]
         try:
-            make_split(scene, asked["splits"][0], 0)
+            split_of(scene, asked["splits"][0], 0)
         except HsiError:  # no leak-free blocks in this scene
             asked["splits"] = ["random"]
     if "further_seeds" in asked:  # repetitions of the splits after the first, if those are to be fewer

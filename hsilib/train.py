@@ -1,6 +1,5 @@
 """The one training loop.  Methods differ in the loss they hand to it, not in how they are trained."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -52,11 +51,6 @@ def training_set(inputs, split):
     if inputs.turns > 1:
         pixels = torch.cat([turn * len(inputs.pixels) + pixels for turn in range(inputs.turns)])
     return TrainingSet(lambda position: inputs.samples(pixels[position]), y.repeat(inputs.turns))
-
-
-def seed_of(*axes):
-    """A seed from named axes, so that methods share what should be shared: split, initial weights, batch order."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, axes)).encode()).digest()[:7], "big")
 
 
 def cross_entropy(model, batch):

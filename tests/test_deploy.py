@@ -17,6 +17,7 @@ from hsilib.evaluate import scene_scores
 from hsilib.files import project
 from hsilib.quantize import calibrate, convert, fold_batch_norm
 from hsilib.results import read_png
+from hsilib.splits import split_of
 
 SMALL = "synthetic_urban_small"
 
@@ -24,7 +25,7 @@ SMALL = "synthetic_urban_small"
 @pytest.fixture
 def setting():
     scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(study.make_run(SMALL, "random", "cnn2d", epochs=1), scene, study.make_split(scene, "random", 0))
+    task = methods.Task(study.make_run(SMALL, "random", "cnn2d", epochs=1), scene, split_of(scene, "random"))
     net = worn(classes=9, widths=(15, 30, 30))
     folded = fold_batch_norm(net)
     grids = calibrate(folded, task.balanced(net, 100, torch.Generator().manual_seed(0)))

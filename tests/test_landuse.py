@@ -12,6 +12,7 @@ from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
 from hsilib.results import Store
+from hsilib.splits import split_of
 
 SMALL = "synthetic_landuse"
 
@@ -232,10 +233,10 @@ def test_the_store_keeps_the_answer_for_every_image(tmp_path):
     row, model = study.execute(run, store)
     answers = store.read_map(run.id).ravel() - 1
     scene = store.card(SMALL)[0]
-    split = study.make_split(scene, "random", study.seed_of(SMALL, "random", 0, "split"))
+    split = split_of(scene, "random")
     assert np.isnan(split.leakage)  # images have no neighbours: the card knows it too
     with pytest.raises(HsiError, match="set of images"):
-        study.make_split(scene, "blocks", 0)
+        split_of(scene, "blocks")
     assert 100 * (answers[split.test] == split.test_y).mean() == pytest.approx(row["oa"], abs=1e-3)
     assert row["oa"] > 60 and np.isnan(row["leakage"])  # four textures: chance is 25
     again = study.trained(run, store)

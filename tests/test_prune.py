@@ -17,6 +17,7 @@ from hsilib.prune import LAYERS, cut, layer_by_layer, multi_pass, one_shot, refr
 from hsilib.prune.l1 import l1
 from hsilib.prune.slimming import slimming
 from hsilib.prune.surgery import columns, strongest
+from hsilib.splits import split_of
 
 SMALL = "synthetic_urban_small"
 
@@ -191,7 +192,7 @@ def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
 def task_of(name, ratio=90, **options):
     run = study.make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options)
     scene = study.scenes.load_scene(SMALL)
-    return methods.Task(run, scene, study.make_split(scene, "disjoint", 0))
+    return methods.Task(run, scene, split_of(scene, "disjoint"))
 
 
 def test_thinet_drops_the_silent_half():
@@ -298,7 +299,7 @@ def test_a_dense_net_is_not_changed_by_being_pruned():
     study.execute(run, store)
     parent = study.make_run(SMALL, "disjoint", "cnn2d", epochs=2)
     scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(parent, scene, study.make_split(scene, "disjoint", 0))
+    task = methods.Task(parent, scene, split_of(scene, "disjoint"))
     stored = store.read_map(parent.id)
     again = scene_scores(study.trained(parent), task.inputs("patches")).argmax(1).reshape(stored.shape) + 1
     assert np.array_equal(again, stored)

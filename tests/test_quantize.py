@@ -9,6 +9,7 @@ from hsilib import measure, methods, quantize, results, study
 from hsilib.errors import HsiError
 from hsilib.models import CNN2D, MLP
 from hsilib.quantize import Grid, affine, calibrate, convert, fake_quantize, fold_batch_norm, histogram, minmax, symmetric
+from hsilib.splits import split_of
 
 SMALL = "synthetic_urban_small"
 
@@ -113,7 +114,7 @@ def test_the_integer_network_runs_over_a_scene_as_over_patches(monkeypatch):
     from hsilib.evaluate import pixel_scores, scene_scores
 
     scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(study.make_run(SMALL, "random", "cnn2d", epochs=1), scene, study.make_split(scene, "random", 0))
+    task = methods.Task(study.make_run(SMALL, "random", "cnn2d", epochs=1), scene, split_of(scene, "random"))
     net = fold_batch_norm(worn(classes=9))
     inputs = task.inputs("patches")
     small = convert(net, calibrate(net, task.balanced(net, 50, torch.Generator().manual_seed(0))))

@@ -207,16 +207,18 @@ def test_published_counts_of_pavia(real_data, monkeypatch):
     ]
 
 
-def test_files_that_stay_are_looked_up_once(monkeypatch, tmp_path):
+def test_planning_looks_a_scenes_files_up_once_and_identities_never(monkeypatch, tmp_path):
+    from hsilib import study
+
     monkeypatch.setenv("HSILIB_DATA", str(tmp_path))
-    asked = []
-    monkeypatch.setattr(scenes, "data_folders", lambda: asked.append(1) or [tmp_path])
-    with scenes.files_stay():
-        first = scenes.identity("pavia_university")
-        once = len(asked)
-        with scenes.files_stay():
-            assert scenes.identity("pavia_university") == first and len(asked) == once
-        assert scenes.identity("salinas_a") != first and len(asked) > once
+    folders, asked = scenes.data_folders, []
+    monkeypatch.setattr(scenes, "data_folders", lambda: asked.append(1) or folders())
+    runs = study.plan("pavia_university", ["random"], ["cnn2d", "scratch", "ca_mkd"], (0, 90), seeds=1)
+    once = len(asked)
+    more = study.plan("pavia_university", ["random"], ["cnn2d", "scratch", "ca_mkd"], (0, 90), seeds=9)
+    assert len(asked) == 2 * once
+    before = [run.id for run in runs + more]
     (tmp_path / "PaviaU.mat").write_bytes(b"another file")
     (tmp_path / "PaviaU.mat.sha256").write_text("1" * 64)
-    assert scenes.identity("pavia_university") != first  # afterwards a changed file counts
+    assert [run.id for run in runs + more] == before and len(asked) == 2 * once
+    assert study.plan("pavia_university", ["random"], ["cnn2d"], seeds=1)[0].id != before[0]  # a changed file is another run

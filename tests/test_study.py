@@ -13,8 +13,9 @@ import torch
 from hsilib import methods, models, results, study
 from hsilib.errors import HsiError
 from hsilib.files import project
+from hsilib.splits import seed_of, split_of
 from hsilib.study import make_run, plan
-from hsilib.train import Recipe, fit, seed_of
+from hsilib.train import Recipe, fit
 
 MEASURED = ["run", "oa", "top5", "aa", "kappa", "f1", "params", "macs", "bytes", "leakage", "train", "test"]
 SMALL = "synthetic_urban_small"
@@ -58,7 +59,7 @@ def test_stored_weights_give_the_same_scores():
     run = make_run(SMALL, "disjoint", "scratch", 95, epochs=1)
     _, model = study.execute(run, results.Store())
     scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(run, scene, study.make_split(scene, "disjoint", 0))
+    task = methods.Task(run, scene, split_of(scene, "disjoint"))
     assert np.array_equal(scene_scores(model, task.inputs("patches")), scene_scores(study.trained(run), task.inputs("patches")))
     study.weights_path(run).write_bytes(b"broken")
     with pytest.raises(HsiError, match="not a stored model"):
@@ -228,7 +229,7 @@ def test_divergence_is_one_line():
         return {"bad": model(batch.x).logits.mean() * float("nan")}
 
     scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(make_run(SMALL, "random", "mlp", epochs=1), scene, study.make_split(scene, "random", 0))
+    task = methods.Task(make_run(SMALL, "random", "mlp", epochs=1), scene, split_of(scene, "random"))
     with pytest.raises(HsiError, match="diverged in epoch 1"):
         task.fit(task.network(models.MLP), loss=loss)
 
