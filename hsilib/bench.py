@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hsilib import deploy, distill, machine, measure, quantize, scenes, study, torch_ao
+from hsilib import deploy, machine, measure, quantize, scenes, study, torch_ao
 from hsilib.distill import kd
 from hsilib.errors import HsiError, known
 from hsilib.evaluate import pixel_scores, scene_scores
@@ -265,16 +265,15 @@ def teaching(steps=10):
     joined, against Scratch; and soft targets against a plain DataLoader loop with a teacher that runs at every step."""
     wide = initialise(CNN2D(40, 16), 1).eval()
     calls, batches = {}, slice(0, 100 * steps)
-    for name in ["scratch", *(name for name, m in METHODS.items() if hasattr(m.train, "prepare"))]:
+    for name in ["scratch", *(name for name, m in METHODS.items() if m.prepare)]:
         task = study.task_of(study.make_run("synthetic_fields", "disjoint", name, 90, epochs=2))
         task.split = replace(task.split, train=task.split.train[batches], train_y=task.split.train_y[batches])
         task.parent = lambda run: wide
         if name == "scratch":
             calls[name] = partial(task.fit, task.network(CNN2D, widths=WIDTHS[90]))
         else:
-            student, loss, extra, _ = METHODS[name].train.prepare(task)
+            student, loss, extra, _ = METHODS[name].prepare(task)
             calls[name] = partial(task.fit, student, loss=partial(_late, loss), extra=extra)
-    distill.RECENT.clear()  # what these teachers said is of no use to a true run
     data = PatchDataset(task.inputs("patches"), task.split.train, task.split.train_y)
     nets = task.network(CNN2D, widths=WIDTHS[90]), initialise(CNN2D(40, 16), 1).eval()
     plain, teacher = (net.to(memory_format=torch.contiguous_format) for net in nets)  # as windows are usually cut
@@ -307,8 +306,8 @@ def images(size=64, classes=7):
     x, nets = torch.zeros(1, 3, size, size).contiguous(memory_format=torch.channels_last), {}
     for name in ("vgg16", "mobilenet", "ghost"):
         about = METHODS[name]
-        options = {key: about.options[key] for key in about.train.config}
-        nets[name] = partial(about.train.network(3, classes, **options).eval(), x)
+        options = {key: about.options[key] for key in about.config}
+        nets[name] = partial(about.network(3, classes, **options).eval(), x)
     found = _times({"1": nets})
     lines = [f"one image of {size} x {size} pixels, ms, median ± IQR", *(_line(name, times) for name, times in found.items())]
     return {"text": "\n".join(lines), "ms": {name: times["1"] for name, times in found.items()}, "size": size}

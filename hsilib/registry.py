@@ -36,15 +36,22 @@ class Method:
     paper: str = ""  # the name in the paper's tables
     about: str = ""
     parents: Callable = field(default=lambda run: (), compare=False)  # run -> the runs whose trained models it needs
+    prepare: Callable | None = field(default=None, compare=False)  # task -> student, loss, what trains along, teachers
+    network: Callable | None = field(default=None, compare=False)  # of images: (bands, classes, **options) -> module
+    config: tuple = ()  # the options that are arguments of the network
 
     def defaults(self, scene):
         return self.options | self.by_scene.get(scene, {})
+
+
+FIELDS = ("prepare", "network", "config")  # what else ``method`` takes of a Method; all other words are hyper-parameters
 
 
 def method(
     name, family, title, *, version=1, ratios=(0,), epochs=1.0, paper="", parents=lambda run: (), by_scene=None, **options
 ):
     """Register ``train(task) -> model`` under ``name``."""
+    fields = {key: options.pop(key) for key in FIELDS if key in options}
 
     def register(train):
         stamp, own = version, inspect.unwrap(train)
@@ -55,7 +62,7 @@ def method(
             stamp = f"{version}-{hashlib.sha256(_code(own).encode()).hexdigest()[:8]}"
         about = " ".join((train.__doc__ or "").split())
         METHODS[name] = Method(
-            name, family, title, train, options, by_scene or {}, stamp, tuple(ratios), epochs, paper, about, parents
+            name, family, title, train, options, by_scene or {}, stamp, tuple(ratios), epochs, paper, about, parents, **fields
         )
         return train
 

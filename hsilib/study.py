@@ -251,12 +251,11 @@ def execute(run, store, method=None, device="cpu"):
             "parents": " ".join(p.id for p in parents(run)),
         }
     _save_weights(run, model)
-    if not store.has(run.id):  # a stored run keeps its pictures: this may be another machine
-        store.card(run.scene)
+    if not store.has(run.id):  # a stored run keeps its map: this may be another machine
         store.write_map(run.id, (scores.argmax(1) + 1).reshape(scene.labels.shape))
         store.log(run.id, task.history)
         store.note(run.id, task.notes)
-        store.append(about.family, row)  # last: a row promises its pictures
+        store.append(about.family, row)  # last: a row promises its map
     return row, model
 
 
@@ -277,6 +276,8 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
     if missing:
         _sweep(missing, rows, store, jobs, device, say)
         rows = store.rows()
+        for scene in sorted({run.scene for run in missing}):
+            store.card(scene)  # what pages show of it without its files
     return rows.drop_duplicates("run").set_index("run", drop=False).loc[[run.id for run in runs]].reset_index(drop=True)
 
 

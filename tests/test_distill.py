@@ -534,8 +534,7 @@ def trained_on(name, progress=0.5, epochs=10, **options):
     """(terms, the batch, student, modules that train along, teachers) of a registered method on eight pixels."""
     task = study.task_of(study.make_run(SMALL, "disjoint", name, 98, epochs=epochs, options=options))
     task.parent = lambda run: initialise(CNN2D(40, 9), len(run.method)).eval()
-    student, loss, extra, known = methods.get(name).train.prepare(task)
-    distill.RECENT.clear()
+    student, loss, extra, known = methods.get(name).prepare(task)
     index = torch.tensor([30, 2, 11, 5, 77, 40, 8, 19])
     data = task.data(student)
     batch = Batch(index, data.x(index), data.y[index], progress)
@@ -666,7 +665,7 @@ def test_targets_are_constants():
 
     def asked(name, term):
         task = task_for(name)
-        student, loss, extra, _ = methods.get(name).train.prepare(task)
+        student, loss, extra, _ = methods.get(name).prepare(task)
         data, index = task.data(student), torch.arange(16)
         for m in (student, *extra):
             m.train()
@@ -689,23 +688,22 @@ def test_targets_are_constants():
     torch.testing.assert_close(gradient, 4 * (p - q).mean(0), atol=1e-5, rtol=1e-3)
 
 
-def test_teachers_in_memory_are_those_of_the_run():
-    """Two seeds, then the first again: never the other's answers."""
+def test_teachers_are_those_of_the_run():
     nets = {}
     for seed in (0, 1, 0):
         task = study.task_of(study.make_run(SMALL, "random", "soft_targets", 98, seed=seed, epochs=2))
         task.parent = lambda run: nets.setdefault(run.id, initialise(CNN2D(40, 9), run.seed).eval())
-        student, _, _, (known,) = methods.get("soft_targets").train.prepare(task)
+        student, _, _, (known,) = methods.get("soft_targets").prepare(task)
         data, index = task.data(student), torch.tensor([3, 0])
         torch.testing.assert_close(known(index).logits, known.net(data.x(index)).logits, atol=1e-5, rtol=1e-4)
-        assert torch.equal(known.net.conv1.weight, initialise(CNN2D(40, 9), seed).conv1.weight) and len(distill.RECENT) == 1
+        assert torch.equal(known.net.conv1.weight, initialise(CNN2D(40, 9), seed).conv1.weight)
     other = study.make_run(SMALL, "disjoint", "soft_targets", 98, epochs=2)
     assert distill.teachers_of(other, 1)[0].id != distill.teachers_of(task.run, 1)[0].id
 
 
 def test_a_group_needs_two():
     with pytest.raises(study.HsiError, match="cl_ilr needs at least two networks"):
-        methods.get("cl_ilr").train.prepare(task_for("cl_ilr", heads=1))
+        methods.get("cl_ilr").prepare(task_for("cl_ilr", heads=1))
 
 
 def ce(model, batch):

@@ -69,18 +69,9 @@ class Teacher:
         return Outputs(logits, Taps(zip(self.taps, taps)))
 
 
-RECENT = {}  # (run, taps, device) -> Teacher: the next student of the same process often has the same teachers
-
-
 def recorded(task, data, runs, taps=()):
-    """The teachers that these runs trained, from memory where the last task had them too."""
-    keys = {(run.id, taps, str(task.device)): run for run in runs}
-    for key in set(RECENT) - set(keys):
-        del RECENT[key]
-    for key, run in keys.items():
-        if key not in RECENT:
-            RECENT[key] = Teacher(task.parent(run).requires_grad_(False), data, taps)
-    return [RECENT[key] for key in keys]
+    """The teachers that these runs trained."""
+    return [Teacher(task.parent(run).requires_grad_(False), data, taps) for run in runs]
 
 
 def teachers_of(run, count):
@@ -160,9 +151,8 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
                 task.notes["ensemble"] = float(evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"])
             return student
 
-        train.prepare = prepare
         about.setdefault("ratios", (90, 95, 98))
-        method(name, family, title, parents=lambda run: teachers_of(run, teachers), **about)(train)
+        method(name, family, title, parents=lambda run: teachers_of(run, teachers), prepare=prepare, **about)(train)
         return build
 
     return register

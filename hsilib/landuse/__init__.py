@@ -31,9 +31,9 @@ def landuse(name, title, network, build=None, *, config=(), **options):
         share = getattr(task.options, "share", 1.0)
         return task.fit(net, share, loss=build(task, net, *known) if build else cross_entropy)
 
-    train.network, train.config = network, config
     train.__doc__ = f"{network.__name__} on images, " + (f"taught by VGG16: {build.__doc__}" if build else "from labels alone.")
-    method(name, "landuse", title, parents=teachers, epochs=PASSES, size=64, **options)(train)
+    about = dict(parents=teachers, epochs=PASSES, network=network, config=config)
+    method(name, "landuse", title, size=64, **about, **options)(train)
 
 
 landuse("vgg16", "VGG16", VGG16, config=("width", "head"), width=0.5, head="pool", share=0.5)
