@@ -4,7 +4,6 @@ Appending takes a lock, writes a whole new file and renames it, so a reader, a s
 table.  Reading needs neither torch nor a cube.
 """
 
-import fcntl
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from hsilib import scenes
 from hsilib.colours import CLASSES
@@ -52,8 +52,7 @@ class Store:
     @contextmanager
     def _locked(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with FileLock(self.folder / ".lock"):
             yield
 
     def rows(self):

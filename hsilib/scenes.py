@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -141,7 +142,7 @@ def locate(file, scene):
 
         part = cache_folder() / "scenes" / (file.name + ".part")
         try:
-            pooch.retrieve(file.url, known_hash=None, fname=part.name, path=part.parent, progressbar=False)
+            pooch.retrieve(file.url, known_hash=None, fname=part.name, path=part.parent, progressbar=sys.stderr.isatty())
             path = _checked(file, part).rename(part.with_suffix(""))
         except OSError as error:  # requests' errors are OSErrors too
             reason = f" and could not be downloaded ({type(error).__name__})"

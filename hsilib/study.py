@@ -316,11 +316,12 @@ STARTING = 5  # seconds until a worker trains
 
 def _sweep(runs, rows, store, jobs, device, say):
     from joblib import Parallel, delayed
+    from tqdm import tqdm
 
     levels = _levels(runs)
     runs = sum(levels, [])
     costs = costs_of(runs, rows)  # before any worker starts
-    left, start, numbers = sum(costs.values()), time.perf_counter(), count(1)
+    left, start, numbers, took = sum(costs.values()), time.perf_counter(), count(1), []
     if not jobs and left < 2 * STARTING:
         jobs = 1  # here and now: workers would still be starting
     else:
@@ -329,6 +330,7 @@ def _sweep(runs, rows, store, jobs, device, say):
     runs_text, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
     say(f"{runs_text} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
+    bar = tqdm(total=left, disable=None, bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)  # on a terminal
     for level in levels:
         level.sort(key=lambda r: -costs[r.id])  # long ones first: the cores finish together
         names = {r.id: r for r in level}
@@ -336,9 +338,21 @@ def _sweep(runs, rows, store, jobs, device, say):
         done = pool(delayed(_row)(r, store, methods.get(r.method), device) for r in level)
         for row, number in zip(done, numbers):
             left = max(left - costs[row["run"]], 0)
-            took = f"{row['seconds']:.0f} s; about {duration(left / jobs)} left"
-            say(f"[{number}/{len(runs)}] {names[row['run']]}: OA {row['oa']:.2f} %, {took}")
+            took.append((row["seconds"], costs[row["run"]]))
+            still = f"about {duration(left / jobs * pace(took))} left"
+            with bar.external_write_mode():
+                say(f"[{number}/{len(runs)}] {names[row['run']]}: OA {row['oa']:.2f} %, {row['seconds']:.0f} s; {still}")
+            bar.set_postfix_str(still, refresh=False)
+            bar.update(costs[row["run"]])
+    bar.close()
     say(f"done in {duration(time.perf_counter() - start)}")
+
+
+def pace(took, weight=60):
+    """By what factor runs take longer than was estimated, from (seconds, estimate) of those that are done; the estimate
+    itself counts as a minute of evidence."""
+    seconds, costs = map(sum, zip(*took))
+    return (seconds + weight) / (costs + weight)
 
 
 def _row(run, store, method, device):

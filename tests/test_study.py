@@ -404,3 +404,9 @@ def test_the_store_holds_the_declared_study():
     for title, runs in study.declared(project() / "book" / "study.toml").items():
         missing = [str(run) for run in runs if run.id not in held]
         assert not missing, f"{title}: {len(missing)} of {len(runs)} runs are missing, such as {missing[0]}"
+
+
+def test_the_estimate_follows_what_runs_really_take():
+    assert study.pace([(1.0, 1.0)]) == 1
+    assert 1 < study.pace([(20.0, 10.0)]) < study.pace(60 * [(20.0, 10.0)]) < 2
+    assert study.pace(60 * [(5.0, 10.0)]) < 0.6
