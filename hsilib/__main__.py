@@ -7,14 +7,15 @@ import os
 import sys
 from ast import literal_eval
 
+import hsilib
 from hsilib.errors import HsiError, known
 
 
 def scenes_command(args):
-    from hsilib import scenes, synthetic
+    from hsilib.data import own, scenes, synthetic
 
     if args.add and len(args.add) == 2:
-        for file in scenes.add_images(*args.add, skip=args.skip):
+        for file in own.add_images(*args.add, skip=args.skip):
             print(f"left out: {file}")
         added = scenes.image_set(args.add[0])
         print(f"{args.add[0]}: {len(added.files)} images of {len(added.classes)} classes")
@@ -23,7 +24,7 @@ def scenes_command(args):
         if len(args.add) != 3:
             raise HsiError("scenes --add takes NAME CUBE LABELS, or NAME and a folder of images")
         classes = [c.strip() for c in args.classes.split(",")] if args.classes else ()
-        path = scenes.add(*args.add, cube_key=args.cube_key, label_key=args.label_key, classes=classes)
+        path = own.add_scene(*args.add, cube_key=args.cube_key, label_key=args.label_key, classes=classes)
         print(f"{args.add[0]}: written to {path}")
         return
     print(f"{'name':24} {'rows x cols x bands':20} {'classes':>7}  {'files':10} title")
@@ -41,7 +42,9 @@ def scenes_command(args):
     for name in scenes.image_names():
         try:
             about = scenes.image_set(name)
-            print(f"{name:24} {f'{len(about.files)} images':20} {len(about.classes):7}  {'found':10} {about.title}")
+            print(
+                f"{name:24} {f'{len(about.files)} images':20} {len(about.classes):7}  {'found':10} {about.title}"
+            )
         except HsiError:
             print(f"{name:24} {'images':20} {'':7}  {'not here':10}")
 
@@ -68,7 +71,7 @@ def value(text):
 
 
 def run_command(args):
-    from hsilib import runner
+    from hsilib.pages import runner
 
     if args.list:
         for name, (default, comment) in runner.declared(args.chapter).items():
@@ -81,9 +84,9 @@ def run_command(args):
 
 
 def study_command(args):
-    from hsilib import study
     from hsilib.files import project
-    from hsilib.results import Store
+    from hsilib.study import runs, sweep
+    from hsilib.study.store import Store
 
     if args.device != "cpu":
         from torch.cuda import is_available
@@ -92,31 +95,33 @@ def study_command(args):
             raise HsiError(f"device {args.device}: no GPU that this torch can use; leave --device out")
     store = Store()
     rows = store.rows()
-    parts = study.declared(args.file or project() / "book" / "study.toml")
+    parts = runs.declared(args.file or project() / "book" / "study.toml")
     every = list(dict.fromkeys(sum(parts.values(), [])))
     if args.check is not None:
-        if not study.check(every, store, args.check):
-            raise HsiError("not every run gave its stored accuracies; on another processor or version that can be")
+        if not sweep.check(every, store, args.check):
+            raise HsiError(
+                "not every run gave its stored accuracies; on another processor or version that can be"
+            )
         return
-    for title, runs in parts.items():
-        missing = study.lacking(runs, rows)
-        line = f"{title}: {len(runs) - len(missing)} of {len(runs)} runs stored"
+    for title, planned in parts.items():
+        missing = sweep.lacking(planned, rows)
+        line = f"{title}: {len(planned) - len(missing)} of {len(planned)} runs stored"
         if missing:
             try:
-                seconds = sum(study.costs_of(missing, rows, lambda name: store.card(name)[0]).values())
-                line += f", about {study.duration(seconds)} of one core missing"
+                seconds = sum(sweep.costs_of(missing, rows, lambda name: store.card(name)[0]).values())
+                line += f", about {sweep.duration(seconds)} of one core missing"
             except HsiError as error:
                 line += f"; {error}"
         print(line, flush=True)
     if not args.list:
-        study.collect(every, store, device=args.device)
+        sweep.collect(every, store, device=args.device)
 
 
 def chosen_run(args):
-    from hsilib import study
+    from hsilib.study.runs import make_run
 
     options = {name: value(text) for name, text in args.option}
-    return study.make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
+    return make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
 
 
 def file_name(args, run):
@@ -124,11 +129,11 @@ def file_name(args, run):
 
 
 def export_command(args):
-    from hsilib import deploy
+    from hsilib.deploy.export import export
 
     run = chosen_run(args)
     path = args.output or f"{file_name(args, run)}.onnx"
-    print(f"{run}: {path}, {deploy.export(run, path) / 1e6:.3f} MB")
+    print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
 
 
 def predict_command(args):
@@ -136,17 +141,19 @@ def predict_command(args):
 
     import numpy as np
 
-    from hsilib import deploy, scenes
+    from hsilib.data import scenes
+    from hsilib.data.cards import png
+    from hsilib.data.formats import read_array
+    from hsilib.deploy.predict import predict
     from hsilib.files import write_atomically
-    from hsilib.results import png
 
     if args.scene in scenes.names():
         cube = scenes.load_scene(args.scene).cube
     elif Path(args.scene).suffix or "/" in args.scene:
-        cube = scenes.read_array(Path(args.scene), args.cube_key)
+        cube = read_array(Path(args.scene), args.cube_key)
     else:
         known("scene", args.scene, scenes.names())
-    labels, about = deploy.predict(args.model, cube)
+    labels, about = predict(args.model, cube)
     base = args.output or f"{Path(args.model).stem}-{Path(args.scene).stem}"
     write_atomically(f"{base}.png", png(labels))
     np.save(f"{base}.npy", labels)
@@ -159,12 +166,12 @@ def predict_command(args):
 def map_command(args):
     import numpy as np
 
-    from hsilib import study
     from hsilib.files import write_atomically
-    from hsilib.results import Store
+    from hsilib.study.store import Store
+    from hsilib.study.sweep import collect
 
     store, run = Store(), chosen_run(args)
-    study.collect([run], store)  # trains it if need be
+    collect([run], store)  # trains it if need be
     labels = store.read_map(run.id)
     base = args.output or file_name(args, run)
     write_atomically(f"{base}.png", store.map_path(run.id).read_bytes())
@@ -173,7 +180,7 @@ def map_command(args):
 
 
 def bench_command(args):
-    from hsilib import bench
+    from hsilib.deploy import bench
 
     bench.main(args.only, save=args.save)
 
@@ -185,12 +192,16 @@ def run_arguments(p):
     p.add_argument("--ratio", type=int, default=0)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--epochs", type=int)
-    p.add_argument("-o", dest="option", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="hyper-parameter")
+    p.add_argument(
+        "-o", dest="option", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="hyper-parameter"
+    )
 
 
 def parser():
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog="python -m hsilib", description=__doc__)
+    top.add_argument("--version", action="version", version=f"hsilib {hsilib.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     small = "--ratio 98 --scene synthetic_fields_small --epochs 5"
@@ -202,7 +213,10 @@ def parser():
         p.set_defaults(function=function)
         return p
 
-    p = add(scenes_command, "list the scenes, or add your own", "--add my_field cube.npy labels.npy --classes wheat,oats")
+    p = add(
+        scenes_command, "list the scenes, or add your own",
+        "--add my_field cube.npy labels.npy --classes wheat,oats"
+    )
     p.add_argument(
         "--add",
         nargs="+",
@@ -217,7 +231,10 @@ def parser():
     p = add(methods_command, "list the methods and their hyper-parameters", "--json")
     p.add_argument("--json", action="store_true", help="for programs")
 
-    p = add(run_command, "execute a chapter; only what the store lacks is trained", "baselines -p scene salinas_a -p seeds 2")
+    p = add(
+        run_command, "execute a chapter; only what the store lacks is trained",
+        "baselines -p scene salinas_a -p seeds 2"
+    )
     p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
     p.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
@@ -225,26 +242,36 @@ def parser():
     p = add(study_command, "train what a declared study still lacks; stop and restart at will", "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
-    p.add_argument("--check", type=int, metavar="N", help="train N stored runs anew, drawn by lot, and compare")
+    p.add_argument(
+        "--check", type=int, metavar="N", help="train N stored runs anew, drawn by lot, and compare"
+    )
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
 
     p = add(map_command, "class map of a whole scene, as PNG and .npy", f"scratch {small}")
     run_arguments(p)
     p.add_argument("--output", help="path without extension")
 
-    p = add(export_command, "one trained network as an ONNX file that classifies raw spectra", f"static {small}")
+    p = add(
+        export_command, "one trained network as an ONNX file that classifies raw spectra", f"static {small}"
+    )
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
 
-    p = add(predict_command, "class map of a scene by an exported file, as PNG and .npy", "model.onnx cube.npy")
+    p = add(
+        predict_command, "class map of a scene by an exported file, as PNG and .npy", "model.onnx cube.npy"
+    )
     p.add_argument("model", help="a file written by export")
     p.add_argument("scene", help="name of a scene, or a .npy or .mat file with (rows, columns, bands)")
     p.add_argument("--cube-key", default="", help="array in the .mat file, if it holds several")
     p.add_argument("--output", help="path without extension")
 
     p = add(bench_command, "speed, as ratios within one run", "dense")
-    p.add_argument("only", nargs="?", default="all", help="dense, loop, latency, agreement, teaching, images, or all")
-    p.add_argument("--save", action="store_true", help="keep the result for the book (book/results/bench.json)")
+    p.add_argument(
+        "only", nargs="?", default="all", help="dense, loop, latency, agreement, teaching, images, or all"
+    )
+    p.add_argument(
+        "--save", action="store_true", help="keep the result for the book (book/results/bench.json)"
+    )
     return top
 
 
@@ -267,5 +294,10 @@ def main(arguments=None):
     return 0
 
 
-if __name__ == "__main__":
+def script():
+    """The console script ``hsilib``."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()

@@ -1,4 +1,4 @@
-"""The registry of methods, and what a method is given.
+"""The registry of methods.
 
 A method is a function ``train(task) -> model``.  Registering it is all it takes to appear in the store, the tables and
 the plots.  Its own hyper-parameters are the keyword arguments of the decorator, each with a default.
@@ -8,16 +8,9 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
-from types import SimpleNamespace
+from importlib import import_module
 
-import torch
-
-from hsilib import models
 from hsilib.errors import HsiError, known
-from hsilib.inputs import Images, make_inputs
-from hsilib.splits import seed_of
-from hsilib.train import balanced, fit, shuffled, training_set
 
 METHODS = {}
 
@@ -35,34 +28,50 @@ class Method:
     epochs: float = 1.0  # share of the recipe's epochs
     paper: str = ""  # the name in the paper's tables
     about: str = ""
-    parents: Callable = field(default=lambda run: (), compare=False)  # run -> the runs whose trained models it needs
-    prepare: Callable | None = field(default=None, compare=False)  # task -> student, loss, what trains along, teachers
-    network: Callable | None = field(default=None, compare=False)  # of images: (bands, classes, **options) -> module
+    parents: Callable = field(
+        default=lambda run: (), compare=False
+    )  # run -> the runs whose trained models it needs
+    prepare: Callable | None = field(
+        default=None, compare=False
+    )  # task -> student, loss, what trains along, teachers
+    network: Callable | None = field(
+        default=None, compare=False
+    )  # of images: (bands, classes, **options) -> module
     config: tuple = ()  # the options that are arguments of the network
+    mark: str = ""  # hue and marker in plots, such as "blue o" (`pages/colours.py`)
 
     def defaults(self, scene):
         return self.options | self.by_scene.get(scene, {})
 
 
-FIELDS = ("prepare", "network", "config")  # what else ``method`` takes of a Method; all other words are hyper-parameters
-
-
 def method(
-    name, family, title, *, version=1, ratios=(0,), epochs=1.0, paper="", parents=lambda run: (), by_scene=None, **options
-):
-    """Register ``train(task) -> model`` under ``name``."""
-    fields = {key: options.pop(key) for key in FIELDS if key in options}
+    name: str, family: str, title: str, *, mark: str = "", version: int | str = 1,
+    ratios: tuple[int, ...] = (0,), epochs: float = 1.0, paper: str = "", parents: Callable = lambda run: (),
+    by_scene: dict | None = None, prepare: Callable | None = None, network: Callable | None = None,
+    config: tuple[str, ...] = (), **options
+) -> Callable:
+    """Register ``train(task) -> model`` under ``name``: the words are the fields of ``Method``, all others are
+    hyper-parameters with their defaults.
+
+    >>> @method("wide_mlp", "mine", "Wide MLP", width=500)
+    ... def wide_mlp(task):
+    ...     return task.fit(task.network(MLP, width=task.options.width))
+    """
 
     def register(train):
         stamp, own = version, inspect.unwrap(train)
         there = inspect.unwrap(METHODS[name].train).__module__ if name in METHODS else own.__module__
         if there != own.__module__ and there.startswith("hsilib."):
             raise HsiError(f"the name {name} is taken by a method of {there}; choose another")
-        if not own.__module__.startswith("hsilib."):  # in a notebook the code is the version: an edit is another run
+        if not own.__module__.startswith(
+            "hsilib."
+        ):  # in a notebook the code is the version: an edit is another run
             stamp = f"{version}-{hashlib.sha256(_code(own).encode()).hexdigest()[:8]}"
-        about = " ".join((train.__doc__ or "").split())
         METHODS[name] = Method(
-            name, family, title, train, options, by_scene or {}, stamp, tuple(ratios), epochs, paper, about, parents, **fields
+            name=name, family=family, title=title, train=train, options=options, by_scene=by_scene or {},
+            version=stamp, ratios=tuple(ratios), epochs=epochs, paper=paper,
+            about=" ".join((train.__doc__ or "").split()), parents=parents, prepare=prepare, network=network,
+            config=config, mark=mark
         )
         return train
 
@@ -75,13 +84,19 @@ def _code(function, seen=()):
     codes, text = [function.__code__], [repr(function.__defaults__)]
     for code in codes:  # inner functions join the list
         codes += [c for c in code.co_consts if hasattr(c, "co_code")]
-        plain = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]  # a set has no order
+        plain = [
+            sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts
+        ]  # a set has no order
         text += [code.co_code.hex(), *code.co_names, *(repr(c) for c in plain if not hasattr(c, "co_code"))]
         for name in code.co_names:
             used = function.__globals__.get(name)
             if _plain(used):
                 text.append(repr(used))
-            elif inspect.isfunction(used) and used.__module__ == function.__module__ and used not in (function, *seen):
+            elif (
+                inspect.isfunction(used)
+                and used.__module__ == function.__module__
+                and used not in (function, *seen)
+            ):
                 text.append(_code(used, (function, *seen)))
     return " ".join(text)
 
@@ -90,7 +105,11 @@ def _plain(value):
     """Whether a value reads the same in every process: numbers, texts, and lists and tables of them."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
-    return all(map(_plain, value)) if isinstance(value, tuple | list) else isinstance(value, bool | int | float | str)
+    return (
+        all(map(_plain, value))
+        if isinstance(value, tuple | list)
+        else isinstance(value, bool | int | float | str)
+    )
 
 
 def get(name):
@@ -103,64 +122,19 @@ def family(name, asked=()):
     return [known(f"method of the family {name}", method, names) for method in asked] or names
 
 
+def title(method, ratio=0, options=""):
+    """What a method, a size of it, or a variant is called in tables and plots."""
+    name = get(method).title + (f" {int(ratio)} %" if ratio else "")
+    return f"{name}, {options}" if options else name
+
+
 def dense(run, name="cnn2d", **options):
     """The dense CNN2D of the same scene, split, seed and recipe: what is pruned, quantized, and taught by."""
     options = get(name).defaults(run.scene) | options
     return replace(run, method=name, ratio=0, options=tuple(sorted(options.items())))
 
 
-class Task:
-    """What a method is given: the run, its scene and split, and how to obtain inputs, seeds and training data."""
-
-    def __init__(self, run, scene, split, device="cpu", parent=None):
-        self.run, self.scene, self.split, self.device = run, scene, split, torch.device(device)
-        self.options = SimpleNamespace(**dict(run.options))
-        self.classes = len(scene.classes)
-        self.history = []  # loss terms per epoch
-        self.notes = {}  # what else the book shows of a run: kept filters, accuracy before fine-tuning ...
-        self.parent = parent  # parent(run) -> the trained model of another run
-
-    def seed(self, role):
-        """Shared by all methods of a repetition: ``init``, ``order`` ... are the same for every method."""
-        return seed_of(self.run.scene, self.run.split, self.run.seed, role)
-
-    @cache  # noqa: B019 - a task lives as long as its run
-    def inputs(self, kind):
-        o = self.options
-        if (kind == "images") != self.scene.of_images:
-            what = "a set of images" if kind == "images" else "a hyperspectral scene"
-            raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
-        if kind == "images" and o.size < 32:
-            raise HsiError(f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times")
-        if kind == "images":
-            return Images(torch.from_numpy(self.scene.pictures.read(o.size))).to(self.device)
-        made = make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), getattr(o, "pca_fit", "scene"))
-        return made.to(self.device)
-
-    def network(self, net, role="init", **config):
-        """A fresh network whose initial weights depend only on the repetition and its own shape."""
-        known("kind of the network", getattr(net, "kind", None), ("bands", "patches", "images"))
-        bands = self.inputs(net.kind).pixels.shape[1]
-        return models.initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
-
-    def data(self, model):
-        return training_set(self.inputs(model.kind), self.split)
-
-    def balanced(self, model, count, generator):
-        """Inputs of ``count`` training pixels, rare classes as often as common ones as far as they reach."""
-        if count < 1:
-            raise HsiError(f"{self.run.method} needs training pixels to see: samples must be at least 1, not {count}")
-        data = self.data(model)
-        share = 1 / torch.bincount(data.y)[data.y]
-        chosen = torch.multinomial(share.cpu(), min(count, len(data.y)), generator=generator)
-        return data.x(chosen.to(data.y.device))
-
-    def fit(self, model, epochs=1.0, rate=1.0, order="order", **arguments):
-        """The training loop on this task's training pixels, for a share of the recipe's epochs and rate; keeps the loss
-        terms for the log.  A method with the option ``balance`` is given batches in which rare classes come more often."""
-        recipe, data = self.run.recipe, self.data(model)
-        recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
-        draw = balanced(data.y, self.options.balance) if hasattr(self.options, "balance") else shuffled
-        history = fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
-        self.history += history
-        return model
+def rooms(package, files):
+    """Import the files of a room, which register their methods in the order of the tables."""
+    for file in files.split():
+        import_module(f"{package}.{file}")

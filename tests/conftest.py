@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
     """Every test has a cache and a store of its own; real data only through ``real_data``."""
-    from hsilib.scenes import load_scene
+    from hsilib.data.scenes import load_scene
 
     monkeypatch.setenv("HSILIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "store"))
@@ -34,37 +34,38 @@ REAL = os.environ.get("HSILIB_DATA")
 @pytest.fixture
 def pavia(tmp_path):
     """A Pavia-shaped scene under the real file and key names, written from the synthetic one."""
-    from hsilib import scenes, synthetic
+    from hsilib.data import scenes, synthetic
+    from hsilib.files import fingerprint
 
     made = synthetic.make("synthetic_urban")
     about = scenes.REGISTRY["pavia_university"]
     for file, array in (
-        (about.cube, made["cube"]),
-        (about.labels, made["labels"]),
-        (about.train, made["train_map"]),
-        (about.test, made["test_map"]),
+        (about.cube, made["cube"]), (about.labels, made["labels"]), (about.train, made["train_map"]),
+        (about.test, made["test_map"])
     ):
         path = tmp_path / "data" / file.name
         scipy.io.savemat(path, {file.key: array})
-        path.with_name(path.name + ".sha256").write_text(scenes.fingerprint(path))
+        path.with_name(path.name + ".sha256").write_text(fingerprint(path))
     return made
 
 
 def tiny(seed=0, h=12, w=11, bands=6, classes=3):
     """A scene small enough to check by hand."""
-    from hsilib.scenes import Scene
+    from hsilib.data.scenes import Scene
 
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes + 1, (h, w)).astype(np.uint8)
     train = np.where(rng.random((h, w)) < 0.3, labels, 0).astype(np.uint8)
-    return Scene("tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train)
+    return Scene(
+        "tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train
+    )
 
 
 def worn(bands=40, classes=16, widths=(50, 100, 100), batch_norm=True, seed=0):
     """A network whose biases and batch norms look as after training."""
     import torch
 
-    from hsilib.models import CNN2D, initialise
+    from hsilib.models.networks import CNN2D, initialise
 
     net = initialise(CNN2D(bands, classes, widths, batch_norm), seed)
     generator = torch.Generator().manual_seed(seed)
@@ -81,4 +82,6 @@ def logits(net, seed=1, n=7):
     import torch
 
     with torch.no_grad():
-        return net.eval()(torch.randn(n, net.config["bands"], 19, 19, generator=torch.Generator().manual_seed(seed))).logits
+        return net.eval()(
+            torch.randn(n, net.config["bands"], 19, 19, generator=torch.Generator().manual_seed(seed))
+        ).logits

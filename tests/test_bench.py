@@ -2,15 +2,19 @@
 
 import numpy as np
 
-from hsilib import bench
-from hsilib.models import WIDTHS
+from hsilib.deploy import bench
+from hsilib.models.networks import WIDTHS
 
 
 def test_every_engine_is_timed_and_weighed(monkeypatch):
     monkeypatch.setattr(bench, "ROUNDS", {"1": (1, 2, 3), "scene": (0, 1, 1)})
     calls, sizes, files = bench._engines(WIDTHS[98])
     times = bench._times(calls)
-    forms = [f"{engine}, {form}" for engine in ("ONNX Runtime",) for form in ("32 bits", "dynamic int8", "static int8")]
+    forms = [
+        f"{engine}, {form}"
+        for engine in ("ONNX Runtime",)
+        for form in ("32 bits", "dynamic int8", "static int8")
+    ]
     assert set(forms) | {"PyTorch", "PyTorch, folded"} <= set(times) == set(sizes)
     assert files["static int8"] - sizes[forms[2]] > 4 * 200 * 40  # the principal components travel along
     assert all(median > 0 and iqr >= 0 for found in times.values() for median, iqr in found.values())
@@ -30,17 +34,22 @@ def test_forms_are_of_one_network_and_layers_take_its_time():
     assert np.abs(scores[0] - scores[2]).max() < 0.1 * np.abs(scores[0]).max()
     spent = bench._layers(forms["static int8"], rounds=5)
     assert (
-        list(spent) == ["conv1", "conv2", "fc1", "fc2", "other"] and min(spent[k] for k in ("conv1", "conv2", "fc1", "fc2")) > 0
+        list(spent) == ["conv1", "conv2", "fc1", "fc2", "other"]
+        and min(spent[k] for k in ("conv1", "conv2", "fc1", "fc2")) > 0
     )
 
 
 def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
-    monkeypatch.setattr(bench.scenes, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
+    monkeypatch.setattr(
+        bench.scenes, "local", lambda file: None
+    )  # no real scene at hand: a small one, two epochs
     found = {(line["method"], line["engine"]): line for line in bench.agreement()["engines"]}
     for key, least in {
         ("cnn2d", "ONNX Runtime"): 99.9,
         ("static", "ONNX Runtime"): 99.9,
-        ("static", "fake quantization, 32 bits"): 99.5,  # steps that fall on a tie differ from one processor to another
+        (
+            "static", "fake quantization, 32 bits"
+        ): 99.5,  # steps that fall on a tie differ from one processor to another
         ("qat", "ONNX Runtime"): 99.9,
         ("dynamic", "ONNX Runtime"): 99.9,
         ("dynamic", "ONNX Runtime, a pixel per call"): 99,  # other ranges than those of a scene

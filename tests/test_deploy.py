@@ -10,33 +10,41 @@ import pytest
 import torch
 from conftest import worn
 
-from hsilib import deploy, methods, results, study
 from hsilib.__main__ import main
+from hsilib.data.cards import read_png
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import split_of
+from hsilib.deploy import export as deploy
+from hsilib.deploy.predict import predict, session
 from hsilib.errors import HsiError
-from hsilib.evaluate import scene_scores
 from hsilib.files import project
-from hsilib.quantize import calibrate, convert, fold_batch_norm
-from hsilib.results import read_png
-from hsilib.splits import split_of
+from hsilib.models.evaluate import scene_scores
+from hsilib.quantize.integer import calibrate, convert, fold_batch_norm
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+from hsilib.task import Task
 
 SMALL = "synthetic_urban_small"
 
 
 @pytest.fixture
 def setting():
-    scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(study.make_run(SMALL, "random", "cnn2d", epochs=1), scene, split_of(scene, "random"))
+    scene = load_scene(SMALL)
+    task = Task(make_run(SMALL, "random", "cnn2d", epochs=1), scene, split_of(scene, "random"))
     net = worn(classes=9, widths=(15, 30, 30))
     folded = fold_batch_norm(net)
     grids = calibrate(folded, task.balanced(net, 100, torch.Generator().manual_seed(0)))
-    return scene, task.inputs("patches"), {"fp32": net, "static": convert(folded, grids), "dynamic": convert(folded)}
+    return (
+        scene, task.inputs("patches"),
+        {"fp32": net, "static": convert(folded, grids), "dynamic": convert(folded)}
+    )
 
 
 @pytest.mark.parametrize("form", ["fp32", "static", "dynamic"])
 def test_the_engine_computes_what_the_network_does(setting, form):
     scene, inputs, nets = setting
     ours = scene_scores(nets[form], inputs)
-    opened = deploy.session(deploy.classifier(nets[form], inputs.reduction, scene.classes))
+    opened = session(deploy.classifier(nets[form], inputs.reduction, scene.classes))
     labels, scores = opened.run(["map", "scores"], {"cube": scene.cube})
     scores = scores.reshape(9, -1).T
     assert labels.shape == scene.labels.shape and labels.dtype == np.uint8
@@ -48,7 +56,7 @@ def test_the_engine_computes_what_the_network_does(setting, form):
 
 def test_the_network_alone_takes_patches_and_scenes(setting):
     _, inputs, nets = setting
-    opened = deploy.session(deploy.network(nets["static"]))
+    opened = session(deploy.network(nets["static"]))
     some = torch.tensor([0, 47, 700, 3071])
     scores = opened.run(None, {"x": inputs.samples(some).contiguous().numpy()})[0]
     assert scores.shape == (4, 9, 1, 1)
@@ -100,7 +108,7 @@ def test_an_exported_file_alone_reproduces_the_map(tmp_path, capsys):
     other.mkdir()
     assert main(["export", *arguments, "--output", str(other / "model.onnx")]) == 0
     assert main(["map", *arguments, "--output", "ours"]) == 0
-    scene = study.scenes.load_scene(SMALL)
+    scene = load_scene(SMALL)
     np.save(other / "cube.npy", scene.cube)
     done = subprocess.run([sys.executable, "-I", "-c", ALONE], cwd=other, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -142,12 +150,14 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
     ):
         assert main(["predict", *arguments]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error), error
-    monkeypatch.setattr(study, "trained", None)  # refused before anything is trained
+        assert (
+            error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error)
+        ), error
+    monkeypatch.setattr(deploy, "trained", None)  # refused before anything is trained
     with pytest.raises(HsiError, match="mlp cannot be exported"):
-        deploy.export(study.make_run(SMALL, "random", "mlp", epochs=1), "x.onnx")
+        deploy.export(make_run(SMALL, "random", "mlp", epochs=1), "x.onnx")
     with pytest.raises(HsiError, match="is a folder"):
-        deploy.export(study.make_run(SMALL, "random", "cnn2d", epochs=1), tmp_path)
+        deploy.export(make_run(SMALL, "random", "cnn2d", epochs=1), tmp_path)
 
 
 MODELS = sorted((project() / "book" / "models").glob("*.onnx"))
@@ -156,16 +166,20 @@ MODELS = sorted((project() / "book" / "models").glob("*.onnx"))
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 def test_a_model_to_download_is_a_run_of_the_store(path):
     about = {p.key: p.value for p in onnx.load(path).metadata_props}
-    rows = results.Store(project() / "book" / "results").rows()
+    rows = Store(project() / "book" / "results").rows()
     row = rows[rows["run"] == json.loads(about["run"])].iloc[0]
     assert (row["method"], row["split"], row["seed"]) == ("static", "disjoint", 0)
-    opened = deploy.session(path.read_bytes())
-    labels, _ = opened.run(["map", "scores"], {"cube": np.random.default_rng(0).random((21, 30, 200), np.float32)})
-    assert labels.shape == (21, 30) and 1 <= labels.min() and labels.max() <= len(json.loads(about["classes"]))
+    opened = session(path.read_bytes())
+    labels, _ = opened.run(
+        ["map", "scores"], {"cube": np.random.default_rng(0).random((21, 30, 200), np.float32)}
+    )
+    assert (
+        labels.shape == (21, 30) and 1 <= labels.min() and labels.max() <= len(json.loads(about["classes"]))
+    )
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 def test_a_model_to_download_draws_the_stored_map(path, real_data):
     run = json.loads({p.key: p.value for p in onnx.load(path).metadata_props}["run"])
-    stored = results.Store(project() / "book" / "results").read_map(run)
-    assert (deploy.predict(path, study.scenes.load_scene("indian_pines_8bit").cube)[0] == stored).mean() > 0.999
+    stored = Store(project() / "book" / "results").read_map(run)
+    assert (predict(path, load_scene("indian_pines_8bit").cube)[0] == stored).mean() > 0.999

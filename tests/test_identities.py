@@ -4,11 +4,15 @@
 """
 
 from ast import literal_eval
+from dataclasses import replace
 from pathlib import Path
 
-from hsilib import methods, study
+from hsilib import methods
 from hsilib.files import project
-from hsilib.results import Store
+from hsilib.models.train import Recipe
+from hsilib.pages.runner import declared
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
 
 LIST = Path(__file__).with_name("identities.txt")
 
@@ -20,17 +24,23 @@ def rows():
 def run_of(row):
     """The run that a stored row is of, made from what the row says."""
     options = dict(part.split("=", 1) for part in row["options"].split())
-    options = {name: literal_eval(text) if text[0] in "-.0123456789TF" else text for name, text in options.items()}
-    options = {name: 1 / 3 if value == 0.333333 else value for name, value in options.items()}  # six digits are stored
-    made = study.make_run(row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), options=options)
+    options = {
+        name: literal_eval(text) if text[0] in "-.0123456789TF" else text for name, text in options.items()
+    }
+    options = {
+        name: 1 / 3 if value == 0.333333 else value for name, value in options.items()
+    }  # six digits are stored
+    made = make_run(
+        row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), options=options
+    )
     recipe = {name: type(value)(row[name]) for name, value in vars(made.recipe).items()}
-    return study.replace(made, recipe=study.Recipe(**recipe))
+    return replace(made, recipe=Recipe(**recipe))
 
 
 def current():
     """{identity: what it names} of all declared runs and of all stored rows whose method is what it was."""
-    declared = study.declared(project() / "book" / "study.toml")
-    runs = {r.id: r for part in declared.values() for r in part}
+    parts = declared(project() / "book" / "study.toml")
+    runs = {r.id: r for part in parts.values() for r in part}
     for row in rows().to_dict("records"):
         if str(methods.get(row["method"]).version) == str(row["version"]):
             run = run_of(row)
@@ -58,4 +68,8 @@ def test_stored_rows_say_what_their_identity_is_made_of():
 if __name__ == "__main__":
     known = listed() if LIST.exists() else {}
     every = current() | known
-    LIST.write_text("".join(f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])))
+    LIST.write_text(
+        "".join(
+            f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])
+        )
+    )

@@ -7,12 +7,18 @@ import pytest
 import torch
 from PIL import Image
 
-from hsilib import images, inputs, runner, scenes, study
 from hsilib.__main__ import main
+from hsilib.data import imagesets as images
+from hsilib.data import inputs, scenes
+from hsilib.data import own as own_scene
+from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
-from hsilib.results import Store
-from hsilib.splits import split_of
+from hsilib.pages import runner
+from hsilib.study.execute import execute, task_of, trained
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+from hsilib.study.sweep import costs_of
 
 SMALL = "synthetic_landuse"
 
@@ -41,7 +47,9 @@ def test_parameters_of_gghostnet(variant):
 
 @pytest.mark.parametrize("classes", [1000, 30, 4])
 def test_parameters_of_vgg16_and_mobilenetv2(classes):
-    assert built(VGG16, classes, head="classic", batch_norm=False) == 14_714_688 + 119_545_856 + 4097 * classes
+    assert (
+        built(VGG16, classes, head="classic", batch_norm=False) == 14_714_688 + 119_545_856 + 4097 * classes
+    )
     assert built(VGG16, classes, head="pool", batch_norm=False) == 14_714_688 + 513 * classes
     assert built(MobileNetV2, classes) == 2_223_872 + 1281 * classes
 
@@ -74,7 +82,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HSILIB_DATA", str(tmp_path))
     for number in range(4):
         save(tmp_path / "my set" / "farm" / f"{number}.png", number)
-        save(tmp_path / "my set" / "port" / "JPEGImages" / f"{number}.png", 100 + number)  # deeper, as in RSOD
+        save(
+            tmp_path / "my set" / "port" / "JPEGImages" / f"{number}.png", 100 + number
+        )  # deeper, as in RSOD
     return tmp_path / "my set"
 
 
@@ -82,19 +92,23 @@ def test_a_folder_and_its_zip_are_the_same_set(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as handle:
         for path in sorted(folder.rglob("*.png")):
             handle.write(path, f"root/{path.relative_to(folder)}")
-    plain, packed = (scenes.load_scene(scenes.images_named(str(p))) for p in (folder, tmp_path / "packed.zip"))
+    plain, packed = (
+        scenes.load_scene(own_scene.images_named(str(p))) for p in (folder, tmp_path / "packed.zip")
+    )
     assert plain.name == "my_set" and plain.classes == packed.classes == ("farm", "port")
     assert plain.labels.ravel().tolist() == [1] * 4 + [2] * 4
-    assert (plain.pictures.read(8) == packed.pictures.read(8)).all() and plain.pictures.read(8).shape == (8, 3, 8, 8)
+    assert (plain.pictures.read(8) == packed.pictures.read(8)).all() and plain.pictures.read(8).shape == (
+        8, 3, 8, 8
+    )
     assert plain.pictures.read(8)[5].ravel().tolist() == [101] * 64 + [100] * 64 + [200] * 64
 
 
 def test_an_own_set_has_an_identity_of_its_contents(folder):
-    name = scenes.images_named(str(folder))
+    name = own_scene.images_named(str(folder))
     before = scenes.identity(name)
-    assert before == scenes.identity(scenes.images_named(name)) != name
+    assert before == scenes.identity(own_scene.images_named(name)) != name
     save(folder / "farm" / "0.png", 77)
-    assert scenes.identity(scenes.images_named(str(folder))) != before
+    assert scenes.identity(own_scene.images_named(str(folder))) != before
 
 
 def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
@@ -118,17 +132,17 @@ def test_folders_of_any_name_will_do(folder, monkeypatch):
     folder.rename(folder.with_name("2750"))
     given = {"images": 2750}  # as the command line reads it
     runner.check("landuse", {"images": ("rsscn7", "")}, given)
-    assert scenes.images_named(given["images"]) == "images_2750"
+    assert own_scene.images_named(given["images"]) == "images_2750"
 
 
 def test_images_too_small_for_the_networks_are_one_line(tmp_path):
     with pytest.raises(HsiError, match="at least 32 pixels"):
-        study.execute(study.make_run(SMALL, "random", "mobilenet", epochs=1, options={"size": 16}), Store(tmp_path))
+        execute(make_run(SMALL, "random", "mobilenet", epochs=1, options={"size": 16}), Store(tmp_path))
 
 
 def test_larger_images_are_expected_to_take_longer():
-    runs = [study.make_run(SMALL, "random", "mobilenet", options={"size": size}) for size in (64, 128)]
-    small, large = study.costs_of(runs, Store().rows()).values()
+    runs = [make_run(SMALL, "random", "mobilenet", options={"size": size}) for size in (64, 128)]
+    small, large = costs_of(runs, Store().rows()).values()
     assert large == pytest.approx(4 * small)
 
 
@@ -136,19 +150,21 @@ def test_a_name_belongs_to_a_scene_or_to_a_set_not_to_both(folder, tmp_path):
     np.save(tmp_path / "cube.npy", np.random.rand(9, 9, 3))
     np.save(tmp_path / "labels.npy", np.ones((9, 9), np.uint8))
     pair = (tmp_path / "cube.npy", tmp_path / "labels.npy")
-    scenes.add("field", *pair)
-    scenes.add_images("town", str(folder))
+    own_scene.add_scene("field", *pair)
+    own_scene.add_images("town", str(folder))
     for taken in ("rsscn7", "town", "salinas_a"):
         with pytest.raises(HsiError, match="taken"):
-            scenes.add(taken, *pair)
+            own_scene.add_scene(taken, *pair)
     for taken in ("rsscn7", "field", "salinas_a"):
         with pytest.raises(HsiError, match="taken"):
-            scenes.add_images(taken, str(folder))
-    scenes.add("field", *pair)  # again: the new files replace the old ones
-    scenes.add_images("town", str(folder))
+            own_scene.add_images(taken, str(folder))
+    own_scene.add_scene("field", *pair)  # again: the new files replace the old ones
+    own_scene.add_images("town", str(folder))
 
 
-@pytest.mark.parametrize("how, says", [("grey", "farm/1.png is not RGB but L"), ("cut", "farm/1.png cannot be read as an image")])
+@pytest.mark.parametrize(
+    "how, says", [("grey", "farm/1.png is not RGB but L"), ("cut", "farm/1.png cannot be read as an image")]
+)
 def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys):
     bad = folder / "farm" / "1.png"
     save(bad, 3, "L") if how == "grey" else bad.write_bytes(bad.read_bytes()[:60])
@@ -160,7 +176,7 @@ def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys)
 
 
 def test_a_set_that_changed_after_it_was_added_is_refused(folder):
-    scene = scenes.load_scene(scenes.images_named(str(folder)))
+    scene = scenes.load_scene(own_scene.images_named(str(folder)))
     save(folder / "farm" / "2.png", 99)
     with pytest.raises(HsiError, match="have changed since"):
         scene.pictures.read(9)
@@ -173,50 +189,51 @@ def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):
     (folder / "farm" / "._0.png").write_bytes(b"what a Mac leaves")  # not an image of the set
     (folder / "farm" / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")  # PostScript would be run
     with pytest.raises(HsiError, match="x.jpg cannot be read as an image"):
-        scenes.images_named(str(folder))
+        own_scene.images_named(str(folder))
     (folder / "farm" / "x.jpg").unlink()
     for limit, value, says in (("MOST_PIXELS", 100, "20 x 16 pixels"), ("LARGEST", 40, "more than an image")):
         with monkeypatch.context() as patch:
             patch.setattr(images, limit, value)
             with pytest.raises(HsiError, match=says):
-                scenes.images_named(str(folder))
+                own_scene.images_named(str(folder))
     other = tmp_path / "other" / "my set"
     save(other / "a" / "0.png"), save(other / "b" / "0.png")
-    scenes.images_named(str(folder))
+    own_scene.images_named(str(folder))
     with pytest.raises(HsiError, match="there already"):
-        scenes.images_named(str(other))
+        own_scene.images_named(str(other))
 
 
 def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
     for path, says in (
-        (tmp_path / "nowhere", "nowhere"),
-        (folder / "farm", "one folder of images"),
-        (folder / "port", "1 folders of images"),
+        (tmp_path / "nowhere", "nowhere"), (folder / "farm", "one folder of images"),
+        (folder / "port", "1 folders of images")
     ):
         with pytest.raises(HsiError, match=says):
-            scenes.images_named(str(path))
+            own_scene.images_named(str(path))
     (tmp_path / "broken.zip").write_bytes(b"PK no")
     with pytest.raises(HsiError, match="broken.zip"):
-        scenes.images_named(str(tmp_path / "broken.zip"))
+        own_scene.images_named(str(tmp_path / "broken.zip"))
     for name in ("0", "1", "2"):
         (folder / "farm" / f"{name}.png").unlink()
     with pytest.raises(HsiError, match="farm has 1 usable"):
-        scenes.images_named(str(folder))
+        own_scene.images_named(str(folder))
 
 
 def test_images_and_cubes_are_not_mixed_up(tmp_path):
-    for scene, method, says in ((SMALL, "rf", "hyperspectral scene"), ("synthetic_urban_small", "mobilenet", "set of images")):
+    for scene, method, says in (
+        (SMALL, "rf", "hyperspectral scene"), ("synthetic_urban_small", "mobilenet", "set of images")
+    ):
         with pytest.raises(HsiError, match=says):
-            study.execute(study.make_run(scene, "random", method, epochs=1), Store(tmp_path))
+            execute(make_run(scene, "random", method, epochs=1), Store(tmp_path))
     with pytest.raises(HsiError, match="random only"):
-        study.execute(study.make_run(SMALL, "disjoint", "mobilenet", epochs=1), Store(tmp_path))
+        execute(make_run(SMALL, "disjoint", "mobilenet", epochs=1), Store(tmp_path))
 
 
 def test_every_position_has_its_own_answer_of_the_teacher():
-    run = study.make_run(SMALL, "random", "mobilenet_kl", epochs=5, options={"size": 32, "width": 0.25})
-    from hsilib.distill import recorded
+    run = make_run(SMALL, "random", "mobilenet_kl", epochs=5, options={"size": 32, "width": 0.25})
+    from hsilib.distill.parts import recorded
 
-    task = study.task_of(run)
+    task = task_of(run)
     net = task.network(MobileNetV2, width=0.25)
     data = task.data(net)
     assert len(data.y) == 8 * len(task.split.train)
@@ -229,8 +246,8 @@ def test_every_position_has_its_own_answer_of_the_teacher():
 
 def test_the_store_keeps_the_answer_for_every_image(tmp_path):
     options = {"size": 32, "width": 0.125}
-    store, run = Store(tmp_path), study.make_run(SMALL, "random", "vgg16", epochs=40, batch=32, options=options)
-    row, model = study.execute(run, store)
+    store, run = Store(tmp_path), make_run(SMALL, "random", "vgg16", epochs=40, batch=32, options=options)
+    row, model = execute(run, store)
     answers = store.read_map(run.id).ravel() - 1
     scene = store.card(SMALL)[0]
     split = split_of(scene, "random")
@@ -239,5 +256,5 @@ def test_the_store_keeps_the_answer_for_every_image(tmp_path):
         split_of(scene, "blocks")
     assert 100 * (answers[split.test] == split.test_y).mean() == pytest.approx(row["oa"], abs=1e-3)
     assert row["oa"] > 60 and np.isnan(row["leakage"])  # four textures: chance is 25
-    again = study.trained(run, store)
+    again = trained(run, store)
     assert torch.equal(again.head.weight, model.head.weight)

@@ -10,14 +10,22 @@ import torch
 import torch.nn.functional as F
 from conftest import logits, worn
 
-from hsilib import methods, prune, results, study
-from hsilib.evaluate import scene_scores
-from hsilib.models import WIDTHS
-from hsilib.prune import LAYERS, cut, layer_by_layer, multi_pass, one_shot, refresh_batch_norm, sfp, thinet
+from hsilib import methods
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import split_of
+from hsilib.models.evaluate import scene_scores
+from hsilib.models.networks import WIDTHS
+from hsilib.prune.criterion import criterion, layer_by_layer, multi_pass, one_shot
 from hsilib.prune.l1 import l1
+from hsilib.prune.sfp import sfp
 from hsilib.prune.slimming import slimming
-from hsilib.prune.surgery import columns, strongest
-from hsilib.splits import split_of
+from hsilib.prune.surgery import LAYERS, columns, cut, refresh_batch_norm, strongest
+from hsilib.prune.thinet import thinet
+from hsilib.study.execute import execute, task_of, trained
+from hsilib.study.runs import make_run, plan
+from hsilib.study.store import Store
+from hsilib.study.sweep import collect
+from hsilib.task import Task
 
 SMALL = "synthetic_urban_small"
 
@@ -35,7 +43,9 @@ def masked(net, keep):
     with torch.no_grad():
         for layer, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("fc1", None)):
             gone = [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer]]
-            modules = [getattr(net, layer), *([getattr(net, norm)] if norm and net.config["batch_norm"] else [])]
+            modules = [
+                getattr(net, layer), *([getattr(net, norm)] if norm and net.config["batch_norm"] else [])
+            ]
             for module in modules:
                 module.weight[gone], module.bias[gone] = 0, 0
     return net
@@ -52,13 +62,15 @@ def test_the_small_network_equals_the_masked_large_one(ratio, batch_norm):
 
 
 def test_parameters_after_surgery_are_the_papers():
-    from hsilib.measure import parameters
+    from hsilib.models.measure import parameters
 
     net = worn()
     found = [parameters(cut(net, some(net, WIDTHS[ratio]))) for ratio in (90, 95, 98)]
     assert found == [49_321, 25_386, 8_951]
     wide = (50, 100, 100)
-    stages = {r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)}
+    stages = {
+        r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)
+    }
     assert stages[90] == [304_331, 103_011, 49_321]  # Table 9, strategy II
     assert stages[95] == [286_826, 66_746, 25_386] and stages[98] == [269_321, 32_981, 8_951]
 
@@ -85,7 +97,9 @@ def test_torch_pruning_cuts_the_same_network():
             return self.inner(x).logits
 
     other = Plain(deepcopy(net))
-    for layer, cutter in zip(LAYERS, (tp.prune_conv_out_channels, tp.prune_conv_out_channels, tp.prune_linear_out_channels)):
+    for layer, cutter in zip(
+        LAYERS, (tp.prune_conv_out_channels, tp.prune_conv_out_channels, tp.prune_linear_out_channels)
+    ):
         module = getattr(other.inner, layer)
         graph = tp.DependencyGraph().build_dependency(other, example_inputs=torch.randn(2, 8, 19, 19))
         gone = [c for c in range(len(module.bias)) if c not in keep[layer]]
@@ -132,16 +146,22 @@ def test_slimming_keeps_the_largest_scales():
         net.bn1.weight.copy_(torch.tensor([0.1, -0.4, 0.3, 0.2]))
         net.bn2.weight.copy_(torch.tensor([0.0, 0.1, -0.2]))
     by_hand(net, "fc1", [0.2, -0.1, 0.3])
-    assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [[1, 2], [2], [2]]
+    assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [
+        [1, 2], [2], [2]
+    ]
 
 
 def test_the_penalty_of_slimming_is_the_l1_norm_of_the_scales():
-    store, common = results.Store(), dict(epochs=4, lr=0.02)
-    runs = [study.make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": s}, **common) for s in (1.0, 0.0)]
-    strong, none = (study.execute(run, store)[1] for run in runs)
+    store, common = Store(), dict(epochs=4, lr=0.02)
+    runs = [
+        make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": s}, **common) for s in (1.0, 0.0)
+    ]
+    strong, none = (execute(run, store)[1] for run in runs)
     assert strong.bn1.weight.abs().sum() < 0.8 * none.bn1.weight.abs().sum()
     log = np.genfromtxt(store.folder / "logs" / f"{runs[0].id}.csv", delimiter=",", names=True)
-    assert 0.4 * 150 < log["sparsity"][0] < 0.5 * 150 and log["sparsity"][-1] < log["sparsity"][0]  # scales start at 0.5
+    assert (
+        0.4 * 150 < log["sparsity"][0] < 0.5 * 150 and log["sparsity"][-1] < log["sparsity"][0]
+    )  # scales start at 0.5
     note = store.read_note(runs[0].id)["scales"]
     assert note["bn2"] == pytest.approx(strong.bn2.weight.tolist()) and len(note["bn1"]) == 50
 
@@ -156,8 +176,12 @@ def test_thinet_contributions_add_up_to_the_next_layers_output():
         full = F.conv2d(taps["f1"], net.conv2.weight)  # before bias and batch norm
         generator = torch.Generator().manual_seed(1)
         k, i, j = (torch.randint(n, (150,), generator=generator) for n in (6, 11, 11))
-        torch.testing.assert_close(rows.sum(1), full[torch.arange(3).repeat_interleave(50), k, i, j], atol=1e-5, rtol=1e-4)
-        rows = thinet.contributions(taps["p2"], net.fc1.weight.view(5, 6, 5, 5), 1, torch.Generator().manual_seed(1))
+        torch.testing.assert_close(
+            rows.sum(1), full[torch.arange(3).repeat_interleave(50), k, i, j], atol=1e-5, rtol=1e-4
+        )
+        rows = thinet.contributions(
+            taps["p2"], net.fc1.weight.view(5, 6, 5, 5), 1, torch.Generator().manual_seed(1)
+        )
         k = torch.randint(5, (3,), generator=torch.Generator().manual_seed(1))
         expected = taps["v"] @ net.fc1.weight.T
         torch.testing.assert_close(rows.sum(1), expected[torch.arange(3), k], atol=1e-5, rtol=1e-4)
@@ -185,14 +209,16 @@ def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
     x[:, 3] = x[:, 2]
     gram = x.T @ x
     assert thinet.least(gram, 1) == [1]
-    torch.testing.assert_close(thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0
+    )
     assert thinet.scales(gram, [0, 1])[1] == 1
 
 
-def task_of(name, ratio=90, **options):
-    run = study.make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options)
-    scene = study.scenes.load_scene(SMALL)
-    return methods.Task(run, scene, split_of(scene, "disjoint"))
+def task_for(name, ratio=90, **options):
+    run = make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options)
+    scene = load_scene(SMALL)
+    return Task(run, scene, split_of(scene, "disjoint"))
 
 
 def test_thinet_drops_the_silent_half():
@@ -201,7 +227,7 @@ def test_thinet_drops_the_silent_half():
     with torch.no_grad():
         for module in (net.bn1, net.bn2, net.fc1):
             module.weight[::2], module.bias[::2] = 0, 0
-    task = task_of("thinet")
+    task = task_for("thinet")
     same = refresh_batch_norm(deepcopy(net), task.data(net))
     keep = thinet.thinet(net, {"conv1": 4, "conv2": 4, "fc1": 4}, task)
     assert all(k.tolist() == [1, 3, 5, 7] for k in keep.values())
@@ -209,18 +235,23 @@ def test_thinet_drops_the_silent_half():
 
 
 def test_zeroed_filters_grow_again_and_may_return():
-    task = task_of("sfp", 98)
+    task = task_for("sfp", 98)
     net = worn(classes=9, seed=2)
     widths = dict(zip(LAYERS, WIDTHS[98]))
     with torch.no_grad():
-        net.bn1.bias.abs_().add_(0.1)  # a zeroed filter sends on its beta; below zero the ReLU would let no gradient back
+        net.bn1.bias.abs_().add_(
+            0.1
+        )  # a zeroed filter sends on its beta; below zero the ReLU would let no gradient back
     start = sfp.zero_weakest(net, widths)
     gone = [c for c in range(50) if c not in start["conv1"]]
     assert int((sfp.norms(net)["conv1"] > 0).sum()) == 5 and not net.conv1.weight[gone].any()
     with torch.no_grad():  # the kept ones are so weak that whatever grows passes them
         net.conv1.weight *= 1e-6
     seen = []
-    task.fit(net, after_epoch=lambda m, e: (seen.append(sfp.norms(m)["conv1"].clone()), sfp.zero_weakest(m, widths)))
+    task.fit(
+        net,
+        after_epoch=lambda m, e: (seen.append(sfp.norms(m)["conv1"].clone()), sfp.zero_weakest(m, widths)),
+    )
     assert float(seen[0][gone].min()) > 0  # every zeroed filter was trained
     assert set(sfp.zero_weakest(net, widths)["conv1"].tolist()) != set(start["conv1"].tolist())
 
@@ -244,7 +275,7 @@ def test_columns_of_a_filter():
 
 
 def test_refreshed_statistics_are_those_of_the_training_pixels():
-    task = task_of("l1")
+    task = task_for("l1")
     net = worn(classes=9)
     data = task.data(net)
     refresh_batch_norm(net, data)
@@ -255,15 +286,15 @@ def test_refreshed_statistics_are_those_of_the_training_pixels():
 
 
 def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way():
-    store = results.Store()
-    run = study.make_run(SMALL, "disjoint", "l1_iterative", 95, epochs=2)
-    row, net = study.execute(run, store)
+    store = Store()
+    run = make_run(SMALL, "disjoint", "l1_iterative", 95, epochs=2)
+    row, net = execute(run, store)
     note = store.read_note(run.id)
     assert [p["widths"] for p in note["passes"]] == [[10, 100, 100], [10, 20, 100], [10, 20, 20]]
     assert [len(k) for k in note["kept"].values()] == [10, 20, 20]
     assert note["passes"][-1]["tuned"] == pytest.approx(row["oa"], abs=1e-3)
-    assert row["parents"] == study.make_run(SMALL, "disjoint", "cnn2d", epochs=2).id
-    dense = study.trained(study.make_run(SMALL, "disjoint", "cnn2d", epochs=2))
+    assert row["parents"] == make_run(SMALL, "disjoint", "cnn2d", epochs=2).id
+    dense = trained(make_run(SMALL, "disjoint", "cnn2d", epochs=2))
     assert max(note["scores"]["conv1"]) == pytest.approx(
         float(dense.conv1.weight.detach().abs().flatten(1).sum(1).max()), abs=1e-3
     )
@@ -271,20 +302,24 @@ def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way():
 
 
 def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
-    @prune.criterion("first_ones", "The first")
+    @criterion("first_ones", "The first")
     def first_ones(net, widths, task):
         """Keep the first channels."""
         return {layer: torch.arange(widths[layer]) for layer in LAYERS}
 
     try:
         about = methods.get("first_ones")
-        assert about.family == "pruning" and about.about == "Keep the first channels." and str(about.version).startswith("1-")
-        runs = study.plan(SMALL, ["disjoint"], ["first_ones"], (98,), seeds=2, epochs=2)
-        rows = study.collect(runs, results.Store(tmp_path), jobs=2, say=lambda t: None)
+        assert (
+            about.family == "pruning"
+            and about.about == "Keep the first channels."
+            and str(about.version).startswith("1-")
+        )
+        runs = plan(SMALL, ["disjoint"], ["first_ones"], (98,), seeds=2, epochs=2)
+        rows = collect(runs, Store(tmp_path), jobs=2, say=lambda t: None)
         assert rows["params"].tolist() == [8_874, 8_874]
         old = runs[0].id
 
-        @prune.criterion("first_ones", "The first")
+        @criterion("first_ones", "The first")
         def last_ones(net, widths, task):
             return {layer: torch.arange(len(getattr(net, layer).bias))[-widths[layer] :] for layer in LAYERS}
 
@@ -294,14 +329,14 @@ def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
 
 
 def test_a_dense_net_is_not_changed_by_being_pruned():
-    store = results.Store()
-    run = study.make_run(SMALL, "disjoint", "thinet", 98, epochs=2)
-    study.execute(run, store)
-    parent = study.make_run(SMALL, "disjoint", "cnn2d", epochs=2)
-    scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(parent, scene, split_of(scene, "disjoint"))
+    store = Store()
+    run = make_run(SMALL, "disjoint", "thinet", 98, epochs=2)
+    execute(run, store)
+    parent = make_run(SMALL, "disjoint", "cnn2d", epochs=2)
+    scene = load_scene(SMALL)
+    task = Task(parent, scene, split_of(scene, "disjoint"))
     stored = store.read_map(parent.id)
-    again = scene_scores(study.trained(parent), task.inputs("patches")).argmax(1).reshape(stored.shape) + 1
+    again = scene_scores(trained(parent), task.inputs("patches")).argmax(1).reshape(stored.shape) + 1
     assert np.array_equal(again, stored)
 
 
@@ -309,7 +344,7 @@ def test_lots_differ_between_seeds_and_keep_as_many_as_asked():
     from hsilib.prune.lots import lots
 
     net = worn(classes=9)
-    tasks = [study.task_of(study.make_run(SMALL, "disjoint", "lots", 98, seed=seed, epochs=2)) for seed in (0, 0, 1)]
+    tasks = [task_of(make_run(SMALL, "disjoint", "lots", 98, seed=seed, epochs=2)) for seed in (0, 0, 1)]
     kept = [lots(net, {"conv1": 5, "conv2": 10, "fc1": 10}, task) for task in tasks]
     assert all(torch.equal(kept[0][layer], kept[1][layer]) for layer in kept[0])
     assert not torch.equal(kept[0]["conv2"], kept[2]["conv2"])

@@ -3,15 +3,20 @@ import pytest
 import torch
 from conftest import tiny
 
+from hsilib.data import own as own_scene
+from hsilib.data.inputs import make_inputs
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import SPLITS, make_split, training_pixels_in_window
 from hsilib.errors import HsiError
-from hsilib.inputs import make_inputs
-from hsilib.scenes import load_scene
-from hsilib.splits import SPLITS, make_split, training_pixels_in_window
+from hsilib.study.runs import make_run
+from hsilib.task import Task
 
 
 @pytest.mark.parametrize("name", SPLITS)
 def test_train_and_test_never_share_a_pixel(name):
-    scene = load_scene("synthetic_fields_small" if name in ("blocks", "buffered") else "synthetic_urban_small")
+    scene = load_scene(
+        "synthetic_fields_small" if name in ("blocks", "buffered") else "synthetic_urban_small"
+    )
     try:
         split = make_split(scene, name, 3)
     except HsiError as error:
@@ -52,7 +57,9 @@ def test_blocks_and_buffered_do_not_leak():
             except HsiError:
                 assert name == "blocks"
                 continue
-            assert split.leakage == 0 and brute_force(split, scene.labels.shape).ravel()[split.test].max() == 0
+            assert (
+                split.leakage == 0 and brute_force(split, scene.labels.shape).ravel()[split.test].max() == 0
+            )
 
 
 def test_random_follows_the_seed_and_the_published_map_does_not():
@@ -84,17 +91,18 @@ def test_impossible_splits_are_one_line():
 
 
 def test_a_class_without_training_pixels_does_not_stop_the_classical_models(tmp_path):
-    from hsilib import methods, scenes, study
-    from hsilib.evaluate import scene_scores
+    from hsilib import methods
+    from hsilib.data import scenes
+    from hsilib.models.evaluate import scene_scores
 
     rng = np.random.default_rng(0)
     np.save(tmp_path / "cube.npy", rng.normal(size=(12, 12, 6)))
     np.save(tmp_path / "labels.npy", rng.choice([0, 1, 3, 5], (12, 12)))
-    scenes.add("odd", tmp_path / "cube.npy", tmp_path / "labels.npy")
+    own_scene.add_scene("odd", tmp_path / "cube.npy", tmp_path / "labels.npy")
     scene = scenes.load_scene("odd")
     for name in ("rf", "mlr", "svm"):
-        run = study.make_run("odd", "random", name)
-        task = methods.Task(run, scene, make_split(scene, "random", 0))
+        run = make_run("odd", "random", name)
+        task = Task(run, scene, make_split(scene, "random", 0))
         model = methods.get(name).train(task)
         scores = scene_scores(model, task.inputs(model.kind))
         assert scores.shape == (144, 5) and set(scores.argmax(1)) <= {0, 2, 4}
@@ -126,7 +134,9 @@ def test_fit_on_training_pixels_does_not_look_at_the_others():
     before = make_inputs(scene, split, "bands", fit="train").pixels[split.train]
     other = scene.cube.reshape(-1, 6).copy()
     other[split.test] += 100
-    changed = type(scene)("x", "x", other.reshape(scene.cube.shape), scene.labels, scene.classes, scene.train_map)
+    changed = type(scene)(
+        "x", "x", other.reshape(scene.cube.shape), scene.labels, scene.classes, scene.train_map
+    )
     assert torch.equal(before, make_inputs(changed, split, "bands", fit="train").pixels[split.train])
     assert not torch.equal(before, make_inputs(changed, split, "bands").pixels[split.train])
 

@@ -10,12 +10,23 @@ import pandas as pd
 import pytest
 import torch
 
-from hsilib import methods, models, results, study
+from hsilib import methods
+from hsilib.data import own as own_scene
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import seed_of, split_of
 from hsilib.errors import HsiError
 from hsilib.files import project
-from hsilib.splits import seed_of, split_of
-from hsilib.study import make_run, plan
-from hsilib.train import Recipe, fit
+from hsilib.models.networks import LSTM, MLP, Outputs, initialise
+from hsilib.models.train import Recipe, fit
+from hsilib.pages import claims
+from hsilib.pages.chapter import chapter
+from hsilib.pages.claims import fits, fitted
+from hsilib.pages.runner import declared
+from hsilib.study.execute import execute, task_of, trained, weights_path
+from hsilib.study.runs import make_run, plan
+from hsilib.study.store import COLUMNS, Store
+from hsilib.study.sweep import collect, pace
+from hsilib.task import Task
 
 MEASURED = ["run", "oa", "top5", "aa", "kappa", "f1", "params", "macs", "bytes", "leakage", "train", "test"]
 SMALL = "synthetic_urban_small"
@@ -24,82 +35,87 @@ SMALL = "synthetic_urban_small"
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_every_method_runs_through_two_epochs(name, tmp_path):
     """A new method joins by being registered."""
-    store = results.Store()
+    store = Store()
     on_images = methods.get(name).family == "landuse"
-    scene, split, options = ("synthetic_landuse", "random", {"size": 32}) if on_images else (SMALL, "disjoint", None)
+    scene, split, options = (
+        ("synthetic_landuse", "random", {"size": 32}) if on_images else (SMALL, "disjoint", None)
+    )
     for ratio in methods.get(name).ratios[-1:]:
         run = make_run(scene, split, name, ratio, epochs=2, options=options)
-        row, model = study.execute(run, store)
+        row, model = execute(run, store)
         assert 0 < row["oa"] <= 100 and row["bytes"] > 0
-        again = study.trained(run) if study.weights_path(run).exists() else model
+        again = trained(run) if weights_path(run).exists() else model
         assert store.read_map(run.id).shape == ((96, 1) if on_images else (64, 48))
         assert type(again) is type(model)
 
 
 def test_dropout_does_not_depend_on_what_the_process_did_before(tmp_path):
     run = make_run("synthetic_landuse", "random", "mobilenet", epochs=2, options={"size": 32})
-    first, second = (study.execute(run, results.Store(tmp_path / n))[1] for n in "ab")
+    first, second = (execute(run, Store(tmp_path / n))[1] for n in "ab")
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
 
 
 def test_the_same_run_gives_the_same_row_bit_for_bit(tmp_path):
     run = make_run(SMALL, "random", "scratch", 98, epochs=2)
-    first, second = (study.execute(run, results.Store(tmp_path / n))[0] for n in "ab")
+    first, second = (execute(run, Store(tmp_path / n))[0] for n in "ab")
     assert {k: first[k] for k in MEASURED} == {k: second[k] for k in MEASURED}
-    assert (tmp_path / "a/maps" / f"{run.id}.png").read_bytes() == (tmp_path / "b/maps" / f"{run.id}.png").read_bytes()
+    assert (tmp_path / "a/maps" / f"{run.id}.png").read_bytes() == (
+        tmp_path / "b/maps" / f"{run.id}.png"
+    ).read_bytes()
     assert (
-        study.execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), results.Store(tmp_path / "c"))[0]["oa"]
+        execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), Store(tmp_path / "c"))[0]["oa"]
         != first["oa"]
     )
 
 
 def test_stored_weights_give_the_same_scores():
-    from hsilib.evaluate import scene_scores
+    from hsilib.models.evaluate import scene_scores
 
     run = make_run(SMALL, "disjoint", "scratch", 95, epochs=1)
-    _, model = study.execute(run, results.Store())
-    scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(run, scene, split_of(scene, "disjoint"))
-    assert np.array_equal(scene_scores(model, task.inputs("patches")), scene_scores(study.trained(run), task.inputs("patches")))
-    study.weights_path(run).write_bytes(b"broken")
+    _, model = execute(run, Store())
+    scene = load_scene(SMALL)
+    task = Task(run, scene, split_of(scene, "disjoint"))
+    assert np.array_equal(
+        scene_scores(model, task.inputs("patches")), scene_scores(trained(run), task.inputs("patches"))
+    )
+    weights_path(run).write_bytes(b"broken")
     with pytest.raises(HsiError, match="not a stored model"):
-        study.trained(run)
+        trained(run)
 
 
 def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
-    from hsilib import evaluate, report
+    from hsilib.models import evaluate
 
-    store, run = results.Store(), make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2)
-    _, model = study.execute(run, store)
-    task = study.task_of(run)
-    right = evaluate.scene_scores(model, task.inputs("patches"))[task.split.train].argmax(1) == task.split.train_y
+    store, run = Store(), make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2)
+    _, model = execute(run, store)
+    task = task_of(run)
+    right = (
+        evaluate.scene_scores(model, task.inputs("patches"))[task.split.train].argmax(1) == task.split.train_y
+    )
     assert 0 < right.mean() < 1
-    assert report.fitted(store, store.rows()) == pytest.approx([100 * right.mean()])
+    assert fitted(store, store.rows()) == pytest.approx([100 * right.mean()])
     with pytest.raises(HsiError, match="none of the small networks on random"):
-        report.fits(store, SMALL, "random", ["scratch"], [98])  # two epochs are not the study's thirty
+        fits(store, SMALL, "random", ["scratch"], [98])  # two epochs are not the study's thirty
 
 
 def test_fits_are_means_over_the_seeds_that_all_methods_have(monkeypatch):
     import pandas as pd
 
-    from hsilib import report
-
     rows = pd.DataFrame(dict(method=list("aabbb"), ratio=98, seed=[0, 1, 0, 1, 2], oa=[70.0, 72, 80, 82, 99]))
-    monkeypatch.setattr(study, "stored", lambda *asked: rows)
-    monkeypatch.setattr(report, "fitted", lambda store, kept: kept["oa"].to_numpy())
-    assert report.fits(None, SMALL, "random", ["a", "b"], [98])["oa"].to_dict() == {("a", 98): 71, ("b", 98): 81}
+    monkeypatch.setattr(claims, "stored", lambda *asked: rows)
+    monkeypatch.setattr(claims, "fitted", lambda store, kept: kept["oa"].to_numpy())
+    assert fits(None, SMALL, "random", ["a", "b"], [98])["oa"].to_dict() == {("a", 98): 71, ("b", 98): 81}
 
 
 def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
     base = make_run(SMALL, "disjoint", "scratch", 90)
     others = [
         make_run("synthetic_fields_small", "disjoint", "scratch", 90),
-        make_run(SMALL, "random", "scratch", 90),
-        make_run(SMALL, "disjoint", "scratch", 95),
+        make_run(SMALL, "random", "scratch", 90), make_run(SMALL, "disjoint", "scratch", 95),
         make_run(SMALL, "disjoint", "scratch", 90, seed=1),
         make_run(SMALL, "disjoint", "scratch", 90, epochs=3),
         make_run(SMALL, "disjoint", "scratch", 90, schedule="constant"),
-        make_run(SMALL, "disjoint", "scratch", 90, options={"batch_norm": False}),
+        make_run(SMALL, "disjoint", "scratch", 90, options={"batch_norm": False})
     ]
     assert len({r.id for r in [base, *others]}) == 8
     before = base.id
@@ -108,8 +124,10 @@ def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
 
 
 def test_seeds_pair_the_methods():
-    scene = study.scenes.load_scene(SMALL)
-    a, b = (methods.Task(make_run(SMALL, "random", m, r), scene, None).seed for m, r in (("cnn2d", 0), ("scratch", 90)))
+    scene = load_scene(SMALL)
+    a, b = (
+        Task(make_run(SMALL, "random", m, r), scene, None).seed for m, r in (("cnn2d", 0), ("scratch", 90))
+    )
     assert a("init") == b("init") and a("order") == b("order") and a("init") != a("order")
     assert seed_of("a", "b") != seed_of("b", "a")
 
@@ -129,8 +147,11 @@ def test_unknown_names_list_the_close_ones():
         (lambda: make_run(SMALL, "random", "mlp", batch=0), "batch must be"),
         (lambda: make_run(SMALL, "random", "mlp", lr=-1.0), "lr must lie"),
         (lambda: make_run(SMALL, "random", "mlp", lrr=1.0), "lr"),
-        (lambda: study.execute(make_run(SMALL, "random", "cnn2d", options={"components": 500}), None), "components must lie"),
-        (lambda: study.execute(make_run(SMALL, "random", "cnn2d", options={"pca_fit": "trian"}), None), "train"),
+        (
+            lambda: execute(make_run(SMALL, "random", "cnn2d", options={"components": 500}), None),
+            "components must lie",
+        ),
+        (lambda: execute(make_run(SMALL, "random", "cnn2d", options={"pca_fit": "trian"}), None), "train"),
     ]:
         with pytest.raises(HsiError, match=says):
             call()
@@ -160,15 +181,21 @@ def test_last_step_has_almost_no_rate_and_terms_are_logged():
 
 
 def row(run, **values):
-    return dict.fromkeys(results.COLUMNS, 0) | {"run": f"{run:0>12}", "options": "", "parents": "", "commit": "c"} | values
+    return (
+        dict.fromkeys(COLUMNS, 0)
+        | {"run": f"{run:0>12}", "options": "", "parents": "", "commit": "c"}
+        | values
+    )
 
 
 def test_a_row_is_written_once(tmp_path):
-    store = results.Store(tmp_path)
+    store = Store(tmp_path)
     store.append("f", row("aa"))
     store.append("f", row("aa", oa=5))
     store.append("f", row("bb"))
-    assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()["oa"].tolist() == [0, 0]
+    assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()[
+        "oa"
+    ].tolist() == [0, 0]
     path = tmp_path / "f.csv"
     path.write_text(path.read_text().rstrip("\n"))  # an editor that dropped the last newline
     store.append("f", row("cc"))
@@ -176,7 +203,7 @@ def test_a_row_is_written_once(tmp_path):
 
 
 def _write_many(folder, start):
-    store = results.Store(folder)
+    store = Store(folder)
     for i in range(start, start + 40):
         store.append("f", row(f"{i:x}"))
 
@@ -184,41 +211,45 @@ def _write_many(folder, start):
 def test_two_writers_lose_nothing(tmp_path):
     import multiprocessing
 
-    workers = [multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, s)) for s in (0, 20)]
+    workers = [
+        multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, s)) for s in (0, 20)
+    ]
     for w in workers:
         w.start()
     for w in workers:
         w.join()
-    assert sorted(results.Store(tmp_path).rows()["run"]) == sorted(f"{i:0>12x}" for i in range(60))
+    assert sorted(Store(tmp_path).rows()["run"]) == sorted(f"{i:0>12x}" for i in range(60))
 
 
 def test_a_broken_store_is_one_line(tmp_path):
     (tmp_path / "f.csv").write_text("run,oa\n1,2\n")
     with pytest.raises(HsiError, match="columns missing"):
-        results.Store(tmp_path).rows()
+        Store(tmp_path).rows()
     (tmp_path / "f.csv").unlink()
-    results.Store(tmp_path).append("f", row("aa"))
+    Store(tmp_path).append("f", row("aa"))
     with open(tmp_path / "f.csv", "a") as handle:
         handle.write("<<<<<<< HEAD\n")
     with pytest.raises(HsiError, match="line 3: not a row"):
-        results.Store(tmp_path).rows()
+        Store(tmp_path).rows()
 
 
 def test_a_second_training_leaves_the_stored_pictures_alone(tmp_path):
-    store, run = results.Store(), make_run(SMALL, "random", "mlp", epochs=1)
-    study.execute(run, store)
+    store, run = Store(), make_run(SMALL, "random", "mlp", epochs=1)
+    execute(run, store)
     store.map_path(run.id).write_bytes(b"of another machine")
-    study.weights_path(run).unlink()
-    study.trained(run, store)
+    weights_path(run).unlink()
+    trained(run, store)
     assert store.map_path(run.id).read_bytes() == b"of another machine" and len(store.rows()) == 1
 
 
 def test_a_card_follows_its_scene(tmp_path):
-    cube, store = np.random.default_rng(0).normal(size=(30, 30, 8)), results.Store()
+    cube, store = np.random.default_rng(0).normal(size=(30, 30, 8)), Store()
     for name, labels in (("a", np.ones((30, 30), int)), ("b", np.full((30, 30), 2))):
         np.save(tmp_path / f"cube{name}.npy", cube)
         np.save(tmp_path / f"labels{name}.npy", labels)
-        study.scenes.add("mine", tmp_path / f"cube{name}.npy", tmp_path / f"labels{name}.npy", classes=["x", "y"])
+        own_scene.add_scene(
+            "mine", tmp_path / f"cube{name}.npy", tmp_path / f"labels{name}.npy", classes=["x", "y"]
+        )
         assert store.card("mine")[0].labels.max() == labels.max()
     (store.folder / "scenes" / "mine" / "card.json").write_text("{broken")
     assert store.card("mine")[0].labels.max() == 2
@@ -228,10 +259,10 @@ def test_divergence_is_one_line():
     def loss(model, batch):
         return {"bad": model(batch.x).logits.mean() * float("nan")}
 
-    scene = study.scenes.load_scene(SMALL)
-    task = methods.Task(make_run(SMALL, "random", "mlp", epochs=1), scene, split_of(scene, "random"))
+    scene = load_scene(SMALL)
+    task = Task(make_run(SMALL, "random", "mlp", epochs=1), scene, split_of(scene, "random"))
     with pytest.raises(HsiError, match="diverged in epoch 1"):
-        task.fit(task.network(models.MLP), loss=loss)
+        task.fit(task.network(MLP), loss=loss)
 
 
 def test_reading_the_store_needs_no_torch(tmp_path):
@@ -241,10 +272,9 @@ def test_reading_the_store_needs_no_torch(tmp_path):
 
 SWEEP = """
 import sys
-from hsilib import study
 if __name__ == "__main__":
-    runs = study.plan("synthetic_urban_small", ["random"], ["mlp", "scratch"], (95, 98), 3, epochs=3)
-    study.collect(runs, study.Store(sys.argv[1]), jobs=2)
+    runs = plan("synthetic_urban_small", ["random"], ["mlp", "scratch"], (95, 98), 3, epochs=3)
+    collect(runs, Store(sys.argv[1]), jobs=2)
 """
 
 
@@ -253,7 +283,9 @@ def test_killing_the_sweep_and_starting_it_again_gives_the_same_table(tmp_path):
     script.write_text(SWEEP)
 
     def start(folder):
-        return subprocess.Popen([sys.executable, script, folder], stdout=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(
+            [sys.executable, script, folder], stdout=subprocess.DEVNULL, start_new_session=True
+        )
 
     assert start(tmp_path / "whole").wait() == 0
     broken = tmp_path / "broken"
@@ -262,22 +294,25 @@ def test_killing_the_sweep_and_starting_it_again_gives_the_same_table(tmp_path):
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        results.Store(broken).rows()  # never torn
+        Store(broken).rows()  # never torn
     assert start(broken).wait() == 0
-    tables = [results.Store(f).rows().sort_values("run")[MEASURED].reset_index(drop=True) for f in (tmp_path / "whole", broken)]
+    tables = [
+        Store(f).rows().sort_values("run")[MEASURED].reset_index(drop=True)
+        for f in (tmp_path / "whole", broken)
+    ]
     assert len(tables[0]) == 9
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
 def test_collect_trains_only_what_is_missing(tmp_path):
-    store, said = results.Store(tmp_path), []
+    store, said = Store(tmp_path), []
     runs = plan(SMALL, ["random"], ["mlp"], seeds=2, epochs=1)
-    first = study.collect(runs[:1], store, jobs=1, say=said.append)
-    both = study.collect(runs, store, jobs=1, say=said.append)
+    first = collect(runs[:1], store, jobs=1, say=said.append)
+    both = collect(runs, store, jobs=1, say=said.append)
     assert len(first) == 1 and len(both) == 2 and both["seed"].tolist() == [0, 1]
     assert "1 runs" in said[0] or "1 run" in said[0]
     quiet = []
-    study.collect(runs, store, say=quiet.append)
+    collect(runs, store, say=quiet.append)
     assert quiet == []
 
 
@@ -291,7 +326,7 @@ class OwnNet(torch.nn.Module):
         self.head = torch.nn.Linear(bands, classes)
 
     def forward(self, x):
-        return models.Outputs(self.head(x.mean((2, 3))), {})
+        return Outputs(self.head(x.mean((2, 3))), {})
 
 
 def test_a_network_from_a_notebook_is_evaluated_patch_by_patch(tmp_path):
@@ -301,8 +336,8 @@ def test_a_network_from_a_notebook_is_evaluated_patch_by_patch(tmp_path):
 
     try:
         run = make_run(SMALL, "random", "own_net", epochs=1)
-        assert study.execute(run, results.Store(tmp_path))[0]["oa"] > 0
-        assert isinstance(study.trained(run, results.Store(tmp_path)), OwnNet)
+        assert execute(run, Store(tmp_path))[0]["oa"] > 0
+        assert isinstance(trained(run, Store(tmp_path)), OwnNet)
     finally:
         del methods.METHODS["own_net"]
 
@@ -317,19 +352,22 @@ def test_a_plan_holds_each_run_once():
 
 
 def test_splits_after_the_first_may_have_fewer_seeds():
-    s = study.settings("paper", scene=SMALL, splits=["blocks", "random"], seeds=3, further_seeds=2)
-    assert s.seeds == 3 and s.each == {"blocks": 3, "random": 2}
-    assert study.settings("paper", scene=SMALL, splits=["random"], seeds=3, further_seeds=2).each == {"random": 3}
-    assert study.settings("paper", scene=SMALL, splits=["blocks", "random"], seeds=1, further_seeds=2).each["random"] == 1
-    runs = plan(SMALL, s.splits, ["mlp"], seeds=s.each)
-    assert [(run.split, run.seed) for run in runs] == [("blocks", 0), ("blocks", 1), ("blocks", 2), ("random", 0), ("random", 1)]
+    def seeds(splits, count):
+        return chapter("", scene=SMALL, splits=splits, seeds=count, further_seeds=2, epochs=1).seeds
+
+    assert seeds(["blocks", "random"], 3) == {"blocks": 3, "random": 2}
+    assert seeds(["random"], 3) == {"random": 3} and seeds(["blocks", "random"], 1)["random"] == 1
+    s = chapter("", scene=SMALL, splits=["blocks", "random"], seeds=3, further_seeds=2, epochs=1)
+    runs = plan(SMALL, s.splits, ["mlp"], seeds=s.seeds)
+    assert [(run.split, run.seed) for run in runs] == [
+        ("blocks", 0), ("blocks", 1), ("blocks", 2), ("random", 0), ("random", 1)
+    ]
     with pytest.raises(HsiError, match="the number of seeds must be at least 1, not 0"):
         plan(SMALL, s.splits, ["mlp"], seeds={"blocks": 3, "random": 0})
 
 
 def test_what_stands_beside_a_method_in_a_notebook_is_part_of_its_identity():
     cell = """
-from hsilib import methods
 WEIGHT = {weight}
 def helper(x):
     return x + {step}
@@ -351,28 +389,30 @@ def mine(task):
 
 def test_what_is_shorter_than_a_worker_takes_to_start_is_trained_here(tmp_path):
     said, runs = [], plan(SMALL, ["random"], ["mlp"], seeds=2, epochs=1)
-    study.collect(runs, results.Store(tmp_path), say=said.append)
+    collect(runs, Store(tmp_path), say=said.append)
     assert " on 1 core," in said[0] and len(said) == 4  # announced, two runs, done
 
 
 def test_distillation_from_a_notebook_runs_in_workers(tmp_path):
     from torch import nn
 
-    from hsilib.distill import distillation
+    from hsilib.distill.distillation import distillation
 
     try:
 
         @distillation("taught", "Taught", "mine", teachers=1, taps=("e",))
         def taught(task, student, teacher):
-            head = models.initialise(nn.Linear(student.config["widths"][2], 100), task.seed("head"))
+            head = initialise(nn.Linear(student.config["widths"][2], 100), task.seed("head"))
 
             def loss(model, batch):
-                return {"feature": ((head(model(batch.x).taps["e"]) - teacher(batch.index).taps["e"]) ** 2).mean()}
+                return {
+                    "feature": ((head(model(batch.x).taps["e"]) - teacher(batch.index).taps["e"]) ** 2).mean()
+                }
 
             return loss, head
 
         runs = plan(SMALL, ["random"], ["taught"], [98], seeds=2, epochs=1)
-        rows = study.collect(runs, results.Store(tmp_path), jobs=2, say=lambda t: None)
+        rows = collect(runs, Store(tmp_path), jobs=2, say=lambda t: None)
         assert len(rows) == 2 and (tmp_path / "mine.csv").exists()
     finally:
         del methods.METHODS["taught"]
@@ -381,18 +421,18 @@ def test_distillation_from_a_notebook_runs_in_workers(tmp_path):
 def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
     @methods.method("mine", "mine", "Mine", strength=2.0)
     def mine(task):
-        return task.fit(task.network(models.MLP))
+        return task.fit(task.network(MLP))
 
     try:
-        rows = study.collect(
-            plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), results.Store(tmp_path), jobs=2, say=lambda t: None
+        rows = collect(
+            plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), Store(tmp_path), jobs=2, say=lambda t: None
         )
         assert len(rows) == 2 and (tmp_path / "mine.csv").exists()
         before = make_run(SMALL, "random", "mine").id
 
         @methods.method("mine", "mine", "Mine", strength=2.0)
         def mine(task):
-            return task.fit(task.network(models.LSTM))
+            return task.fit(task.network(LSTM))
 
         assert make_run(SMALL, "random", "mine").id != before  # edited code is another run
     finally:
@@ -400,13 +440,13 @@ def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
 
 
 def test_the_store_holds_the_declared_study():
-    held = set(results.Store(project() / "book" / "results").rows()["run"])
-    for title, runs in study.declared(project() / "book" / "study.toml").items():
+    held = set(Store(project() / "book" / "results").rows()["run"])
+    for title, runs in declared(project() / "book" / "study.toml").items():
         missing = [str(run) for run in runs if run.id not in held]
         assert not missing, f"{title}: {len(missing)} of {len(runs)} runs are missing, such as {missing[0]}"
 
 
 def test_the_estimate_follows_what_runs_really_take():
-    assert study.pace([(1.0, 1.0)]) == 1
-    assert 1 < study.pace([(20.0, 10.0)]) < study.pace(60 * [(20.0, 10.0)]) < 2
-    assert study.pace(60 * [(5.0, 10.0)]) < 0.6
+    assert pace([(1.0, 1.0)]) == 1
+    assert 1 < pace([(20.0, 10.0)]) < pace(60 * [(20.0, 10.0)]) < 2
+    assert pace(60 * [(5.0, 10.0)]) < 0.6

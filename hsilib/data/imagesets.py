@@ -17,14 +17,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from hsilib import synthetic
+from hsilib.data import synthetic
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
 LARGEST, MOST_PIXELS = 50_000_000, 50_000_000  # bytes and pixels of one image: more is a mistake or an attack
 PUBLISHED = {  # name: (title, file, SHA-256); a reduced copy of 128 x 128 pixels
-    "rsscn7": ("RSSCN7 (RGB)", "rsscn7_128.zip", "723425afcef6b0c82c9033a228778d2c1c0d54e2bda06c3b14173b050904a453"),
+    "rsscn7": (
+        "RSSCN7 (RGB)", "rsscn7_128.zip", "723425afcef6b0c82c9033a228778d2c1c0d54e2bda06c3b14173b050904a453"
+    )
 }
 
 
@@ -82,7 +84,9 @@ def _opened(path):
                 return packed.read(name) if packed else (path / name).read_bytes()
         except Exception as error:
             raise HsiError(f"{path}: {name} cannot be read ({type(error).__name__})") from None
-        raise HsiError(f"{path}: {name} has {size / 1e6:.0f} MB, more than an image of a set should ({LARGEST / 1e6:.0f})")
+        raise HsiError(
+            f"{path}: {name} has {size / 1e6:.0f} MB, more than an image of a set should ({LARGEST / 1e6:.0f})"
+        )
 
     try:
         yield content
@@ -102,7 +106,9 @@ def _image(path, name, data):
     except Exception as error:
         raise HsiError(f"{path}: {name} cannot be read as an image ({type(error).__name__})") from None
     if picture.width * picture.height > MOST_PIXELS:
-        raise HsiError(f"{path}: {name} has {picture.width} x {picture.height} pixels, more than an image of a set should")
+        raise HsiError(
+            f"{path}: {name} has {picture.width} x {picture.height} pixels, more than an image of a set should"
+        )
     if picture.mode != "RGB":
         raise HsiError(f"{path}: {name} is not RGB but {picture.mode}")
     return picture
@@ -116,11 +122,19 @@ def listed(path):
             found = zipfile.ZipFile(path).namelist()
     elif path.is_dir():
         walked = os.walk(path, followlinks=True)
-        found = [(Path(folder) / file).relative_to(path).as_posix() for folder, _, files in walked for file in files]
+        found = [
+            (Path(folder) / file).relative_to(path).as_posix()
+            for folder, _, files in walked
+            for file in files
+        ]
     else:
         raise HsiError(f"{path}: neither a folder nor a .zip file")
     parts = {name: PurePosixPath(name).parts for name in sorted(set(found))}
-    parts = {n: p for n, p in parts.items() if PurePosixPath(n).suffix.lower() in SUFFIXES and not any(q[0] in "._" for q in p)}
+    parts = {
+        n: p
+        for n, p in parts.items()
+        if PurePosixPath(n).suffix.lower() in SUFFIXES and not any(q[0] in "._" for q in p)
+    }
     every, depth = list(parts.values()), 0
     while every and all(len(p) > depth + 2 and p[depth] == every[0][depth] for p in every):
         depth += 1  # one folder around all classes
@@ -158,7 +172,9 @@ def add(name, path, folder, skip=False):
 
 
 def names(folders):
-    own = [p.name.removesuffix(".images.json") for f in folders if f.is_dir() for p in f.glob("*.images.json")]
+    own = [
+        p.name.removesuffix(".images.json") for f in folders if f.is_dir() for p in f.glob("*.images.json")
+    ]
     return [*PUBLISHED, "synthetic_landuse", *sorted(set(own) - set(PUBLISHED))]
 
 
@@ -166,7 +182,10 @@ def find(name, folders, local):
     """The set of that name, None if there is none; ``local`` finds a published file on disk."""
     if name == "synthetic_landuse":
         _, labels, classes = synthetic.images()
-        return ImageSet("Synthetic land use", "", tuple(map(str, range(len(labels)))), classes, tuple(map(int, labels + 1)))
+        return ImageSet(
+            "Synthetic land use", "", tuple(map(str, range(len(labels)))), classes,
+            tuple(map(int, labels + 1))
+        )
     if name in PUBLISHED:
         title, file, check = PUBLISHED[name]
         path = local(file, check)

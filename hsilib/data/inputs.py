@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, known
-from hsilib.splits import WINDOW
 
 MARGIN = WINDOW // 2
 
@@ -23,7 +23,9 @@ class Inputs:
     shape: tuple[int, int]
     pixels: torch.Tensor
     padded: torch.Tensor | None
-    reduction: tuple | None = None  # (mean, weight, shift) with which (spectrum - mean) @ weight + shift gives ``pixels``
+    reduction: tuple | None = (
+        None  # (mean, weight, shift) with which (spectrum - mean) @ weight + shift gives ``pixels``
+    )
     turns = 1  # positions in which a sample is trained on
 
     @property
@@ -46,7 +48,10 @@ class Inputs:
         return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
 
     def to(self, device):
-        return replace(self, pixels=self.pixels.to(device), padded=None if self.padded is None else self.padded.to(device))
+        return replace(
+            self, pixels=self.pixels.to(device),
+            padded=None if self.padded is None else self.padded.to(device)
+        )
 
 
 def turned(x, element):

@@ -81,7 +81,12 @@ def training_pixels_in_window(split, shape, window=WINDOW):
     mask = np.zeros(shape, int)
     mask.flat[split.train] = 1
     padded = np.pad(mask, window // 2 + 1)[:-1, :-1].cumsum(0).cumsum(1)
-    return padded[window:, window:] - padded[:-window, window:] - padded[window:, :-window] + padded[:-window, :-window]
+    return (
+        padded[window:, window:]
+        - padded[:-window, window:]
+        - padded[window:, :-window]
+        + padded[:-window, :-window]
+    )
 
 
 def _split(scene, name, train, test):
@@ -89,7 +94,9 @@ def _split(scene, name, train, test):
     a, b = np.flatnonzero(train), np.flatnonzero(test)
     missing = sorted(set(test[b]) - set(train[a]))
     if len(a) == 0 or len(b) == 0:
-        raise HsiError(f"scene {scene.name}, split {name}: no {'training' if len(a) == 0 else 'test'} pixel left")
+        raise HsiError(
+            f"scene {scene.name}, split {name}: no {'training' if len(a) == 0 else 'test'} pixel left"
+        )
     if len(set(train[a])) < 2:
         raise HsiError(f"scene {scene.name}, split {name}: training pixels of one class only")
     if missing:

@@ -52,7 +52,8 @@ def make(name):
     test = np.where(train > 0, 0, labels).astype(np.uint8) if "urban" in name else None
     rgb = (bands * 3 // 5, bands * 3 // 10, bands // 10)
     return dict(
-        title=title, cube=cube, labels=labels, classes=names, train_map=train, test_map=test, train_fraction=share, rgb=rgb
+        title=title, cube=cube, labels=labels, classes=names, train_map=train, test_map=test,
+        train_fraction=share, rgb=rgb
     )
 
 
@@ -95,7 +96,9 @@ def _cube(land, parcel, classes, bands, rng):
     by_parcel = rng.normal(size=(parcel.max() + 1, 4)) @ modes * 0.30  # no two fields of a crop are alike
     cube = np.zeros((h, w, bands), np.float32)
     for kind in range(classes):  # mixed pixels at the borders
-        cube += gaussian_filter((land == kind).astype(np.float32), 0.7)[..., None] * spectra[kind].astype(np.float32)
+        cube += gaussian_filter((land == kind).astype(np.float32), 0.7)[..., None] * spectra[kind].astype(
+            np.float32
+        )
     cube += by_parcel[parcel].astype(np.float32)
     for mode in modes:  # slow variation across fields
         drift = gaussian_filter(rng.normal(size=(h, w)), 6)
@@ -116,10 +119,9 @@ def images(count=24, size=32):
             across = np.cos(angle) * columns - np.sin(angle) * rows
             waves = [np.sin(2 * np.pi * along / period), np.sin(2 * np.pi * across / period)]
             texture = [
-                np.sign(waves[0]),
-                (np.maximum(*waves) < 0.3) * 2.0 - 1,
+                np.sign(waves[0]), (np.maximum(*waves) < 0.3) * 2.0 - 1,
                 (np.abs(along - along.mean()) < 2) * 2.0 - 1,
-                gaussian_filter(rng.normal(size=(size, size)), 3) * 8,
+                gaussian_filter(rng.normal(size=(size, size)), 3) * 8
             ][kind]
             tint, contrast = rng.uniform(70, 180, 3), rng.uniform(15, 50, 3)
             pictures.append(tint + contrast * texture[..., None] + rng.normal(0, 12, (size, size, 3)))

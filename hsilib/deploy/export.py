@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hsilib import study
+from hsilib.data.inputs import MARGIN
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
-from hsilib.inputs import MARGIN
-from hsilib.registry import get
-from hsilib.scenes import check_cube
+from hsilib.methods import get
+from hsilib.study.execute import task_of, trained
 
 OPSET, IR = 17, 9  # what onnxruntime 1.15 and later read
 FLOAT, BYTE = 1, 2  # of onnx.TensorProto
@@ -47,7 +46,9 @@ class Graph:
         constants = [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
         ends = [[helper.make_tensor_value_info(*end) for end in group] for group in (inputs, outputs)]
         graph = helper.make_graph(self.nodes, "hsilib", *ends, initializer=constants)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="hsilib")
+        made = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="hsilib"
+        )
         helper.set_model_props(made, {key: json.dumps(value) for key, value in about.items()})
         checker.check_model(made)
         return made.SerializeToString()
@@ -58,7 +59,7 @@ def _layers(graph, net, x):
 
     Integer layers are written as quantize - dequantize - convolve, which the engine fuses into integer convolutions.
     """
-    from hsilib.quantize import LAYERS, Int8Layer, fold_batch_norm
+    from hsilib.quantize.integer import LAYERS, Int8Layer, fold_batch_norm
 
     net = fold_batch_norm(net) if hasattr(net, "bn1") else net
     for name in LAYERS:
@@ -74,7 +75,8 @@ def _layers(graph, net, x):
             x = graph.add("QuantizeLinear", [x, scale, zero], f"{name}.in_q")
         if name == "fc1":  # on whole numbers where there are
             starts, ends, axes = (
-                graph.constant(f"pool.{k}", v, np.int64) for k, v in (("from", [0, 0]), ("to", [-1, -1]), ("axes", [2, 3]))
+                graph.constant(f"pool.{k}", v, np.int64)
+                for k, v in (("from", [0, 0]), ("to", [-1, -1]), ("axes", [2, 3]))
             )
             x = graph.add("Slice", [x, starts, ends, axes], "pool.in")
             x = graph.add("MaxPool", [x], "pool", kernel_shape=[2, 2], strides=[1, 1])
@@ -84,7 +86,10 @@ def _layers(graph, net, x):
             w = [graph.constant(f"{name}.w_q", weight, np.int8), graph.constant(f"{name}.w_scale", step)]
             w = graph.add("DequantizeLinear", w, f"{name}.w", axis=0)
             step = step * layer.in_scale.cpu().numpy()
-            b = [graph.constant(f"{name}.b_q", np.rint(bias / step), np.int32), graph.constant(f"{name}.b_scale", step)]
+            b = [
+                graph.constant(f"{name}.b_q", np.rint(bias / step), np.int32),
+                graph.constant(f"{name}.b_scale", step),
+            ]
             b = graph.add("DequantizeLinear", b, f"{name}.b", axis=0)
             x = graph.add("Conv", [x, w, b], name, **spread)
         elif isinstance(layer, Int8Layer):  # dynamic
@@ -97,7 +102,10 @@ def _layers(graph, net, x):
             x = graph.add("Mul", [x, step], f"{name}.scaled")
             x = graph.add("Add", [x, graph.constant(f"{name}.b", bias[:, None, None])], name)
         else:
-            x = graph.add("Conv", [x, graph.constant(f"{name}.w", weight), graph.constant(f"{name}.b", bias)], name, **spread)
+            x = graph.add(
+                "Conv", [x, graph.constant(f"{name}.w", weight), graph.constant(f"{name}.b", bias)], name,
+                **spread
+            )
         if name != "fc2":
             x = graph.add("Relu", [x], f"{name}.relu")
     return x
@@ -109,7 +117,9 @@ def network(net):
     scores = _layers(graph, net, "x")
     graph.add("Identity", [scores], "scores")
     shape = ["batch", about["bands"], "rows + 18", "columns + 18"]
-    return graph.bytes([("x", FLOAT, shape)], [("scores", FLOAT, ["batch", about["classes"], "rows", "columns"])], {})
+    return graph.bytes(
+        [("x", FLOAT, shape)], [("scores", FLOAT, ["batch", about["classes"], "rows", "columns"])], {}
+    )
 
 
 def classifier(net, reduction, classes, **about):
@@ -140,53 +150,22 @@ def classifier(net, reduction, classes, **about):
 
 def export(run, path):
     """Write the trained network of a run as a classifier of raw spectra; trains it if need be.  Returns the bytes written."""
-    refusal = HsiError(f"{run.method} cannot be exported: only networks of CNN2D's shape can, whole or in 8 bits")
+    refusal = HsiError(
+        f"{run.method} cannot be exported: only networks of CNN2D's shape can, whole or in 8 bits"
+    )
     if get(run.method).family == "baselines" and not run.method.startswith(("cnn2d", "scratch")):
         raise refusal  # before it is trained, as for the other two
     if Path(path).is_dir():
         raise HsiError(f"{path} is a folder; name the file to be written")
     Graph()  # onnx is there
-    model = study.trained(run)
+    model = trained(run)
     if not hasattr(model, "maps") and type(model).__name__ != "CNN2D":
         raise refusal
-    task = study.task_of(run)
+    task = task_of(run)
     scene = task.scene
-    made = classifier(model.cpu(), task.inputs(model.kind).reduction, scene.classes, scene=scene.name, model=str(run), run=run.id)
+    made = classifier(
+        model.cpu(), task.inputs(model.kind).reduction, scene.classes, scene=scene.name, model=str(run),
+        run=run.id
+    )
     write_atomically(path, made)
     return len(made)
-
-
-def predict(path, cube):
-    """(map, about): the class of every pixel of a cube (H, W, bands), from 1, and what the exported file says of itself."""
-    opened = session(path)
-    try:
-        about = {key: json.loads(value) for key, value in opened.get_modelmeta().custom_metadata_map.items()}
-        bands = (about["classes"], about["model"], about["bands"])[2]
-    except (ValueError, KeyError):
-        raise HsiError(f"{path}: not written by `python -m hsilib export`") from None
-    if cube.ndim != 3 or cube.shape[2] != bands or not cube.size:
-        raise HsiError(f"{path} takes (rows, columns, {bands}), the scene is {' x '.join(map(str, cube.shape))}")
-    return opened.run(["map"], {"cube": check_cube(cube, "the scene")})[0], about
-
-
-def session(model, profile=None):
-    """An onnxruntime session of a file or of its bytes, on one thread; ``profile``: where it writes what each node takes."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise HsiError("onnxruntime is not installed: pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    if profile:
-        options.enable_profiling, options.profile_file_prefix = True, profile
-    name = "the model" if isinstance(model, bytes) else model
-    try:
-        data = model if isinstance(model, bytes) else Path(model).read_bytes()
-    except OSError as error:
-        raise HsiError(f"{model}: {error.strerror}") from None
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).splitlines()[0][:100]
-        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason})") from None

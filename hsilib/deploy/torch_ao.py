@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hsilib.errors import HsiError
-from hsilib.quantize import LAYERS
+from hsilib.quantize.integer import LAYERS
 
 
 def plain(net):
@@ -67,7 +67,9 @@ def bytes_of(model):
 
 
 def _fixed(ao, grid):
-    about = dict(scale=float(grid.scale), zero_point=int(grid.zero), dtype=torch.quint8, quant_min=0, quant_max=255)
+    about = dict(
+        scale=float(grid.scale), zero_point=int(grid.zero), dtype=torch.quint8, quant_min=0, quant_max=255
+    )
     return ao.FixedQParamsObserver.with_args(qscheme=torch.per_tensor_affine, **about)
 
 

@@ -5,7 +5,7 @@ Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017; methods E.1
 
 import torch.nn.functional as F
 
-from hsilib.distill import distillation
+from hsilib.distill.distillation import distillation
 
 TAPS = ("f1", "f2")
 
@@ -16,7 +16,8 @@ def attention_map(maps):
 
 
 @distillation(
-    "attention_transfer", "Attention transfer", "offline", teachers=1, taps=TAPS, paper="Attention Transfer", attention=1000.0
+    "attention_transfer", "Attention transfer", "offline", mark="green ^", teachers=1, taps=TAPS,
+    paper="Attention Transfer", attention=1000.0
 )
 def attention_transfer(task, student, teacher):
     """L = CE(z_s, y) + attention sum over both blocks of mean (q_s - q_t)^2"""

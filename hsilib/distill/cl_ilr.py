@@ -6,7 +6,8 @@ Song, Chai, Collaborative Learning for Deep Neural Networks, NeurIPS 2018; metho
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, peers
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import peers
 
 
 class Rescale(torch.autograd.Function):
@@ -22,7 +23,9 @@ class Rescale(torch.autograd.Function):
         return gradient / context.heads, None
 
 
-@distillation("cl_ilr", "CL-ILR", "online", paper="CL-ILR", heads=4, temperature=2.0, hard=0.5)
+@distillation(
+    "cl_ilr", "CL-ILR", "online", mark="green D", paper="CL-ILR", heads=4, temperature=2.0, hard=0.5
+)
 def cl_ilr(task, student):
     """L = sum_h hard CE(z_h, y) + (1 - hard) T^2 J(z_h, q_h), q_h = softmax(mean_{j != h} z_j / T); head 0 is the one reported"""
     o = task.options

@@ -7,18 +7,21 @@ import math
 
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, kd
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import kd
 
 
 def correlation(e, gamma=0.4, order=2):
     """C_ij = exp(-2g) sum_p (2g)^p / p! (e_i . e_j)^p: a Gaussian kernel of unit vectors, expanded to order P."""
     unit = F.normalize(e)
     product = unit @ unit.T
-    return math.exp(-2 * gamma) * sum((2 * gamma) ** p / math.factorial(p) * product**p for p in range(order + 1))
+    return math.exp(-2 * gamma) * sum(
+        (2 * gamma) ** p / math.factorial(p) * product**p for p in range(order + 1)
+    )
 
 
 @distillation(
-    "correlation_congruence", "Correlation congruence", "offline", teachers=1, taps=("e",), paper="Correlation Congruence",
+    "correlation_congruence", "Correlation congruence", "offline", mark="pink D", teachers=1, taps=("e",), paper="Correlation Congruence",
     hard=0.1, soft=0.9, temperature=4.0, congruence=100.0,
 )  # fmt: skip
 def correlation_congruence(task, student, teacher):

@@ -5,7 +5,8 @@ The soft part of the land-use paper (VGG16 to MobileNetV2); methods E.4, whose w
 
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, kd
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import kd
 
 
 def cosine_distance(student, teacher):
@@ -14,7 +15,9 @@ def cosine_distance(student, teacher):
     return (1 - F.cosine_similarity(student, teacher)).mean()
 
 
-@distillation("kl_cosine", "KL + cosine", "offline", teachers=1, hard=0.5, kl=0.5, temperature=4.0)
+@distillation(
+    "kl_cosine", "KL + cosine", "offline", mark="indigo X", teachers=1, hard=0.5, kl=0.5, temperature=4.0
+)
 def kl_cosine(task, student, teacher):
     """L = hard CE + (1 - hard) [kl KD_T + (1 - kl) L_cos]; hard = 1: no teacher, kl = 1: KL only, kl = 0: cosine only"""
     o = task.options

@@ -6,7 +6,8 @@ Yun, Park, Lee, Shin, Regularizing Class-wise Predictions via Self-knowledge Dis
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, kd
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import kd
 
 
 class Partners:
@@ -23,7 +24,7 @@ class Partners:
         return self.order[self.start[y] + (draw * self.count[y]).long()]
 
 
-@distillation("cs_kd", "CS-KD", "self", paper="CS-KD", soft=1.0, temperature=4.0)
+@distillation("cs_kd", "CS-KD", "self", mark="orange D", paper="CS-KD", soft=1.0, temperature=4.0)
 def cs_kd(task, student):
     """L = CE(z(x), y) + soft KD_4(z(x), sg z(x')), x' of the same class"""
     o, data = task.options, task.data(student)

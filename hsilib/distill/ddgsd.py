@@ -6,11 +6,14 @@ Xu, Liu, Data-Distortion Guided Self-Distillation for Deep Neural Networks, AAAI
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, kd
-from hsilib.train import flips_and_crops
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import kd
+from hsilib.models.train import flips_and_crops
 
 
-@distillation("ddgsd", "DDGSD", "self", paper="DDGSD", soft=1.0, temperature=3.0, features=5e-4)
+@distillation(
+    "ddgsd", "DDGSD", "self", mark="pink o", paper="DDGSD", soft=1.0, temperature=3.0, features=5e-4
+)
 def ddgsd(task, student):
     """L = CE(z_a, y) + CE(z_b, y) + soft [KD_3(z_a, z_b) + KD_3(z_b, z_a)] + features ||mean e_a - mean e_b||^2"""
     o, generator = task.options, torch.Generator().manual_seed(task.seed("views"))

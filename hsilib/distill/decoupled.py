@@ -6,7 +6,8 @@ Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022; method
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, epoch_of
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import epoch_of
 
 
 def parts(z, y, temperature):
@@ -24,7 +25,10 @@ def tckd_nckd(student, teacher, y, temperature):
     return tuple(temperature**2 * F.kl_div(s, t, reduction="batchmean", log_target=True) for s, t in pairs)
 
 
-@distillation("dkd", "Decoupled KD", "offline", teachers=1, target=1.0, others=8.0, temperature=4.0, warm_up=20 / 300)
+@distillation(
+    "dkd", "Decoupled KD", "offline", mark="olive h", teachers=1, target=1.0, others=8.0, temperature=4.0,
+    warm_up=20 / 300
+)
 def decoupled(task, student, teacher):
     """L = CE(z_s, y) + min(t / W, 1) (target TCKD + others NCKD)"""
     o = task.options
@@ -35,6 +39,9 @@ def decoupled(task, student, teacher):
         s, t = model(batch.x), teacher(batch.index)
         tckd, nckd = tckd_nckd(s.logits, t.logits, batch.y, o.temperature)
         weight = min(epoch_of(task, batch, passes) / warm_up, 1)
-        return {"ce": F.cross_entropy(s.logits, batch.y), "target": weight * o.target * tckd, "others": weight * o.others * nckd}
+        return {
+            "ce": F.cross_entropy(s.logits, batch.y), "target": weight * o.target * tckd,
+            "others": weight * o.others * nckd
+        }
 
     return loss

@@ -5,10 +5,11 @@ Zhang, Xiang, Hospedales, Lu, Deep Mutual Learning, CVPR 2018; methods E.2.
 
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, kd, peers
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import kd, peers
 
 
-@distillation("dml", "DML", "online", paper="DML")
+@distillation("dml", "DML", "online", mark="blue s", paper="DML")
 def dml(task, student):
     """L_i = CE(z_i, y) + KL(p_j || p_i), each target held fixed; network 0 is the one reported"""
     (peer,) = peers(task, student, 1, share=False)

@@ -6,16 +6,20 @@ Romero, Ballas, Kahou, Chassang, Gatta, Bengio, FitNets: Hints for Thin Deep Net
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.distill import distillation
-from hsilib.models import WIDTHS, initialise
+from hsilib.distill.distillation import distillation
+from hsilib.models.networks import WIDTHS, initialise
 
 
 def regressor(inputs, outputs, seed, bias=False):
     """1 x 1 convolution, batch norm, ReLU: maps of the student to as many maps as the teacher has."""
-    return initialise(nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=bias), nn.BatchNorm2d(outputs), nn.ReLU()), seed)
+    return initialise(
+        nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=bias), nn.BatchNorm2d(outputs), nn.ReLU()), seed
+    )
 
 
-@distillation("fitnets", "FitNets", "offline", teachers=1, taps=("f2",), paper="FitNets", hint=100.0)
+@distillation(
+    "fitnets", "FitNets", "offline", mark="orange s", teachers=1, taps=("f2",), paper="FitNets", hint=100.0
+)
 def fitnets(task, student, teacher):
     """L = CE(z_s, y) + hint mean (r(f_s) - f_t)^2 on the maps before pooling"""
     regress = regressor(student.config["widths"][1], WIDTHS[0][1], task.seed("regressor")).to(task.device)

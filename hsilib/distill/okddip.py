@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.distill import distillation, kd, peers, ramp, trace
-from hsilib.models import initialise
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import kd, peers, ramp, trace
+from hsilib.models.networks import initialise
 
 
 def attention(h, query, key):
@@ -16,14 +17,16 @@ def attention(h, query, key):
     return F.softmax(torch.einsum("pbd,rbd->bpr", query(h), key(h)), 2)
 
 
-@distillation("okddip", "OKDDip", "online", paper="OKDDip", branches=4, temperature=3.0)
+@distillation("okddip", "OKDDip", "online", mark="pink v", paper="OKDDip", branches=4, temperature=3.0)
 def okddip(task, student):
     """L = sum_i CE(z_i, y) + w(t) [sum_a KD_3(z_a, sum_b A_ab z_b) + KD_3(z_leader, mean_a z_a)]; nothing is detached; the
     leader is the one reported"""
     o = task.options
     others = peers(task, student, o.branches - 1)
     size = student.fc1.in_features
-    query, key = (initialise(nn.Linear(size, size // 8, bias=False), task.seed(role)) for role in ("query", "key"))
+    query, key = (
+        initialise(nn.Linear(size, size // 8, bias=False), task.seed(role)) for role in ("query", "key")
+    )
     query.to(task.device), key.to(task.device)
 
     def loss(model, batch):
@@ -33,7 +36,9 @@ def okddip(task, student):
         weight = attention(h, query, key)
         trace(task, "attention", batch, weight.mean(0))
         mixed = torch.einsum("bpr,rbk->pbk", weight, z)
-        kl = sum(kd(mine, target, o.temperature) for mine, target in zip(z, mixed)) + kd(leader, z.mean(0), o.temperature)
+        kl = sum(kd(mine, target, o.temperature) for mine, target in zip(z, mixed)) + kd(
+            leader, z.mean(0), o.temperature
+        )
         terms = {"ce_leader": F.cross_entropy(leader, batch.y)}
         terms |= {f"ce{a}": F.cross_entropy(mine, batch.y) for a, mine in enumerate(z)}
         return terms | {"kd": ramp(batch.progress) * kl}

@@ -5,10 +5,11 @@ Kim, Ji, Yoon, Hwang, Self-Knowledge Distillation with Progressive Refinement of
 
 import torch.nn.functional as F
 
-from hsilib.distill import distillation, epoch_of, trace
+from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import epoch_of, trace
 
 
-@distillation("ps_kd", "PS-KD", "self", paper="PS-KD", last=0.8)
+@distillation("ps_kd", "PS-KD", "self", mark="green v", paper="PS-KD", last=0.8)
 def ps_kd(task, student):
     """L = -mean sum target log p, target = (1 - alpha_t) onehot(y) + alpha_t P_{t-1}, alpha_t = last (t + 1) / E"""
     epochs, y = task.run.recipe.epochs, task.data(student).y

@@ -6,8 +6,8 @@ Chen, Mei, Zhang, Wang, Feng, Chen, Knowledge Distillation with the Reused Teach
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.distill import distillation
-from hsilib.models import CNN2D, NETWORKS, WIDTHS
+from hsilib.distill.distillation import distillation
+from hsilib.models.networks import CNN2D, NETWORKS, WIDTHS
 
 
 class Reused(CNN2D):
@@ -24,7 +24,9 @@ class Reused(CNN2D):
 NETWORKS["Reused"] = Reused
 
 
-@distillation("simkd", "SimKD", "offline", teachers=1, taps=("e",), network=Reused, paper="SimKD")
+@distillation(
+    "simkd", "SimKD", "offline", mark="sky v", teachers=1, taps=("e",), network=Reused, paper="SimKD"
+)
 def simkd(task, student, teacher):
     """L = mean (P(e_s) - e_t)^2, nothing else; the classifier is the teacher's, frozen"""
     projector, classifier = student.fc2[:3], student.fc2[3]

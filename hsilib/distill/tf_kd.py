@@ -6,7 +6,7 @@ Yuan, Tay, Li, Wang, Feng, Revisiting Knowledge Distillation via Label Smoothing
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill import distillation
+from hsilib.distill.distillation import distillation
 
 
 def virtual_teacher(y, classes, correct, temperature):
@@ -15,7 +15,9 @@ def virtual_teacher(y, classes, correct, temperature):
     return F.softmax(p.scatter(1, y[:, None], correct) / temperature, 1)
 
 
-@distillation("tf_kd", "TF-KD", "self", paper="TF-KD", soft=0.1, temperature=20.0, correct=0.99)
+@distillation(
+    "tf_kd", "TF-KD", "self", mark="blue ^", paper="TF-KD", soft=0.1, temperature=20.0, correct=0.99
+)
 def tf_kd(task, student):
     """L = (1 - soft) CE(z, y) + soft KL(p_virtual || p)"""
     o = task.options

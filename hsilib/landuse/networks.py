@@ -4,12 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.models import NETWORKS, Outputs
+from hsilib.models.networks import NETWORKS, Outputs
 
 
 def conv(inputs, outputs, kernel=1, stride=1, groups=1, act=nn.ReLU):
     """Convolution without bias, batch norm, activation (``act=None``: none)."""
-    layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
+    layers = [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
     return nn.Sequential(*layers, *([act()] if act else []))
 
 
@@ -75,7 +78,10 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(ImageNetwork):
     """Inverted residuals: widen, filter each channel by itself, narrow."""
 
-    STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    STAGES = (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+        (6, 320, 1, 1)
+    )
 
     def __init__(self, bands, classes, width=1.0):
         super().__init__()
@@ -84,7 +90,9 @@ class MobileNetV2(ImageNetwork):
         layers = [conv(bands, channels, 3, 2, act=nn.ReLU6)]
         for expand, outputs, repeats, stride in self.STAGES:
             for number in range(repeats):
-                layers.append(InvertedResidual(channels, thin(outputs, width), stride if number == 0 else 1, expand))
+                layers.append(
+                    InvertedResidual(channels, thin(outputs, width), stride if number == 0 else 1, expand)
+                )
                 channels = thin(outputs, width)
         last = thin(1280, max(width, 1.0))
         pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
@@ -155,7 +163,10 @@ class GGhostNet(ImageNetwork):
             if number and depth > 2:
                 layers.append(GhostStage(channels, outputs, depth, group))
             else:
-                layers += [Bottleneck(channels if i == 0 else outputs, outputs, 2 if i == 0 else 1, group) for i in range(depth)]
+                layers += [
+                    Bottleneck(channels if i == 0 else outputs, outputs, 2 if i == 0 else 1, group)
+                    for i in range(depth)
+                ]
             channels = outputs
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2))
         self.head = nn.Linear(channels, classes)

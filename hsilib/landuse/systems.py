@@ -5,13 +5,13 @@ image is trained on in its eight positions, so that an epoch of the recipe is ei
 position is computed once.
 """
 
-from hsilib.distill import recorded
 from hsilib.distill.cosine import kl_cosine
 from hsilib.distill.decoupled import decoupled
+from hsilib.distill.parts import recorded
 from hsilib.distill.soft_targets import soft_targets
 from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
+from hsilib.models.train import cross_entropy
 from hsilib.registry import dense, method
-from hsilib.train import cross_entropy
 
 PASSES = 0.4  # of the recipe's epochs, each of which is eight passes here
 
@@ -31,22 +31,37 @@ def landuse(name, title, network, build=None, *, config=(), **options):
         share = getattr(task.options, "share", 1.0)
         return task.fit(net, share, loss=build(task, net, *known) if build else cross_entropy)
 
-    train.__doc__ = f"{network.__name__} on images, " + (f"taught by VGG16: {build.__doc__}" if build else "from labels alone.")
+    train.__doc__ = f"{network.__name__} on images, " + (
+        f"taught by VGG16: {build.__doc__}" if build else "from labels alone."
+    )
     about = dict(parents=teachers, epochs=PASSES, network=network, config=config)
     method(name, "landuse", title, size=64, **about, **options)(train)
 
 
-landuse("vgg16", "VGG16", VGG16, config=("width", "head"), width=0.5, head="pool", share=0.5)
+landuse("vgg16", "VGG16", VGG16, mark="red o", config=("width", "head"), width=0.5, head="pool", share=0.5)
 
 mobile = dict(network=MobileNetV2, config=("width",), width=0.5)
-landuse("mobilenet", "MobileNetV2, labels only", **mobile)
-landuse("mobilenet_kl", "MobileNetV2, KL", build=kl_cosine, hard=0.5, kl=1.0, temperature=4.0, **mobile)
-landuse("mobilenet_cosine", "MobileNetV2, cosine", build=kl_cosine, hard=0.5, kl=0.0, temperature=4.0, **mobile)
-landuse("mobilenet_kl_cosine", "MobileNetV2, KL + cosine", build=kl_cosine, hard=0.5, kl=0.5, temperature=4.0, **mobile)
+landuse("mobilenet", "MobileNetV2, labels only", mark="black o", **mobile)
+landuse(
+    "mobilenet_kl", "MobileNetV2, KL", mark="blue s", build=kl_cosine, hard=0.5, kl=1.0, temperature=4.0,
+    **mobile
+)
+landuse(
+    "mobilenet_cosine", "MobileNetV2, cosine", mark="orange ^", build=kl_cosine, hard=0.5, kl=0.0,
+    temperature=4.0, **mobile
+)
+landuse(
+    "mobilenet_kl_cosine", "MobileNetV2, KL + cosine", mark="indigo X", build=kl_cosine, hard=0.5, kl=0.5,
+    temperature=4.0, **mobile
+)
 
 ghost = dict(network=GGhostNet, config=("variant",), variant="0.2")
-landuse("ghost", "G-GhostNet, labels only", **ghost)
-landuse("ghost_kd", "G-GhostNet, plain KD", build=soft_targets, hard=0.1, soft=0.9, temperature=4.0, **ghost)
+landuse("ghost", "G-GhostNet, labels only", mark="grey D", **ghost)
 landuse(
-    "ghost_dkd", "G-GhostNet, decoupled KD", build=decoupled, target=1.0, others=6.0, temperature=4.0, warm_up=20 / 300, **ghost
+    "ghost_kd", "G-GhostNet, plain KD", mark="sky v", build=soft_targets, hard=0.1, soft=0.9, temperature=4.0,
+    **ghost
+)
+landuse(
+    "ghost_dkd", "G-GhostNet, decoupled KD", mark="olive h", build=decoupled, target=1.0, others=6.0,
+    temperature=4.0, warm_up=20 / 300, **ghost
 )

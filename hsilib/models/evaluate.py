@@ -52,7 +52,10 @@ def metrics(scores, true):
     kappa = (hits.sum() / total - chance) / (1 - chance) if chance < 1 else 1.0
     f1 = 2 * hits[seen] / (rows + columns)[seen]
     aa = (hits[seen] / rows[seen]).mean()
-    return {"oa": 100 * table.trace() / total, "top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa, "f1": 100 * f1.mean()}
+    return {
+        "oa": 100 * table.trace() / total, "top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa,
+        "f1": 100 * f1.mean()
+    }
 
 
 def per_class(table):

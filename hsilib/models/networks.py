@@ -171,7 +171,9 @@ class CNN3D(nn.Module):
     def _conv(x, conv, depth):
         """x (B, C, D, H, W) -> (B, out, depth, H-4, W-4)."""
         span = conv.kernel_size[0]
-        stacked = torch.stack([x[:, :, d : d + span].flatten(1, 2) for d in range(depth)], 1)  # (B, depth, C*span, H, W)
+        stacked = torch.stack(
+            [x[:, :, d : d + span].flatten(1, 2) for d in range(depth)], 1
+        )  # (B, depth, C*span, H, W)
         out = F.conv2d(stacked.flatten(0, 1), conv.weight.flatten(1, 2), conv.bias)
         return out.unflatten(0, (len(x), depth)).transpose(1, 2)
 

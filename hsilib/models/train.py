@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from hsilib.data.inputs import turned
 from hsilib.errors import HsiError, known
-from hsilib.inputs import turned
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,16 @@ def check(terms):
         raise HsiError(f'a loss must return named terms, such as {{"ce": ...}}, not {type(terms).__name__}')
     for name, value in terms.items():
         if not torch.is_tensor(value) or value.ndim:
-            what = f"of shape {tuple(value.shape)}; take its mean" if torch.is_tensor(value) else type(value).__name__
+            what = (
+                f"of shape {tuple(value.shape)}; take its mean"
+                if torch.is_tensor(value)
+                else type(value).__name__
+            )
             raise HsiError(f"term {name} of the loss must be a tensor of one number, not {what}")
     if not any(value.requires_grad for value in terms.values()):
-        raise HsiError(f"no term of the loss ({', '.join(terms)}) depends on the network: nothing would be learned")
+        raise HsiError(
+            f"no term of the loss ({', '.join(terms)}) depends on the network: nothing would be learned"
+        )
 
 
 def shuffled(count, generator):
@@ -81,7 +87,9 @@ def balanced(y, power):
     return lambda count, generator: torch.multinomial(share, count, replacement=True, generator=generator)
 
 
-def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None, draw=shuffled):
+def fit(
+    model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None, draw=shuffled
+):
     """Train in place; return the mean of every loss term per epoch, ``[{"ce": 1.2}, ...]``.
 
     loss(model, batch) -> dict of named terms, summed; augment(x, generator) -> x; ``extra`` are auxiliary modules that
@@ -93,7 +101,9 @@ def fit(model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), a
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout draws from the process, whatever that did before
     modules = [model, *extra]
-    weights = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))  # modules may share some
+    weights = list(
+        dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad)
+    )  # modules may share some
     optimizer = torch.optim.Adam(weights, lr=recipe.lr, fused=True)
     per_epoch = math.ceil(count / recipe.batch)
     history, step, total = [], 0, recipe.epochs * per_epoch

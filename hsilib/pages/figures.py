@@ -2,71 +2,52 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from hsilib import report
-from hsilib.colours import CLASSES, method_style
-from hsilib.methods import get
-
-PALETTE = ListedColormap(np.array(CLASSES) / 255)
+from hsilib.methods import get, title
+from hsilib.pages.colours import method_style
+from hsilib.pages.tables import METRICS
 
 
 def style():
     """House style; call once per chapter."""
     plt.rcParams.update(
         {
-            "figure.dpi": 110,
-            "savefig.dpi": 110,
-            "savefig.bbox": "tight",
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#dddddd",
-            "grid.linewidth": 0.7,
-            "legend.frameon": False,
-            "figure.constrained_layout.use": True,
+            "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 10,
+            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+            "grid.color": "#dddddd", "grid.linewidth": 0.7, "legend.frameon": False,
+            "figure.constrained_layout.use": True
         }
     )
-
-
-def bare(ax, title=""):
-    ax.set(xticks=[], yticks=[], frame_on=False)
-    ax.set_title(title, fontsize=10)
-    return ax
-
-
-def show_map(ax, labels, title=""):
-    bare(ax, title).imshow(labels, cmap=PALETTE, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
-
-
-def class_legend(figure, classes):
-    patches = [Patch(fc=np.array(c) / 255, ec="#777", label=n) for c, n in zip(CLASSES, ["unlabelled", *classes])]
-    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
 
 
 def strips(rows, paper=None, metric="oa"):
     """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split."""
     splits = list(dict.fromkeys(rows["split"]))
     keys = list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
-    figure, axes = plt.subplots(1, len(splits), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(splits), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False
+    )
     for ax, split in zip(axes.flat, splits):
         for y, (name, ratio, options) in enumerate(keys):
             mine = rows[
-                (rows["split"] == split) & (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["options"] == options)
+                (rows["split"] == split)
+                & (rows["method"] == name)
+                & (rows["ratio"] == ratio)
+                & (rows["options"] == options)
             ]
             colour, marker = method_style(name)
-            ax.plot(mine[metric], np.full(len(mine), y), marker, color=colour, ms=6, mec="white", mew=0.5, ls="none")
+            ax.plot(
+                mine[metric], np.full(len(mine), y), marker, color=colour, ms=6, mec="white", mew=0.5,
+                ls="none"
+            )
             if len(mine):
                 ax.plot([mine[metric].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2)
             theirs = paper(name, split, ratio) if paper else np.nan
             ax.plot(theirs, y, "x", color="black", ms=7, mew=1.6)
         ax.set_title(split, fontsize=10)
-        ax.set_xlabel(report.METRICS[metric])
-    axes[0, 0].set_yticks(range(len(keys)), [report.title(*key) for key in keys])
+        ax.set_xlabel(METRICS[metric])
+    axes[0, 0].set_yticks(range(len(keys)), [title(*key) for key in keys])
     axes[0, 0].invert_yaxis()
     handles = [
         plt.Line2D([], [], marker="o", color="#666", ls="none", label="one run"),
@@ -79,9 +60,8 @@ def strips(rows, paper=None, metric="oa"):
 
 
 SIZES = {
-    "bytes": ("weights on disk, MB", 1e6),
-    "macs": ("multiply-adds per pixel, millions", 1e6),
-    "ms": ("time per pixel, ms", 1),
+    "bytes": ("weights on disk, MB", 1e6), "macs": ("multiply-adds per pixel, millions", 1e6),
+    "ms": ("time per pixel, ms", 1)
 }
 
 
@@ -89,17 +69,21 @@ def curves(summary, metric="oa"):
     """Accuracy against both costs, a line per method through its sizes, mean ± sd; rows are splits."""
     splits = list(dict.fromkeys(summary["split"]))
     names = list(dict.fromkeys(summary["method"]))
-    figure, axes = plt.subplots(len(splits), 2, figsize=(8, 3.2 * len(splits) + 0.9), sharex="col", sharey="row", squeeze=False)
+    figure, axes = plt.subplots(
+        len(splits), 2, figsize=(8, 3.2 * len(splits) + 0.9), sharex="col", sharey="row", squeeze=False
+    )
     for row, split in zip(axes, splits):
         for ax, size in zip(row, ("bytes", "macs")):
             label, scale = SIZES[size]
             for number, name in enumerate(names):
                 part = summary[(summary["split"] == split) & (summary["method"] == name)].sort_values(size)
                 colour, marker = method_style(name)
-                x = part[size] / scale * 1.035 ** (number - len(names) / 2)  # side by side, or the bars hide each other
+                x = (
+                    part[size] / scale * 1.035 ** (number - len(names) / 2)
+                )  # side by side, or the bars hide each other
                 bars = part[metric + "_sd"].fillna(0)
                 ax.errorbar(x, part[metric], bars, fmt=marker + "-", color=colour, ms=6, mec="white", lw=1, capsize=2,
-                            label=report.title(name))  # fmt: skip
+                            label=title(name))  # fmt: skip
             ax.set_xscale("log")
             ticks = []  # the sizes there are, where their labels do not touch
             for value in sorted(set(summary[size] / scale)):
@@ -109,7 +93,7 @@ def curves(summary, metric="oa"):
             ax.set_title(split, fontsize=10)
             if split == splits[-1]:
                 ax.set_xlabel(label)
-        row[0].set_ylabel(report.METRICS[metric])
+        row[0].set_ylabel(METRICS[metric])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     return figure
@@ -129,7 +113,7 @@ def terms(logs, columns=2):
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.set_title(report.title(name), fontsize=10)
+        ax.set_title(title(name), fontsize=10)
         ax.legend(fontsize=6, ncols=2)
     for ax in axes[-1]:
         ax.set_xlabel("epoch")
@@ -148,25 +132,24 @@ def against_size(summary, size="bytes", metric="oa"):
         for _, line in part.iterrows():
             colour, marker = method_style(line["method"])
             sd = 0 if np.isnan(line[metric + "_sd"]) else line[metric + "_sd"]
-            ax.errorbar(line[size] / scale, line[metric], sd, fmt=marker, color=colour, ms=8, mec="white", capsize=3)
+            ax.errorbar(
+                line[size] / scale, line[metric], sd, fmt=marker, color=colour, ms=8, mec="white", capsize=3
+            )
         ax.set_xscale("log")
         ax.margins(x=0.12, y=0.14)
-        ax.set(title=split, ylabel=report.METRICS[metric])
+        ax.set(title=split, ylabel=METRICS[metric])
     axes[-1, 0].set_xlabel(label)
     figure.canvas.draw()  # positions are needed to place the names
     for ax, split in zip(axes.flat, splits):
         part = summary[(summary["split"] == split) & summary[size].notna()]
-        titles = [report.title(*key) for key in zip(part["method"], part["ratio"], part["options"])]
+        titles = [title(*key) for key in zip(part["method"], part["ratio"], part["options"])]
         name_points(ax, np.column_stack([part[size] / scale, part[metric]]), titles)
     return figure
 
 
 FAMILIES = {
-    "baselines": ("#999999", "s"),
-    "Scratch and controls": ("#000000", "o"),
-    "pruning": ("#0072b2", "D"),
-    "quantization": ("#e69f00", "^"),
-    "distillation": ("#009e73", "v"),
+    "baselines": ("#999999", "s"), "Scratch and controls": ("#000000", "o"), "pruning": ("#0072b2", "D"),
+    "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v")
 }
 
 
@@ -178,7 +161,10 @@ def front(ax, summary, size="bytes", metric="oa"):
     ax.step(best[size] / scale, best[metric], where="post", color="#555555", lw=1)
     for name, (colour, marker) in FAMILIES.items():
         part = known[known["method"].map(kind) == name]
-        ax.plot(part[size] / scale, part[metric], marker, color=colour, ms=5, mec="white", mew=0.4, label=name, alpha=0.85)
+        ax.plot(
+            part[size] / scale, part[metric], marker, color=colour, ms=5, mec="white", mew=0.4, label=name,
+            alpha=0.85
+        )
     ax.set_xscale("log")
     ax.set_xlabel(label)
     return best
@@ -187,8 +173,7 @@ def front(ax, summary, size="bytes", metric="oa"):
 def kind(name):
     """The family of a method as the reader thinks of it: all three kinds of distillation are one."""
     coarse = dict.fromkeys(("offline", "online", "self"), "distillation") | {
-        "controls": "Scratch and controls",
-        "strategies": "pruning",
+        "controls": "Scratch and controls", "strategies": "pruning"
     }
     return coarse.get(get(name).family, get(name).family)
 
@@ -209,64 +194,21 @@ def name_points(ax, points, names, character=4.9, height=11):
         half = character * len(name) / 2
         aside = half + 8
         places = [
-            (0, 12),
-            (0, -12),
-            *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
-            *((x, y) for y in (27, -27) for x in (0, half, -half)),
+            (0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
+            *((x, y) for y in (27, -27) for x in (0, half, -half))
         ]
-        boxes = [(x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places]
+        boxes = [
+            (x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places
+        ]
         outside = [b[0] < frame[0] or b[1] < frame[1] or b[2] > frame[2] or b[3] > frame[3] for b in boxes]
         cost = [(covered(b, written) + out, covered(b, marks)) for b, out in zip(boxes, outside)]
         best = cost.index(min(cost))
         written.append(boxes[best])
-        thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)  # to the point that is meant
+        thread = dict(
+            arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3
+        )  # to the point that is meant
         place = dict(xytext=places[best], textcoords="offset points", ha="center", va="center")
         ax.annotate(name, point, **place, arrowprops=thread, fontsize=8)
-
-
-def class_heat(values, names, classes):
-    """Recall per class (rows of ``values`` = methods), annotated; blank where there is no test pixel."""
-    import seaborn  # here: it takes most of a second to load
-
-    figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
-    seaborn.heatmap(
-        values, vmin=0, vmax=100, cmap="cividis", annot=True, fmt=".0f", annot_kws={"size": 7}, ax=ax,
-        xticklabels=classes, yticklabels=names, cbar_kws={"label": "recall, %"},
-    )  # fmt: skip
-    ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", fontsize=8)
-    return figure
-
-
-def confusion_matrix(table, classes):
-    """Row-normalised confusion matrix; rows are true classes."""
-    share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
-    text = np.where(share >= 1, np.char.mod("%.0f", share), "")
-    import seaborn
-
-    figure, ax = plt.subplots(figsize=(7.4, 6.4))
-    seaborn.heatmap(
-        share, vmin=0, vmax=100, cmap="Blues", annot=text, fmt="", annot_kws={"size": 7}, ax=ax, square=True,
-        xticklabels=classes, yticklabels=classes, cbar_kws={"label": "% of the true class", "shrink": 0.8},
-    )  # fmt: skip
-    ax.set_xticklabels(ax.get_xticklabels(), rotation=60, ha="right", fontsize=8)
-    ax.tick_params(axis="y", labelsize=8)
-    ax.set(xlabel="predicted", ylabel="true")
-    return figure
-
-
-def maps(scene, predictions, columns=3):
-    """Ground truth and predicted maps, [(title, labels), ...], side by side."""
-    panels = [("ground truth", scene.labels), *predictions]
-    h, w = scene.labels.shape
-    rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(8, rows * 8 / columns * h / w + 1.4), squeeze=False)
-    for ax in axes.flat:
-        ax.set_visible(False)
-    for ax, (name, labels) in zip(axes.flat, panels):
-        ax.set_visible(True)
-        show_map(ax, labels, name)
-    class_legend(figure, scene.classes)
-    return figure
 
 
 def differences(table, xlabel):

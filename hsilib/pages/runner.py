@@ -16,10 +16,11 @@ import warnings
 from ast import literal_eval
 from pathlib import Path
 
-from hsilib import machine, scenes
+from hsilib.data import own, scenes
+from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
 from hsilib.files import project
-from hsilib.splits import SPLITS
+from hsilib.study import machine
 
 
 def chapters():
@@ -91,7 +92,7 @@ def run(chapter, given, say=print):
     declared = parameters(notebook)
     check(chapter, declared, given)
     if "images" in given:  # a folder is added under its name: the kernel works elsewhere
-        given = given | {"images": scenes.images_named(given["images"])}
+        given = given | {"images": own.images_named(given["images"])}
     target = project() / "book" / "chapters" / f"{path.stem}.ipynb"
     if given:
         tag = "".join(f"-{k}={v}" for k, v in given.items())
@@ -119,7 +120,9 @@ def _execute(notebook, path, given, target):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
             quiet = ["--log-level=50"]  # what the kernel logs is not the reader's business
-            how = dict(kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet)
+            how = dict(
+                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet
+            )
             how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
             papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
         os.replace(work, target)
@@ -131,7 +134,9 @@ def _execute(notebook, path, given, target):
             raise KeyboardInterrupt from None
         lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         print(lines, file=sys.stderr)
-        place = re.findall(r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines)  # of a function sent to a worker
+        place = re.findall(
+            r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines
+        )  # of a function sent to a worker
         place = f"line {place[-1][0]} of the cell of {place[-1][1]}" if place else f"cell {error.cell_index}"
         raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
     finally:
@@ -143,7 +148,9 @@ def _told(given):
     smoke = given.get("budget") == "smoke"
     what = "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page works and nothing else"
     others = ", ".join(f"`{name} = {value!r}`" for name, value in given.items())
-    return ["```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""]
+    return [
+        "```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""
+    ]
 
 
 def _stamp(path, source_path, given, seconds):
@@ -159,14 +166,9 @@ def _stamp(path, source_path, given, seconds):
             cell["metadata"]["tags"].append("remove-cell")
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {
-        "source": source_path.name,
-        "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
-        "parameters": given,
-        "commit": machine.commit(),
-        "versions": machine.versions(),
-        "device": machine.cpu_name(),
-        "threads": os.cpu_count(),
-        "seconds": round(seconds, 1),
+        "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
+        "parameters": given, "commit": machine.commit(), "versions": machine.versions(),
+        "device": machine.cpu_name(), "threads": os.cpu_count(), "seconds": round(seconds, 1)
     }
     path.write_text(json.dumps(notebook, indent=1) + "\n")
 
@@ -180,7 +182,9 @@ def render(path):
 
     config = yaml.safe_load((project() / "_config.yml").read_text())
     config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
-    config["sphinx"]["local_extensions"] = {k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()}
+    config["sphinx"]["local_extensions"] = {
+        k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()
+    }
     settings = config["sphinx"]["config"]
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
     name = path.parent.name
@@ -196,11 +200,16 @@ def render(path):
         cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}
         page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}))
     build = "from jupyter_book.cli.main import main; main()"
-    command = [sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output", str(work)]
+    command = [
+        sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
+        str(work)
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     page = next(work.rglob(f"html/{path.stem}.html"), None)
     if page is None:
-        raise HsiError(f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})")
+        raise HsiError(
+            f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
+        )
     page.parent.rename(out)
     shutil.rmtree(work)
     return out / page.name

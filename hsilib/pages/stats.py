@@ -4,6 +4,16 @@ import numpy as np
 from scipy import special  # scipy.stats takes a second to load
 
 
+def pick(rows, **wanted):
+    """The rows in which every named column has the given value, or one of a list of values; their index is the seed.
+
+    >>> pick(rows, method="scratch", ratio=98, split="disjoint")["oa"]
+    """
+    for column, value in wanted.items():
+        rows = rows[rows[column].isin(value) if isinstance(value, list | tuple) else rows[column] == value]
+    return rows.set_index("seed", drop=False)
+
+
 def quantile(share, freedom):
     """Of Student's t."""
     return special.stdtrit(freedom, share)
@@ -76,7 +86,10 @@ def components(table):
     y = np.asarray(table, float)
     seeds, cells = y.mean(1), y.mean(0)
     rest = ((y - seeds[:, None] - cells + y.mean()) ** 2).sum() / ((y.shape[0] - 1) * (y.shape[1] - 1))
-    between = (max(means.var(ddof=1) - rest / each, 0.0) for means, each in ((cells, len(seeds)), (seeds, len(cells))))
+    between = (
+        max(means.var(ddof=1) - rest / each, 0.0)
+        for means, each in ((cells, len(seeds)), (seeds, len(cells)))
+    )
     return tuple(map(float, np.sqrt([*between, rest])))
 
 

@@ -1,4 +1,4 @@
-"""Pruning: which channels stay (one file per criterion), the surgery, and the three strategies of fine-tuning.
+"""From a criterion to a method of pruning, and the three strategies of fine-tuning.
 
 A criterion is one function ``kept(net, widths, task) -> {layer: indices of the channels that stay}``; registering it with
 ``criterion`` gives it the surgery, the fine-tuning, a row in the tables and a mark in the plots.
@@ -9,9 +9,9 @@ from functools import wraps
 
 import torch
 
-from hsilib import evaluate
-from hsilib.models import WIDTHS
-from hsilib.prune.surgery import LAYERS, cut, refresh_batch_norm, strongest  # noqa: F401 - the door for users
+from hsilib.models import evaluate
+from hsilib.models.networks import WIDTHS
+from hsilib.prune.surgery import LAYERS, cut, refresh_batch_norm
 from hsilib.registry import dense, method
 
 # ------------------------------------------------------------------------------ the strategies (methods C.2, Table 9)
@@ -29,13 +29,17 @@ def layer_by_layer(now, goal):
 
 def multi_pass(now, goal, passes=3):
     """III: all layers by the same factor, several times; widths fall geometrically."""
-    return [tuple(round(n * (g / n) ** (i / passes)) for n, g in zip(now, goal)) for i in range(1, passes + 1)]
+    return [
+        tuple(round(n * (g / n) ** (i / passes)) for n, g in zip(now, goal)) for i in range(1, passes + 1)
+    ]
 
 
 # ------------------------------------------------------------------------------ from criterion to method
 
 
-def criterion(name, title, *, strategy=one_shot, start=dense, family="pruning", finetune=1.0, rate=1.0, **about):
+def criterion(
+    name, title, *, strategy=one_shot, start=dense, family="pruning", finetune=1.0, rate=1.0, **about
+):
     """Register ``kept(net, widths, task)`` as a pruning method.
 
     net: the network to prune, the method's own copy, which it may train or rescale; widths: {layer: channels that are to
@@ -48,7 +52,9 @@ def criterion(name, title, *, strategy=one_shot, start=dense, family="pruning", 
         @wraps(kept)
         def train(task):
             net = deepcopy(task.parent(start(task.run)))
-            origin = [torch.arange(n) for n in net.config["widths"]]  # numbers of the channels in the dense network
+            origin = [
+                torch.arange(n) for n in net.config["widths"]
+            ]  # numbers of the channels in the dense network
             passes = []
             for goal in strategy(tuple(net.config["widths"]), WIDTHS[task.run.ratio]):
                 keep = kept(net, dict(zip(LAYERS, goal)), task)
@@ -72,7 +78,3 @@ def _accuracy(net, task):
     """Overall accuracy on the test pixels, in percent: to be shown, never to choose by."""
     scores = evaluate.scene_scores(net, task.inputs(net.kind))
     return round(float(evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"]), 4)
-
-
-# each registers itself, in the order of the paper's tables
-from hsilib.prune import l1, thinet, slimming, sfp, lots  # noqa: E402, F401, I001

@@ -6,8 +6,8 @@ He, Kang, Dong, Fu, Yang, Soft Filter Pruning for Accelerating Deep Convolutiona
 import torch
 import torch.nn.functional as F
 
-from hsilib.prune import LAYERS, criterion, strongest
-from hsilib.prune.surgery import columns
+from hsilib.prune.criterion import criterion
+from hsilib.prune.surgery import LAYERS, columns, strongest
 
 
 def norms(net):
@@ -32,23 +32,32 @@ def fold_constants(net, keep):
     """A filter of zeros still sends on a constant, through its bias and batch norm.  Move it into the next layer's bias:
     exact, since no convolution pads its input.
     """
-    gone = {layer: [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer].tolist()] for layer in LAYERS}
+    gone = {
+        layer: [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer].tolist()]
+        for layer in LAYERS
+    }
     net.eval()
     one = F.relu(net.bn1(net.conv1.bias[None, :, None, None]))[0, gone["conv1"], 0, 0]
     net.conv2.bias += net.conv2.weight[:, gone["conv1"]].sum((2, 3)) @ one
     two = F.relu(net.bn2(net.conv2.bias[None, :, None, None]))[0, gone["conv2"], 0, 0]
-    net.fc1.bias += net.fc1.weight[:, columns(torch.tensor(gone["conv2"]))].unflatten(1, (-1, 25)).sum(2) @ two
+    net.fc1.bias += (
+        net.fc1.weight[:, columns(torch.tensor(gone["conv2"]))].unflatten(1, (-1, 25)).sum(2) @ two
+    )
     three = F.relu(net.fc1.bias)[gone["fc1"]]
     net.fc2.bias += net.fc2.weight[:, gone["fc1"]] @ three
 
 
-@criterion("sfp", "Soft filter pruning", paper="SFP", soft=1 / 3)
+@criterion("sfp", "Soft filter pruning", mark="pink P", paper="SFP", soft=1 / 3)
 def sfp(net, widths, task):
     """Zero the filters of least L2 norm before and after each epoch of further training, in which all may grow again; the
     training takes a share ``soft`` of the recipe's epochs, at its full rate."""
     start, keep = zero_weakest(net, widths), {}
-    task.fit(net, task.options.soft, after_epoch=lambda model, epoch: keep.update(zero_weakest(model, widths)))
+    task.fit(
+        net, task.options.soft, after_epoch=lambda model, epoch: keep.update(zero_weakest(model, widths))
+    )
     # filters kept at the end that were zeroed at the start
-    task.notes["regrown"] = {layer: len(set(keep[layer].tolist()) - set(start[layer].tolist())) for layer in LAYERS}
+    task.notes["regrown"] = {
+        layer: len(set(keep[layer].tolist()) - set(start[layer].tolist())) for layer in LAYERS
+    }
     fold_constants(net, keep)
     return keep

@@ -5,16 +5,17 @@ Liu, Li, Shen, Huang, Yan, Zhang, Learning Efficient Convolutional Networks thro
 
 import torch
 
-from hsilib.models import CNN2D
-from hsilib.prune import criterion, strongest
+from hsilib.models.networks import CNN2D
+from hsilib.models.train import cross_entropy
+from hsilib.prune.criterion import criterion
 from hsilib.prune.l1 import l1
+from hsilib.prune.surgery import strongest
 from hsilib.registry import dense, method
-from hsilib.train import cross_entropy
 
 PENALTY = dict(sparsity=0.03, decay=0.01)  # s and d, chosen on the validation split
 
 
-@method("cnn2d_sparse", "controls", "CNN2D, sparse scales", **PENALTY)
+@method("cnn2d_sparse", "controls", "CNN2D, sparse scales", mark="red s", **PENALTY)
 def cnn2d_sparse(task):
     """The dense CNN2D, trained with penalties on the scales of its batch norms (L1) and on its weights (L2)."""
     o = task.options
@@ -22,9 +23,13 @@ def cnn2d_sparse(task):
     for norm in (net.bn1, net.bn2):
         torch.nn.init.constant_(norm.weight, 0.5)
 
-    def loss(model, batch):  # L = CE + s sum |gamma| + d/2 sum w^2; without d, growing weights make up for fading scales
+    def loss(
+        model, batch
+    ):  # L = CE + s sum |gamma| + d/2 sum w^2; without d, growing weights make up for fading scales
         scales = torch.cat([model.bn1.weight, model.bn2.weight]).abs().sum()
-        weights = sum(layer.weight.square().sum() for layer in (model.conv1, model.conv2, model.fc1, model.fc2))
+        weights = sum(
+            layer.weight.square().sum() for layer in (model.conv1, model.conv2, model.fc1, model.fc2)
+        )
         return cross_entropy(model, batch) | {"sparsity": o.sparsity * scales, "decay": o.decay / 2 * weights}
 
     task.fit(net, loss=loss)
@@ -36,7 +41,7 @@ def sparse(run):
     return dense(run, "cnn2d_sparse", **{name: dict(run.options)[name] for name in PENALTY})
 
 
-@criterion("slimming", "Network slimming", paper="Network Slimming", start=sparse, **PENALTY)
+@criterion("slimming", "Network slimming", mark="green D", paper="Network Slimming", start=sparse, **PENALTY)
 def slimming(net, widths, task=None):
     """Keep the channels with the largest |gamma| of a network trained to have few; fc1, without batch norm, by L1-norm."""
     keep = l1(net, widths)

@@ -2,8 +2,8 @@
 
 import torch
 
-from hsilib.measure import BATCH_NORMS
-from hsilib.models import CNN2D
+from hsilib.models.measure import BATCH_NORMS
+from hsilib.models.networks import CNN2D
 
 LAYERS = ("conv1", "conv2", "fc1")  # what is pruned; fc2 keeps its outputs, conv1 its inputs
 CELLS = 25  # columns of fc1 per filter of conv2: the 5 x 5 cells of the pooled map

@@ -5,8 +5,8 @@ Luo, Wu, Lin, ThiNet: A Filter Level Pruning Method for Deep Neural Network Comp
 
 import torch
 
-from hsilib.prune import LAYERS, criterion
-from hsilib.prune.surgery import refresh_batch_norm
+from hsilib.prune.criterion import criterion
+from hsilib.prune.surgery import LAYERS, refresh_batch_norm
 
 
 def contributions(maps, weight, draws, generator):
@@ -16,13 +16,17 @@ def contributions(maps, weight, draws, generator):
     """
     windows = maps.unfold(2, weight.shape[2], 1).unfold(3, weight.shape[3], 1)  # (N, C, H-h+1, W-w+1, h, w)
     sample = torch.arange(len(maps)).repeat_interleave(draws)
-    k, i, j = (torch.randint(n, (len(sample),), generator=generator) for n in (len(weight), *windows.shape[2:4]))
+    k, i, j = (
+        torch.randint(n, (len(sample),), generator=generator) for n in (len(weight), *windows.shape[2:4])
+    )
     return (windows[sample, :, i, j] * weight[k]).sum((2, 3))
 
 
 def least(gram, count):
     """The set T of ``count`` channels, grown one by one, that keeps sum_n (sum_{c in T} x_nc)^2 smallest."""
-    cost, chosen = gram.diagonal().clone(), []  # of T + {c}, but for a constant: |x_c|^2 + 2 x_c . sum_{j in T} x_j
+    cost, chosen = (
+        gram.diagonal().clone(), []
+    )  # of T + {c}, but for a constant: |x_c|^2 + 2 x_c . sum_{j in T} x_j
     for _ in range(count):
         chosen.append(int(cost.argmin()))
         cost += 2 * gram[chosen[-1]]
@@ -33,11 +37,13 @@ def least(gram, count):
 def scales(gram, kept, ridge=1e-6):
     """w = argmin sum_n (y_n - sum_{c in S} w_c x_nc)^2 with y_n = sum_c x_nc; a channel that is always zero keeps 1."""
     part = gram[kept][:, kept]
-    w = torch.linalg.solve(part + ridge * part.diagonal().mean() * torch.eye(len(part), dtype=part.dtype), gram[kept].sum(1))
+    w = torch.linalg.solve(
+        part + ridge * part.diagonal().mean() * torch.eye(len(part), dtype=part.dtype), gram[kept].sum(1)
+    )
     return torch.where(part.diagonal() > 0, w, 1.0)
 
 
-@criterion("thinet", "ThiNet", paper="ThiNet", images=1000, draws=10)
+@criterion("thinet", "ThiNet", mark="orange s", paper="ThiNet", images=1000, draws=10)
 @torch.no_grad()
 def thinet(net, widths, task):
     """Keep the channels that, rescaled by least squares, best rebuild the next layer's input on training images."""

@@ -16,7 +16,9 @@ def commit():
     try:
         here = dict(cwd=project(), capture_output=True, text=True, check=True)
         name = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], **here).stdout.strip()
-        return name + ("+" if subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout else "")
+        return name + (
+            "+" if subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

@@ -1,0 +1,51 @@
+# Every public name, by room: what `import hsilib` offers, what editors complete, and what the API page lists.
+
+# errors: What every part raises on a user's mistake.
+from .errors import HsiError as HsiError
+
+# data: Scenes, splits, and what a network is given of them.
+from .data.inputs import Inputs as Inputs, make_inputs as make_inputs
+from .data.own import add_images as add_images, add_scene as add_scene
+from .data.scenes import Scene as Scene, load_scene as load_scene
+from .data.splits import SPLITS as SPLITS, Split as Split, seed_of as seed_of, split_of as split_of
+
+# models: Networks, the training loop, and what is measured.
+from .models.evaluate import confusion as confusion, metrics as metrics, per_class as per_class
+from .models.evaluate import pixel_scores as pixel_scores, scene_scores as scene_scores
+from .models.measure import bytes_on_disk as bytes_on_disk, macs as macs, parameters as parameters
+from .models.measure import timed as timed
+from .models.networks import CNN1D as CNN1D, CNN2D as CNN2D, CNN3D as CNN3D, LSTM as LSTM, MLP as MLP
+from .models.networks import Outputs as Outputs, WIDTHS as WIDTHS, initialise as initialise
+from .models.train import Batch as Batch, Recipe as Recipe, cross_entropy as cross_entropy, fit as fit
+from .models.train import flips_and_rotations as flips_and_rotations, training_set as training_set
+
+# methods: Methods: the registry, and what a method is given.
+from .methods import Method as Method, dense as dense, family as family, get as get, method as method
+from .methods import title as title
+from .task import Task as Task
+
+# prune: Pruning.
+from .prune.criterion import criterion as criterion
+
+# quantize: Quantization.
+from .quantize.integer import calibrate as calibrate, convert as convert, fold_batch_norm as fold_batch_norm
+
+# distill: Distillation.
+from .distill.distillation import distillation as distillation
+from .distill.parts import kd as kd, ramp as ramp
+
+# study: Runs, sweeps and the store.
+from .study.execute import execute as execute, task_of as task_of, trained as trained
+from .study.runs import Run as Run, make_run as make_run, plan as plan
+from .study.store import Store as Store
+from .study.sweep import collect as collect
+
+# deploy: Files for deployment.
+from .deploy.export import export as export
+from .deploy.predict import predict as predict
+
+# pages: Chapters: tables, figures, prose with numbers.
+from .pages.chapter import Chapter as Chapter, chapter as chapter
+from .pages.stats import pick as pick
+from .pages.tables import publish as publish, summary as summary
+from .pages.text import difference as difference, mean_sd as mean_sd, say as say

@@ -1,0 +1,5 @@
+"""Chapter 03, baselines: classical models, the networks of the paper, and the controls of all later chapters."""
+
+from hsilib.registry import rooms
+
+rooms(__name__, "classical networks")

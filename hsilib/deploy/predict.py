@@ -1,0 +1,45 @@
+"""A map from an exported file; needs onnxruntime and numpy only."""
+
+import json
+from pathlib import Path
+
+from hsilib.data.formats import check_cube
+from hsilib.errors import HsiError
+
+
+def predict(path, cube):
+    """(map, about): the class of every pixel of a cube (H, W, bands), from 1, and what the exported file says of itself."""
+    opened = session(path)
+    try:
+        about = {key: json.loads(value) for key, value in opened.get_modelmeta().custom_metadata_map.items()}
+        bands = (about["classes"], about["model"], about["bands"])[2]
+    except (ValueError, KeyError):
+        raise HsiError(f"{path}: not written by `python -m hsilib export`") from None
+    if cube.ndim != 3 or cube.shape[2] != bands or not cube.size:
+        raise HsiError(
+            f"{path} takes (rows, columns, {bands}), the scene is {' x '.join(map(str, cube.shape))}"
+        )
+    return opened.run(["map"], {"cube": check_cube(cube, "the scene")})[0], about
+
+
+def session(model, profile=None):
+    """An onnxruntime session of a file or of its bytes, on one thread; ``profile``: where it writes what each node takes."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise HsiError("onnxruntime is not installed: pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
+    name = "the model" if isinstance(model, bytes) else model
+    try:
+        data = model if isinstance(model, bytes) else Path(model).read_bytes()
+    except OSError as error:
+        raise HsiError(f"{model}: {error.strerror}") from None
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).splitlines()[0][:100]
+        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason})") from None

@@ -1,0 +1,7 @@
+"""All methods: importing this registers those of every room."""
+
+from hsilib import baselines, distill, landuse, prune, quantize
+from hsilib.registry import METHODS, Method, dense, family, get, method, title
+
+ROOMS = baselines, prune, quantize, distill, landuse
+__all__ = ["METHODS", "ROOMS", "Method", "dense", "family", "get", "method", "title"]

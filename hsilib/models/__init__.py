@@ -1,0 +1,1 @@
+"""Networks, the one training loop, and what is measured of a trained network."""

@@ -1,0 +1,124 @@
+"""What a chapter runs on: its parameters, completed and checked, as one object that its cells ask for runs."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from hsilib.data.scenes import Scene
+from hsilib.data.splits import split_of
+from hsilib.errors import HsiError, known
+from hsilib.methods import family
+from hsilib.models.networks import WIDTHS
+from hsilib.pages import figures
+from hsilib.study.runs import Run, plan
+from hsilib.study.store import Store, smoke_store
+from hsilib.study.sweep import collect
+
+SMOKE = dict(
+    scene="synthetic_fields_small", seeds=2, epochs=2
+)  # seconds, to see that a page works; ratios: the smallest
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Everything a chapter's cells need to know of what was asked for.  Every field is always there."""
+
+    family: str  # of the methods the chapter is about
+    names: tuple[str, ...]  # of these methods, in the order of the tables
+    scene: str
+    splits: tuple[str, ...]
+    ratios: tuple[int, ...]  # sizes of the small networks
+    seeds: dict[str, int]  # split -> repetitions
+    epochs: int
+    budget: str  # "paper" or "smoke"
+    store: Store = field(repr=False)
+    card: Scene = field(repr=False)  # the scene without its cube
+    rgb: np.ndarray | None = field(repr=False)  # its false-colour image
+    spectra: pd.DataFrame | None = field(repr=False)  # mean and sd of every class
+
+    @property
+    def first(self) -> str:
+        """The split that comes first: the one for claims."""
+        return self.splits[0]
+
+    @property
+    def small(self) -> int:
+        """The smallest size."""
+        return max(self.ratios)
+
+    @property
+    def large(self) -> int:
+        """The largest size of the small networks."""
+        return min(self.ratios)
+
+    @property
+    def smoke(self) -> bool:
+        return self.budget == "smoke"
+
+    def note(self, rows) -> dict:
+        """What the method noted of the first of these runs."""
+        return self.store.read_note(rows["run"].iloc[0])
+
+    def log(self, rows) -> pd.DataFrame:
+        """Loss terms per epoch of the first of these runs."""
+        return self.store.read_log(rows["run"].iloc[0])
+
+    def plan(self, names, ratios=None, splits=None, seeds=None, **common) -> list[Run]:
+        """The runs of these methods; what is not said is as the chapter was asked for."""
+        sizes = (0, *self.ratios) if ratios is None else ratios
+        common = {"epochs": self.epochs} | common
+        return plan(
+            self.scene, self.splits if splits is None else splits, names, sizes, seeds or self.seeds, **common
+        )
+
+    def collect(self, *plans):
+        """The rows of a plan; of several plans a list of them, trained in one sweep with one estimate of what it takes."""
+        found = list(self.collect_each(dict(enumerate(plans))).values())
+        return found[0] if len(plans) == 1 else found
+
+    def collect_each(self, plans: dict) -> dict:
+        """{name: the rows of its plan}, trained in one sweep with one estimate of what it takes."""
+        runs = list(dict.fromkeys(run for part in plans.values() for run in part))
+        if not runs:
+            return dict.fromkeys(plans)
+        rows = collect(runs, self.store).set_index("run", drop=False)
+        return {name: rows.loc[[run.id for run in part]].reset_index(drop=True) for name, part in plans.items()}
+
+
+def chapter(
+    family_, *, scene, seeds, epochs, splits=(), ratios=(), methods=(), further_seeds=None, budget="paper"
+):
+    """A chapter about a family of methods, from its parameters.
+
+    ``budget``: ``paper`` runs what is asked for and keeps it in the book's store; ``smoke`` runs a small synthetic scene, two
+    seeds and two epochs, in a store of its own.  Without ``splits`` it takes the published split, or blocks, and the random
+    one; ``further_seeds``: repetitions of the splits after the first, if those are to be fewer.
+
+    >>> c = chapter("offline", scene="indian_pines_8bit", seeds=5, epochs=30)
+    >>> rows = c.collect(c.plan(["scratch", *c.names]))
+    """
+    known("budget", budget, ("paper", "smoke"))
+    figures.style()
+    store, names = Store(), tuple(family(family_, methods)) if family_ else tuple(methods)
+    ratios = tuple(ratios) or tuple(ratio for ratio in WIDTHS if ratio)
+    if budget == "smoke":
+        store, ratios = smoke_store(), (max(ratios),)
+        scene, seeds, epochs = SMOKE["scene"], SMOKE["seeds"], SMOKE["epochs"]
+    card, rgb, spectra = store.card(scene)
+    splits = tuple(splits) or usual_splits(card)
+    fewer = seeds if further_seeds is None else min(seeds, further_seeds)
+    each = {split: fewer if number else seeds for number, split in enumerate(splits)}
+    return Chapter(family_, names, scene, splits, ratios, each, epochs, budget, store, card, rgb, spectra)
+
+
+def usual_splits(scene):
+    """The published split where there is one, else blocks where the scene has some, and the random split."""
+    if scene.of_images:
+        return ("random",)
+    first = "disjoint" if scene.train_map is not None else "blocks"
+    try:
+        split_of(scene, first)
+    except HsiError:  # no leak-free blocks in this scene
+        return ("random",)
+    return (first, "random")

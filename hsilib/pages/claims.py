@@ -1,0 +1,192 @@
+"""What the rows come to: comparisons that several pages make in the same way."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from hsilib.data.splits import split_of
+from hsilib.errors import HsiError
+from hsilib.methods import family, get, title
+from hsilib.models.networks import WIDTHS
+from hsilib.pages import stats
+from hsilib.pages.text import listed, mean_sd, number, signed
+from hsilib.study.runs import stored
+
+
+def against(rows, names, other, split, ratios):
+    """Paired differences of every method at every size to the method ``other`` of the same size."""
+
+    def runs(name, ratio):
+        return (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["split"] == split)
+
+    return stats.paired_table(
+        rows, {title(n, r): (runs(n, r), runs(other, r)) for r in ratios for n in names}
+    )
+
+
+def verdict(rows, names, splits, ratios):
+    """What a family of methods comes to, as texts for the prose: the best mean at the largest and the smallest size beside
+    Scratch and the dense network on the first split, how many differences to Scratch stand out, and the random split."""
+
+    def runs(name, ratio, split=splits[0]):
+        return stats.pick(rows, method=name, ratio=ratio, split=split)
+
+    def oa(name, ratio):
+        return mean_sd(runs(name, ratio)["oa"])
+
+    versus, dense = against(rows, names, "scratch", splits[0], ratios), runs("cnn2d", 0)
+    found = {"dense": oa("cnn2d", 0), "first": splits[0], "count": str(len(names)), "seeds": str(len(dense))}
+    for place, ratio in (("large", min(ratios)), ("small", max(ratios))):
+        best = max(names, key=lambda name: runs(name, ratio)["oa"].mean())
+        found[f"best_{place}"], found[f"best_{place}_name"] = oa(best, ratio), get(best).title
+        found[f"scratch_{place}"], found[f"width_{place}"] = (
+            oa("scratch", ratio), f"{100 * WIDTHS[ratio][0] / WIDTHS[0][0]:.0f}"
+        )
+    sure = versus[versus["p (Holm)"] < 0.05]
+    found |= {
+        "better": listed(sure.loc[sure["difference"] > 0, "comparison"]),
+        "worse": listed(sure.loc[sure["difference"] < 0, "comparison"]), "pairs_count": str(len(versus)),
+        "clear_better": str((versus["low"] > 0).sum()), "clear_worse": str((versus["high"] < 0).sum()),
+        "by_chance": number(0.05 * len(versus)),
+        "half": number((versus["high"] - versus["low"]).median() / 2),
+        "mean_change": mean_change(rows, names, splits[0], ratios), "leak": number(dense["leakage"].iloc[0]),
+        "random_text": "No other split is shown here."
+    }
+    if "random" in splits[1:]:
+        least = min(runs(name, ratio, "random")["oa"].mean() for name in names for ratio in ratios)
+        change = mean_change(rows, names, "random", ratios)
+        found["random_text"] = (
+            f"On the random split the mean change is {change} points; every mean is {least:.1f} % or more."
+        )
+    return SimpleNamespace(**found)
+
+
+def mean_change(rows, names, split, ratios):
+    """Mean difference to Scratch over all methods and sizes, with its interval over the seeds that have them all."""
+    part = rows[(rows["split"] == split) & rows["ratio"].isin(ratios)]
+    table = part[part["method"].isin([*names, "scratch"])].pivot_table(
+        index="seed", columns=["method", "ratio"], values="oa"
+    )
+    change = sum(
+        (table[name] - table["scratch"]).mean(axis=1, skipna=False) for name in names
+    ).dropna() / len(names)
+    return signed(*stats.paired(change, 0 * change)[:3])
+
+
+def fitted(store, rows):
+    """Accuracy on the very pixels a network was trained on, percent, of each row: how well it fits them."""
+    found, splits = [], {}
+    for run, *key in rows[["run", "scene", "split", "seed"]].itertuples(index=False):
+        if tuple(key) not in splits:
+            splits[tuple(key)] = split_of(store.card(key[0])[0], *key[1:])
+        split = splits[tuple(key)]
+        found.append(100 * np.mean(store.read_map(run).ravel()[split.train] == split.train_y + 1))
+    return np.array(found)
+
+
+def fits(store, scene, split, names, ratios):
+    """(method, size): accuracy of the pixels trained on and of the test pixels, means over the seeds that all have."""
+    rows = stored(store, scene, [split], names, ratios)
+    if rows.empty:
+        raise HsiError(
+            f"the store holds none of the small networks on {split}; see python -m hsilib study --list"
+        )
+    have = rows["seed"].map(rows["seed"].value_counts())
+    rows = rows[have == have.max()]
+    return rows.assign(fit=fitted(store, rows)).groupby(["method", "ratio"])[["fit", "oa"]].mean()
+
+
+def comparable():
+    """Methods that end in the same small network and may be held against each other.  Not SimKD, which deploys more, and not
+    what was trained for a third of the time or cut by lot."""
+    scratch = ["scratch", "scratch_b", "scratch_aug", "scratch_crops", "label_smoothing"]
+    taught = [*family("offline"), *family("online"), *family("self")]
+    return [
+        *scratch, *family("pruning"), "l1_iterative", "l1_multipass", *(n for n in taught if n != "simkd")
+    ]
+
+
+def by_seed(rows, names, ratios, least=2):
+    """Overall accuracy, seeds × (method, size): the seeds that have them all, of which there must be ``least``."""
+    table = rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
+    table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios])).dropna()
+    if len(table) < least:
+        raise HsiError(
+            "the store holds fewer than two seeds of every small network; see python -m hsilib study --list"
+        )
+    return table
+
+
+def leader(table):
+    """The method with the highest mean of a table (seeds × methods), and those that cannot be told from it after Holm."""
+    best = table.mean().idxmax()
+    others = [n for n in table.columns if n != best]
+    p = stats.holm([stats.paired(table[best], table[n])[3] for n in others])
+    return best, [n for n, value in zip(others, p) if not value < 0.05]
+
+
+def gains(table, other="scratch"):
+    """Every method against one of them in the mean over the sizes of ``by_seed``: difference, interval, p after Holm."""
+    mean = table.T.groupby(level=0).mean().T
+    found = {name: stats.paired(mean[name], mean[other]) for name in mean if name != other}
+    found = pd.DataFrame(found, index=["difference", "low", "high", "p"]).T
+    return found.assign(p=stats.holm(found["p"])).sort_values("difference", ascending=False)
+
+
+def apart(table, other):
+    """Mean absolute difference of two square tables off the diagonal."""
+    gap = np.abs(np.array(table, float) - np.array(other, float))
+    return gap[~np.eye(len(gap), dtype=bool)].mean()
+
+
+class Trials:
+    """Other values of one option of some methods, tried at the smallest size on pixels held out of the training map, and then
+    the best of them on the first split: {method: (option, values)}."""
+
+    def __init__(self, chapter, weights, seeds=2):
+        self.chapter, self.weights = chapter, weights
+        self.split = "validation" if chapter.card.train_map is not None else chapter.first
+        self.count = min(seeds, chapter.seeds[chapter.first])
+        held = {("scratch", None): self._plan("scratch", {}, held=True)}
+        held |= {(n, v): self._plan(n, {o: v}, held=True) for n, (o, values) in weights.items() for v in values}
+        self.held = {key: rows["oa"] for key, rows in chapter.collect_each(held).items()} if weights else {}
+        self.best = {n: max(values, key=lambda v: self.held[n, v].mean()) for n, (_, values) in weights.items()}
+        usual = {n: get(n).options[o] for n, (o, _) in weights.items()}
+        shown = {(n, v): {weights[n][0]: v} for n in weights for v in (self.best[n], usual[n])}
+        plans = {(n, v): self._plan(n, options) for (n, v), options in shown.items()}
+        plans[("scratch", None)] = self._plan("scratch", {})
+        self.tested = {key: rows["oa"] for key, rows in chapter.collect_each(plans).items()} if weights else {}
+        self.usual = usual
+
+    def _plan(self, name, options, held=False):
+        where = dict(splits=[self.split], seeds=self.count) if held else dict(splits=[self.chapter.first])
+        return self.chapter.plan([name], [self.chapter.small], options=options, **where)
+
+    def table(self):
+        lines = []
+        for (name, value), oa in self.held.items():
+            default = ", default" if value == self.usual.get(name) else ""
+            weight = "" if value is None else f"{self.weights[name][0]} {value:g}{default}"
+            lines.append([title(name), weight, mean_sd(oa), mean_sd(self.tested.get((name, value), []))])
+        columns = ["method", "weight", f"OA on {self.split} pixels", f"OA on {self.chapter.first}"]
+        return pd.DataFrame(lines, columns=columns)
+
+    def caption(self):
+        return (
+            f"Other weights at the {self.chapter.small} % size; overall accuracy, percent, mean ± sd over seeds "
+            f"({self.count} for the trials). Test accuracy for the default and the weight that validation prefers."
+        )
+
+    def text(self):
+        """What validation prefers, as a sentence."""
+        if not self.weights:
+            return "They were not tried in this run."
+        told = []
+        for name, best in self.best.items():
+            than = ", its default" if best == self.usual[name] else f" rather than {self.usual[name]:g}"
+            told.append(f"{title(name)} {self.weights[name][0]} {best:g}{than}")
+        return (
+            f"Validation prefers: {'; '.join(told)}. With {self.count} seeds that is a hint and not a choice, and "
+            "the tables above keep the defaults."
+        )

@@ -1,0 +1,150 @@
+"""Drawings of the book: maps of classes, networks as rows of boxes, windows and heat maps."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from hsilib.data.cards import CLASSES
+
+PALETTE = ListedColormap(np.array(CLASSES) / 255)
+
+
+def bare(ax, title=""):
+    ax.set(xticks=[], yticks=[], frame_on=False)
+    ax.set_title(title, fontsize=10)
+    return ax
+
+
+def show_map(ax, labels, title=""):
+    bare(ax, title).imshow(labels, cmap=PALETTE, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
+
+
+def class_legend(figure, classes):
+    patches = [
+        Patch(fc=np.array(c) / 255, ec="#777", label=n) for c, n in zip(CLASSES, ["unlabelled", *classes])
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
+
+
+def maps(scene, predictions, columns=3):
+    """Ground truth and predicted maps, [(title, labels), ...], side by side."""
+    panels = [("ground truth", scene.labels), *predictions]
+    h, w = scene.labels.shape
+    rows = -(-len(panels) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(8, rows * 8 / columns * h / w + 1.4), squeeze=False)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for ax, (name, labels) in zip(axes.flat, panels):
+        ax.set_visible(True)
+        show_map(ax, labels, name)
+    class_legend(figure, scene.classes)
+    return figure
+
+
+def draw_network(ax, layers, title="", most=0):
+    """A network as a row of boxes: ``layers`` are (name, shape of the output, number of weights); those with weights are
+    blue.  ``most``: boxes of the widest of several drawings, so that all are to scale."""
+    for x, (name, shape, weights) in enumerate(layers):
+        box(ax, x + 0.05, 0.2, 0.9, 0.6, colour="#cfe3f3" if weights else "#f2f2f2")
+        for y, text, weight in ((0.66, name, "bold"), (0.48, shape, "normal"), (0.3, f"{weights:,}", "normal")):
+            shown = text if text != "0" else "–"
+            ax.text(x + 0.5, y, shown, ha="center", va="center", fontsize=7.5, weight=weight)
+        if x:
+            arrow(ax, (x - 0.05, 0.5), (x + 0.05, 0.5))
+    bare(ax, title).set(xlim=(0, max(most, len(layers))), ylim=(0.15, 0.85))
+
+
+def box(ax, x, y, width, height, text="", colour="#dddddd", ink="black"):
+    ax.add_patch(plt.Rectangle((x, y), width, height, fc=colour, ec="#444444"))
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=8, color=ink)
+
+
+def arrow(ax, start, end, colour="#444444", line="-", bend=0.0):
+    shape = dict(arrowstyle="->", ls=line, color=colour, connectionstyle=f"arc3,rad={bend}")
+    ax.annotate("", end, start, arrowprops=shape)
+
+
+def heat(ax, values, rows=(), columns=(), low=0, high=100, colours="cividis", form=".0f", label="", **settings):
+    """A table as colours, its numbers written in (``form`` empty: not); ``label`` names the colour bar, if there is to be
+    one.  Blank where a value is missing."""
+    import seaborn  # here: it takes most of a second to load
+
+    if label:
+        settings["cbar_kws"] = {"label": label} | settings.get("cbar_kws", {})
+    seaborn.heatmap(
+        np.asarray(values), vmin=low, vmax=high, cmap=colours, annot=bool(form), fmt=form, annot_kws={"size": 7},
+        ax=ax, cbar=bool(label), xticklabels=list(columns), yticklabels=list(rows), **settings
+    )
+    ax.tick_params(length=0, labelsize=8)
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=45 if len(columns) > 4 else 0, ha="right" if len(columns) > 4 else "center")
+    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    return ax
+
+
+def alike(tables, names, label, low=0, high=1):
+    """Several square tables over the same names side by side, {title: table}: how alike the classes are to each network."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(8, 3.4), sharey=True, squeeze=False)
+    for ax, (title, table) in zip(axes.flat, tables.items()):
+        image = ax.imshow(table, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
+        ax.set_title(title, fontsize=10)
+        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        ax.grid(False)
+    axes[0, 0].set_yticks(range(len(names)), names, fontsize=7)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.7)
+    return figure
+
+
+def class_heat(values, names, classes):
+    """Recall per class (rows of ``values`` = methods), annotated; blank where there is no test pixel."""
+    figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
+    heat(ax, values, names, classes, label="recall, %")
+    return figure
+
+
+def confusion_matrix(table, classes):
+    """Row-normalised confusion matrix; rows are true classes, shares below one percent are not written."""
+    share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
+    figure, ax = plt.subplots(figsize=(7.4, 6.4))
+    heat(ax, share, classes, classes, colours="Blues", label="% of the true class", square=True, cbar_kws={"shrink": 0.8})
+    for text in ax.texts:
+        text.set_visible(text.get_text() != "0")
+    ax.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+def three_modes():
+    """Who teaches whom in the three modes of distillation."""
+    figure, axes = plt.subplots(1, 3, figsize=(8, 2.4))
+    offline, online, self = axes
+    deployed, teaches = dict(colour="#0072b2", ink="white"), dict(colour="#d55e00", line="--")
+    box(offline, 0.1, 0.55, 0.8, 0.35, "teacher\ntrained, frozen")
+    box(offline, 0.3, 0.1, 0.4, 0.22, "student", **deployed)
+    arrow(offline, (0.5, 0.55), (0.5, 0.33), **teaches)
+    box(online, 0.08, 0.35, 0.36, 0.22, "student 1", **deployed)
+    box(online, 0.58, 0.35, 0.36, 0.22, "student 2")
+    arrow(online, (0.26, 0.58), (0.74, 0.58), bend=-0.6, **teaches)
+    arrow(online, (0.74, 0.34), (0.26, 0.34), bend=-0.6, **teaches)
+    box(self, 0.3, 0.35, 0.4, 0.22, "student", **deployed)
+    arrow(self, (0.62, 0.58), (0.38, 0.58), bend=1.6, **teaches)
+    for ax, name in zip(axes, ("offline", "online", "self")):
+        bare(ax, name).set(xlim=(0, 1), ylim=(0, 1))
+    return figure
+
+
+def looks(rgb, classes, noted, window=19):
+    """Windows of a few pixels, and below where each network looks in them, {name: what ``pictures`` noted}."""
+    margin, first = window // 2, next(iter(noted.values()))
+    count = len(first["classes"])
+    figure, axes = plt.subplots(len(noted) + 1, count, figsize=(5, 1.6 * len(noted) + 1.9), squeeze=False)
+    padded = np.pad(rgb, ((margin, margin), (margin, margin), (0, 0)))
+    for ax, label, pixel in zip(axes[0], first["classes"], first["pixels"]):
+        row, column = divmod(pixel, rgb.shape[1])
+        cut = padded[row : row + window, column : column + window]
+        bare(ax, classes[label]).imshow(cut, interpolation="nearest")
+    axes[0, 0].set_ylabel("window", fontsize=9)
+    for row, (who, found) in zip(axes[1:], noted.items()):
+        for ax, look in zip(row, found["maps"]):
+            bare(ax).imshow(look, cmap="cividis", interpolation="nearest")
+        row[0].set_ylabel(who, fontsize=9)
+    return figure

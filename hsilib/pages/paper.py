@@ -1,0 +1,86 @@
+"""The numbers of the paper, and ours beside them."""
+
+import numpy as np
+import pandas as pd
+
+from hsilib.errors import HsiError
+from hsilib.files import project
+from hsilib.methods import get, title
+from hsilib.pages import stats
+from hsilib.pages.text import number, pm, signed
+
+PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
+
+
+def paper(table):
+    """The paper's numbers of one table, tidy."""
+    path = next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv"), None)
+    if path is None:
+        raise HsiError(f"book/paper holds no table {table}")
+    return pd.read_csv(path)
+
+
+def paper_value(table, name, scene, split, metric="top1", ratio=None, strategy=None):
+    """One number of the paper, or NaN when the paper gives none for this scene, split and method."""
+    t = paper(table)
+    rows = t[(t["method"] == name) & (t["dataset"] == PAPER_SCENES.get(scene)) & (t["metric"] == metric)]
+    rows = rows[rows["split"].isna() if split is None else rows["split"] == split]
+    for column, wanted in (("ratio", ratio), ("strategy", strategy)):
+        if wanted:
+            rows = rows[rows[column] == wanted]
+    return float(rows["value"].iloc[0]) if len(rows) else float("nan")
+
+
+def within(values, published):
+    """Whether a published value, which is rounded to a tenth, lies within the 95 % prediction interval for one more run; for
+    a method without randomness, whether it is the same; NaN where neither can be told."""
+    mean, sd, _ = stats.spread(values)
+    low, high = (
+        (mean, mean) if sd == 0 else stats.prediction_interval(values) if len(values) else (np.nan, np.nan)
+    )
+    return np.nan if pd.isna(low) or pd.isna(published) else float(low - 0.05 <= published <= high + 0.05)
+
+
+def beside_paper(rows, table, scene, metric="oa", strategy=None):
+    """Ours beside the paper's table: per method and split, mean ± sd and its 95 % interval, the paper's value, the
+    difference, and whether the paper's single value lies within our 95 % prediction interval for one run."""
+    out = []
+    for (name, split, ratio, options), group in rows.groupby(
+        ["method", "split", "ratio", "options"], sort=False
+    ):
+        published = {"oa": "top1", "top5": "top5"}[metric]
+        theirs = paper_value(table, get(name).paper, scene, split, published, ratio, strategy)
+        mean, sd, half = stats.spread(group[metric])
+        inside = {1.0: "yes", 0.0: "no"}.get(within(group[metric], theirs), "–")
+        out.append(
+            {
+                "method": name,
+                "model": title(name, ratio, options),
+                "split": split,
+                "seeds": len(group),
+                "ours": pm(mean, sd),
+                "95 % interval": "–"
+                if pd.isna(half) or half == 0
+                else f"{mean - half:.1f} to {min(mean + half, 100):.1f}",
+                "paper": number(theirs),
+                "difference": signed(mean - theirs, np.nan, np.nan),
+                "inside": inside,
+                "mean": mean,
+                "sd": sd,
+                "paper_value": theirs,
+            }
+        )
+    return pd.DataFrame(out)
+
+
+SMALL = {90: 11, 95: 12, 98: 13}  # the tables of distillation, which hold Scratch too
+
+
+def of_sizes(ratios):
+    """{size: the paper's table of distillation at that size}"""
+    return {ratio: SMALL[ratio] for ratio in ratios}
+
+
+def small_networks(scene):
+    """A function (method, split, size) -> the paper's value in its tables of distillation, for plots."""
+    return lambda name, split, ratio: paper_value(SMALL.get(ratio, 11), get(name).paper, scene, split, ratio=ratio)

@@ -1,0 +1,1 @@
+"""Runs, how they are executed, and the store of what they gave."""
