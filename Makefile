@@ -12,7 +12,7 @@ READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
 CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
-LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.toml)
+LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 .PHONY: book env test study smoke clean
@@ -40,7 +40,7 @@ smoke: $(READY)
 	  name=$${chapter#*-}; \
 	  case $$name in \
 	    quickstart) given="-p epochs 1" ;; \
-	    overview | paper-versus-ours | what-to-believe | errata) continue ;; \
+	    overview | paper-versus-ours | what-to-believe | errata | models) continue ;; \
 	    *) given="-p budget smoke" ;; \
 	  esac; \
 	  $(PY) -m hsilib run $$name $$given || exit 1; \

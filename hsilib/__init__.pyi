@@ -3,7 +3,7 @@
 # errors: What every part raises on a user's mistake.
 from .errors import HsiError as HsiError
 
-# data: Scenes, splits, and what a network is given of them.
+# data: Scenes, splits, and what a network is given of them
 from .data.inputs import Inputs as Inputs, make_inputs as make_inputs
 from .data.own import add_images as add_images, add_scene as add_scene
 from .data.scenes import Scene as Scene, load_scene as load_scene

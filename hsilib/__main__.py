@@ -5,28 +5,46 @@ import json
 import logging
 import os
 import sys
+from argparse import Namespace
 from ast import literal_eval
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import hsilib
 from hsilib.errors import HsiError, known
 
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
 
-def scenes_command(args):
-    from hsilib.data import own, scenes, synthetic
 
-    if args.add and len(args.add) == 2:
+def scenes_command(args: Namespace) -> None:
+    """List the scenes, or add one's own."""
+    if args.add:
+        _add_scene(args)
+    else:
+        _list_scenes()
+
+
+def _add_scene(args):
+    from hsilib.data import own, scenes
+
+    name = args.add[0]
+    if len(args.add) == 2:
         for file in own.add_images(*args.add, skip=args.skip):
             print(f"left out: {file}")
-        added = scenes.image_set(args.add[0])
-        print(f"{args.add[0]}: {len(added.files)} images of {len(added.classes)} classes")
+        added = scenes.image_set(name)
+        print(f"{name}: {len(added.files)} images of {len(added.classes)} classes")
         return
-    if args.add:
-        if len(args.add) != 3:
-            raise HsiError("scenes --add takes NAME CUBE LABELS, or NAME and a folder of images")
-        classes = [c.strip() for c in args.classes.split(",")] if args.classes else ()
-        path = own.add_scene(*args.add, cube_key=args.cube_key, label_key=args.label_key, classes=classes)
-        print(f"{args.add[0]}: written to {path}")
-        return
+    if len(args.add) != 3:
+        raise HsiError("scenes --add takes NAME CUBE LABELS, or NAME and a folder of images")
+    classes = [c.strip() for c in args.classes.split(",")] if args.classes else ()
+    path = own.add_scene(*args.add, cube_key=args.cube_key, label_key=args.label_key, classes=classes)
+    print(f"{name}: written to {path}")
+
+
+def _list_scenes():
+    from hsilib.data import scenes, synthetic
+
     print(f"{'name':24} {'rows x cols x bands':20} {'classes':>7}  {'files':10} title")
     for name in scenes.names():
         if name in scenes.image_names():
@@ -35,21 +53,21 @@ def scenes_command(args):
             title, h, w, b, k, *_ = synthetic.SCENES[name]
             state = "embedded"
         else:
-            about = scenes.entry(name)
-            title, (h, w, b), k = about.title, about.shape, len(about.classes)
-            state = "found" if all(scenes.local(f) for f in (about.cube, about.labels)) else "not here"
+            entry = scenes.entry(name)
+            title, (h, w, b), k = entry.title, entry.shape, len(entry.classes)
+            state = "found" if all(scenes.local(f) for f in (entry.cube, entry.labels)) else "not here"
         print(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
     for name in scenes.image_names():
         try:
-            about = scenes.image_set(name)
-            print(
-                f"{name:24} {f'{len(about.files)} images':20} {len(about.classes):7}  {'found':10} {about.title}"
-            )
+            images = scenes.image_set(name)
+            count, k = f"{len(images.files)} images", len(images.classes)
+            print(f"{name:24} {count:20} {k:7}  {'found':10} {images.title}")
         except HsiError:
             print(f"{name:24} {'images':20} {'':7}  {'not here':10}")
 
 
-def methods_command(args):
+def methods_command(args: Namespace) -> None:
+    """List the methods and their hyper-parameters."""
     from hsilib.methods import METHODS
 
     if args.json:
@@ -63,18 +81,20 @@ def methods_command(args):
             print(" " * 26 + ", ".join(f"{k}={v}" for k, v in m.options.items()))
 
 
-def value(text):
+def value(text: str) -> Any:
+    """Return what a word of the command line stands for: a number, a list ..., or else the text itself."""
     try:
         return literal_eval(text)
     except (ValueError, SyntaxError):
         return text
 
 
-def run_command(args):
+def run_command(args: Namespace) -> None:
+    """Execute a chapter, and render its page if parameters were given."""
     from hsilib.pages import runner
 
     if args.list:
-        for name, (default, comment) in runner.declared(args.chapter).items():
+        for name, (default, comment) in runner.parameters_of(args.chapter).items():
             print(f"{name:12} {default!r:40} {comment}")
         return
     given = {name: value(text) for name, text in args.parameter}
@@ -83,7 +103,8 @@ def run_command(args):
         print(f"page: {os.path.relpath(runner.render(path))}")
 
 
-def study_command(args):
+def study_command(args: Namespace) -> None:
+    """Train what a declared study still lacks, say what that is, or check what is stored."""
     from hsilib.files import project
     from hsilib.study import runs, sweep
     from hsilib.study.store import Store
@@ -96,12 +117,11 @@ def study_command(args):
     store = Store()
     rows = store.rows()
     parts = runs.declared(args.file or project() / "book" / "study.toml")
-    every = list(dict.fromkeys(sum(parts.values(), [])))
+    declared = list(dict.fromkeys(sum(parts.values(), [])))
     if args.check is not None:
-        if not sweep.check(every, store, args.check):
-            raise HsiError(
-                "not every run gave its stored accuracies; on another processor or version that can be"
-            )
+        if not sweep.check(declared, store, args.check):
+            says = "not every run gave its stored accuracies; on another processor or version that can be"
+            raise HsiError(says)
         return
     for title, planned in parts.items():
         missing = sweep.lacking(planned, rows)
@@ -114,21 +134,24 @@ def study_command(args):
                 line += f"; {error}"
         print(line, flush=True)
     if not args.list:
-        sweep.collect(every, store, device=args.device)
+        sweep.collect(declared, store, device=args.device)
 
 
-def chosen_run(args):
+def chosen_run(args: Namespace) -> "Run":
+    """Return the run that the words of ``run_arguments`` name."""
     from hsilib.study.runs import make_run
 
     options = {name: value(text) for name, text in args.option}
     return make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
 
 
-def file_name(args, run):
+def file_name(args: Namespace, run: "Run") -> str:
+    """Return how files of a run are called unless ``--output`` says otherwise."""
     return f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}"
 
 
-def export_command(args):
+def export_command(args: Namespace) -> None:
+    """Write one trained network as an ONNX file."""
     from hsilib.deploy.export import export
 
     run = chosen_run(args)
@@ -136,7 +159,8 @@ def export_command(args):
     print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
 
 
-def predict_command(args):
+def predict_command(args: Namespace) -> None:
+    """Write the class map of a scene by an exported file, as PNG and .npy."""
     from pathlib import Path
 
     import numpy as np
@@ -163,7 +187,8 @@ def predict_command(args):
         print(f"{100 * count / labels.size:6.2f} %  {name}")
 
 
-def map_command(args):
+def map_command(args: Namespace) -> None:
+    """Write the class map of a whole scene by one run, as PNG and .npy."""
     import numpy as np
 
     from hsilib.files import write_atomically
@@ -179,50 +204,48 @@ def map_command(args):
     print(f"{run}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
 
 
-def bench_command(args):
+def bench_command(args: Namespace) -> None:
+    """Measure speed."""
     from hsilib.deploy import bench
 
     bench.main(args.only, save=args.save)
 
 
-def run_arguments(p):
+def run_arguments(p: argparse.ArgumentParser) -> None:
+    """Add the words that name one run."""
     p.add_argument("method")
     p.add_argument("--scene", default="indian_pines_8bit")
     p.add_argument("--split", default="disjoint")
     p.add_argument("--ratio", type=int, default=0)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--epochs", type=int)
-    p.add_argument(
-        "-o", dest="option", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-        help="hyper-parameter"
-    )
+    _pairs(p, "-o", "option", help="hyper-parameter")
 
 
-def parser():
-    raw = argparse.RawDescriptionHelpFormatter
+def _pairs(p, flag, name, **more):
+    p.add_argument(flag, dest=name, nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), **more)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, with an example in the help of each command."""
     top = argparse.ArgumentParser(prog="python -m hsilib", description=__doc__)
     top.add_argument("--version", action="version", version=f"hsilib {hsilib.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
     small = "--ratio 98 --scene synthetic_fields_small --epochs 5"
 
     def add(function, help, example):
         name = function.__name__.removesuffix("_command")
         epilog = f"example:\n  python -m hsilib {name} {example}"
-        p = commands.add_parser(name, help=help, description=help, epilog=epilog, formatter_class=raw)
+        form = argparse.RawDescriptionHelpFormatter
+        p = commands.add_parser(name, help=help, description=help, epilog=epilog, formatter_class=form)
         p.set_defaults(function=function)
         return p
 
-    p = add(
-        scenes_command, "list the scenes, or add your own",
-        "--add my_field cube.npy labels.npy --classes wheat,oats"
-    )
-    p.add_argument(
-        "--add",
-        nargs="+",
-        metavar=("NAME", "FILE"),
-        help="NAME CUBE LABELS: two .mat or .npy files; NAME FOLDER: a folder or .zip of images, one folder a class",
-    )
+    example = "--add my_field cube.npy labels.npy --classes wheat,oats"
+    p = add(scenes_command, "list the scenes, or add your own", example)
+    two_forms = "NAME CUBE LABELS: two .mat or .npy files; "
+    two_forms += "NAME FOLDER: a folder or .zip of images, one folder a class"
+    p.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help=two_forms)
     p.add_argument("--skip", action="store_true", help="leave out images that are damaged or not RGB")
     p.add_argument("--cube-key", default="", help="array in the cube's .mat file, if it holds several")
     p.add_argument("--label-key", default="", help="array in the label map's .mat file")
@@ -231,60 +254,51 @@ def parser():
     p = add(methods_command, "list the methods and their hyper-parameters", "--json")
     p.add_argument("--json", action="store_true", help="for programs")
 
-    p = add(
-        run_command, "execute a chapter; only what the store lacks is trained",
-        "baselines -p scene salinas_a -p seeds 2"
-    )
+    example = "baselines -p scene salinas_a -p seeds 2"
+    p = add(run_command, "execute a chapter; only what the store lacks is trained", example)
     p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
-    p.add_argument("-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    _pairs(p, "-p", "parameter")
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
 
     p = add(study_command, "train what a declared study still lacks; stop and restart at will", "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
-    p.add_argument(
-        "--check", type=int, metavar="N", help="train N stored runs anew, drawn by lot, and compare"
-    )
+    again = "train N stored runs anew, drawn by lot, and compare"
+    p.add_argument("--check", type=int, metavar="N", help=again)
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
 
     p = add(map_command, "class map of a whole scene, as PNG and .npy", f"scratch {small}")
     run_arguments(p)
     p.add_argument("--output", help="path without extension")
 
-    p = add(
-        export_command, "one trained network as an ONNX file that classifies raw spectra", f"static {small}"
-    )
+    what = "one trained network as an ONNX file that classifies raw spectra"
+    p = add(export_command, what, f"static {small}")
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
 
-    p = add(
-        predict_command, "class map of a scene by an exported file, as PNG and .npy", "model.onnx cube.npy"
-    )
+    what = "class map of a scene by an exported file, as PNG and .npy"
+    p = add(predict_command, what, "model.onnx cube.npy")
     p.add_argument("model", help="a file written by export")
     p.add_argument("scene", help="name of a scene, or a .npy or .mat file with (rows, columns, bands)")
     p.add_argument("--cube-key", default="", help="array in the .mat file, if it holds several")
     p.add_argument("--output", help="path without extension")
 
     p = add(bench_command, "speed, as ratios within one run", "dense")
-    p.add_argument(
-        "only", nargs="?", default="all", help="dense, loop, latency, agreement, teaching, images, or all"
-    )
-    p.add_argument(
-        "--save", action="store_true", help="keep the result for the book (book/results/bench.json)"
-    )
+    choices = "dense, loop, latency, agreement, teaching, images, or all"
+    p.add_argument("only", nargs="?", default="all", help=choices)
+    keep = "keep the result for the book (book/results/bench.json)"
+    p.add_argument("--save", action="store_true", help=keep)
     return top
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and return its exit code: 2 after a user's mistake, which is told in one line."""
     args = parser().parse_args(arguments)
     try:
         args.function(args)
-    except HsiError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         return 0
-    except OSError as error:
+    except (HsiError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -294,8 +308,8 @@ def main(arguments=None):
     return 0
 
 
-def script():
-    """The console script ``hsilib``."""
+def script() -> None:
+    """Run the console script ``hsilib``."""
     sys.exit(main())
 
 

@@ -1,14 +1,15 @@
-"""A user's mistake is one line that says what, where and what to do."""
+"""A user's mistake becomes one line that says what is wrong, where it is and what to do."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class HsiError(Exception):
-    """Shown to the user as ``error: <message>`` with exit code 2, never as a traceback."""
+    """A user's mistake, which the command line shows as ``error: <message>``, with exit code 2."""
 
 
-def known(kind, name, names):
-    """Return ``name`` if it is one of ``names``; else an error that lists the close ones."""
+def known(kind: str, name: str, names: Iterable[str]) -> str:
+    """Return ``name`` if it is one of ``names``; otherwise raise an error that lists the close ones."""
     names = list(names)
     if name in names:
         return name

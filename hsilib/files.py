@@ -1,23 +1,26 @@
-"""Where things are kept, and how they are written."""
+"""Where the project and its cache lie, and how files are written and recognised."""
 
 import hashlib
 import os
 from pathlib import Path
 
 
-def project():
-    """The checkout: where ``book`` and ``notebooks`` are.  ``HSILIB_PROJECT`` names it for an installed package."""
+def project() -> Path:
+    """Return the checkout, where ``book`` and ``notebooks`` are.
+
+    ``HSILIB_PROJECT`` names it for an installed package.
+    """
     return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).resolve().parents[1])
 
 
-def cache_folder():
-    """Downloads and trained weights: ``HSILIB_CACHE`` or the user's cache folder."""
+def cache_folder() -> Path:
+    """Return the folder of downloads and trained weights: ``HSILIB_CACHE``, or the user's cache folder."""
     import platformdirs
 
     return Path(os.environ.get("HSILIB_CACHE") or platformdirs.user_cache_dir("hsilib"))
 
 
-def write_atomically(path, data):
+def write_atomically(path: Path | str, data: bytes | str) -> None:
     """Write bytes or text through a temporary file, so that nobody ever sees half a file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,8 +29,8 @@ def write_atomically(path, data):
     os.replace(temporary, path)
 
 
-def fingerprint(path, kind="sha256"):
-    """SHA-256 of a file, or git's blob id."""
+def fingerprint(path: Path | str, kind: str = "sha256") -> str:
+    """Return the SHA-256 of a file, or with the kind ``git`` the id that git gives its contents."""
     data = Path(path).read_bytes()
     if kind == "git":
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

@@ -1,4 +1,4 @@
-"""All methods: importing this registers those of every room."""
+"""All methods: importing this module registers those of every package that has some."""
 
 from hsilib import baselines, distill, landuse, prune, quantize
 from hsilib.registry import METHODS, Method, dense, family, get, method, title

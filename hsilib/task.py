@@ -1,61 +1,81 @@
 """What a method is given: the run, its scene and split, and how to obtain inputs, seeds and training data."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from hsilib.data.inputs import Images, make_inputs
-from hsilib.data.splits import seed_of
+from hsilib.data.inputs import Images, Inputs, make_inputs
+from hsilib.data.scenes import Scene
+from hsilib.data.splits import Split, seed_of
 from hsilib.errors import HsiError, known
 from hsilib.models.networks import initialise
-from hsilib.models.train import balanced, fit, shuffled, training_set
+from hsilib.models.train import TrainingSet, balanced, fit, shuffled, training_set
+
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
 
 
 class Task:
-    """One run as its method sees it."""
+    """One run as its method sees it, with the hyper-parameters in ``task.options``.
 
-    def __init__(self, run, scene, split, device="cpu", parent=None):
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> run = make_run(scene.name, "random", "mlp", epochs=1)
+    >>> task = Task(run, scene, split_of(scene, "random"))
+    >>> model = task.fit(task.network(MLP))
+    """
+
+    def __init__(
+        self, run: "Run", scene: Scene, split: Split, device: str | torch.device = "cpu",
+        parent: Callable[["Run"], nn.Module] | None = None,
+    ) -> None:
         self.run, self.scene, self.split, self.device = run, scene, split, torch.device(device)
         self.options = SimpleNamespace(**dict(run.options))
         self.classes = len(scene.classes)
-        self.history = []  # loss terms per epoch
-        self.notes = {}  # what else the book shows of a run: kept filters, accuracy before fine-tuning ...
+        self.history: list[dict[str, float]] = []  # loss terms per epoch
+        self.notes: dict[str, Any] = {}  # what else the book shows: kept filters, accuracy before tuning ...
         self.parent = parent  # parent(run) -> the trained model of another run
+        self._inputs: dict[str, Inputs | Images] = {}
 
-    def seed(self, role):
-        """Shared by all methods of a repetition: ``init``, ``order`` ... are the same for every method."""
+    def seed(self, role: str) -> int:
+        """Return the seed of ``init``, ``order`` ..., which all methods of a repetition share."""
         return seed_of(self.run.scene, self.run.split, self.run.seed, role)
 
-    @cache  # noqa: B019 - a task lives as long as its run
-    def inputs(self, kind):
+    def inputs(self, kind: str) -> Inputs | Images:
+        """Return what a network of this kind sees of the scene; it is computed once."""
+        if kind not in self._inputs:
+            self._inputs[kind] = self._make_inputs(kind).to(self.device)
+        return self._inputs[kind]
+
+    def _make_inputs(self, kind):
         o = self.options
         if (kind == "images") != self.scene.of_images:
             what = "a set of images" if kind == "images" else "a hyperspectral scene"
             raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
-        if kind == "images" and o.size < 32:
-            raise HsiError(
-                f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times"
-            )
         if kind == "images":
-            return Images(torch.from_numpy(self.scene.pictures.read(o.size))).to(self.device)
-        made = make_inputs(
-            self.scene, self.split, kind, getattr(o, "components", 40), getattr(o, "pca_fit", "scene")
-        )
-        return made.to(self.device)
+            if o.size < 32:
+                raise HsiError(
+                    f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times"
+                )
+            return Images(torch.from_numpy(self.scene.pictures.read(o.size)))
+        components, rows = getattr(o, "components", 40), getattr(o, "pca_fit", "scene")
+        return make_inputs(self.scene, self.split, kind, components, rows)
 
-    def network(self, net, role="init", **config):
-        """A fresh network whose initial weights depend only on the repetition and its own shape."""
+    def network(self, net: type[nn.Module], role: str = "init", **config: Any) -> nn.Module:
+        """Build a fresh network whose initial weights depend only on the repetition and on its own shape."""
         known("kind of the network", getattr(net, "kind", None), ("bands", "patches", "images"))
         bands = self.inputs(net.kind).pixels.shape[1]
         return initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
 
-    def data(self, model):
+    def data(self, model: nn.Module) -> TrainingSet:
+        """Return the training pixels as inputs of this model."""
         return training_set(self.inputs(model.kind), self.split)
 
-    def balanced(self, model, count, generator):
-        """Inputs of ``count`` training pixels, rare classes as often as common ones as far as they reach."""
+    def balanced(self, model: nn.Module, count: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw inputs of ``count`` training pixels, rare classes as often as common ones while they last."""
         if count < 1:
             raise HsiError(
                 f"{self.run.method} needs training pixels to see: samples must be at least 1, not {count}"
@@ -65,9 +85,14 @@ class Task:
         chosen = torch.multinomial(share.cpu(), min(count, len(data.y)), generator=generator)
         return data.x(chosen.to(data.y.device))
 
-    def fit(self, model, epochs=1.0, rate=1.0, order="order", **arguments):
-        """The training loop on this task's training pixels, for a share of the recipe's epochs and rate; keeps the loss
-        terms for the log.  A method with the option ``balance`` is given batches in which rare classes come more often."""
+    def fit(
+        self, model: nn.Module, epochs: float = 1.0, rate: float = 1.0, order: str = "order", **arguments: Any
+    ) -> nn.Module:
+        """Train for a share of the recipe's epochs and rate, and keep the loss terms for the log.
+
+        A method with the option ``balance`` is given batches in which rare classes come more often.  All
+        further arguments are those of ``hsilib.fit``.
+        """
         recipe, data = self.run.recipe, self.data(model)
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
         draw = balanced(data.y, self.options.balance) if hasattr(self.options, "balance") else shuffled

@@ -25,11 +25,7 @@ class Page(HTMLParser):
 
 
 def problems(site):
-    pages = {
-        path: Page(path.read_text(errors="replace"))
-        for path in site.rglob("*.html")
-        if "_static" not in path.parts
-    }
+    pages = {path: Page(path.read_text(errors="replace")) for path in site.rglob("*.html") if "_static" not in path.parts}
     out = [] if pages else [f"{site}: no page"]
     for path, page in pages.items():
         for link in page.links + page.loads:

@@ -40,8 +40,10 @@ def pavia(tmp_path):
     made = synthetic.make("synthetic_urban")
     about = scenes.REGISTRY["pavia_university"]
     for file, array in (
-        (about.cube, made["cube"]), (about.labels, made["labels"]), (about.train, made["train_map"]),
-        (about.test, made["test_map"])
+        (about.cube, made["cube"]),
+        (about.labels, made["labels"]),
+        (about.train, made["train_map"]),
+        (about.test, made["test_map"]),
     ):
         path = tmp_path / "data" / file.name
         scipy.io.savemat(path, {file.key: array})
@@ -56,15 +58,12 @@ def tiny(seed=0, h=12, w=11, bands=6, classes=3):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes + 1, (h, w)).astype(np.uint8)
     train = np.where(rng.random((h, w)) < 0.3, labels, 0).astype(np.uint8)
-    return Scene(
-        "tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train
-    )
+    return Scene("tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train)
 
 
 def worn(bands=40, classes=16, widths=(50, 100, 100), batch_norm=True, seed=0):
     """A network whose biases and batch norms look as after training."""
     import torch
-
     from hsilib.models.networks import CNN2D, initialise
 
     net = initialise(CNN2D(bands, classes, widths, batch_norm), seed)
@@ -82,6 +81,4 @@ def logits(net, seed=1, n=7):
     import torch
 
     with torch.no_grad():
-        return net.eval()(
-            torch.randn(n, net.config["bands"], 19, 19, generator=torch.Generator().manual_seed(seed))
-        ).logits
+        return net.eval()(torch.randn(n, net.config["bands"], 19, 19, generator=torch.Generator().manual_seed(seed))).logits

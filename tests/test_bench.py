@@ -1,20 +1,15 @@
 """What the benchmarks measure is what they say; how fast it is, no test asks."""
 
 import numpy as np
-
-from hsilib.deploy import bench
+from hsilib.deploy import engines
 from hsilib.models.networks import WIDTHS
 
 
 def test_every_engine_is_timed_and_weighed(monkeypatch):
-    monkeypatch.setattr(bench, "ROUNDS", {"1": (1, 2, 3), "scene": (0, 1, 1)})
-    calls, sizes, files = bench._engines(WIDTHS[98])
-    times = bench._times(calls)
-    forms = [
-        f"{engine}, {form}"
-        for engine in ("ONNX Runtime",)
-        for form in ("32 bits", "dynamic int8", "static int8")
-    ]
+    monkeypatch.setattr(engines, "ROUNDS", {"1": (1, 2, 3), "scene": (0, 1, 1)})
+    calls, sizes, files = engines.engines_of(WIDTHS[98])
+    times = engines.times(calls)
+    forms = [f"{engine}, {form}" for engine in ("ONNX Runtime",) for form in ("32 bits", "dynamic int8", "static int8")]
     assert set(forms) | {"PyTorch", "PyTorch, folded"} <= set(times) == set(sizes)
     assert files["static int8"] - sizes[forms[2]] > 4 * 200 * 40  # the principal components travel along
     assert all(median > 0 and iqr >= 0 for found in times.values() for median, iqr in found.values())
@@ -22,34 +17,29 @@ def test_every_engine_is_timed_and_weighed(monkeypatch):
 
 
 def test_image_networks_are_timed_as_their_chapter_has_them(monkeypatch):
-    monkeypatch.setattr(bench, "ROUNDS", {"1": (1, 1, 2)})
-    found = bench.images(size=32, classes=4)
+    monkeypatch.setattr(engines, "ROUNDS", {"1": (1, 1, 2)})
+    found = engines.images(size=32, classes=4)
     assert found["size"] == 32 and set(found["ms"]) == {"vgg16", "mobilenet", "ghost"}
     assert all(median > 0 for median, _ in found["ms"].values())
 
 
 def test_forms_are_of_one_network_and_layers_take_its_time():
-    forms, x = bench._forms(WIDTHS[98])
+    forms, x = engines.forms(WIDTHS[98])
     scores = [model(x[:20]).logits.detach().numpy() for model in forms.values()]
     assert np.abs(scores[0] - scores[2]).max() < 0.1 * np.abs(scores[0]).max()
-    spent = bench._layers(forms["static int8"], rounds=5)
+    spent = engines.layer_times(forms["static int8"], rounds=5)
     assert (
-        list(spent) == ["conv1", "conv2", "fc1", "fc2", "other"]
-        and min(spent[k] for k in ("conv1", "conv2", "fc1", "fc2")) > 0
+        list(spent) == ["conv1", "conv2", "fc1", "fc2", "other"] and min(spent[k] for k in ("conv1", "conv2", "fc1", "fc2")) > 0
     )
 
 
 def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
-    monkeypatch.setattr(
-        bench.scenes, "local", lambda file: None
-    )  # no real scene at hand: a small one, two epochs
-    found = {(line["method"], line["engine"]): line for line in bench.agreement()["engines"]}
+    monkeypatch.setattr(engines.scenes, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
+    found = {(line["method"], line["engine"]): line for line in engines.agreement()["engines"]}
     for key, least in {
         ("cnn2d", "ONNX Runtime"): 99.9,
         ("static", "ONNX Runtime"): 99.9,
-        (
-            "static", "fake quantization, 32 bits"
-        ): 99.5,  # steps that fall on a tie differ from one processor to another
+        ("static", "fake quantization, 32 bits"): 99.5,  # steps that fall on a tie differ from one processor to another
         ("qat", "ONNX Runtime"): 99.9,
         ("dynamic", "ONNX Runtime"): 99.9,
         ("dynamic", "ONNX Runtime, a pixel per call"): 99,  # other ranges than those of a scene

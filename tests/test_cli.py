@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
-
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.pages import runner
-from hsilib.pages.runner import declared
+from hsilib.study.runs import declared
+from PIL import Image
 
 
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (["run", "baseline"], "baselines"), (["run", "baselines", "-p", "sceen", "salinas_a"], "scene"),
+        (["run", "baseline"], "baselines"),
+        (["run", "baselines", "-p", "sceen", "salinas_a"], "scene"),
         (["run", "baselines", "-p", "scene", "salinas_b"], "salinas_a"),
         (["run", "baselines", "-p", "scene", "salinas_a"], "SalinasA_corrected.mat not found"),
         (["run", "baselines", "-p", "methods", "['cnn2']"], "cnn2d"),
@@ -28,9 +28,11 @@ from hsilib.pages.runner import declared
         (["map", "cnn2d", "--scene", "synthetic_fields_small", "-o", "batchnorm", "False"], "batch_norm"),
         (["map", "cnn2d", "--scene", "synthetic_fields_small", "--ratio", "90"], "has no size 90"),
         (["scenes", "--add", "mine", "nowhere.npy", "nowhere_gt.npy"], "no such file"),
-        (["scenes", "--add", "mine"], "NAME CUBE LABELS"), (["bench", "dens"], "dense"),
-        (["study", "no-such.toml"], "not a study file"), (["study", "README.md"], "not a study file"),
-        (["study", "--check", "0"], "at least 1")
+        (["scenes", "--add", "mine"], "NAME CUBE LABELS"),
+        (["bench", "dens"], "dense"),
+        (["study", "no-such.toml"], "not a study file"),
+        (["study", "README.md"], "not a study file"),
+        (["study", "--check", "0"], "at least 1"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, says, capsys, monkeypatch):
@@ -42,10 +44,7 @@ def test_a_mistake_is_one_line(arguments, says, capsys, monkeypatch):
 
 def test_map_writes_png_and_npy(tmp_path, capsys):
     target = tmp_path / "map"
-    arguments = [
-        "map", "scratch", "--ratio", "98", "--scene", "synthetic_urban_small", "--epochs", "1", "--output",
-        str(target)
-    ]
+    arguments = ["map", "scratch", "--ratio", "98", "--scene", "synthetic_urban_small", "--epochs", "1", "--output", str(target)]
     assert main(arguments) == 0
     labels = np.load(tmp_path / "map.npy")
     assert labels.shape == (64, 48) and labels.min() >= 1 and labels.max() <= 9
@@ -91,8 +90,10 @@ def test_stored_runs_are_checked_by_training_them_anew(tmp_path, capsys):
 @pytest.mark.parametrize(
     "right, wrong, says",
     [
-        ("seeds = 2", 'seeds = "two"', "must be int"), ("seeds", "sedes", "seeds"),
-        ("disjoint", "dijoint", "disjoint"), ("scratch", "scrach", "scratch")
+        ("seeds = 2", 'seeds = "two"', "must be int"),
+        ("seeds", "sedes", "seeds"),
+        ("disjoint", "dijoint", "disjoint"),
+        ("scratch", "scrach", "scratch"),
     ],
 )
 def test_a_mistake_in_a_study_file_is_one_line(right, wrong, says, tmp_path, capsys):
@@ -162,11 +163,7 @@ def test_a_notebook_of_ones_own_runs_and_says_where_it_came_from(tmp_path, monke
         "# Mine, after {cite:p}`hinton2015distilling`\n\n```{important}\nMade with `factor = 2`."
     )
     about = done["metadata"]["hsilib"]
-    assert (
-        about["parameters"] == {"factor": 2}
-        and about["source"] == "90-mine.md"
-        and len(about["source_sha256"]) == 64
-    )
+    assert about["parameters"] == {"factor": 2} and about["source"] == "90-mine.md" and len(about["source_sha256"]) == 64
     injected = [c for c in done["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
     assert "remove-cell" in injected[0]["metadata"]["tags"]
     assert str(tmp_path) not in json.dumps(done)
@@ -181,7 +178,7 @@ def test_the_page_of_a_notebook_has_its_references(tmp_path, monkeypatch):
 
 
 def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatch):
-    body = "from hsilib.study import make_run\nmake_run(scene, 'randm', 'mlp')"
+    body = "from hsilib import make_run\nmake_run(scene, 'randm', 'mlp')"
     with pytest.raises(HsiError, match="unknown split 'randm'") as error:
         executed(tmp_path, monkeypatch, body, {})
     assert "\n" not in str(error.value)

@@ -8,8 +8,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import worn
-
 from hsilib.__main__ import main
 from hsilib.data.cards import read_png
 from hsilib.data.scenes import load_scene
@@ -24,6 +22,8 @@ from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from hsilib.task import Task
 
+from conftest import worn
+
 SMALL = "synthetic_urban_small"
 
 
@@ -34,10 +34,7 @@ def setting():
     net = worn(classes=9, widths=(15, 30, 30))
     folded = fold_batch_norm(net)
     grids = calibrate(folded, task.balanced(net, 100, torch.Generator().manual_seed(0)))
-    return (
-        scene, task.inputs("patches"),
-        {"fp32": net, "static": convert(folded, grids), "dynamic": convert(folded)}
-    )
+    return (scene, task.inputs("patches"), {"fp32": net, "static": convert(folded, grids), "dynamic": convert(folded)})
 
 
 @pytest.mark.parametrize("form", ["fp32", "static", "dynamic"])
@@ -150,9 +147,7 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
     ):
         assert main(["predict", *arguments]) == 2
         error = capsys.readouterr().err
-        assert (
-            error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error)
-        ), error
+        assert error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error), error
     monkeypatch.setattr(deploy, "trained", None)  # refused before anything is trained
     with pytest.raises(HsiError, match="mlp cannot be exported"):
         deploy.export(make_run(SMALL, "random", "mlp", epochs=1), "x.onnx")
@@ -170,12 +165,8 @@ def test_a_model_to_download_is_a_run_of_the_store(path):
     row = rows[rows["run"] == json.loads(about["run"])].iloc[0]
     assert (row["method"], row["split"], row["seed"]) == ("static", "disjoint", 0)
     opened = session(path.read_bytes())
-    labels, _ = opened.run(
-        ["map", "scores"], {"cube": np.random.default_rng(0).random((21, 30, 200), np.float32)}
-    )
-    assert (
-        labels.shape == (21, 30) and 1 <= labels.min() and labels.max() <= len(json.loads(about["classes"]))
-    )
+    labels, _ = opened.run(["map", "scores"], {"cube": np.random.default_rng(0).random((21, 30, 200), np.float32)})
+    assert labels.shape == (21, 30) and 1 <= labels.min() and labels.max() <= len(json.loads(about["classes"]))
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)

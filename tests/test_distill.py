@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-
 from hsilib import methods
 from hsilib.distill import congruence, cosine
 from hsilib.distill.ca_mkd import ca_mkd
@@ -60,11 +59,7 @@ def test_kd_at_high_temperature_is_the_distance_of_centred_scores():
 
 
 def test_ramp():
-    assert (
-        ramp(0) == pytest.approx(exp(-5))
-        and ramp(40 / 300) == pytest.approx(exp(-1.25))
-        and ramp(0.5) == 1 == ramp(1)
-    )
+    assert ramp(0) == pytest.approx(exp(-5)) and ramp(40 / 300) == pytest.approx(exp(-1.25)) and ramp(0.5) == 1 == ramp(1)
 
 
 def test_attention_map_by_hand():
@@ -84,17 +79,13 @@ def test_correlation_by_hand():
 
 def test_confidence_by_hand():
     costs = torch.tensor([[0.0], [log(2.0)], [log(5.0)]])  # softmax 1/8, 2/8, 5/8
-    assert ca_mkd.confidence(costs).flatten().tolist() == pytest.approx(
-        [7 / 16, 6 / 16, 3 / 16]
-    )  # the less cost the more
+    assert ca_mkd.confidence(costs).flatten().tolist() == pytest.approx([7 / 16, 6 / 16, 3 / 16])  # the less cost the more
 
 
 def test_cosine_by_hand():
     assert float(cosine.cosine_distance(Z, 3 * Z + 7)) == pytest.approx(0, abs=1e-6)
     assert float(cosine.cosine_distance(Z, -Z)) == pytest.approx(2)
-    assert float(
-        cosine.cosine_distance(torch.tensor([[1.0, -1, 0]]), torch.tensor([[1.0, 1, -2]]))
-    ) == pytest.approx(1)
+    assert float(cosine.cosine_distance(torch.tensor([[1.0, -1, 0]]), torch.tensor([[1.0, 1, -2]]))) == pytest.approx(1)
 
 
 def test_decoupled_parts_make_up_the_whole():
@@ -123,30 +114,24 @@ def test_decoupled_by_hand():
 
 def test_virtual_teacher_is_nearly_uniform():
     target = tf_kd.virtual_teacher(Y, 16, 0.99, 20.0)
-    assert target[0, :2].tolist() == pytest.approx([0.0655, 0.0623], abs=1e-4) and target.sum(
-        1
-    ).tolist() == pytest.approx([1, 1])
-    assert tf_kd.virtual_teacher(Y, 9, 0.99, 20.0)[0, :2].tolist() == pytest.approx(
-        [0.1161, 0.1105], abs=1e-4
-    )
+    assert target[0, :2].tolist() == pytest.approx([0.0655, 0.0623], abs=1e-4) and target.sum(1).tolist() == pytest.approx([1, 1])
+    assert tf_kd.virtual_teacher(Y, 9, 0.99, 20.0)[0, :2].tolist() == pytest.approx([0.1161, 0.1105], abs=1e-4)
 
 
 def test_partners_are_of_the_same_class_and_of_all_its_samples():
     y = torch.tensor([2, 0, 2, 1, 2, 0])
     partner = cs_kd.Partners(y, 0)
     drawn = torch.stack([partner(y) for _ in range(200)])
-    assert (
-        (y[drawn] == y).all() and set(drawn[:, 0].tolist()) == {0, 2, 4} and set(drawn[:, 3].tolist()) == {3}
-    )
+    assert (y[drawn] == y).all() and set(drawn[:, 0].tolist()) == {0, 2, 4} and set(drawn[:, 3].tolist()) == {3}
 
 
 def test_attention_of_peers_by_hand():
     h = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]])  # three peers, one sample
     found = okddip.attention(h, lambda v: v, lambda v: v)
     assert found.shape == (1, 3, 3)
-    assert found[0, 0].tolist() == pytest.approx(softmax([1.0, 0.0, 1.0])) and found[
-        0, 2
-    ].tolist() == pytest.approx(softmax([1.0, 1, 2]))
+    assert found[0, 0].tolist() == pytest.approx(softmax([1.0, 0.0, 1.0])) and found[0, 2].tolist() == pytest.approx(
+        softmax([1.0, 1, 2])
+    )
 
 
 def test_rescaling_divides_the_gradient_only():
@@ -221,9 +206,7 @@ def say(name, progress=0.5, logits=T, **options):
     student, teacher = Fixed(Z), lambda index: Outputs(logits[index], {})
     return {
         k: float(v.detach())
-        for k, v in build(name, student, teacher, **options)(
-            student, BATCH._replace(progress=progress)
-        ).items()
+        for k, v in build(name, student, teacher, **options)(student, BATCH._replace(progress=progress)).items()
     }
 
 
@@ -256,9 +239,7 @@ def test_on_images_they_join_over_the_first_passes(progress, weight):
     run = make_run("synthetic_landuse", "random", "ghost_dkd", options={"size": 32})
     loss = decoupled.decoupled(task_of(run), student, lambda index: Outputs(T[index], {}))
     terms = loss(student, BATCH._replace(progress=progress))
-    assert float(terms["target"].detach()) == pytest.approx(
-        weight * float(decoupled.tckd_nckd(Z, T, Y, 4.0)[0])
-    )
+    assert float(terms["target"].detach()) == pytest.approx(weight * float(decoupled.tckd_nckd(Z, T, Y, 4.0)[0]))
 
 
 def test_without_the_teacher_it_is_scratch():
@@ -276,17 +257,18 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it():
     student = Fixed(Z, **taps)
     for name in ("attention_transfer", "correlation_congruence"):
         terms = build(name, student, lambda index: Outputs(Z, taps))(student, BATCH)
-        assert float(
-            terms[{"attention_transfer": "attention", "correlation_congruence": "congruence"}[name]]
-        ) == pytest.approx(0, abs=1e-5)
+        assert float(terms[{"attention_transfer": "attention", "correlation_congruence": "congruence"}[name]]) == pytest.approx(
+            0, abs=1e-5
+        )
 
 
 def test_attention_and_congruence_on_two_samples():
     g = torch.Generator().manual_seed(0)
     mine, theirs = (
         {
-            "f1": torch.rand(2, 5, 15, 15, generator=g), "f2": torch.rand(2, 5, 11, 11, generator=g),
-            "e": torch.rand(2, 5, generator=g)
+            "f1": torch.rand(2, 5, 15, 15, generator=g),
+            "f2": torch.rand(2, 5, 11, 11, generator=g),
+            "e": torch.rand(2, 5, generator=g),
         }
         for _ in "st"
     )
@@ -301,9 +283,7 @@ def test_attention_and_congruence_on_two_samples():
     ) == pytest.approx(CE)
     cc = build("correlation_congruence", student, lambda index: Outputs(T, theirs))(student, BATCH)
     cos = [float(F.cosine_similarity(f["e"][:1], f["e"][1:])) for f in (mine, theirs)]
-    value = [
-        exp(-0.8) * (1 + 0.8 * c + 0.32 * c * c) for c in cos
-    ]  # only the two off-diagonal of four differ
+    value = [exp(-0.8) * (1 + 0.8 * c + 0.32 * c * c) for c in cos]  # only the two off-diagonal of four differ
     assert float(cc["congruence"].detach()) == pytest.approx(100 * (value[0] - value[1]) ** 2 / 2, rel=1e-3)
 
 
@@ -311,14 +291,10 @@ def test_tfkd_and_cskd_and_pskd_on_two_samples():
     student = Fixed(Z)
     task_classes = torch.full((2, 3), 0.0)
     log_p = F.log_softmax(Z, 1)
-    loss = tf_kd.tf_kd(
-        SimpleNamespace(options=SimpleNamespace(soft=0.1, temperature=20.0, correct=0.99), classes=3), student
-    )
+    loss = tf_kd.tf_kd(SimpleNamespace(options=SimpleNamespace(soft=0.1, temperature=20.0, correct=0.99), classes=3), student)
     target = tf_kd.virtual_teacher(Y, 3, 0.99, 20.0)
     by_hand = float((target * (target.log() - log_p)).sum(1).mean())
-    assert {k: float(v.detach()) for k, v in loss(student, BATCH).items()} == pytest.approx(
-        {"ce": 0.9 * CE, "kd": 0.1 * by_hand}
-    )
+    assert {k: float(v.detach()) for k, v in loss(student, BATCH).items()} == pytest.approx({"ce": 0.9 * CE, "kd": 0.1 * by_hand})
 
     from hsilib.distill.ps_kd import ps_kd
 
@@ -326,9 +302,7 @@ def test_tfkd_and_cskd_and_pskd_on_two_samples():
     task = SimpleNamespace(options=SimpleNamespace(last=0.8), classes=3, data=lambda net: data)
     task.run, task.notes = SimpleNamespace(recipe=SimpleNamespace(epochs=4)), {}
     loss = ps_kd.ps_kd(task, student)
-    assert float(loss(student, BATCH._replace(progress=0.25))["ce"].detach()) == pytest.approx(
-        CE
-    )  # first epoch: the labels
+    assert float(loss(student, BATCH._replace(progress=0.25))["ce"].detach()) == pytest.approx(CE)  # first epoch: the labels
     p = F.softmax(Z, 1)
     target = 0.6 * F.one_hot(Y, 3) + 0.4 * p  # second epoch: alpha = 0.8 * 2 / 4
     assert float(loss(student, BATCH._replace(progress=0.5))["ce"].detach()) == pytest.approx(
@@ -360,13 +334,14 @@ def gradients(name, **options):
     student = task.network(network, widths=WIDTHS[98])
     data = task.data(student)
     taps = {
-        "fitnets": ("f2",), "attention_transfer": ("f1", "f2"), "correlation_congruence": ("e",),
-        "simkd": ("e",), "ca_mkd": ("f2",)
+        "fitnets": ("f2",),
+        "attention_transfer": ("f1", "f2"),
+        "correlation_congruence": ("e",),
+        "simkd": ("e",),
+        "ca_mkd": ("f2",),
     }.get(name, ())
     count = {"ca_mkd": 3}.get(name, 1) if about.family == "offline" else 0
-    teachers = [
-        Teacher(initialise(CNN2D(40, 9), k).eval().requires_grad_(False), data, taps) for k in range(count)
-    ]
+    teachers = [Teacher(initialise(CNN2D(40, 9), k).eval().requires_grad_(False), data, taps) for k in range(count)]
     made = BUILDERS[name](task, student, *teachers)
     loss, *extra = made if isinstance(made, tuple) else (made,)
     index = torch.arange(16)
@@ -390,9 +365,7 @@ def test_gradients_reach_the_student_and_never_the_teacher(name):
     assert all(has(m) for m in extra) and not any(has(t.net) for t in teachers)
 
 
-@pytest.mark.parametrize(
-    "name, detached", [("dml", True), ("one", True), ("cl_ilr", True), ("okddip", False)]
-)
+@pytest.mark.parametrize("name, detached", [("dml", True), ("one", True), ("cl_ilr", True), ("okddip", False)])
 def test_online_targets_are_constants_but_for_okddip(name, detached):
     """A peer's own loss left out, does it still get a gradient through what it teaches?"""
     terms, student, extra, _ = gradients(name)
@@ -435,14 +408,9 @@ def test_camkd_weighs_unequal_teachers_and_learns_through_the_weights_of_feature
     s = said(student, x)
     costs = torch.stack([F.cross_entropy(t(index).logits, y, reduction="none") for t in teachers])
     share = (1 - torch.softmax(costs, 0)) / 2  # the less a teacher errs, the more
-    p, q = (
-        [torch.softmax(z / 4, 1) for z in scores]
-        for scores in ([t(index).logits for t in teachers], [s.logits.detach()])
-    )
+    p, q = ([torch.softmax(z / 4, 1) for z in scores] for scores in ([t(index).logits for t in teachers], [s.logits.detach()]))
     apart = torch.stack([(a * (a / q[0]).log()).sum(1) for a in p])
-    assert float(terms["kd"].detach()) == pytest.approx(
-        16 / 3 * float((share * apart).sum(0).mean()), rel=1e-4
-    )
+    assert float(terms["kd"].detach()) == pytest.approx(16 / 3 * float((share * apart).sum(0).mean()), rel=1e-4)
 
     seen = [g(s.taps["f2"]) for g in embed]
     costs = [F.cross_entropy(t.net.head(g).logits, y, reduction="none") for t, g in zip(teachers, seen)]
@@ -451,10 +419,7 @@ def test_camkd_weighs_unequal_teachers_and_learns_through_the_weights_of_feature
     weight = embed[0][0].weight
     asked, by_hand, fixed = (
         torch.autograd.grad(v, weight, retain_graph=True)[0]
-        for v in (
-            terms["feature"], 50 / 3 * (share * apart).sum(0).mean(),
-            50 / 3 * (share.detach() * apart).sum(0).mean()
-        )
+        for v in (terms["feature"], 50 / 3 * (share * apart).sum(0).mean(), 50 / 3 * (share.detach() * apart).sum(0).mean())
     )
     torch.testing.assert_close(asked, by_hand, atol=1e-5, rtol=1e-3)
     assert (asked - fixed).abs().max() > 1e-3 * asked.abs().max()
@@ -462,9 +427,7 @@ def test_camkd_weighs_unequal_teachers_and_learns_through_the_weights_of_feature
 
 def test_okddip_holds_no_target_fixed():
     terms, student, (query, key, *others), _ = gradients("okddip")
-    assert [(m.in_features, m.out_features, m.bias) for m in (query, key)] == 2 * [
-        (250, 31, None)
-    ]  # D = 25 * 10, D / 8
+    assert [(m.in_features, m.out_features, m.bias) for m in (query, key)] == 2 * [(250, 31, None)]  # D = 25 * 10, D / 8
     data = task_for("okddip").data(student)
     leader, *found = [said(net, data.x(torch.arange(16))) for net in (student, *others)]
     z = torch.stack([out.logits for out in found])
@@ -472,9 +435,7 @@ def test_okddip_holds_no_target_fixed():
     mixed = torch.einsum("bpr,rbk->pbk", share, z)
     total = sum(kd(mine, target, 3.0) for mine, target in zip(z, mixed)) + kd(leader.logits, z.mean(0), 3.0)
     for peer in others:
-        asked, by_hand = (
-            torch.autograd.grad(v, peer.fc2.weight, retain_graph=True)[0] for v in (terms["kd"], total)
-        )
+        asked, by_hand = (torch.autograd.grad(v, peer.fc2.weight, retain_graph=True)[0] for v in (terms["kd"], total))
         torch.testing.assert_close(asked, by_hand, atol=1e-5, rtol=1e-3)
 
 
@@ -488,9 +449,7 @@ def test_what_trains_along_has_the_layers_of_its_authors():
     _, _, (gate, *_), _ = gradients("one")
     assert kinds(*gate) == [nn.Linear, nn.BatchNorm1d, nn.ReLU]
     _, student, *_ = gradients("simkd")
-    assert (
-        kinds(*student.fc2) == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear] and student.fc2[0].bias is None
-    )
+    assert kinds(*student.fc2) == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear] and student.fc2[0].bias is None
 
 
 def test_camkd_listens_to_features_after_the_first_epoch():
@@ -502,9 +461,7 @@ def test_camkd_listens_to_features_after_the_first_epoch():
     teachers = [Teacher(initialise(CNN2D(40, 9), k).eval(), data, ("f2",)) for k in range(3)]
     loss, _ = ca_mkd.ca_mkd(task, student, *teachers)
     index = torch.arange(16)
-    assert set(loss(student, Batch(index, data.x(index), data.y[index], 0.1))) == {
-        "ce", "kd"
-    }  # one epoch of ten
+    assert set(loss(student, Batch(index, data.x(index), data.y[index], 0.1))) == {"ce", "kd"}  # one epoch of ten
 
 
 def test_one_teacher_three_times_is_heard_as_one():
@@ -517,9 +474,7 @@ def test_one_teacher_three_times_is_heard_as_one():
     index = torch.arange(16)
     x, y = data.x(index), data.y[index]
     found = float(loss(student.eval(), Batch(index, x, y, 0.1))["kd"].detach())
-    assert found == pytest.approx(
-        float(kd(student(x).logits.detach(), same(index).logits, 4.0)) / 3, rel=1e-4
-    )
+    assert found == pytest.approx(float(kd(student(x).logits.detach(), same(index).logits, 4.0)) / 3, rel=1e-4)
 
 
 def test_recorded_teacher_says_what_the_live_one_does():
@@ -644,10 +599,7 @@ def test_online_losses_in_full(progress, weight):
     share = torch.softmax(gate.train()(student.stem(batch.x).mean((2, 3))), 1).detach()
     mixed = sum(share[:, i, None] * z[i] for i in range(3))
     assert terms["kd"] == pytest.approx(weight * sum(9 * kl_of(mixed, one, 3) for one in z), rel=1e-3)
-    assert (
-        terms["ce_mixed"] == pytest.approx(float(F.cross_entropy(mixed, batch.y)), rel=1e-4)
-        and len(terms) == 5
-    )
+    assert terms["ce_mixed"] == pytest.approx(float(F.cross_entropy(mixed, batch.y)), rel=1e-4) and len(terms) == 5
 
     terms, batch, student, others, _ = trained_on("cl_ilr", progress)
     z = [said(net, batch.x).logits.detach() for net in (student, *others)]
@@ -663,9 +615,7 @@ def test_online_losses_in_full(progress, weight):
     z = [out.logits.detach() for out in found]
     total = 9 * kl_of(sum(z) / 3, leader.logits.detach(), 3)
     for a in range(3):
-        score = torch.stack(
-            [(query(found[a].taps["v"]) * key(found[b].taps["v"])).sum(1) for b in range(3)], 1
-        )
+        score = torch.stack([(query(found[a].taps["v"]) * key(found[b].taps["v"])).sum(1) for b in range(3)], 1)
         share = torch.softmax(score, 1).detach()
         total += 9 * kl_of(sum(share[:, b, None] * z[b] for b in range(3)), z[a], 3)
     assert terms["kd"] == pytest.approx(weight * total, rel=1e-3) and "ce_leader" in terms
@@ -681,9 +631,7 @@ def test_self_losses_in_full():
     task = task_for("ddgsd")
     views = torch.Generator().manual_seed(task.seed("views"))
     a, b = (said(student, flips_and_crops(batch.x, views)) for _ in range(2))
-    both = 9 * (
-        kl_of(a.logits.detach(), b.logits.detach(), 3) + kl_of(b.logits.detach(), a.logits.detach(), 3)
-    )
+    both = 9 * (kl_of(a.logits.detach(), b.logits.detach(), 3) + kl_of(b.logits.detach(), a.logits.detach(), 3))
     assert terms["kd"] == pytest.approx(both, rel=1e-3)
     assert terms["ce"] == pytest.approx(
         float((F.cross_entropy(a.logits, batch.y) + F.cross_entropy(b.logits, batch.y)).detach()), rel=1e-4
@@ -710,9 +658,9 @@ def test_pskd_remembers_by_pixel_not_by_place():
     old = p[[2, 0, 3, 1]]  # of the same pixels
     alpha = 0.8 * 5 / 10
     by_hand = -(((1 - alpha) * F.one_hot(data.y[second], 9) + alpha * old) * log_p).sum(1).mean()
-    assert float(
-        loss(student, Batch(second, data.x(second), data.y[second], 0.5))["ce"].detach()
-    ) == pytest.approx(float(by_hand), rel=1e-4)
+    assert float(loss(student, Batch(second, data.x(second), data.y[second], 0.5))["ce"].detach()) == pytest.approx(
+        float(by_hand), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -720,10 +668,7 @@ def test_batch_norm_sees_each_view_once(name):
     _, _, student, extra, _ = trained_on(name)
     passes = {"cs_kd": 2, "ddgsd": 2}.get(name, 1)
     for m in {
-        m
-        for net in (student, *extra)
-        for m in net.modules()
-        if isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
+        m for net in (student, *extra) for m in net.modules() if isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)
     }:
         assert m.num_batches_tracked == passes
 
@@ -782,36 +727,19 @@ def ce(model, batch):
     ("build", "about", "said"),
     [
         (lambda task, student: ce, {}, "wrong 98 % .* seed 0: a loss must return named terms, .* not Tensor"),
-        (
-            lambda task, student: lambda m, b: {"ce": 0.5}, {},
-            "term ce of the loss must be a tensor of one number, not float"
-        ),
-        (
-            lambda task, student: lambda m, b: {"x": b.x.flatten(1).mean(1)}, {},
-            r"term x .* not of shape \(100,\); take its mean"
-        ),
-        (
-            lambda task, student: lambda m, b: {"x": b.x.mean()}, {},
-            r"no term of the loss \(x\) depends on the network"
-        ),
-        (
-            lambda task, student: lambda m, b: {"ce": ce(m, b), "x": ce(m, b) / 0}, {},
-            "diverged in epoch 1: x is not finite"
-        ),
+        (lambda task, student: lambda m, b: {"ce": 0.5}, {}, "term ce of the loss must be a tensor of one number, not float"),
+        (lambda task, student: lambda m, b: {"x": b.x.flatten(1).mean(1)}, {}, r"term x .* not of shape \(100,\); take its mean"),
+        (lambda task, student: lambda m, b: {"x": b.x.mean()}, {}, r"no term of the loss \(x\) depends on the network"),
+        (lambda task, student: lambda m, b: {"ce": ce(m, b), "x": ce(m, b) / 0}, {}, "diverged in epoch 1: x is not finite"),
         (lambda task, student: None, {}, "must return a loss"),
-        (
-            lambda task, student, teacher: ce, {"teachers": 2},
-            "teachers=2 it is called with task, student and 2 more"
-        ),
+        (lambda task, student, teacher: ce, {"teachers": 2}, "teachers=2 it is called with task, student and 2 more"),
         (lambda task, student: ce, {"taps": ("f3",)}, "unknown tap 'f3'"),
         (lambda task, student: ce, {"family": "offlin"}, "unknown family of distillation 'offlin'"),
-        (
-            lambda task, student: ce, {"name": "soft_targets"},
-            "soft_targets is taken by a method of hsilib.distill.soft_targets"
-        ),
+        (lambda task, student: ce, {"name": "soft_targets"}, "soft_targets is taken by a method of hsilib.distill.soft_targets"),
         (
             lambda task, student, t: lambda m, b: {"ce": ce(m, b) + t(b.index).taps["f2"].mean()},
-            {"teachers": 1}, r"keeps no 'f2': name it in distillation\(..., taps=\('f2',\)\)"
+            {"teachers": 1},
+            r"keeps no 'f2': name it in distillation\(..., taps=\('f2',\)\)",
         ),
     ],
 )

@@ -10,8 +10,7 @@ from pathlib import Path
 from hsilib import methods
 from hsilib.files import project
 from hsilib.models.train import Recipe
-from hsilib.pages.runner import declared
-from hsilib.study.runs import make_run
+from hsilib.study.runs import declared, make_run
 from hsilib.study.store import Store
 
 LIST = Path(__file__).with_name("identities.txt")
@@ -24,15 +23,9 @@ def rows():
 def run_of(row):
     """The run that a stored row is of, made from what the row says."""
     options = dict(part.split("=", 1) for part in row["options"].split())
-    options = {
-        name: literal_eval(text) if text[0] in "-.0123456789TF" else text for name, text in options.items()
-    }
-    options = {
-        name: 1 / 3 if value == 0.333333 else value for name, value in options.items()
-    }  # six digits are stored
-    made = make_run(
-        row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), options=options
-    )
+    options = {name: literal_eval(text) if text[0] in "-.0123456789TF" else text for name, text in options.items()}
+    options = {name: 1 / 3 if value == 0.333333 else value for name, value in options.items()}  # six digits are stored
+    made = make_run(row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), options=options)
     recipe = {name: type(value)(row[name]) for name, value in vars(made.recipe).items()}
     return replace(made, recipe=Recipe(**recipe))
 
@@ -68,8 +61,4 @@ def test_stored_rows_say_what_their_identity_is_made_of():
 if __name__ == "__main__":
     known = listed() if LIST.exists() else {}
     every = current() | known
-    LIST.write_text(
-        "".join(
-            f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])
-        )
-    )
+    LIST.write_text("".join(f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])))

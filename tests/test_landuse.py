@@ -5,8 +5,6 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from hsilib.__main__ import main
 from hsilib.data import imagesets as images
 from hsilib.data import inputs, scenes
@@ -19,6 +17,7 @@ from hsilib.study.execute import execute, task_of, trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from hsilib.study.sweep import costs_of
+from PIL import Image
 
 SMALL = "synthetic_landuse"
 
@@ -47,9 +46,7 @@ def test_parameters_of_gghostnet(variant):
 
 @pytest.mark.parametrize("classes", [1000, 30, 4])
 def test_parameters_of_vgg16_and_mobilenetv2(classes):
-    assert (
-        built(VGG16, classes, head="classic", batch_norm=False) == 14_714_688 + 119_545_856 + 4097 * classes
-    )
+    assert built(VGG16, classes, head="classic", batch_norm=False) == 14_714_688 + 119_545_856 + 4097 * classes
     assert built(VGG16, classes, head="pool", batch_norm=False) == 14_714_688 + 513 * classes
     assert built(MobileNetV2, classes) == 2_223_872 + 1281 * classes
 
@@ -82,9 +79,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HSILIB_DATA", str(tmp_path))
     for number in range(4):
         save(tmp_path / "my set" / "farm" / f"{number}.png", number)
-        save(
-            tmp_path / "my set" / "port" / "JPEGImages" / f"{number}.png", 100 + number
-        )  # deeper, as in RSOD
+        save(tmp_path / "my set" / "port" / "JPEGImages" / f"{number}.png", 100 + number)  # deeper, as in RSOD
     return tmp_path / "my set"
 
 
@@ -92,14 +87,10 @@ def test_a_folder_and_its_zip_are_the_same_set(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as handle:
         for path in sorted(folder.rglob("*.png")):
             handle.write(path, f"root/{path.relative_to(folder)}")
-    plain, packed = (
-        scenes.load_scene(own_scene.images_named(str(p))) for p in (folder, tmp_path / "packed.zip")
-    )
+    plain, packed = (scenes.load_scene(own_scene.images_named(str(p))) for p in (folder, tmp_path / "packed.zip"))
     assert plain.name == "my_set" and plain.classes == packed.classes == ("farm", "port")
     assert plain.labels.ravel().tolist() == [1] * 4 + [2] * 4
-    assert (plain.pictures.read(8) == packed.pictures.read(8)).all() and plain.pictures.read(8).shape == (
-        8, 3, 8, 8
-    )
+    assert (plain.pictures.read(8) == packed.pictures.read(8)).all() and plain.pictures.read(8).shape == (8, 3, 8, 8)
     assert plain.pictures.read(8)[5].ravel().tolist() == [101] * 64 + [100] * 64 + [200] * 64
 
 
@@ -162,9 +153,7 @@ def test_a_name_belongs_to_a_scene_or_to_a_set_not_to_both(folder, tmp_path):
     own_scene.add_images("town", str(folder))
 
 
-@pytest.mark.parametrize(
-    "how, says", [("grey", "farm/1.png is not RGB but L"), ("cut", "farm/1.png cannot be read as an image")]
-)
+@pytest.mark.parametrize("how, says", [("grey", "farm/1.png is not RGB but L"), ("cut", "farm/1.png cannot be read as an image")])
 def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys):
     bad = folder / "farm" / "1.png"
     save(bad, 3, "L") if how == "grey" else bad.write_bytes(bad.read_bytes()[:60])
@@ -205,8 +194,9 @@ def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):
 
 def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
     for path, says in (
-        (tmp_path / "nowhere", "nowhere"), (folder / "farm", "one folder of images"),
-        (folder / "port", "1 folders of images")
+        (tmp_path / "nowhere", "nowhere"),
+        (folder / "farm", "one folder of images"),
+        (folder / "port", "1 folders of images"),
     ):
         with pytest.raises(HsiError, match=says):
             own_scene.images_named(str(path))
@@ -220,9 +210,7 @@ def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
 
 
 def test_images_and_cubes_are_not_mixed_up(tmp_path):
-    for scene, method, says in (
-        (SMALL, "rf", "hyperspectral scene"), ("synthetic_urban_small", "mobilenet", "set of images")
-    ):
+    for scene, method, says in ((SMALL, "rf", "hyperspectral scene"), ("synthetic_urban_small", "mobilenet", "set of images")):
         with pytest.raises(HsiError, match=says):
             execute(make_run(scene, "random", method, epochs=1), Store(tmp_path))
     with pytest.raises(HsiError, match="random only"):

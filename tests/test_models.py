@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
@@ -16,12 +15,22 @@ from hsilib.models.train import Recipe, TrainingSet, fit, flips_and_rotations
 @pytest.mark.parametrize(
     "net, count",
     [
-        (MLP(200, 16), 31_047), (LSTM(200, 16), 102_416), (LSTM(200, 16, review=True), 255_248),
-        (CNN1D(200, 16), 72_416), (CNN2D(1, 16), 378_116), (CNN2D(40, 16), 426_866),
-        (CNN2D(40, 16, batch_norm=False), 426_866), (CNN2D(40, 9), 426_159), (CNN3D(40, 16), 1_803_612),
-        (CNN2D(40, 16, WIDTHS[90]), 49_321), (CNN2D(40, 16, WIDTHS[95]), 25_386),
-        (CNN2D(40, 16, WIDTHS[98]), 8_951), (MLP(103, 9), 8_823), (CNN1D(103, 9), 33_709),
-        (LSTM(103, 9), 77_129), (CNN3D(40, 9), 1_801_505)
+        (MLP(200, 16), 31_047),
+        (LSTM(200, 16), 102_416),
+        (LSTM(200, 16, review=True), 255_248),
+        (CNN1D(200, 16), 72_416),
+        (CNN2D(1, 16), 378_116),
+        (CNN2D(40, 16), 426_866),
+        (CNN2D(40, 16, batch_norm=False), 426_866),
+        (CNN2D(40, 9), 426_159),
+        (CNN3D(40, 16), 1_803_612),
+        (CNN2D(40, 16, WIDTHS[90]), 49_321),
+        (CNN2D(40, 16, WIDTHS[95]), 25_386),
+        (CNN2D(40, 16, WIDTHS[98]), 8_951),
+        (MLP(103, 9), 8_823),
+        (CNN1D(103, 9), 33_709),
+        (LSTM(103, 9), 77_129),
+        (CNN3D(40, 9), 1_801_505),
     ],
 )
 def test_parameter_counts_are_the_papers(net, count):
@@ -49,12 +58,10 @@ def randomised(net, seed=0):
     return net.eval()
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: CNN2D(40, 9), lambda: CNN2D(40, 9, WIDTHS[95], batch_norm=False), lambda: CNN3D(40, 9)]
-)
+@pytest.mark.parametrize("make", [lambda: CNN2D(40, 9), lambda: CNN2D(40, 9, WIDTHS[95], batch_norm=False), lambda: CNN3D(40, 9)])
 @pytest.mark.parametrize("strip", [128, 20])
 def test_dense_equals_patchwise_on_every_pixel(make, strip, monkeypatch):
-    monkeypatch.setattr("hsilib.evaluate.STRIP", strip)
+    monkeypatch.setattr("hsilib.models.evaluate.STRIP", strip)
     scene = load_scene("synthetic_urban_small")
     net = randomised(make())
     inputs = make_inputs(scene, make_split(scene, "random", 0), "patches")
@@ -108,10 +115,7 @@ def test_too_few_bands_is_one_line():
 
 def test_what_is_to_train_along_does_and_then_rests():
     torch.manual_seed(0)
-    x, net, other = (
-        torch.rand(20, 4), torch.nn.Linear(4, 3),
-        torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout(0.1))
-    )
+    x, net, other = (torch.rand(20, 4), torch.nn.Linear(4, 3), torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout(0.1)))
     before, data = other[0].weight.clone(), TrainingSet(lambda index: x[index], torch.arange(20) % 2)
     loss = lambda model, batch: {"ce": F.cross_entropy(other(model(batch.x)), batch.y)}  # noqa: E731
     fit(net, data, Recipe(epochs=1, batch=10), 0, loss, extra=[other])

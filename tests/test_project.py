@@ -31,9 +31,7 @@ def test_imports_follow_the_arrow():
                     assert name == own or position[name] < position[own], against
     design = (ROOT / "book" / "design.md").read_text().replace("\n", " ")
     written = re.search(r"`(errors →[^`]*)`", design).group(1)
-    assert re.findall(r"\w+", written) == ORDER[:-1] + ["command", "line"], (
-        "book/design.md shows another order"
-    )
+    assert re.findall(r"\w+", written) == ORDER[:-1] + ["command", "line"], "book/design.md shows another order"
 
 
 def test_the_folder_of_a_chapter_is_a_room():
@@ -56,16 +54,29 @@ def test_the_house_stays_small_and_plain():
                 target = node.targets[0].value
                 hung = isinstance(target, ast.Name) and target.id in functions
                 assert not hung, f"{name}, line {node.lineno}: an attribute hung on a function"
-            assert not isinstance(node, ast.Global), (
-                f"{name}, line {node.lineno}: state of the module that changes"
-            )
+            assert not isinstance(node, ast.Global), f"{name}, line {node.lineno}: state of the module that changes"
+
+
+def test_the_api_page_lists_every_public_name_and_all_are_documented():
+    import hsilib
+
+    page = (ROOT / "book" / "api.md").read_text()
+    assert sorted(re.findall(r"(?m)^\.\. auto\w+:: (\w+)", page)) == sorted(hsilib.__all__)
+    for name in hsilib.__all__:
+        thing = getattr(hsilib, name)
+        if callable(thing):
+            text = (thing.__doc__ or "").strip()
+            assert text and not text.startswith(f"{name}("), f"{name} has no docstring"  # nor the one a dataclass makes up
+
+
+def test_numpy_only_parts_load_no_torch():
+    code = "import sys, hsilib; hsilib.load_scene, hsilib.split_of, hsilib.Store; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 def test_one_training_loop():
     steps = [p.name for p in (ROOT / "hsilib").rglob("*.py") if "optimizer.step()" in p.read_text()]
-    assert sorted(steps) == [
-        "bench.py", "train.py"
-    ]  # the benchmark's plain loop is what the loop is compared with
+    assert sorted(steps) == ["bench.py", "train.py"]  # the benchmark's plain loop is what the loop is compared with
 
 
 def test_dependencies_agree():
@@ -107,18 +118,14 @@ def test_notebook_code_has_no_undefined_names(path):
     import jupytext
 
     code = "\n".join(c.source for c in jupytext.read(path).cells if c.cell_type == "code")
-    command = [
-        sys.executable, "-m", "ruff", "check", "--select", "F", "--stdin-filename", f"{path.stem}.py", "-"
-    ]
+    command = [sys.executable, "-m", "ruff", "check", "--select", "F", "--stdin-filename", f"{path.stem}.py", "-"]
     done = subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout
 
 
 def test_git_holds_no_data_outputs_or_machine_paths():
     try:
-        files = subprocess.run(
-            ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.split("\n")
+        files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     assert not [f for f in files if re.search(r"\.(mat|tif|h5|pkl|pt|pth|ipynb)$", f)]

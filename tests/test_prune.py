@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import logits, worn
-
 from hsilib import methods
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
@@ -27,6 +25,8 @@ from hsilib.study.store import Store
 from hsilib.study.sweep import collect
 from hsilib.task import Task
 
+from conftest import logits, worn
+
 SMALL = "synthetic_urban_small"
 
 
@@ -43,9 +43,7 @@ def masked(net, keep):
     with torch.no_grad():
         for layer, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("fc1", None)):
             gone = [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer]]
-            modules = [
-                getattr(net, layer), *([getattr(net, norm)] if norm and net.config["batch_norm"] else [])
-            ]
+            modules = [getattr(net, layer), *([getattr(net, norm)] if norm and net.config["batch_norm"] else [])]
             for module in modules:
                 module.weight[gone], module.bias[gone] = 0, 0
     return net
@@ -68,9 +66,7 @@ def test_parameters_after_surgery_are_the_papers():
     found = [parameters(cut(net, some(net, WIDTHS[ratio]))) for ratio in (90, 95, 98)]
     assert found == [49_321, 25_386, 8_951]
     wide = (50, 100, 100)
-    stages = {
-        r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)
-    }
+    stages = {r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)}
     assert stages[90] == [304_331, 103_011, 49_321]  # Table 9, strategy II
     assert stages[95] == [286_826, 66_746, 25_386] and stages[98] == [269_321, 32_981, 8_951]
 
@@ -97,9 +93,7 @@ def test_torch_pruning_cuts_the_same_network():
             return self.inner(x).logits
 
     other = Plain(deepcopy(net))
-    for layer, cutter in zip(
-        LAYERS, (tp.prune_conv_out_channels, tp.prune_conv_out_channels, tp.prune_linear_out_channels)
-    ):
+    for layer, cutter in zip(LAYERS, (tp.prune_conv_out_channels, tp.prune_conv_out_channels, tp.prune_linear_out_channels)):
         module = getattr(other.inner, layer)
         graph = tp.DependencyGraph().build_dependency(other, example_inputs=torch.randn(2, 8, 19, 19))
         gone = [c for c in range(len(module.bias)) if c not in keep[layer]]
@@ -146,22 +140,16 @@ def test_slimming_keeps_the_largest_scales():
         net.bn1.weight.copy_(torch.tensor([0.1, -0.4, 0.3, 0.2]))
         net.bn2.weight.copy_(torch.tensor([0.0, 0.1, -0.2]))
     by_hand(net, "fc1", [0.2, -0.1, 0.3])
-    assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [
-        [1, 2], [2], [2]
-    ]
+    assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [[1, 2], [2], [2]]
 
 
 def test_the_penalty_of_slimming_is_the_l1_norm_of_the_scales():
     store, common = Store(), dict(epochs=4, lr=0.02)
-    runs = [
-        make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": s}, **common) for s in (1.0, 0.0)
-    ]
+    runs = [make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": s}, **common) for s in (1.0, 0.0)]
     strong, none = (execute(run, store)[1] for run in runs)
     assert strong.bn1.weight.abs().sum() < 0.8 * none.bn1.weight.abs().sum()
     log = np.genfromtxt(store.folder / "logs" / f"{runs[0].id}.csv", delimiter=",", names=True)
-    assert (
-        0.4 * 150 < log["sparsity"][0] < 0.5 * 150 and log["sparsity"][-1] < log["sparsity"][0]
-    )  # scales start at 0.5
+    assert 0.4 * 150 < log["sparsity"][0] < 0.5 * 150 and log["sparsity"][-1] < log["sparsity"][0]  # scales start at 0.5
     note = store.read_note(runs[0].id)["scales"]
     assert note["bn2"] == pytest.approx(strong.bn2.weight.tolist()) and len(note["bn1"]) == 50
 
@@ -176,12 +164,8 @@ def test_thinet_contributions_add_up_to_the_next_layers_output():
         full = F.conv2d(taps["f1"], net.conv2.weight)  # before bias and batch norm
         generator = torch.Generator().manual_seed(1)
         k, i, j = (torch.randint(n, (150,), generator=generator) for n in (6, 11, 11))
-        torch.testing.assert_close(
-            rows.sum(1), full[torch.arange(3).repeat_interleave(50), k, i, j], atol=1e-5, rtol=1e-4
-        )
-        rows = thinet.contributions(
-            taps["p2"], net.fc1.weight.view(5, 6, 5, 5), 1, torch.Generator().manual_seed(1)
-        )
+        torch.testing.assert_close(rows.sum(1), full[torch.arange(3).repeat_interleave(50), k, i, j], atol=1e-5, rtol=1e-4)
+        rows = thinet.contributions(taps["p2"], net.fc1.weight.view(5, 6, 5, 5), 1, torch.Generator().manual_seed(1))
         k = torch.randint(5, (3,), generator=torch.Generator().manual_seed(1))
         expected = taps["v"] @ net.fc1.weight.T
         torch.testing.assert_close(rows.sum(1), expected[torch.arange(3), k], atol=1e-5, rtol=1e-4)
@@ -209,9 +193,7 @@ def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
     x[:, 3] = x[:, 2]
     gram = x.T @ x
     assert thinet.least(gram, 1) == [1]
-    torch.testing.assert_close(
-        thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0)
     assert thinet.scales(gram, [0, 1])[1] == 1
 
 
@@ -239,19 +221,14 @@ def test_zeroed_filters_grow_again_and_may_return():
     net = worn(classes=9, seed=2)
     widths = dict(zip(LAYERS, WIDTHS[98]))
     with torch.no_grad():
-        net.bn1.bias.abs_().add_(
-            0.1
-        )  # a zeroed filter sends on its beta; below zero the ReLU would let no gradient back
+        net.bn1.bias.abs_().add_(0.1)  # a zeroed filter sends on its beta; below zero the ReLU would let no gradient back
     start = sfp.zero_weakest(net, widths)
     gone = [c for c in range(50) if c not in start["conv1"]]
     assert int((sfp.norms(net)["conv1"] > 0).sum()) == 5 and not net.conv1.weight[gone].any()
     with torch.no_grad():  # the kept ones are so weak that whatever grows passes them
         net.conv1.weight *= 1e-6
     seen = []
-    task.fit(
-        net,
-        after_epoch=lambda m, e: (seen.append(sfp.norms(m)["conv1"].clone()), sfp.zero_weakest(m, widths)),
-    )
+    task.fit(net, after_epoch=lambda m, e: (seen.append(sfp.norms(m)["conv1"].clone()), sfp.zero_weakest(m, widths)))
     assert float(seen[0][gone].min()) > 0  # every zeroed filter was trained
     assert set(sfp.zero_weakest(net, widths)["conv1"].tolist()) != set(start["conv1"].tolist())
 
@@ -309,11 +286,7 @@ def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
 
     try:
         about = methods.get("first_ones")
-        assert (
-            about.family == "pruning"
-            and about.about == "Keep the first channels."
-            and str(about.version).startswith("1-")
-        )
+        assert about.family == "pruning" and about.about == "Keep the first channels." and str(about.version).startswith("1-")
         runs = plan(SMALL, ["disjoint"], ["first_ones"], (98,), seeds=2, epochs=2)
         rows = collect(runs, Store(tmp_path), jobs=2, say=lambda t: None)
         assert rows["params"].tolist() == [8_874, 8_874]

@@ -3,8 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import logits, worn
-
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
@@ -17,6 +15,8 @@ from hsilib.study.execute import execute, trained
 from hsilib.study.runs import make_run, parents, plan
 from hsilib.study.store import Store
 from hsilib.task import Task
+
+from conftest import logits, worn
 
 SMALL = "synthetic_urban_small"
 
@@ -39,13 +39,9 @@ def test_weights_are_quantized_as_torch_does(per_channel):
     grid = symmetric(weight, per_channel)
     assert grid.scale.shape == ((4, 1, 1, 1) if per_channel else ())
     scale = grid.scale.expand(4, 1, 1, 1).flatten()
-    theirs = torch.fake_quantize_per_channel_affine(
-        weight, scale, torch.zeros(4, dtype=torch.int32), 0, -64, 63
-    )
+    theirs = torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros(4, dtype=torch.int32), 0, -64, 63)
     ours = grid.dequantize(grid.quantize(weight))
-    inner = weight.abs() < weight.abs().amax(
-        (1, 2, 3), keepdim=True
-    )  # the largest lies half-way between two steps
+    inner = weight.abs() < weight.abs().amax((1, 2, 3), keepdim=True)  # the largest lies half-way between two steps
     torch.testing.assert_close(ours[inner], theirs[inner])
     assert (weight - ours).abs().max() <= scale.max() * 0.501
 
@@ -99,10 +95,7 @@ def integers(net, grids, x):
         bias = torch.round(layer.bias / step).to(torch.int64)
         if w.ndim == 4:
             windows = F.unfold(q.double(), 5).to(torch.int64)
-            total = (
-                torch.einsum("ok,bkl->bol", w.flatten(1), windows).unflatten(2, [q.shape[2] - 4] * 2)
-                + bias[:, None, None]
-            )
+            total = torch.einsum("ok,bkl->bol", w.flatten(1), windows).unflatten(2, [q.shape[2] - 4] * 2) + bias[:, None, None]
             x = total * step[:, None, None]
         else:
             x = (torch.flatten(q, 1) @ w.T + bias) * step
@@ -119,9 +112,7 @@ def test_the_integer_network_is_exact_integer_arithmetic():
         small = convert(net, grids)
         torch.testing.assert_close(small(x).logits, integers(net, grids, x), atol=1e-5, rtol=1e-6)
         exact = net(x).logits
-        assert (
-            small(x).logits - exact
-        ).abs().max() < 0.05 * exact.abs().max()  # and near the network it stands for
+        assert (small(x).logits - exact).abs().max() < 0.05 * exact.abs().max()  # and near the network it stands for
     assert small.conv1.weight.dtype == torch.int8 and small.conv1.scale.shape == (50, 1, 1, 1)
 
 
@@ -136,9 +127,7 @@ def test_the_integer_network_runs_over_a_scene_as_over_patches(monkeypatch):
     small = convert(net, calibrate(net, task.balanced(net, 50, torch.Generator().manual_seed(0))))
     some = torch.tensor([0, 47, 700, 3071])
     assert abs(scene_scores(small, inputs)[some] - pixel_scores(small, inputs, some)).max() < 1e-4
-    monkeypatch.setattr(
-        evaluate, "STRIP", 20
-    )  # strips do not show, nor do they where a range is found at each call
+    monkeypatch.setattr(evaluate, "STRIP", 20)  # strips do not show, nor do they where a range is found at each call
     assert abs(scene_scores(small, inputs)[some] - pixel_scores(small, inputs, some)).max() < 1e-4
     dynamic = convert(net)
     whole = dynamic.dense(inputs.padded.permute(2, 0, 1)[None]).flatten(1).T
@@ -151,24 +140,18 @@ def test_rounding_errors_are_told_in_decibels():
         small = convert(net, calibrate(net, x, minmax))
     found = rounding(net, small, x)
     step = float(small.conv1.in_scale)
-    by_hand = 10 * torch.log10(
-        x.square().mean() / (step**2 / 12)
-    )  # errors of rounding are spread evenly over a step
+    by_hand = 10 * torch.log10(x.square().mean() / (step**2 / 12))  # errors of rounding are spread evenly over a step
     assert found["conv1"]["input_db"] == pytest.approx(float(by_hand), abs=0.2)
     assert sum(found["conv1"]["counts"]) == x.numel() and found["conv2"]["observed"][0] == 0
     assert found["conv1"]["kept"] == pytest.approx(found["conv1"]["observed"], abs=step)
-    assert (
-        found["fc2"]["output_db"] < found["conv1"]["output_db"] < found["conv1"]["input_db"]
-    )  # errors add up on the way
+    assert found["fc2"]["output_db"] < found["conv1"]["output_db"] < found["conv1"]["input_db"]  # errors add up on the way
 
 
 def test_sizes_are_those_of_eight_bits():
     net = worn(batch_norm=False)
     static, dynamic = convert(net, calibrate(net, torch.randn(4, 40, 19, 19))), convert(net)
     assert measure.parameters(static) == measure.parameters(dynamic) == 426_866
-    assert (
-        426_600 < measure.bytes_on_disk(static) < 0.44e6 and 0.95e6 < measure.bytes_on_disk(dynamic) < 0.96e6
-    )
+    assert 426_600 < measure.bytes_on_disk(static) < 0.44e6 and 0.95e6 < measure.bytes_on_disk(dynamic) < 0.96e6
 
 
 def test_qat_before_any_step_equals_what_it_is_converted_to():
@@ -181,9 +164,7 @@ def test_qat_before_any_step_equals_what_it_is_converted_to():
         qat(x)
         qat.freeze(1.0)
         apart = (qat(x).logits - qat.convert()(x).logits).abs()
-        assert (
-            apart.mean() < 2e-3 and apart.max() < 0.1
-        )  # a rounding that falls on the other side now and then
+        assert apart.mean() < 2e-3 and apart.max() < 0.1  # a rounding that falls on the other side now and then
 
 
 def test_qat_freezes_statistics_then_ranges():
@@ -201,12 +182,8 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     assert {parents(r)[0].method for r in runs if not r.ratio} == {"cnn2d"}
     assert {(p.method, p.ratio) for r in runs if r.ratio for p in parents(r)} == {("l1", 98)}
     taught = make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"of": "soft_targets"})
-    assert [(p.method, p.ratio) for p in parents(taught)] == [("soft_targets", 98)] and taught.id != runs[
-        1
-    ].id
-    for of in (
-        "scratch_b", "l1_multipass", "simkd"
-    ):  # the very runs of the other chapters, with their own share of the epochs
+    assert [(p.method, p.ratio) for p in parents(taught)] == [("soft_targets", 98)] and taught.id != runs[1].id
+    for of in ("scratch_b", "l1_multipass", "simkd"):  # the very runs of the other chapters, with their own share of the epochs
         mine = make_run(SMALL, "disjoint", "static", 98, epochs=4, options={"of": of})
         assert parents(mine)[0].id == make_run(SMALL, "disjoint", of, 98, epochs=4).id
     for ratio, of, message in (
@@ -223,11 +200,7 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
         execute(make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"samples": 0}), store)
     row, net = execute(runs[1], store)
     again = trained(runs[1])
-    assert (
-        row["bytes"] < 12_000
-        and torch.equal(again.conv1.weight, net.conv1.weight)
-        and isinstance(net, Int8CNN2D)
-    )
+    assert row["bytes"] < 12_000 and torch.equal(again.conv1.weight, net.conv1.weight) and isinstance(net, Int8CNN2D)
     assert not isinstance(net, CNN2D)
     of_taught = make_run(SMALL, "disjoint", "static", 98, epochs=1, options={"of": "soft_targets"})
     small, teacher = execute(of_taught, store)[1], trained(parents(of_taught)[0])
@@ -256,9 +229,7 @@ def test_torch_computes_the_same_integers():
         theirs, ours = adapter.static(net, x, grids), convert(net, grids)(x).logits
         q = theirs.quant(x)
         mine = grids[1].quantize(F.relu(convert(net, grids).conv1(x)))
-        for found, wanted in (
-            (q, grids[0].quantize(x)), (theirs.conv1(q), mine)
-        ):  # ties may fall on either side
+        for found, wanted in ((q, grids[0].quantize(x)), (theirs.conv1(q), mine)):  # ties may fall on either side
             gap = (found.int_repr().float() - wanted).abs()
             assert gap.max() <= 1 and (gap > 0).float().mean() < 0.01
         apart = (theirs(x) - ours).abs().max()

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import scipy.io
-
 from hsilib.data import locate, scenes, synthetic
 from hsilib.data import own as own_scene
 from hsilib.data.formats import label_map
@@ -101,11 +100,12 @@ def test_an_unchecked_file_has_an_identity_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     "cube, labels, says",
     [
-        (np.full((30, 20, 7), np.nan), None, "NaN"), (None, np.ones((5, 5), int), "label map has shape"),
+        (np.full((30, 20, 7), np.nan), None, "NaN"),
+        (None, np.ones((5, 5), int), "label map has shape"),
         (None, np.zeros((30, 20), int), "no labelled pixel"),
         (np.ones((30, 20)), None, "expected (rows, columns, bands)"),
         (np.full((30, 20, 7), "x"), None, "expected real numbers"),
-        (None, np.full((30, 20), -1), "whole numbers")
+        (None, np.full((30, 20), -1), "whole numbers"),
     ],
 )
 def test_a_bad_own_scene_is_one_line_and_leaves_nothing(tmp_path, cube, labels, says):
@@ -119,13 +119,8 @@ def test_pavia_from_a_file_of_the_real_form(pavia):
     scene = scenes.load_scene("pavia_university")
     assert scene.cube.shape == (610, 340, 103) and scene.train_fraction == 0.07
     split = make_split(scene, "disjoint", 0)
-    assert (
-        len(split.train) == (pavia["train_map"] > 0).sum()
-        and len(split.test) == (pavia["test_map"] > 0).sum()
-    )
-    assert (
-        scenes.identity("pavia_university") != "pavia_university"
-    )  # never mixed with the published file's runs
+    assert len(split.train) == (pavia["train_map"] > 0).sum() and len(split.test) == (pavia["test_map"] > 0).sum()
+    assert scenes.identity("pavia_university") != "pavia_university"  # never mixed with the published file's runs
     run = make_run("pavia_university", "disjoint", "cnn2d")
     assert run.recipe.lr == 8e-4
     assert parameters(Task(run, scene, split).network(CNN2D)) == 426_159
@@ -178,14 +173,11 @@ def test_a_wrong_download_is_refused_and_removed(tmp_path, monkeypatch):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "name, labelled",
-    [("indian_pines_8bit", 10249), ("salinas_a", 5348), ("jasper_ridge", 10000), ("samson", 9025)],
+    "name, labelled", [("indian_pines_8bit", 10249), ("salinas_a", 5348), ("jasper_ridge", 10000), ("samson", 9025)]
 )
 def test_real_scenes_load(real_data, name, labelled):
     scene = scenes.load_scene(name)
-    assert (scene.labels > 0).sum() == labelled and len(np.unique(scene.labels[scene.labels > 0])) == len(
-        scene.classes
-    )
+    assert (scene.labels > 0).sum() == labelled and len(np.unique(scene.labels[scene.labels > 0])) == len(scene.classes)
 
 
 @pytest.mark.data
@@ -202,24 +194,19 @@ def test_published_counts_of_indian_pines(real_data):
     assert counts["disjoint-corrected"] == (5679, 4721)
     assert counts["random"] == (5637, 4612)
     split = make_split(scene, "disjoint", 0)
-    assert np.bincount(split.train_y).tolist() == [
-        29, 762, 435, 146, 232, 394, 16, 235, 10, 470, 1424, 328, 132, 728, 291, 57
-    ]
+    assert np.bincount(split.train_y).tolist() == [29, 762, 435, 146, 232, 394, 16, 235, 10, 470, 1424, 328, 132, 728, 291, 57]
     assert round(split.leakage * len(split.test)) == 4711 - 24
 
 
 @pytest.mark.data
 def test_published_counts_of_pavia(real_data, monkeypatch):
     about = scenes.REGISTRY["pavia_university"]
-    maps = [
-        label_map(scenes.locate(f, "pavia"), f.key, (610, 340))
-        for f in (about.labels, about.train, about.test)
-    ]
+    maps = [label_map(scenes.locate(f, "pavia"), f.key, (610, 340)) for f in (about.labels, about.train, about.test)]
     scene = scenes.Scene("pavia", "pavia", None, maps[0], about.classes, maps[1], maps[2], 0.07)
-    assert [
-        (len(s.train), len(s.test))
-        for s in (make_split(scene, n, 0) for n in ("disjoint", "disjoint-labelled"))
-    ] == [(3921, 40002), (2774, 40002)]
+    assert [(len(s.train), len(s.test)) for s in (make_split(scene, n, 0) for n in ("disjoint", "disjoint-labelled"))] == [
+        (3921, 40002),
+        (2774, 40002),
+    ]
 
 
 def test_planning_looks_a_scenes_files_up_once_and_identities_never(monkeypatch, tmp_path):
@@ -236,6 +223,4 @@ def test_planning_looks_a_scenes_files_up_once_and_identities_never(monkeypatch,
     (tmp_path / "PaviaU.mat").write_bytes(b"another file")
     (tmp_path / "PaviaU.mat.sha256").write_text("1" * 64)
     assert [run.id for run in runs + more] == before and len(asked) == 2 * once
-    assert (
-        plan("pavia_university", ["random"], ["cnn2d"], seeds=1)[0].id != before[0]
-    )  # a changed file is another run
+    assert plan("pavia_university", ["random"], ["cnn2d"], seeds=1)[0].id != before[0]  # a changed file is another run

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
 from check_links import problems
 
 SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
@@ -64,21 +65,14 @@ def address():
 
 def visit(url, folder):
     """(DOM after load, console errors)."""
-    command = [
-        BROWSER, *QUIET.split(), f"--user-data-dir={folder}", "--enable-logging=stderr",
-        "--virtual-time-budget=8000"
-    ]
+    command = [BROWSER, *QUIET.split(), f"--user-data-dir={folder}", "--enable-logging=stderr", "--virtual-time-budget=8000"]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--dump-dom", url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     return done.stdout, re.findall(r"CONSOLE[:(].*(?:Uncaught|[Ee]rror|Failed|Refused|ERR_).*", done.stderr)
 
 
 def pages():
-    return (
-        sorted(p.relative_to(SITE).as_posix() for p in (SITE / "book").rglob("*.html"))
-        if SITE.exists()
-        else ["none"]
-    )
+    return sorted(p.relative_to(SITE).as_posix() for p in (SITE / "book").rglob("*.html")) if SITE.exists() else ["none"]
 
 
 @pytest.mark.parametrize("page", pages())
@@ -86,9 +80,7 @@ def test_page_loads_cleanly_and_fits(address, page, tmp_path):
     dom, errors = visit(f"{address}/harness?page=/{page}", tmp_path)
     assert not errors
     for width in (1280, 390):
-        assert int(re.search(rf'id="?w{width}"?>(\d+)', dom).group(1)) <= width, (
-            f"{page} is wider than {width} pixels"
-        )
+        assert int(re.search(rf'id="?w{width}"?>(\d+)', dom).group(1)) <= width, f"{page} is wider than {width} pixels"
 
 
 def test_search_finds_leakage(address, tmp_path):

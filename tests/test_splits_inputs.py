@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
-
 from hsilib.data import own as own_scene
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
@@ -11,12 +9,12 @@ from hsilib.errors import HsiError
 from hsilib.study.runs import make_run
 from hsilib.task import Task
 
+from conftest import tiny
+
 
 @pytest.mark.parametrize("name", SPLITS)
 def test_train_and_test_never_share_a_pixel(name):
-    scene = load_scene(
-        "synthetic_fields_small" if name in ("blocks", "buffered") else "synthetic_urban_small"
-    )
+    scene = load_scene("synthetic_fields_small" if name in ("blocks", "buffered") else "synthetic_urban_small")
     try:
         split = make_split(scene, name, 3)
     except HsiError as error:
@@ -57,9 +55,7 @@ def test_blocks_and_buffered_do_not_leak():
             except HsiError:
                 assert name == "blocks"
                 continue
-            assert (
-                split.leakage == 0 and brute_force(split, scene.labels.shape).ravel()[split.test].max() == 0
-            )
+            assert split.leakage == 0 and brute_force(split, scene.labels.shape).ravel()[split.test].max() == 0
 
 
 def test_random_follows_the_seed_and_the_published_map_does_not():
@@ -134,9 +130,7 @@ def test_fit_on_training_pixels_does_not_look_at_the_others():
     before = make_inputs(scene, split, "bands", fit="train").pixels[split.train]
     other = scene.cube.reshape(-1, 6).copy()
     other[split.test] += 100
-    changed = type(scene)(
-        "x", "x", other.reshape(scene.cube.shape), scene.labels, scene.classes, scene.train_map
-    )
+    changed = type(scene)("x", "x", other.reshape(scene.cube.shape), scene.labels, scene.classes, scene.train_map)
     assert torch.equal(before, make_inputs(changed, split, "bands", fit="train").pixels[split.train])
     assert not torch.equal(before, make_inputs(changed, split, "bands").pixels[split.train])
 

@@ -2,13 +2,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats as reference
-
 from hsilib.errors import HsiError
-from hsilib.pages import figures, stats
+from hsilib.pages import claims, figures, stats
 from hsilib.pages.claims import by_seed, comparable, gains, leader, verdict
 from hsilib.pages.paper import within
-from hsilib.pages.text import p_value
+from hsilib.pages.text import joined, p_value
+from scipy import stats as reference
 
 
 def test_spread_and_prediction_interval():
@@ -16,9 +15,7 @@ def test_spread_and_prediction_interval():
     mean, sd, half = stats.spread(values)
     low, high = reference.t.interval(0.95, 2, mean, reference.sem(values))
     assert (mean - half, mean + half) == pytest.approx((low, high))
-    assert stats.prediction_interval(values)[1] - mean == pytest.approx(
-        half * 2
-    )  # sqrt(1 + 1/3) : sqrt(1/3) = 2
+    assert stats.prediction_interval(values)[1] - mean == pytest.approx(half * 2)  # sqrt(1 + 1/3) : sqrt(1/3) = 2
     assert np.isnan(stats.spread([1.0])[1]) and np.isnan(stats.prediction_interval([1.0, 2.0])[0])
 
 
@@ -35,11 +32,7 @@ def test_prediction_interval_covers_the_next_run():
 def test_paired_and_holm():
     a, b = [3.0, 4.0, 6.0], [1.0, 3.0, 4.0]
     mean, low, high, p = stats.paired(a, b)
-    assert (
-        mean == pytest.approx(5 / 3)
-        and p == pytest.approx(reference.ttest_rel(a, b).pvalue)
-        and low < mean < high
-    )
+    assert mean == pytest.approx(5 / 3) and p == pytest.approx(reference.ttest_rel(a, b).pvalue) and low < mean < high
     assert np.isnan(stats.paired([1, 2], [1, 2])[3])
     assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert np.isnan(stats.holm([0.01, np.nan])[1]) and stats.holm([0.01, np.nan])[0] == pytest.approx(0.01)
@@ -63,12 +56,8 @@ def test_components_of_a_made_up_table():
 def test_seeds_needed_find_the_difference_as_often_as_promised():
     n = stats.seeds_needed(2.0, 2.0)
     draws = np.random.default_rng(0).normal(2.0, 2.0, (4000, n))
-    assert n == 10 and (reference.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(
-        0.8, abs=0.03
-    )
-    assert stats.seeds_needed(0.2, 2.0) == pytest.approx(
-        100 * (1.96 + 0.84) ** 2, abs=5
-    )  # as the normal has it
+    assert n == 10 and (reference.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.03)
+    assert stats.seeds_needed(0.2, 2.0) == pytest.approx(100 * (1.96 + 0.84) ** 2, abs=5)  # as the normal has it
 
 
 def test_a_published_value_is_held_against_one_more_run():
@@ -89,35 +78,22 @@ def rows_of(oa, split="disjoint", leakage=81.6):
 def test_a_family_is_summed_up_from_its_rows():
     noise = np.array([0.0, 0.1, -0.1])
     oa = {("cnn2d", 0): 87 + noise, ("scratch", 90): 80 + noise, ("scratch", 98): 70 + noise}
-    oa |= {
-        ("dml", 90): [85.0, 85.2, 84.9], ("dml", 98): [60.0, 60.2, 59.8], ("one", 90): 80 - noise,
-        ("one", 98): 70 + 2 * noise
-    }
+    oa |= {("dml", 90): [85.0, 85.2, 84.9], ("dml", 98): [60.0, 60.2, 59.8], ("one", 90): 80 - noise, ("one", 98): 70 + 2 * noise}
     found = verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [90, 98])
-    assert (found["better"], found["worse"]) == ("DML 90 %", "DML 98 %")
-    assert (found["clear_better"], found["clear_worse"], found["pairs_count"]) == ("1", "1", "4")
-    assert (found["best_large"], found["best_large_name"]) == ("85.0 ± 0.2", "DML") and found[
-        "best_small_name"
-    ] == "ONE"
-    assert (found["width_large"], found["width_small"], found["leak"], found["seeds"]) == (
-        "30", "10", "81.6", "3"
-    )
-    assert (
-        found["mean_change"].startswith("−1.2 [") and found["random_text"] == "No other split is shown here."
-    )
+    assert (found.better, found.worse) == ("DML 90 %", "DML 98 %")
+    assert (found.clear_better, found.clear_worse, found.pairs_count) == ("1", "1", "4")
+    assert (found.best_large, found.best_large_name) == ("85.0 ± 0.2", "DML") and found.best_small_name == "ONE"
+    assert (found.width_large, found.width_small, found.leak, found.seeds) == ("30", "10", "81.6", "3")
+    assert found.mean_change.startswith("−1.2 [") and found.random_text == "No other split is shown here."
     both = pd.concat([rows_of(oa), rows_of({key: [99.0, 99.4, 99.2] for key in oa}, "random")])
-    text = verdict(both, ["dml", "one"], ["disjoint", "random"], [90, 98])["random_text"]
+    text = verdict(both, ["dml", "one"], ["disjoint", "random"], [90, 98]).random_text
     assert "mean change is +0.0" in text and "99.2 % or more" in text
 
 
 def test_a_single_seed_is_summed_up_without_intervals():
     oa = {("cnn2d", 0): [87.0], ("scratch", 98): [70.0], ("dml", 98): [72.0], ("one", 98): [71.0]}
     found = verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [98])
-    assert (
-        found["mean_change"] == "+1.5"
-        and found["half"] == "–"
-        and found["better"] == found["worse"] == "none"
-    )
+    assert found.mean_change == "+1.5" and found.half == "–" and found.better == found.worse == "none"
 
 
 def test_the_leader_of_a_size_and_those_that_cannot_be_told_from_it():
@@ -141,12 +117,10 @@ def test_what_a_number_of_seeds_can_find():
 
 def test_gains_over_scratch_in_the_mean_over_sizes():
     noise = np.array([0.0, 0.1, -0.1])
-    oa = {("scratch", r): 70 + noise for r in (90, 98)} | {
-        ("dml", 90): 72 + 2 * noise, ("dml", 98): 70 + noise
-    }
+    oa = {("scratch", r): 70 + noise for r in (90, 98)} | {("dml", 90): 72 + 2 * noise, ("dml", 98): 70 + noise}
     oa |= {("one", r): 69 - noise for r in (90, 98)}
     found = gains(by_seed(rows_of(oa), ["scratch", "dml", "one"], [90, 98]))
-    assert list(found.index) == ["dml", "one"] and found["difference"].tolist() == pytest.approx([1, -1])
+    assert list(found.index) == ["dml", "one"] and found.difference.tolist() == pytest.approx([1, -1])
     over = gains(by_seed(rows_of(oa), ["scratch", "dml", "one"], [90, 98]), "one")
     assert over["difference"].to_dict() == pytest.approx({"dml": 2, "scratch": 1})
     assert found.loc["dml", "p"] < 0.05 and found.loc["dml", "low"] > 0 > found.loc["one", "high"]
@@ -160,8 +134,12 @@ def test_networks_that_may_be_held_against_each_other():
 
 def test_the_front_holds_what_no_cheaper_network_beats():
     lines = [
-        ("mlr", 1e4, 79.0), ("scratch", 4e4, 75.0), ("l1", 4e4, 80.0), ("dml", 2e5, 85.0),
-        ("cnn2d", 2e6, 85.0), ("svm", np.nan, 99.0)
+        ("mlr", 1e4, 79.0),
+        ("scratch", 4e4, 75.0),
+        ("l1", 4e4, 80.0),
+        ("dml", 2e5, 85.0),
+        ("cnn2d", 2e6, 85.0),
+        ("svm", np.nan, 99.0),
     ]
     _, ax = plt.subplots()
     best = figures.front(ax, pd.DataFrame(lines, columns=["method", "bytes", "oa"]))
@@ -171,3 +149,17 @@ def test_the_front_holds_what_no_cheaper_network_beats():
 
 def test_a_small_p_is_not_shown_as_zero():
     assert [p_value(p) for p in (0.0004, 0.0214, 1.0, np.nan)] == ["< 0.001", "0.021", "1.000", "–"]
+
+
+def test_a_claim_holds_is_contradicted_or_is_open():
+    a = pd.Series([70.0, 70.4, 69.7, 70.1])
+    higher, noise = a - 3 - 0.01 * a.index, pd.Series([0.3, -0.2, 0.1, -0.1])
+    pairs = {"up": (a, higher), "down": (higher, a), "open": (a, a + noise), "no less": (a, (a + noise)[1:])}
+    found = claims.judged(pairs, {"no less": 1.5}).set_index("comparison")
+    assert found["verdict"].to_dict() == {"up": "holds", "down": "contradicted", "open": "open", "no less": "holds"}
+    assert found.loc["no less", "seeds"] == 3 and abs(found.loc["no less", "difference"]) < 0.1
+    assert (found["p"] <= 1).all()
+
+
+def test_texts_joined_as_in_a_sentence():
+    assert [joined(texts) for texts in ([1], "ab", "abc")] == ["1", "a and b", "a, b and c"]

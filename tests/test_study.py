@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from hsilib import methods
 from hsilib.data import own as own_scene
 from hsilib.data.scenes import load_scene
@@ -21,9 +20,8 @@ from hsilib.models.train import Recipe, fit
 from hsilib.pages import claims
 from hsilib.pages.chapter import chapter
 from hsilib.pages.claims import fits, fitted
-from hsilib.pages.runner import declared
 from hsilib.study.execute import execute, task_of, trained, weights_path
-from hsilib.study.runs import make_run, plan
+from hsilib.study.runs import declared, make_run, plan
 from hsilib.study.store import COLUMNS, Store
 from hsilib.study.sweep import collect, pace
 from hsilib.task import Task
@@ -37,9 +35,7 @@ def test_every_method_runs_through_two_epochs(name, tmp_path):
     """A new method joins by being registered."""
     store = Store()
     on_images = methods.get(name).family == "landuse"
-    scene, split, options = (
-        ("synthetic_landuse", "random", {"size": 32}) if on_images else (SMALL, "disjoint", None)
-    )
+    scene, split, options = ("synthetic_landuse", "random", {"size": 32}) if on_images else (SMALL, "disjoint", None)
     for ratio in methods.get(name).ratios[-1:]:
         run = make_run(scene, split, name, ratio, epochs=2, options=options)
         row, model = execute(run, store)
@@ -59,13 +55,8 @@ def test_the_same_run_gives_the_same_row_bit_for_bit(tmp_path):
     run = make_run(SMALL, "random", "scratch", 98, epochs=2)
     first, second = (execute(run, Store(tmp_path / n))[0] for n in "ab")
     assert {k: first[k] for k in MEASURED} == {k: second[k] for k in MEASURED}
-    assert (tmp_path / "a/maps" / f"{run.id}.png").read_bytes() == (
-        tmp_path / "b/maps" / f"{run.id}.png"
-    ).read_bytes()
-    assert (
-        execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), Store(tmp_path / "c"))[0]["oa"]
-        != first["oa"]
-    )
+    assert (tmp_path / "a/maps" / f"{run.id}.png").read_bytes() == (tmp_path / "b/maps" / f"{run.id}.png").read_bytes()
+    assert execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), Store(tmp_path / "c"))[0]["oa"] != first["oa"]
 
 
 def test_stored_weights_give_the_same_scores():
@@ -75,9 +66,7 @@ def test_stored_weights_give_the_same_scores():
     _, model = execute(run, Store())
     scene = load_scene(SMALL)
     task = Task(run, scene, split_of(scene, "disjoint"))
-    assert np.array_equal(
-        scene_scores(model, task.inputs("patches")), scene_scores(trained(run), task.inputs("patches"))
-    )
+    assert np.array_equal(scene_scores(model, task.inputs("patches")), scene_scores(trained(run), task.inputs("patches")))
     weights_path(run).write_bytes(b"broken")
     with pytest.raises(HsiError, match="not a stored model"):
         trained(run)
@@ -89,9 +78,7 @@ def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
     store, run = Store(), make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2)
     _, model = execute(run, store)
     task = task_of(run)
-    right = (
-        evaluate.scene_scores(model, task.inputs("patches"))[task.split.train].argmax(1) == task.split.train_y
-    )
+    right = evaluate.scene_scores(model, task.inputs("patches"))[task.split.train].argmax(1) == task.split.train_y
     assert 0 < right.mean() < 1
     assert fitted(store, store.rows()) == pytest.approx([100 * right.mean()])
     with pytest.raises(HsiError, match="none of the small networks on random"):
@@ -111,11 +98,12 @@ def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
     base = make_run(SMALL, "disjoint", "scratch", 90)
     others = [
         make_run("synthetic_fields_small", "disjoint", "scratch", 90),
-        make_run(SMALL, "random", "scratch", 90), make_run(SMALL, "disjoint", "scratch", 95),
+        make_run(SMALL, "random", "scratch", 90),
+        make_run(SMALL, "disjoint", "scratch", 95),
         make_run(SMALL, "disjoint", "scratch", 90, seed=1),
         make_run(SMALL, "disjoint", "scratch", 90, epochs=3),
         make_run(SMALL, "disjoint", "scratch", 90, schedule="constant"),
-        make_run(SMALL, "disjoint", "scratch", 90, options={"batch_norm": False})
+        make_run(SMALL, "disjoint", "scratch", 90, options={"batch_norm": False}),
     ]
     assert len({r.id for r in [base, *others]}) == 8
     before = base.id
@@ -125,9 +113,7 @@ def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
 
 def test_seeds_pair_the_methods():
     scene = load_scene(SMALL)
-    a, b = (
-        Task(make_run(SMALL, "random", m, r), scene, None).seed for m, r in (("cnn2d", 0), ("scratch", 90))
-    )
+    a, b = (Task(make_run(SMALL, "random", m, r), scene, None).seed for m, r in (("cnn2d", 0), ("scratch", 90)))
     assert a("init") == b("init") and a("order") == b("order") and a("init") != a("order")
     assert seed_of("a", "b") != seed_of("b", "a")
 
@@ -147,10 +133,7 @@ def test_unknown_names_list_the_close_ones():
         (lambda: make_run(SMALL, "random", "mlp", batch=0), "batch must be"),
         (lambda: make_run(SMALL, "random", "mlp", lr=-1.0), "lr must lie"),
         (lambda: make_run(SMALL, "random", "mlp", lrr=1.0), "lr"),
-        (
-            lambda: execute(make_run(SMALL, "random", "cnn2d", options={"components": 500}), None),
-            "components must lie",
-        ),
+        (lambda: execute(make_run(SMALL, "random", "cnn2d", options={"components": 500}), None), "components must lie"),
         (lambda: execute(make_run(SMALL, "random", "cnn2d", options={"pca_fit": "trian"}), None), "train"),
     ]:
         with pytest.raises(HsiError, match=says):
@@ -181,11 +164,7 @@ def test_last_step_has_almost_no_rate_and_terms_are_logged():
 
 
 def row(run, **values):
-    return (
-        dict.fromkeys(COLUMNS, 0)
-        | {"run": f"{run:0>12}", "options": "", "parents": "", "commit": "c"}
-        | values
-    )
+    return dict.fromkeys(COLUMNS, 0) | {"run": f"{run:0>12}", "options": "", "parents": "", "commit": "c"} | values
 
 
 def test_a_row_is_written_once(tmp_path):
@@ -193,9 +172,7 @@ def test_a_row_is_written_once(tmp_path):
     store.append("f", row("aa"))
     store.append("f", row("aa", oa=5))
     store.append("f", row("bb"))
-    assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()[
-        "oa"
-    ].tolist() == [0, 0]
+    assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()["oa"].tolist() == [0, 0]
     path = tmp_path / "f.csv"
     path.write_text(path.read_text().rstrip("\n"))  # an editor that dropped the last newline
     store.append("f", row("cc"))
@@ -211,9 +188,7 @@ def _write_many(folder, start):
 def test_two_writers_lose_nothing(tmp_path):
     import multiprocessing
 
-    workers = [
-        multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, s)) for s in (0, 20)
-    ]
+    workers = [multiprocessing.get_context("spawn").Process(target=_write_many, args=(tmp_path, s)) for s in (0, 20)]
     for w in workers:
         w.start()
     for w in workers:
@@ -247,9 +222,7 @@ def test_a_card_follows_its_scene(tmp_path):
     for name, labels in (("a", np.ones((30, 30), int)), ("b", np.full((30, 30), 2))):
         np.save(tmp_path / f"cube{name}.npy", cube)
         np.save(tmp_path / f"labels{name}.npy", labels)
-        own_scene.add_scene(
-            "mine", tmp_path / f"cube{name}.npy", tmp_path / f"labels{name}.npy", classes=["x", "y"]
-        )
+        own_scene.add_scene("mine", tmp_path / f"cube{name}.npy", tmp_path / f"labels{name}.npy", classes=["x", "y"])
         assert store.card("mine")[0].labels.max() == labels.max()
     (store.folder / "scenes" / "mine" / "card.json").write_text("{broken")
     assert store.card("mine")[0].labels.max() == 2
@@ -266,12 +239,13 @@ def test_divergence_is_one_line():
 
 
 def test_reading_the_store_needs_no_torch(tmp_path):
-    code = "import sys; from hsilib.results import Store; Store().rows(); assert 'torch' not in sys.modules"
+    code = "import sys; from hsilib.study.store import Store; Store().rows(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 SWEEP = """
 import sys
+from hsilib import Store, collect, plan
 if __name__ == "__main__":
     runs = plan("synthetic_urban_small", ["random"], ["mlp", "scratch"], (95, 98), 3, epochs=3)
     collect(runs, Store(sys.argv[1]), jobs=2)
@@ -283,9 +257,7 @@ def test_killing_the_sweep_and_starting_it_again_gives_the_same_table(tmp_path):
     script.write_text(SWEEP)
 
     def start(folder):
-        return subprocess.Popen(
-            [sys.executable, script, folder], stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        return subprocess.Popen([sys.executable, script, folder], stdout=subprocess.DEVNULL, start_new_session=True)
 
     assert start(tmp_path / "whole").wait() == 0
     broken = tmp_path / "broken"
@@ -296,10 +268,7 @@ def test_killing_the_sweep_and_starting_it_again_gives_the_same_table(tmp_path):
         process.wait()
         Store(broken).rows()  # never torn
     assert start(broken).wait() == 0
-    tables = [
-        Store(f).rows().sort_values("run")[MEASURED].reset_index(drop=True)
-        for f in (tmp_path / "whole", broken)
-    ]
+    tables = [Store(f).rows().sort_values("run")[MEASURED].reset_index(drop=True) for f in (tmp_path / "whole", broken)]
     assert len(tables[0]) == 9
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
@@ -359,15 +328,14 @@ def test_splits_after_the_first_may_have_fewer_seeds():
     assert seeds(["random"], 3) == {"random": 3} and seeds(["blocks", "random"], 1)["random"] == 1
     s = chapter("", scene=SMALL, splits=["blocks", "random"], seeds=3, further_seeds=2, epochs=1)
     runs = plan(SMALL, s.splits, ["mlp"], seeds=s.seeds)
-    assert [(run.split, run.seed) for run in runs] == [
-        ("blocks", 0), ("blocks", 1), ("blocks", 2), ("random", 0), ("random", 1)
-    ]
+    assert [(run.split, run.seed) for run in runs] == [("blocks", 0), ("blocks", 1), ("blocks", 2), ("random", 0), ("random", 1)]
     with pytest.raises(HsiError, match="the number of seeds must be at least 1, not 0"):
         plan(SMALL, s.splits, ["mlp"], seeds={"blocks": 3, "random": 0})
 
 
 def test_what_stands_beside_a_method_in_a_notebook_is_part_of_its_identity():
     cell = """
+from hsilib import methods
 WEIGHT = {weight}
 def helper(x):
     return x + {step}
@@ -394,9 +362,8 @@ def test_what_is_shorter_than_a_worker_takes_to_start_is_trained_here(tmp_path):
 
 
 def test_distillation_from_a_notebook_runs_in_workers(tmp_path):
-    from torch import nn
-
     from hsilib.distill.distillation import distillation
+    from torch import nn
 
     try:
 
@@ -405,9 +372,7 @@ def test_distillation_from_a_notebook_runs_in_workers(tmp_path):
             head = initialise(nn.Linear(student.config["widths"][2], 100), task.seed("head"))
 
             def loss(model, batch):
-                return {
-                    "feature": ((head(model(batch.x).taps["e"]) - teacher(batch.index).taps["e"]) ** 2).mean()
-                }
+                return {"feature": ((head(model(batch.x).taps["e"]) - teacher(batch.index).taps["e"]) ** 2).mean()}
 
             return loss, head
 
@@ -424,9 +389,7 @@ def test_a_method_from_a_notebook_runs_in_workers(tmp_path):
         return task.fit(task.network(MLP))
 
     try:
-        rows = collect(
-            plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), Store(tmp_path), jobs=2, say=lambda t: None
-        )
+        rows = collect(plan(SMALL, ["random"], ["mine"], seeds=2, epochs=1), Store(tmp_path), jobs=2, say=lambda t: None)
         assert len(rows) == 2 and (tmp_path / "mine.csv").exists()
         before = make_run(SMALL, "random", "mine").id
 

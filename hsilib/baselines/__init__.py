@@ -1,4 +1,4 @@
-"""Chapter 03, baselines: classical models, the networks of the paper, and the controls of all later chapters."""
+"""Chapter 03, baselines: classical models, the networks of the paper, and the controls of later chapters."""
 
 from hsilib.registry import rooms
 

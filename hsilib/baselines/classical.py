@@ -1,28 +1,38 @@
-"""Classical models on the spectrum (methods B.1), behind the same face as a network."""
+"""Classical models on the spectrum (methods B.1), behind the same face as a network.
+
+Each has the reference's settings for Indian Pines and for Pavia; any other scene uses those of Indian Pines.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hsilib.errors import known
 from hsilib.registry import method
+from hsilib.task import Task
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 
 class Estimator:
     """A scikit-learn classifier behind the same face as a network."""
 
-    def __init__(self, estimator, kind, classes):
+    def __init__(self, estimator: "BaseEstimator", kind: str, classes: int) -> None:
         self.estimator, self.kind, self.classes = estimator, kind, classes
 
-    def scores(self, pixels):
-        """(N, K); a class without training pixels scores lowest."""
+    def scores(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the class scores (N, K); a class without training pixels scores lowest."""
         score = getattr(self.estimator, "decision_function", None) or self.estimator.predict_proba
-        found = score(pixels)
-        if found.ndim == 1:  # two classes
-            found = np.stack([-found, found], 1)
-        out = np.full((len(found), self.classes), found.min() - 1)
-        out[:, self.estimator.classes_] = found
+        given = score(pixels)
+        if given.ndim == 1:  # two classes
+            given = np.stack([-given, given], 1)
+        out = np.full((len(given), self.classes), given.min() - 1)
+        out[:, self.estimator.classes_] = given
         return out
 
-    def parameters(self):
+    def parameters(self) -> int | None:
+        """Count the coefficients and intercepts; None where the model has none."""
         coefficients = getattr(self.estimator, "coef_", None)
         return None if coefficients is None else coefficients.size + self.estimator.intercept_.size
 
@@ -33,17 +43,17 @@ def _classical(task, estimator, kind="bands"):
     return Estimator(estimator, kind, task.classes)
 
 
-# the reference's settings for Indian Pines, and its own for Pavia; any other scene uses those of Indian Pines
-
-
-def pavia(**options):
+def pavia(**options: Any) -> dict[str, dict[str, Any]]:
+    """Return hyper-parameters as those of Pavia University, for ``by_scene``."""
     return {"pavia_university": options}
 
 
-@method("rf", "baselines", "RF", mark="light s", paper="RF", by_scene=pavia(min_samples_split=2, max_features=40, max_depth=60),
-        min_samples_split=3, max_features=10, max_depth=10)  # fmt: skip
-def rf(task):
-    """Random forest of 200 trees on the standardised bands."""
+@method(
+    "rf", "baselines", "RF", mark="light s", paper="RF", min_samples_split=3, max_features=10, max_depth=10,
+    by_scene=pavia(min_samples_split=2, max_features=40, max_depth=60),
+)
+def rf(task: Task) -> Estimator:
+    """A random forest of 200 trees classifies the standardised bands."""
     from sklearn.ensemble import RandomForestClassifier
 
     options = dict(task.run.options)
@@ -51,20 +61,20 @@ def rf(task):
     return _classical(task, RandomForestClassifier(200, random_state=task.seed("init") % 2**31, **options))
 
 
-@method("mlr", "baselines", "MLR", mark="grey v", paper="MLR", by_scene=pavia(C=10.0), C=1.0)
-def mlr(task):
-    """Multinomial logistic regression with an L2 penalty, by L-BFGS, on the standardised bands."""
+@method("mlr", "baselines", "MLR", mark="grey v", paper="MLR", C=1.0, by_scene=pavia(C=10.0))
+def mlr(task: Task) -> Estimator:
+    """Multinomial logistic regression, with an L2 penalty and L-BFGS, classifies the standardised bands."""
     from sklearn.linear_model import LogisticRegression
 
     return _classical(task, LogisticRegression(C=task.options.C, tol=1e-6, max_iter=5000))
 
 
 @method(
-    "svm", "baselines", "SVM", mark="slate ^", paper="SVM", by_scene=pavia(C=1000.0, gamma=2.0), C=100.0,
-    gamma=0.125, scaling="minmax"
+    "svm", "baselines", "SVM", mark="slate ^", paper="SVM", C=100.0, gamma=0.125, scaling="minmax",
+    by_scene=pavia(C=1000.0, gamma=2.0),
 )
-def svm(task):
-    """Support vector machine, RBF kernel, on bands scaled to 0..1; scaling="bands" standardises them instead."""
+def svm(task: Task) -> Estimator:
+    """A support vector machine, RBF kernel, sees bands scaled to 0..1; scaling="bands" standardises them."""
     from sklearn.svm import SVC
 
     o = task.options

@@ -1,7 +1,10 @@
-"""What the book shows of a scene without its cube: a card of label maps, a false-colour image and mean spectra."""
+"""What the book shows of a scene without its cube: a card of label maps, a false-colour image and spectra."""
 
 import io
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,19 +13,20 @@ from hsilib.data import scenes
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 
+# a scene without its cube, its false-colour image, and the mean and sd of the spectra of each class
+Card = tuple[scenes.Scene, np.ndarray | None, pd.DataFrame | None]
+
 # Index 0 is unlabelled.  Ordered so that neighbours in the list differ in lightness, and so also in grey.
 CLASSES = [
-    (24, 24, 24), (230, 159, 0), (0, 90, 160), (240, 228, 66), (0, 158, 115), (213, 94, 0), (86, 180, 233), (160, 60, 110),
-    (190, 220, 120), (110, 60, 20), (204, 170, 220), (40, 110, 50), (250, 190, 170), (70, 50, 130), (150, 150, 150),
-    (140, 200, 190), (255, 105, 180),
-]  # fmt: skip
-
-CLASSES += [
-    tuple(round(0.55 * c + 0.45 * 255) for c in colour) for colour in CLASSES[1:16]
-]  # paler, for more classes
+    (24, 24, 24), (230, 159, 0), (0, 90, 160), (240, 228, 66), (0, 158, 115), (213, 94, 0), (86, 180, 233),
+    (160, 60, 110), (190, 220, 120), (110, 60, 20), (204, 170, 220), (40, 110, 50), (250, 190, 170),
+    (70, 50, 130), (150, 150, 150), (140, 200, 190), (255, 105, 180),
+]
+# paler ones, for scenes with more classes
+CLASSES += [tuple(round(0.55 * c + 0.45 * 255) for c in colour) for colour in CLASSES[1:16]]
 
 
-def write_card(folder, scene):
+def write_card(folder: Path, scene: scenes.Scene) -> None:
     """Leave the card of a scene in a folder."""
     for name in ("labels", "train_map", "test_map"):
         if getattr(scene, name) is not None:
@@ -35,36 +39,37 @@ def write_card(folder, scene):
             if len(pixels):
                 spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
-    about = {k: getattr(scene, k) for k in ("title", "classes", "train_fraction", "synthetic", "of_images")}
-    write_atomically(
-        folder / "card.json", json.dumps(about | {"identity": scenes.identity(scene.name)}, indent=1)
-    )
+    fields = ("title", "classes", "train_fraction", "synthetic", "of_images")
+    card = {field: getattr(scene, field) for field in fields} | {"identity": scenes.identity(scene.name)}
+    write_atomically(folder / "card.json", json.dumps(card, indent=1))
 
 
-def read_card(folder, name):
-    """(Scene without cube, false-colour image, spectra) from a folder, where they are left if they are not there; the last
-    two are None for a set of images."""
+def read_card(folder: Path, name: str) -> Card:
+    """Read the card of a scene from a folder, and write it first if there is none of the scene as it is now.
+
+    A set of images has neither a false-colour image nor spectra.
+    """
     try:
-        about = json.loads((folder / "card.json").read_text())
+        card = json.loads((folder / "card.json").read_text())
     except (OSError, ValueError):
-        about = {}
-    if about.pop("identity", None) != scenes.identity(
-        name
-    ):  # none yet, or of other files under the same name
+        card = {}
+    if card.pop("identity", None) != scenes.identity(name):  # none yet, or of other files under the same name
         write_card(folder, scenes.load_scene(name))
         return read_card(folder, name)
-    maps = {
-        n: read_png(folder / f"{n}.png") for n in ("train_map", "test_map") if (folder / f"{n}.png").exists()
-    }
-    about["classes"] = tuple(about["classes"])
-    scene = scenes.Scene(name, cube=None, labels=read_png(folder / "labels.png"), **about, **maps)
+    paths = {part: folder / f"{part}.png" for part in ("train_map", "test_map")}
+    maps = {part: read_png(path) for part, path in paths.items() if path.exists()}
+    card["classes"] = tuple(card["classes"])
+    scene = scenes.Scene(name, cube=None, labels=read_png(folder / "labels.png"), **card, **maps)
     if not (folder / "rgb.png").exists():
         return scene, None, None
     return scene, read_png(folder / "rgb.png"), pd.read_csv(folder / "spectra.csv", index_col="band")
 
 
-def thumbnails(folder, scene, numbers, size=64):
-    """Images of a set, (size, size, 3) bytes each: kept where they were shown once, so that the book needs no data."""
+def thumbnails(folder: Path, scene: str, numbers: Sequence[int], size: int = 64) -> list[np.ndarray]:
+    """Return small images of a set, (size, size, 3) bytes each.
+
+    They are kept in the folder once they were shown, so that the book needs no data.
+    """
     mark = scenes.identity(scene).partition("@")[2]  # of an own set's contents
     paths = [folder / f"image{number}{mark}.png" for number in numbers]
     for path, number in zip(paths, numbers):
@@ -74,8 +79,8 @@ def thumbnails(folder, scene, numbers, size=64):
     return [read_png(path) for path in paths]
 
 
-def false_colour(cube, bands):
-    """Three bands, each stretched between its 2nd and 98th percentile, as (H, W, 3) bytes."""
+def false_colour(cube: np.ndarray, bands: tuple[int, int, int]) -> np.ndarray:
+    """Return three bands as (H, W, 3) bytes, each stretched between its 2nd and 98th percentile."""
     image = cube[..., list(bands)].astype(float)
     low, high = np.percentile(image, [2, 98], axis=(0, 1))
     return (255 * ((image - low) / np.maximum(high - low, 1e-12)).clip(0, 1)).astype(np.uint8)
@@ -92,24 +97,24 @@ def _encode(array, mode, palette=None):
     return out.getvalue()
 
 
-def png(labels):
-    """A label map as an indexed PNG in the book's class colours; index 0 is unlabelled."""
+def png(labels: np.ndarray) -> bytes:
+    """Encode a label map as an indexed PNG in the book's class colours; index 0 is unlabelled."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(CLASSES)] = CLASSES
     return _encode(labels, "P", palette.tobytes())
 
 
-def read_png(path):
+def read_png(path: Path) -> np.ndarray:
+    """Read the indices of a label map, or the colours of an image; a damaged file is an error of one line."""
     from PIL import Image
 
     return read_or_say(path, lambda path: np.array(Image.open(path)))
 
 
-def read_or_say(path, read):
-    """What ``read`` makes of a file of the store, or one line."""
+def read_or_say(path: Path, read: Callable[[Path], Any]) -> Any:
+    """Return what ``read`` makes of a file of the store; a failure becomes one line that names the file."""
     try:
         return read(path)
     except (OSError, ValueError) as error:
-        raise HsiError(
-            f"{path}: {type(error).__name__}; this part of a run's record is missing or damaged"
-        ) from None
+        what = f"{type(error).__name__}; this part of a run's record is missing or damaged"
+        raise HsiError(f"{path}: {what}") from None

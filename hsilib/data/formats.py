@@ -1,19 +1,20 @@
-"""Reading arrays from files, with every failure said in one line.  No pickle is ever loaded."""
+"""How arrays are read from files.  Each failure becomes one line, and no pickle is ever loaded."""
+
+from pathlib import Path
 
 import numpy as np
 
 from hsilib.errors import HsiError
 
 
-def read_array(path, key):
-    """One array of a .mat or .npy file."""
+def read_array(path: Path, key: str) -> np.ndarray:
+    """Read one array of a .mat or .npy file; an empty ``key`` takes the only array of a .mat file."""
     import scipy.io
 
-    if path.suffix not in (".npy", ".mat") or not path.is_file():
-        raise HsiError(
-            f"{path}: "
-            + ("no such file" if path.suffix in (".npy", ".mat") else "expected a .npy or .mat file")
-        )
+    if path.suffix not in (".npy", ".mat"):
+        raise HsiError(f"{path}: expected a .npy or .mat file")
+    if not path.is_file():
+        raise HsiError(f"{path}: no such file")
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
@@ -25,12 +26,12 @@ def read_array(path, key):
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason})") from None
-    found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
-    raise HsiError(f"{path}: no usable array {key!r} in it; it holds {found}")
+    content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+    raise HsiError(f"{path}: no usable array {key!r} in it; it holds {content}")
 
 
-def check_cube(cube, where):
-    """Cleaning: numbers only, and finite ones; float32."""
+def check_cube(cube: np.ndarray, where: Path) -> np.ndarray:
+    """Return the cube as float32, and refuse one that holds anything but finite numbers."""
     if cube.dtype.kind not in "iuf":
         raise HsiError(f"{where}: values of type {cube.dtype}, expected real numbers")
     cube = np.ascontiguousarray(cube, dtype=np.float32)
@@ -40,16 +41,12 @@ def check_cube(cube, where):
     return cube
 
 
-def label_map(path, key, shape):
-    """A map of class numbers, 0 for none, of the shape of its scene."""
+def label_map(path: Path, key: str, shape: tuple[int, int]) -> np.ndarray:
+    """Read a map of class numbers, with 0 for none, and check that it has the shape of its scene."""
     labels = read_array(path, key)
     if labels.shape != shape:
         raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}")
-    if (
-        labels.dtype.kind not in "iufb"
-        or labels.min() < 0
-        or labels.max() > 255
-        or (labels != np.round(labels)).any()
-    ):
+    numbers = labels.dtype.kind in "iufb"
+    if not numbers or labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
         raise HsiError(f"{path}: labels must be whole numbers 0 (none) to 255")
     return labels.astype(np.uint8)

@@ -1,8 +1,8 @@
-"""Sets of images: a folder, or a .zip file, with one folder of images per class (AID, RSSCN7, UC Merced, EuroSAT; RSOD, whose
-images lie deeper, is read by the same rule).
+"""Sets of images: a folder, or a .zip file, with one folder of images per class.
 
-A set is listed at once; its images are read when they are needed.  One that is damaged or not RGB is named and refused, or
-left out on request when the set is added.
+AID, RSSCN7, UC Merced and EuroSAT come like this; RSOD, whose images lie deeper, is read by the same rule.
+A set is listed at once, and its images are read when they are needed.  An image that is damaged or not RGB is
+named and refused, or left out on request when the set is added.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,15 +24,15 @@ from hsilib.files import write_atomically
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
 LARGEST, MOST_PIXELS = 50_000_000, 50_000_000  # bytes and pixels of one image: more is a mistake or an attack
-PUBLISHED = {  # name: (title, file, SHA-256); a reduced copy of 128 x 128 pixels
-    "rsscn7": (
-        "RSSCN7 (RGB)", "rsscn7_128.zip", "723425afcef6b0c82c9033a228778d2c1c0d54e2bda06c3b14173b050904a453"
-    )
-}
+RSSCN7 = "723425afcef6b0c82c9033a228778d2c1c0d54e2bda06c3b14173b050904a453"
+# name: (title, file, SHA-256); a reduced copy of 128 x 128 pixels
+PUBLISHED = {"rsscn7": ("RSSCN7 (RGB)", "rsscn7_128.zip", RSSCN7)}
 
 
 @dataclass(frozen=True)
 class ImageSet:
+    """A set of images whose names and classes are known, and which are read when they are asked for."""
+
     title: str
     path: str  # of the folder or the .zip file; empty: made up
     files: tuple[str, ...]  # within it
@@ -40,8 +41,8 @@ class ImageSet:
     digest: str = ""  # of an own set's names and contents: part of a run's identity
 
     @lru_cache(maxsize=2)  # noqa: B019 - two sets at most stay in memory
-    def read(self, size):
-        """All images at ``size`` x ``size`` pixels, (N, 3, size, size) bytes."""
+    def read(self, size: int) -> np.ndarray:
+        """Read all images at ``size`` x ``size`` pixels, as (N, 3, size, size) bytes."""
         from PIL import Image
 
         pictures = _decoded(self) if self.path else map(Image.fromarray, synthetic.images()[0])
@@ -53,7 +54,7 @@ class ImageSet:
 
 
 def _decoded(images):
-    """The images one after the other; an own set must still be what it was when it was added."""
+    """Yield the images one after the other; an own set must still be what it was when it was added."""
     seen = hashlib.sha256()
     with _opened(images.path) as content:
         for name in images.files:
@@ -65,12 +66,13 @@ def _decoded(images):
 
 
 def _marked(name, data):
+    """Return what an image adds to the digest of its set: its name and its contents."""
     return name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(data).digest()
 
 
 @contextmanager
 def _opened(path):
-    """A function from the names in a folder or a .zip file to contents, every failure one line."""
+    """Give a function from the names in a folder or .zip file to contents; each failure becomes one line."""
     path = Path(path)
     try:
         packed = zipfile.ZipFile(path) if path.is_file() else None
@@ -85,7 +87,8 @@ def _opened(path):
         except Exception as error:
             raise HsiError(f"{path}: {name} cannot be read ({type(error).__name__})") from None
         raise HsiError(
-            f"{path}: {name} has {size / 1e6:.0f} MB, more than an image of a set should ({LARGEST / 1e6:.0f})"
+            f"{path}: {name} has {size / 1e6:.0f} MB, more than an image of a set should "
+            f"({LARGEST / 1e6:.0f})"
         )
 
     try:
@@ -96,7 +99,7 @@ def _opened(path):
 
 
 def _image(path, name, data):
-    """The decoded image, or one line that names it."""
+    """Return the decoded image, or raise one line that names it."""
     from PIL import Image
 
     try:
@@ -106,48 +109,46 @@ def _image(path, name, data):
     except Exception as error:
         raise HsiError(f"{path}: {name} cannot be read as an image ({type(error).__name__})") from None
     if picture.width * picture.height > MOST_PIXELS:
-        raise HsiError(
-            f"{path}: {name} has {picture.width} x {picture.height} pixels, more than an image of a set should"
-        )
+        size = f"{picture.width} x {picture.height}"
+        raise HsiError(f"{path}: {name} has {size} pixels, more than an image of a set should")
     if picture.mode != "RGB":
         raise HsiError(f"{path}: {name} is not RGB but {picture.mode}")
     return picture
 
 
-def listed(path):
-    """(files, classes, labels) of a folder or .zip file: below a common root, the first folder is the class."""
+def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+    """List the files, classes and labels of a folder or .zip file.
+
+    Below a folder around everything, if there is one, the first folder of an image is its class.
+    """
     path = Path(path)
     if path.is_file() and path.suffix.lower() == ".zip":
         with _opened(path):
-            found = zipfile.ZipFile(path).namelist()
+            content = zipfile.ZipFile(path).namelist()
     elif path.is_dir():
-        walked = os.walk(path, followlinks=True)
-        found = [
-            (Path(folder) / file).relative_to(path).as_posix()
-            for folder, _, files in walked
-            for file in files
-        ]
+        walked = [Path(top, file) for top, _, files in os.walk(path, followlinks=True) for file in files]
+        content = [file.relative_to(path).as_posix() for file in walked]
     else:
         raise HsiError(f"{path}: neither a folder nor a .zip file")
-    parts = {name: PurePosixPath(name).parts for name in sorted(set(found))}
-    parts = {
-        n: p
-        for n, p in parts.items()
-        if PurePosixPath(n).suffix.lower() in SUFFIXES and not any(q[0] in "._" for q in p)
-    }
-    every, depth = list(parts.values()), 0
-    while every and all(len(p) > depth + 2 and p[depth] == every[0][depth] for p in every):
+    files = [name for name in sorted(set(content)) if _is_image(PurePosixPath(name))]
+    parts, depth = [PurePosixPath(file).parts for file in files], 0
+    while parts and all(len(p) > depth + 2 and p[depth] == parts[0][depth] for p in parts):
         depth += 1  # one folder around all classes
-    if not every or any(len(p) < depth + 2 for p in every):
+    if not parts or any(len(p) < depth + 2 for p in parts):
         raise HsiError(f"{path}: expected one folder of images ({', '.join(sorted(SUFFIXES))}) per class")
-    classes = sorted({p[depth] for p in every})
+    classes = sorted({p[depth] for p in parts})
     if not 2 <= len(classes) <= 255:
         raise HsiError(f"{path}: {len(classes)} folders of images, expected 2 to 255, one per class")
-    return tuple(parts), tuple(classes), tuple(classes.index(p[depth]) + 1 for p in every)
+    return tuple(files), tuple(classes), tuple(classes.index(p[depth]) + 1 for p in parts)
 
 
-def add(name, path, folder, skip=False):
-    """Look at every image once, and note the set as ``name`` in ``folder``; returns the files left out."""
+def _is_image(file):
+    hidden = any(part[0] in "._" for part in file.parts)
+    return file.suffix.lower() in SUFFIXES and not hidden
+
+
+def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[str]:
+    """Look at each image once, note the set as ``name`` in ``folder``, and return the files left out."""
     files, classes, labels = listed(path)
     kept, left, seen = [], [], hashlib.sha256()
     with _opened(path) as content:
@@ -165,27 +166,25 @@ def add(name, path, folder, skip=False):
     counts = np.bincount([label for _, label in kept], minlength=len(classes) + 1)[1:]
     if len(kept) == 0 or counts.min() < 2:
         raise HsiError(f"{path}: class {classes[counts.argmin()]} has {counts.min()} usable images, needs 2")
-    about = dict(title=name, path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
-    about |= dict(files=[f for f, _ in kept], labels=[label for _, label in kept])
-    write_atomically(Path(folder) / f"{name}.images.json", json.dumps(about))
+    entry = dict(title=name, path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
+    entry |= dict(files=[file for file, _ in kept], labels=[label for _, label in kept])
+    write_atomically(Path(folder) / f"{name}.images.json", json.dumps(entry))
     return left
 
 
-def names(folders):
-    own = [
-        p.name.removesuffix(".images.json") for f in folders if f.is_dir() for p in f.glob("*.images.json")
-    ]
-    return [*PUBLISHED, "synthetic_landuse", *sorted(set(own) - set(PUBLISHED))]
+def names(folders: Sequence[Path]) -> list[str]:
+    """Return the names of all sets: published, synthetic, and own ones that these folders hold."""
+    files = [path for folder in folders if folder.is_dir() for path in folder.glob("*.images.json")]
+    own = {path.name.removesuffix(".images.json") for path in files}
+    return [*PUBLISHED, "synthetic_landuse", *sorted(own - set(PUBLISHED))]
 
 
-def find(name, folders, local):
-    """The set of that name, None if there is none; ``local`` finds a published file on disk."""
+def find(name: str, folders: Sequence[Path], local: Callable[[str, str], Path]) -> ImageSet | None:
+    """Return the set of that name, or None; ``local(file, SHA-256)`` locates a published file on disk."""
     if name == "synthetic_landuse":
         _, labels, classes = synthetic.images()
-        return ImageSet(
-            "Synthetic land use", "", tuple(map(str, range(len(labels)))), classes,
-            tuple(map(int, labels + 1))
-        )
+        numbers = tuple(map(str, range(len(labels))))
+        return ImageSet("Synthetic land use", "", numbers, classes, tuple(map(int, labels + 1)))
     if name in PUBLISHED:
         title, file, check = PUBLISHED[name]
         path = local(file, check)
@@ -194,8 +193,8 @@ def find(name, folders, local):
         path = folder / f"{name}.images.json"
         if path.is_file():
             try:
-                about = json.loads(path.read_text())
-                return ImageSet(**{k: tuple(v) if isinstance(v, list) else v for k, v in about.items()})
+                entry = json.loads(path.read_text())
+                return ImageSet(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
             except (ValueError, TypeError, AttributeError):
                 raise HsiError(f"{path}: damaged; add the images again") from None
     return None

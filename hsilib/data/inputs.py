@@ -1,16 +1,18 @@
-"""What a network sees: spectra or PCA patches, standardised over the scene, gathered without copying the scene.
+"""What a network sees: spectra or PCA patches, standardised over the scene, gathered without copying it.
 
-Order of the reference code (methods A.2): PCA on all pixels, mean-centred only, then every component to zero mean and
-unit variance over all pixels, then zero padding.  No label is used; spectra of test pixels are.  ``fit="train"``
-estimates mean, components and scale on the training pixels only.
+The order is that of the reference code (methods A.2): PCA on all pixels, mean-centred only; then each
+component is scaled to zero mean and unit variance over all pixels; then zeros are padded.  No label is used,
+but the spectra of test pixels are.  ``fit="train"`` estimates mean, components and scale on training pixels.
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from hsilib.data.splits import WINDOW
+from hsilib.data.scenes import Scene
+from hsilib.data.splits import WINDOW, Split
 from hsilib.errors import HsiError, known
 
 MARGIN = WINDOW // 2
@@ -18,24 +20,25 @@ MARGIN = WINDOW // 2
 
 @dataclass(frozen=True)
 class Inputs:
-    """``pixels`` (H*W, C) for spectral models; ``padded`` (H+18, W+18, C) as well for patch models."""
+    """What the networks see of a scene; only patch models need ``padded``."""
 
     shape: tuple[int, int]
-    pixels: torch.Tensor
-    padded: torch.Tensor | None
-    reduction: tuple | None = (
-        None  # (mean, weight, shift) with which (spectrum - mean) @ weight + shift gives ``pixels``
-    )
-    turns = 1  # positions in which a sample is trained on
+    pixels: torch.Tensor  # (H*W, C)
+    padded: torch.Tensor | None  # (H+18, W+18, C)
+    # (mean, weight, shift) of patches: (spectrum - mean) @ weight + shift gives ``pixels``
+    reduction: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    turns: ClassVar[int] = 1  # positions in which a sample is trained on
 
     @property
-    def at_once(self):
-        """Samples of one pass outside training: bounds the memory."""
+    def at_once(self) -> int:
+        """How many samples one pass outside training takes, which bounds the memory."""
         return 4096 if self.padded is None else 500
 
-    def samples(self, index):
-        """What a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19), channels last in
-        memory and gathered from the scene on demand."""
+    def samples(self, index: torch.Tensor) -> torch.Tensor:
+        """Gather what a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19).
+
+        Windows are cut from the scene on demand, with their channels last in memory.
+        """
         if self.padded is None:
             return self.pixels[index]
         h, w = self.shape
@@ -47,30 +50,32 @@ class Inputs:
         picked = flat[corner[:, None] + window]
         return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
 
-    def to(self, device):
-        return replace(
-            self, pixels=self.pixels.to(device),
-            padded=None if self.padded is None else self.padded.to(device)
-        )
+    def to(self, device: str | torch.device) -> "Inputs":
+        """Return the same inputs on a device."""
+        padded = None if self.padded is None else self.padded.to(device)
+        return replace(self, pixels=self.pixels.to(device), padded=padded)
 
 
-def turned(x, element):
-    """Patches (B, C, S, S) under one of the eight symmetries of the square; 0 leaves them as they are."""
+def turned(x: torch.Tensor, element: int) -> torch.Tensor:
+    """Turn patches (B, C, S, S) by one of the eight symmetries of the square; 0 leaves them as they are."""
     x = torch.rot90(x, element % 4, (2, 3))
     return x.flip(3) if element >= 4 else x
 
 
 @dataclass(frozen=True)
 class Images:
-    """``pixels`` (N, 3, S, S) bytes.  Every image stands there in eight positions, the symmetries of the square: number
-    ``t * N + i`` is image ``i`` in position ``t``, so that what is known of an image (a teacher's answer) is known of each."""
+    """What the networks see of a set of images.
 
-    pixels: torch.Tensor
-    turns = 8
-    at_once = 100
+    Each image counts in eight positions, the symmetries of the square: number ``t * N + i`` is image ``i`` in
+    position ``t``.  What is stored per sample, such as a teacher's answer, is stored for each position.
+    """
 
-    def samples(self, index):
-        """(B, 3, S, S) between -1 and 1, channels last in memory."""
+    pixels: torch.Tensor  # (N, 3, S, S) bytes
+    turns: ClassVar[int] = 8
+    at_once: ClassVar[int] = 100
+
+    def samples(self, index: torch.Tensor) -> torch.Tensor:
+        """Return the images ``index`` (B, 3, S, S) between -1 and 1, with their channels last in memory."""
         count = len(self.pixels)
         x = self.pixels[index % count].float() / 127.5 - 1
         for turn in range(1, self.turns):
@@ -79,14 +84,16 @@ class Images:
                 x[rows] = turned(x[rows], turn)
         return x.contiguous(memory_format=torch.channels_last)
 
-    def to(self, device):
+    def to(self, device: str | torch.device) -> "Images":
+        """Return the same images on a device."""
         return Images(self.pixels.to(device))
 
 
-def pca(cube, components, basis):
-    """Scores (N, c) of all pixels, mean and components.  Exact: eigenvectors of the covariance, largest loading made positive.
+def pca(cube: np.ndarray, components: int, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the scores (N, c) of all pixels, the mean and the components.
 
-    ``basis`` are the rows that define mean and components.
+    The rows ``basis`` define mean and components.  The components are exact: eigenvectors of the covariance,
+    each with its largest loading made positive.
     """
     mean = basis.mean(0)
     _, vectors = np.linalg.eigh(np.cov(basis - mean, rowvar=False))
@@ -95,8 +102,17 @@ def pca(cube, components, basis):
     return (cube - mean) @ vectors, mean, vectors
 
 
-def make_inputs(scene, split, kind, components=40, fit="scene"):
-    """``kind``: ``bands`` (standardised), ``minmax`` (0 to 1), ``patches`` (PCA, standardised, padded)."""
+def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit: str = "scene") -> Inputs:
+    """Prepare a scene for networks of a kind.
+
+    ``kind`` is ``bands`` (standardised), ``minmax`` (scaled to 0 to 1) or ``patches`` (PCA, standardised and
+    padded).  ``fit`` says on which pixels means, components and scales are estimated: ``scene`` or ``train``.
+
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> inputs = make_inputs(scene, split_of(scene, "random"), "patches", components=40)
+    >>> inputs.samples(torch.tensor([0, 100])).shape
+    torch.Size([2, 40, 19, 19])
+    """
     h, w, bands = scene.cube.shape
     known("pca_fit", fit, ("scene", "train"))
     if kind == "patches" and not 1 <= components <= bands:

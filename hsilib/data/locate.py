@@ -1,6 +1,6 @@
-"""Where the files of a scene are found: ``HSILIB_DATA`` (by name, at any depth), then the cache, then a download.
+"""Where the files of a scene come from: ``HSILIB_DATA`` (by name, at any depth), the cache, or a download.
 
-Every file with a known fingerprint is checked.
+A file whose fingerprint is known is checked.
 """
 
 import os
@@ -14,37 +14,37 @@ from hsilib.files import cache_folder, fingerprint
 
 @dataclass(frozen=True)
 class File:
-    """One file of a scene: ``check`` is ``sha256:...``, ``git:...`` (git's blob id) or empty when none is known."""
+    """One file of a scene, and the array in it."""
 
     name: str
-    key: str
-    check: str = ""
+    key: str  # of the array
+    check: str = ""  # ``sha256:...`` or ``git:...`` (git's blob id), if one is known
     url: str = ""
 
 
-def data_folders():
-    """Folders searched before any download: ``HSILIB_DATA``, then the cache."""
+def data_folders() -> list[Path]:
+    """Return the folders that are searched before any download: ``HSILIB_DATA``, then the cache."""
     named = os.environ.get("HSILIB_DATA")
     if named and not Path(named).is_dir():
         raise HsiError(f"HSILIB_DATA names {named}, which is not a folder")
     return ([Path(named)] if named else []) + [cache_folder() / "scenes"]
 
 
-def local(file):
-    """The file on disk, or None."""
+def local(file: File) -> Path | None:
+    """Return where the file is on disk, or None."""
     if Path(file.name).is_absolute():  # of an own scene
         return Path(file.name) if Path(file.name).is_file() else None
     for folder in data_folders():
         if folder.is_dir():
-            hit = folder / file.name
-            found = [hit] if hit.is_file() else sorted(folder.rglob(file.name))
-            if found:
-                return found[0]
+            top = folder / file.name
+            hits = [top] if top.is_file() else sorted(folder.rglob(file.name))
+            if hits:
+                return hits[0]
     return None
 
 
-def sidecar(path):
-    """A deliberate substitute carries its own SHA-256 in ``NAME.sha256`` beside it."""
+def sidecar(path: Path) -> str:
+    """Return the SHA-256 that a deliberate substitute has beside it in ``NAME.sha256``, or an empty text."""
     side = path.with_name(path.name + ".sha256")
     return side.read_text().split()[0].lower() if side.is_file() and side.read_text().split() else ""
 
@@ -56,14 +56,14 @@ def _checked(file, path):
         kind, want = "sha256", own
     if want and fingerprint(path, kind) != want:
         raise HsiError(
-            f"{path}: checksum does not match ({kind} of the published file is {want[:12]}...); get the file again, "
-            f"or, if this one is meant, write its SHA-256 into {path.name}.sha256 beside it"
+            f"{path}: checksum does not match ({kind} of the published file is {want[:12]}...); get the file "
+            f"again, or, if this one is meant, write its SHA-256 into {path.name}.sha256 beside it"
         )
     return path
 
 
-def locate(file, scene):
-    """Look-up order: ``HSILIB_DATA``, cache, download; else one line that says which file to put where."""
+def locate(file: File, scene: str) -> Path:
+    """Look in ``HSILIB_DATA``, then the cache, then download; else say in one line where to put the file."""
     path, reason = local(file), ""
     if path is None and file.url:
         import pooch

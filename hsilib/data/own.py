@@ -1,7 +1,8 @@
-"""Your own scenes and sets of images: from then on their name works wherever a scene is named."""
+"""Your own scenes and sets of images: once added, their name works wherever a scene is named."""
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from hsilib.data import imagesets, synthetic
@@ -12,8 +13,14 @@ from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, write_atomically
 
 
-def add_scene(name, cube, labels, cube_key="", label_key="", classes=(), title="", rgb=None):
-    """Register your own scene from two .mat or .npy files; from then on ``name`` works wherever a scene is named.
+def add_scene(
+    name: str, cube: Path | str, labels: Path | str, cube_key: str = "", label_key: str = "",
+    classes: Sequence[str] = (), title: str = "", rgb: tuple[int, int, int] | None = None,
+) -> Path:
+    """Register your own scene from two .mat or .npy files, and return the file that describes it.
+
+    From then on ``name`` works wherever a scene is named.  A key names an array in a .mat file; it may be
+    left out where the file holds only one.
 
     >>> add_scene("my_field", "field.npy", "field_gt.npy", classes=["wheat", "oats"])
     """
@@ -33,20 +40,20 @@ def add_scene(name, cube, labels, cube_key="", label_key="", classes=(), title="
     if len(classes) < count:
         raise HsiError(f"{paths[1]}: labels up to {count}, but {len(classes)} class names")
     bands = values.shape[2]
-    about = {
+    entry = {
         "title": title or name, "shape": values.shape, "classes": classes,
         "cube": [str(paths[0]), cube_key, "sha256:" + fingerprint(paths[0])],
         "labels": [str(paths[1]), label_key, "sha256:" + fingerprint(paths[1])],
-        "rgb": list(rgb or (bands * 3 // 5, bands * 3 // 10, bands // 10))
+        "rgb": list(rgb or (bands * 3 // 5, bands * 3 // 10, bands // 10)),
     }
     path = data_folders()[0] / f"{name}.scene.json"
-    write_atomically(path, json.dumps(about, indent=1))
+    write_atomically(path, json.dumps(entry, indent=1))
     load_scene.cache_clear()
     return path
 
 
-def images_named(text):
-    """The name of a set of images: a known one, or that of a folder or .zip file, which is added."""
+def images_named(text: str) -> str:
+    """Return the name of a set of images; a folder or .zip file is added as a set first."""
     if text in image_names():
         return text
     path = Path(text)
@@ -63,15 +70,21 @@ def images_named(text):
 
 
 def _check_name(name, taken):
-    """A scene or a set that you add may replace one of its kind that you added before, and nothing else."""
+    """Refuse a taken name: what you add may replace what you added before of its kind, and nothing else."""
     if name in taken:
         raise HsiError(f"scene name {name!r} is taken; choose another")
     if not name.isidentifier():
         raise HsiError(f"scene name {name!r}: use letters, digits and _ only")
 
 
-def add_images(name, path, skip=False):
-    """Register your own set of images; returns the files left out."""
+def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
+    """Register your own set of images, and return the files left out.
+
+    An image that is damaged or not RGB is an error; with ``skip`` it is left out instead.
+
+    >>> add_images("my_images", "folder_of_class_folders")
+    []
+    """
     given = {*imagesets.PUBLISHED, "synthetic_landuse"}
     _check_name(name, set(names()) - (set(image_names()) - given))
     left = imagesets.add(name, path, data_folders()[0], skip)

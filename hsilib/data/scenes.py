@@ -1,7 +1,7 @@
 """Scenes: what is known of them, and how they are loaded and checked.
 
-A scene is a cube (H, W, B), a label map (H, W) with 0 = unlabelled, class names, and the published train / test maps if
-there are any.  A set of images is a scene of one column whose pixels are images.
+A scene is a cube (H, W, B), a label map (H, W) with 0 = unlabelled, class names, and the published train and
+test maps if there are any.  A set of images is a scene of one column whose pixels are images.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ GIT = "https://raw.githubusercontent.com/"
 
 @dataclass(frozen=True)
 class Scene:
-    """What every later step sees.  ``cube`` is None when only the committed label maps are at hand."""
+    """What all later steps see; ``cube`` is None when only the committed label maps are at hand."""
 
     name: str
     title: str
@@ -44,6 +44,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Entry:
+    """What the registry, ``scenes.toml``, says of a scene before any of its files is read."""
+
     title: str
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
@@ -66,68 +68,66 @@ def _registry():
     hosts = {"EHU/": EHU, "GIT/": GIT}
     entries = {}
     tables = tomllib.loads(Path(__file__).with_name("scenes.toml").read_text())
-    for name, about in tables.items():
-        about = tables.get(about.pop("like", None), {}) | about
-        about["classes"] = [c.strip() for c in about["classes"].split(",")]
-        for part in {"cube", "labels", "train", "test"} & set(about):
-            *rest, url = about[part]
-            about[part] = File(*rest, hosts.get(url[:4], "") + url[4:])
-        entries[name] = Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in about.items()})
+    for name, table in tables.items():
+        table = tables.get(table.pop("like", None), {}) | table
+        table["classes"] = [c.strip() for c in table["classes"].split(",")]
+        for part in {"cube", "labels", "train", "test"} & set(table):
+            *rest, url = table[part]
+            table[part] = File(*rest, hosts.get(url[:4], "") + url[4:])
+        entries[name] = Entry(**_tuples(table))
     return entries
 
 
-REGISTRY = _registry()
+def _tuples(table):
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+REGISTRY: dict[str, Entry] = _registry()
 
 
 # ---------------------------------------------------------------------------------------------- loading
 
 
-def entry(name):
-    """The registry entry of a scene, own scenes included."""
+def entry(name: str) -> Entry:
+    """Return the registry entry of a scene, own scenes included."""
     for folder in data_folders():
         path = folder / f"{name}.scene.json"
         if path.is_file():
             try:
-                about = {
-                    k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(path.read_text()).items()
-                }
-                content = json.dumps([about["cube"][1:], about["labels"][1:], about["classes"]])
-                about |= {part: File(*about[part]) for part in ("cube", "labels")}
-                return Entry(**about, digest=hashlib.sha256(content.encode()).hexdigest()[:12])
+                table = _tuples(json.loads(path.read_text()))
+                content = json.dumps([table["cube"][1:], table["labels"][1:], table["classes"]])
+                table |= {part: File(*table[part]) for part in ("cube", "labels")}
+                return Entry(**table, digest=hashlib.sha256(content.encode()).hexdigest()[:12])
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise HsiError(f"{path}: damaged; add the scene again") from None
     return REGISTRY[known("scene", name, names())]
 
 
-def image_set(name):
-    """The set of images of that name, or None."""
+def image_set(name: str) -> imagesets.ImageSet | None:
+    """Return the set of images of that name, or None."""
     return imagesets.find(
         name, data_folders(), lambda file, check: locate(File(file, "", f"sha256:{check}"), name)
     )
 
 
-def image_names():
+def image_names() -> list[str]:
+    """Return the names of all sets of images, own sets included."""
     return imagesets.names(data_folders())
 
 
-def names():
-    own = [
-        p.name.removesuffix(".scene.json")
-        for f in data_folders()
-        if f.is_dir()
-        for p in f.glob("*.scene.json")
-    ]
-    return list(REGISTRY) + list(synthetic.SCENES) + sorted(set(own) - set(REGISTRY)) + image_names()
+def names() -> list[str]:
+    """Return the names of all scenes: published, synthetic and own ones, then the sets of images."""
+    files = [path for folder in data_folders() if folder.is_dir() for path in folder.glob("*.scene.json")]
+    own = {path.name.removesuffix(".scene.json") for path in files}
+    return [*REGISTRY, *synthetic.SCENES, *sorted(own - set(REGISTRY)), *image_names()]
 
 
-def identity(name):
-    """What stands for the scene in a run's identity: its name, and a digest when its files are not the published ones."""
+def identity(name: str) -> str:
+    """Return what stands for the scene in a run's identity: its name, and a digest of unpublished files."""
     if name in synthetic.SCENES:
         return f"{name}@{synthetic.VERSION}"
-    if name in image_names():
-        digest = (
-            image_set(name).digest if name not in imagesets.PUBLISHED else ""
-        )  # a published file is checked when it is read
+    if name in image_names():  # a published file is checked when it is read
+        digest = "" if name in imagesets.PUBLISHED else image_set(name).digest
         return f"{name}@{digest}" if digest else name
     about = entry(name)
     marks = [about.digest] if about.digest else []
@@ -147,31 +147,38 @@ def _remembered(path, kind, changed):
 
 
 class Place(NamedTuple):
-    """What a run needs to know of its scene: found once for a whole plan, for the files are looked at."""
+    """What a run needs to know of its scene; a whole plan looks it up once, because that reads files."""
 
     name: str
     content: str  # see ``identity``
     lr: float
 
 
-def place(name):
+def place(name: str) -> Place:
+    """Check the name of a scene, and return what a run needs to know of the scene."""
     known("scene", name, names())
-    return Place(
-        name, identity(name), 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr
-    )
+    content = identity(name)
+    return Place(name, content, 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
 
 
 @lru_cache(maxsize=3)
-def load_scene(name):
-    """Load and check a scene: shapes, finite values, label range."""
+def load_scene(name: str) -> Scene:
+    """Load a scene and check it: its shapes, that its values are finite, and the range of its labels.
+
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> scene.cube.shape, scene.labels.shape, len(scene.classes)
+    ((64, 48, 103), (64, 48), 9)
+    """
     if name in synthetic.SCENES:
         made = synthetic.make(name)
         return Scene(name, made.pop("title"), synthetic=True, **made)
     pictures = image_set(name) if name in image_names() else None
     if pictures:
-        made_up, labels = not pictures.path, np.array(pictures.labels, np.uint8)[:, None]
-        about = dict(train_fraction=0.5, synthetic=made_up, of_images=True, pictures=pictures)
-        return Scene(name, pictures.title, None, labels, pictures.classes, **about)
+        labels = np.array(pictures.labels, np.uint8)[:, None]
+        return Scene(
+            name, pictures.title, None, labels, pictures.classes, train_fraction=0.5,
+            synthetic=not pictures.path, of_images=True, pictures=pictures,
+        )
     about = entry(name)
     cube_path = locate(about.cube, name)
     cube = read_array(cube_path, about.cube.key)
@@ -184,10 +191,9 @@ def load_scene(name):
     labels_path = locate(about.labels, name)
     if abundances:
         fractions = read_array(labels_path, "A")
-        if fractions.shape != (len(about.classes), h * w):
-            raise HsiError(
-                f"{labels_path}: abundances have shape {fractions.shape}, expected {(len(about.classes), h * w)}"
-            )
+        expected = (len(about.classes), h * w)
+        if fractions.shape != expected:
+            raise HsiError(f"{labels_path}: abundances have shape {fractions.shape}, expected {expected}")
         labels = fractions.argmax(0).reshape(w, h).T + 1
     else:
         labels = sum(label_map(labels_path, key, (h, w)) for key in about.labels.key.split("+"))
@@ -200,10 +206,9 @@ def load_scene(name):
         train = _renumber(label_map(train_path, about.train.key, (h, w)), about.train_numbers, train_path)
     if about.test:
         test = label_map(locate(about.test, name), about.test.key, (h, w))
-    cube = check_cube(cube, cube_path)
     return Scene(
-        name, about.title, cube, labels.astype(np.uint8), about.classes, train, test, about.train_fraction,
-        about.rgb
+        name, about.title, check_cube(cube, cube_path), labels.astype(np.uint8), about.classes, train, test,
+        about.train_fraction, about.rgb,
     )
 
 

@@ -1,7 +1,7 @@
 """Splits: which pixels train, which test, and how far the test windows reach into the training pixels.
 
-``leakage`` is the share of test pixels that have at least one training pixel inside their own 19 x 19 window: a patch
-network has seen a part of what it is asked about.
+``leakage`` is the share of test pixels that have at least one training pixel inside their own 19 x 19 window.
+Of such a pixel a patch network has seen a part of what it is asked about.
 """
 
 import hashlib
@@ -10,45 +10,52 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter
 
+from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError, known
 
-WINDOW = 19
+WINDOW = 19  # rows and columns of a patch
 SPLITS = {
     "random": "stratified, at the ratio of the published split",
     "disjoint": "the published training map, as the reference code reads it",
     "disjoint-labelled": "the same, without training pixels that the ground truth leaves unlabelled",
-    "disjoint-corrected": "the same, training pixels whose class contradicts the ground truth moved to the test set",
+    "disjoint-corrected":
+        "the same, training pixels whose class contradicts the ground truth moved to the test set",
     "buffered": "the published training map; only test pixels with no training pixel in their window",
     "blocks": "square blocks drawn to train or test; test windows touch no training pixel",
-    "validation": "for choices: a quarter of the training pixels of `disjoint`, in 8 x 8 blocks; never a test pixel",
+    "validation":
+        "for choices: a quarter of the training pixels of `disjoint`, in 8 x 8 blocks; never a test pixel",
 }
 
 
 @dataclass(frozen=True)
 class Split:
-    """Flat pixel indices (row-major) with their 0-based classes.  Never copies pixels."""
+    """The training and test pixels as flat indices (row-major), with their 0-based classes."""
 
     name: str
-    train: np.ndarray
+    train: np.ndarray  # (N,) int64
     train_y: np.ndarray
     test: np.ndarray
     test_y: np.ndarray
     leakage: float  # share of test pixels with a training pixel in their window
 
 
-def seed_of(*axes):
-    """A seed from named axes, so that methods share what should be shared: split, initial weights, batch order."""
+def seed_of(*axes: str | int) -> int:
+    """Compute a seed from named axes, so that methods share splits, initial weights and batch order."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, axes)).encode()).digest()[:7], "big")
 
 
-def split_of(scene, name, seed=0):
-    """The split of a repetition: what every run with this scene, split and seed trains and tests on."""
+def split_of(scene: Scene, name: str, seed: int = 0) -> Split:
+    """Return the split of a repetition: all runs with this scene, split and seed train and test on it.
+
+    >>> split = split_of(load_scene("synthetic_urban_small"), "random", seed=1)
+    >>> set(split.train) & set(split.test)
+    set()
+    """
     return make_split(scene, name, seed_of(scene.name, name, seed, "split"))
 
 
-def make_split(scene, name, seed):
-    """A split from a raw seed, which drives `random` and `blocks`; the published maps do not depend on it.  Runs have
-    ``split_of``."""
+def make_split(scene: Scene, name: str, seed: int) -> Split:
+    """Make a split from a raw seed, which drives only ``random`` and ``blocks``; runs have ``split_of``."""
     known("split", name, SPLITS)
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
@@ -71,32 +78,29 @@ def make_split(scene, name, seed):
     return _split(scene, name, train, test)
 
 
-def near(mask, window=WINDOW):
-    """True where a pixel's window holds a pixel of ``mask``."""
+def near(mask: np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """Return a map that is True where a pixel's window holds a pixel of ``mask``."""
     return maximum_filter(mask, size=window, mode="constant", cval=False)
 
 
-def training_pixels_in_window(split, shape, window=WINDOW):
-    """For every pixel of the scene, the number of training pixels inside its window."""
+def training_pixels_in_window(split: Split, shape: tuple[int, int], window: int = WINDOW) -> np.ndarray:
+    """Count for each pixel of the scene the training pixels inside its window."""
     mask = np.zeros(shape, int)
     mask.flat[split.train] = 1
-    padded = np.pad(mask, window // 2 + 1)[:-1, :-1].cumsum(0).cumsum(1)
-    return (
-        padded[window:, window:]
-        - padded[:-window, window:]
-        - padded[window:, :-window]
-        + padded[:-window, :-window]
-    )
+    # sums of all that lies above and left; four corners give the sum inside a window
+    sums = np.pad(mask, window // 2 + 1)[:-1, :-1].cumsum(0).cumsum(1)
+    upper, lower = sums[:-window], sums[window:]
+    return lower[:, window:] - upper[:, window:] - lower[:, :-window] + upper[:, :-window]
 
 
 def _split(scene, name, train, test):
+    """Turn two maps of class numbers into a split, and refuse one with too little to learn or to test."""
     train, test = train.ravel(), test.ravel()
     a, b = np.flatnonzero(train), np.flatnonzero(test)
     missing = sorted(set(test[b]) - set(train[a]))
     if len(a) == 0 or len(b) == 0:
-        raise HsiError(
-            f"scene {scene.name}, split {name}: no {'training' if len(a) == 0 else 'test'} pixel left"
-        )
+        side = "training" if len(a) == 0 else "test"
+        raise HsiError(f"scene {scene.name}, split {name}: no {side} pixel left")
     if len(set(train[a])) < 2:
         raise HsiError(f"scene {scene.name}, split {name}: training pixels of one class only")
     if missing:
@@ -107,6 +111,7 @@ def _split(scene, name, train, test):
 
 
 def _random(labels, fraction, rng):
+    """Draw a fraction of each class to train, and leave at least one pixel on either side."""
     train = np.zeros_like(labels)
     for c in np.unique(labels[labels > 0]):
         pixels = rng.permutation(np.flatnonzero(labels == c))
@@ -118,6 +123,7 @@ def _random(labels, fraction, rng):
 
 
 def _published(scene):
+    """Return the published maps; a pixel that trains is not tested."""
     if scene.train_map is None:
         raise HsiError(f"scene {scene.name} has no published training map; use split random or blocks")
     test = scene.labels if scene.test_map is None else scene.test_map
@@ -136,7 +142,7 @@ def _validation(train):
 
 
 def _blocks(scene, rng, draws=300):
-    """The best of many random block patterns: the one whose worst-off class keeps most pixels on both sides."""
+    """Draw many block patterns, and keep the one whose worst-off class has most pixels on both sides."""
     h, w = scene.labels.shape
     totals = np.bincount(scene.labels.ravel(), minlength=len(scene.classes) + 1)[1:]
     present, best = totals > 0, (-1.0, 0, None)

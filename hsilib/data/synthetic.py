@@ -1,16 +1,20 @@
-"""Embedded synthetic scenes, so that everything runs on a machine that holds no data.
+"""Embedded synthetic scenes, with which everything runs on a machine that holds no data.
 
-They imitate what makes the real scenes hard: class spectra that nearly coincide in pairs, parcels that differ from each
-other within a class, slow spatial variation, mixed pixels at the borders, band-dependent noise, unlabelled gaps, rare
-classes, and a training map made of whole parcels.  They are synthetic and are labelled so wherever they appear.
+They imitate what makes the real scenes hard: class spectra that nearly coincide in pairs, parcels that differ
+from each other within a class, slow spatial variation, mixed pixels at the borders, band-dependent noise,
+unlabelled gaps, rare classes, and a training map made of whole parcels.  They are labelled as synthetic
+wherever they appear.
 """
+
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 VERSION = 1  # part of a run's identity: raise it when a scene's pixels change
 
-# name: (title, rows, columns, bands, classes, smallest and largest parcel side, share of parcels labelled, train share)
+# name: (title, rows, columns, bands, classes, smallest and largest side of a parcel,
+#        share of parcels labelled, share of labelled pixels that train)
 SCENES = {
     "synthetic_fields": ("Synthetic fields (shape of Indian Pines)", 145, 145, 200, 16, 9, 26, 0.75, 0.55),
     "synthetic_urban": ("Synthetic urban (shape of Pavia University)", 610, 340, 103, 9, 7, 24, 0.35, 0.07),
@@ -19,8 +23,8 @@ SCENES = {
 }
 
 
-def make(name):
-    """Build a scene from its name alone: the same arrays on every machine that has the same numpy."""
+def make(name: str) -> dict[str, Any]:
+    """Build the fields of a scene from its name alone: the same arrays wherever numpy is the same."""
     title, h, w, bands, classes, low, high, labelled, share = SCENES[name]
     rng = np.random.default_rng(sum(map(ord, name)))
     boxes = sorted(_parcels(h, w, low, high, rng), key=lambda box: (box[1] - box[0]) * (box[3] - box[2]))
@@ -53,7 +57,7 @@ def make(name):
     rgb = (bands * 3 // 5, bands * 3 // 10, bands // 10)
     return dict(
         title=title, cube=cube, labels=labels, classes=names, train_map=train, test_map=test,
-        train_fraction=share, rgb=rgb
+        train_fraction=share, rgb=rgb,
     )
 
 
@@ -76,7 +80,7 @@ def _parcels(h, w, low, high, rng):
 
 
 def _deal(parcels, classes, rng):
-    """Class of each parcel, smallest parcel first: two parcels a class at least, the rest to the common classes."""
+    """Deal a class to each parcel, smallest first: at least two to a class, the rest to common classes."""
     rare = np.repeat(rng.permutation(classes)[: classes // 3], 2)  # these get only small parcels
     common = np.setdiff1d(np.arange(classes), rare)
     rest = np.concatenate([common, common, rng.choice(common, parcels - len(rare) - 2 * len(common))])
@@ -84,11 +88,13 @@ def _deal(parcels, classes, rng):
 
 
 def _smooth(count, bands, width, rng):
+    """Draw smooth curves (count, bands) with a standard deviation of one."""
     curves = gaussian_filter(rng.normal(size=(count, bands)), (0, width), mode="nearest")
     return curves / curves.std(axis=1, keepdims=True)
 
 
 def _cube(land, parcel, classes, bands, rng):
+    """Compose the cube from class spectra, parcels, slow variation and noise."""
     h, w = land.shape
     pairs = np.repeat(_smooth(-(-classes // 2), bands, bands / 12, rng), 2, axis=0)[:classes]
     spectra = 3 + pairs + 0.20 * _smooth(classes, bands, bands / 20, rng)  # twins nearly coincide
@@ -96,9 +102,8 @@ def _cube(land, parcel, classes, bands, rng):
     by_parcel = rng.normal(size=(parcel.max() + 1, 4)) @ modes * 0.30  # no two fields of a crop are alike
     cube = np.zeros((h, w, bands), np.float32)
     for kind in range(classes):  # mixed pixels at the borders
-        cube += gaussian_filter((land == kind).astype(np.float32), 0.7)[..., None] * spectra[kind].astype(
-            np.float32
-        )
+        share = gaussian_filter((land == kind).astype(np.float32), 0.7)
+        cube += share[..., None] * spectra[kind].astype(np.float32)
     cube += by_parcel[parcel].astype(np.float32)
     for mode in modes:  # slow variation across fields
         drift = gaussian_filter(rng.normal(size=(h, w)), 6)
@@ -107,8 +112,11 @@ def _cube(land, parcel, classes, bands, rng):
     return cube + rng.normal(size=cube.shape).astype(np.float32) * noise
 
 
-def images(count=24, size=32):
-    """Embedded set of images: (N, size, size, 3) bytes, labels from 0, class names.  Four textures in wandering colours."""
+def images(count: int = 24, size: int = 32) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Build the embedded set of images: (N, size, size, 3) bytes, labels from 0, and class names.
+
+    Each class is a texture, in colours that vary from image to image.
+    """
     rng = np.random.default_rng(7)
     rows, columns = np.mgrid[:size, :size]
     pictures, classes = [], ("fields", "houses", "streets", "water")
@@ -121,7 +129,7 @@ def images(count=24, size=32):
             texture = [
                 np.sign(waves[0]), (np.maximum(*waves) < 0.3) * 2.0 - 1,
                 (np.abs(along - along.mean()) < 2) * 2.0 - 1,
-                gaussian_filter(rng.normal(size=(size, size)), 3) * 8
+                gaussian_filter(rng.normal(size=(size, size)), 3) * 8,
             ][kind]
             tint, contrast = rng.uniform(70, 180, 3), rng.uniform(15, 50, 3)
             pictures.append(tint + contrast * texture[..., None] + rng.normal(0, 12, (size, size, 3)))

@@ -1,70 +1,77 @@
-"""From a trained network to one ONNX file that classifies raw spectra, and back to a map.
+"""From a trained network to one ONNX file that classifies raw spectra.
 
-The file holds everything: the mean spectrum, the principal components, the standardisation, the padding, the network in 32
-bits or in integers, and the names of the classes.  Input: ``cube`` (H, W, bands) of any size; outputs: ``map`` (H, W), 1-based,
-and ``scores`` (K, H, W).  Reading one needs onnxruntime and numpy only.
+The file holds all that this takes: the mean spectrum, the principal components, the standardisation, the
+padding, the network in 32 bits or in integers, and the names of the classes.  Its input is ``cube``
+(H, W, bands) of any size; its outputs are ``map`` (H, W), 1-based, and ``scores`` (K, H, W).  Reading one
+needs onnxruntime and numpy only.
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from hsilib.data.inputs import MARGIN
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.methods import get
+from hsilib.quantize.integer import LAYERS, Int8Layer, fold_batch_norm
 from hsilib.study.execute import task_of, trained
+from hsilib.study.runs import Run
 
 OPSET, IR = 17, 9  # what onnxruntime 1.15 and later read
 FLOAT, BYTE = 1, 2  # of onnx.TensorProto
+End = tuple[str, int, Sequence[int | str]]  # an input or output: name, type, shape
 
 
 class Graph:
-    """Nodes and constants of an ONNX graph, added in order."""
+    """It collects the nodes and constants of an ONNX graph, in order, and writes the file."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         if not find_spec("onnx"):
             raise HsiError("onnx is not installed: pip install onnx onnxruntime")
         self.nodes, self.constants = [], {}
 
-    def constant(self, name, array, dtype=np.float32):
+    def constant(self, name: str, array: Any, dtype: type = np.float32) -> str:
+        """Add an array, and return its name."""
         self.constants[name] = np.ascontiguousarray(array, dtype)
         return name
 
-    def add(self, kind, inputs, *outputs, **attributes):
+    def add(self, kind: str, inputs: list[str], *outputs: str, **attributes) -> str:
+        """Add a node, and return the name of its first output."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
         return outputs[0]
 
-    def bytes(self, inputs, outputs, about):
-        """The file; ``inputs`` and ``outputs`` are (name, type, shape), ``about`` its metadata."""
+    def bytes(self, inputs: Iterable[End], outputs: Iterable[End], about: dict[str, Any]) -> bytes:
+        """Return the file; ``about`` is its metadata."""
         from onnx import checker, helper, numpy_helper
 
         constants = [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
         ends = [[helper.make_tensor_value_info(*end) for end in group] for group in (inputs, outputs)]
         graph = helper.make_graph(self.nodes, "hsilib", *ends, initializer=constants)
-        made = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="hsilib"
-        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="hsilib")
         helper.set_model_props(made, {key: json.dumps(value) for key, value in about.items()})
         checker.check_model(made)
         return made.SerializeToString()
 
 
 def _layers(graph, net, x):
-    """The four layers behind the tensor ``x`` (B, C, H+18, W+18); returns the scores (B, K, H, W).
+    """Add the four layers behind the tensor ``x`` (B, C, H+18, W+18), and return the scores (B, K, H, W).
 
-    Integer layers are written as quantize - dequantize - convolve, which the engine fuses into integer convolutions.
+    Integer layers are written as quantize - dequantize - convolve, which the engine fuses into integer
+    convolutions.
     """
-    from hsilib.quantize.integer import LAYERS, Int8Layer, fold_batch_norm
-
     net = fold_batch_norm(net) if hasattr(net, "bn1") else net
     for name in LAYERS:
         layer = getattr(net, name)
-        window = {"fc1": (5, 5), "fc2": (1, 1)}.get(name, (5, 5))
+        window = (1, 1) if name == "fc2" else (5, 5)
         weight = layer.weight.detach().cpu().numpy().reshape(len(layer.bias), -1, *window)
         bias = layer.bias.detach().cpu().numpy()
         spread = dict(dilations=[2, 2]) if name == "fc1" else {}  # pooled cells lie two pixels apart
@@ -74,11 +81,9 @@ def _layers(graph, net, x):
             zero = graph.constant(f"{name}.in_zero", layer.in_zero, np.uint8)
             x = graph.add("QuantizeLinear", [x, scale, zero], f"{name}.in_q")
         if name == "fc1":  # on whole numbers where there are
-            starts, ends, axes = (
-                graph.constant(f"pool.{k}", v, np.int64)
-                for k, v in (("from", [0, 0]), ("to", [-1, -1]), ("axes", [2, 3]))
-            )
-            x = graph.add("Slice", [x, starts, ends, axes], "pool.in")
+            crop = {"from": [0, 0], "to": [-1, -1], "axes": [2, 3]}
+            crop = [graph.constant(f"pool.{key}", where, np.int64) for key, where in crop.items()]
+            x = graph.add("Slice", [x, *crop], "pool.in")
             x = graph.add("MaxPool", [x], "pool", kernel_shape=[2, 2], strides=[1, 1])
         if static:
             step = layer.scale.cpu().numpy().ravel()
@@ -86,10 +91,8 @@ def _layers(graph, net, x):
             w = [graph.constant(f"{name}.w_q", weight, np.int8), graph.constant(f"{name}.w_scale", step)]
             w = graph.add("DequantizeLinear", w, f"{name}.w", axis=0)
             step = step * layer.in_scale.cpu().numpy()
-            b = [
-                graph.constant(f"{name}.b_q", np.rint(bias / step), np.int32),
-                graph.constant(f"{name}.b_scale", step),
-            ]
+            q = np.rint(bias / step)
+            b = [graph.constant(f"{name}.b_q", q, np.int32), graph.constant(f"{name}.b_scale", step)]
             b = graph.add("DequantizeLinear", b, f"{name}.b", axis=0)
             x = graph.add("Conv", [x, w, b], name, **spread)
         elif isinstance(layer, Int8Layer):  # dynamic
@@ -102,30 +105,32 @@ def _layers(graph, net, x):
             x = graph.add("Mul", [x, step], f"{name}.scaled")
             x = graph.add("Add", [x, graph.constant(f"{name}.b", bias[:, None, None])], name)
         else:
-            x = graph.add(
-                "Conv", [x, graph.constant(f"{name}.w", weight), graph.constant(f"{name}.b", bias)], name,
-                **spread
-            )
+            w, b = graph.constant(f"{name}.w", weight), graph.constant(f"{name}.b", bias)
+            x = graph.add("Conv", [x, w, b], name, **spread)
         if name != "fc2":
             x = graph.add("Relu", [x], f"{name}.relu")
     return x
 
 
-def network(net):
-    """The network alone as an ONNX file: ``x`` (B, C, H+18, W+18) -> ``scores`` (B, K, H, W); a patch is a scene of one pixel."""
-    graph, about = Graph(), net.config
-    scores = _layers(graph, net, "x")
-    graph.add("Identity", [scores], "scores")
-    shape = ["batch", about["bands"], "rows + 18", "columns + 18"]
-    return graph.bytes(
-        [("x", FLOAT, shape)], [("scores", FLOAT, ["batch", about["classes"], "rows", "columns"])], {}
-    )
+def network(net: nn.Module) -> bytes:
+    """Write the network alone as an ONNX file: ``x`` (B, C, H+18, W+18) -> ``scores`` (B, K, H, W).
+
+    A patch is a scene of one pixel.
+    """
+    graph = Graph()
+    graph.add("Identity", [_layers(graph, net, "x")], "scores")
+    x = ("x", FLOAT, ["batch", net.config["bands"], "rows + 18", "columns + 18"])
+    scores = ("scores", FLOAT, ["batch", net.config["classes"], "rows", "columns"])
+    return graph.bytes([x], [scores], {})
 
 
-def classifier(net, reduction, classes, **about):
-    """The whole chain from raw spectra as an ONNX file.
+def classifier(
+    net: nn.Module, reduction: tuple[np.ndarray, np.ndarray, np.ndarray], classes: Sequence[str], **about
+) -> bytes:
+    """Write the whole chain from raw spectra as an ONNX file.
 
-    reduction: (mean (B,), weight (B, C), shift (C,)), the map from a spectrum to the network's input.
+    reduction: (mean (B,), weight (B, C), shift (C,)), the map from a spectrum to the network's input; about:
+    what else the file is to say of itself.
     """
     mean, weight, shift = reduction
     graph = Graph()
@@ -145,14 +150,16 @@ def classifier(net, reduction, classes, **about):
     return graph.bytes(inputs, outputs, {"classes": list(classes), "bands": len(mean)} | about)
 
 
-# ------------------------------------------------------------------------------ running a file
+def export(run: Run, path: Path | str) -> int:
+    """Write the trained network of a run as a classifier of raw spectra, and return how many bytes that took.
 
+    The network is trained if need be.
 
-def export(run, path):
-    """Write the trained network of a run as a classifier of raw spectra; trains it if need be.  Returns the bytes written."""
-    refusal = HsiError(
-        f"{run.method} cannot be exported: only networks of CNN2D's shape can, whole or in 8 bits"
-    )
+    >>> run = make_run("synthetic_fields_small", "disjoint", "static", ratio=98, epochs=5)
+    >>> export(run, "model.onnx")
+    """
+    says = "only networks of CNN2D's shape can, whole or in 8 bits"
+    refusal = HsiError(f"{run.method} cannot be exported: {says}")
     if get(run.method).family == "baselines" and not run.method.startswith(("cnn2d", "scratch")):
         raise refusal  # before it is trained, as for the other two
     if Path(path).is_dir():
@@ -162,10 +169,7 @@ def export(run, path):
     if not hasattr(model, "maps") and type(model).__name__ != "CNN2D":
         raise refusal
     task = task_of(run)
-    scene = task.scene
-    made = classifier(
-        model.cpu(), task.inputs(model.kind).reduction, scene.classes, scene=scene.name, model=str(run),
-        run=run.id
-    )
+    about = dict(scene=task.scene.name, model=str(run), run=run.id)
+    made = classifier(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, **about)
     write_atomically(path, made)
     return len(made)

@@ -2,13 +2,25 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hsilib.data.formats import check_cube
 from hsilib.errors import HsiError
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
-def predict(path, cube):
-    """(map, about): the class of every pixel of a cube (H, W, bands), from 1, and what the exported file says of itself."""
+
+def predict(path: Path | str, cube: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the map (H, W) of a cube (H, W, bands) by an exported file, and what the file says of itself.
+
+    Classes are numbered from 1.
+
+    >>> labels, about = predict("model.onnx", load_scene("synthetic_fields_small").cube)
+    >>> about["classes"][labels[0, 0] - 1]
+    """
     opened = session(path)
     try:
         about = {key: json.loads(value) for key, value in opened.get_modelmeta().custom_metadata_map.items()}
@@ -16,14 +28,16 @@ def predict(path, cube):
     except (ValueError, KeyError):
         raise HsiError(f"{path}: not written by `python -m hsilib export`") from None
     if cube.ndim != 3 or cube.shape[2] != bands or not cube.size:
-        raise HsiError(
-            f"{path} takes (rows, columns, {bands}), the scene is {' x '.join(map(str, cube.shape))}"
-        )
+        shape = " x ".join(map(str, cube.shape))
+        raise HsiError(f"{path} takes (rows, columns, {bands}), the scene is {shape}")
     return opened.run(["map"], {"cube": check_cube(cube, "the scene")})[0], about
 
 
-def session(model, profile=None):
-    """An onnxruntime session of a file or of its bytes, on one thread; ``profile``: where it writes what each node takes."""
+def session(model: Path | str | bytes, profile: str | None = None) -> "InferenceSession":
+    """Open a file, or its bytes, in onnxruntime on one thread.
+
+    profile: where the engine writes what each node takes.
+    """
     try:
         import onnxruntime
     except ImportError:

@@ -1,5 +1,7 @@
-"""Chapters 06 to 08, distillation: small networks taught by a trained one, by each other, or by themselves; one file a
-method."""
+"""Chapters 06 to 08, distillation: small networks taught by a trained one, by each other, or by themselves.
+
+One file holds one method.
+"""
 
 from hsilib.registry import rooms
 

@@ -6,28 +6,30 @@ Song, Chai, Collaborative Learning for Deep Neural Networks, NeurIPS 2018; metho
 import torch
 import torch.nn.functional as F
 
-from hsilib.distill.distillation import distillation
+from hsilib.distill.distillation import LossAndModules, distillation
 from hsilib.distill.parts import peers
+from hsilib.models.networks import CNN2D
+from hsilib.task import Task
 
 
 class Rescale(torch.autograd.Function):
-    """The identity; its gradient is divided by the number of heads."""
+    """The identity, whose gradient is divided by the number of heads."""
 
     @staticmethod
-    def forward(context, x, heads):
+    def forward(context, x: torch.Tensor, heads: int) -> torch.Tensor:
         context.heads = heads
         return x.view_as(x)
 
     @staticmethod
-    def backward(context, gradient):
+    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient / context.heads, None
 
 
-@distillation(
-    "cl_ilr", "CL-ILR", "online", mark="green D", paper="CL-ILR", heads=4, temperature=2.0, hard=0.5
-)
-def cl_ilr(task, student):
-    """L = sum_h hard CE(z_h, y) + (1 - hard) T^2 J(z_h, q_h), q_h = softmax(mean_{j != h} z_j / T); head 0 is the one reported"""
+@distillation("cl_ilr", "CL-ILR", "online", mark="green D", paper="CL-ILR", heads=4, temperature=2.0,
+              hard=0.5)
+def cl_ilr(task: Task, student: CNN2D) -> LossAndModules:
+    """L = sum_h hard CE(z_h, y) + (1 - hard) T^2 J(z_h, q_h), q_h = softmax(mean_{j != h} z_j / T);
+    head 0 is the one reported"""
     o = task.options
     others = peers(task, student, o.heads - 1)
 
@@ -36,7 +38,7 @@ def cl_ilr(task, student):
         z = torch.stack([net.branch(f1).logits for net in (model, *others)])  # (H, B, K)
         rest = (z.sum(0) - z) / (o.heads - 1)
         q = F.softmax(rest / o.temperature, 2).detach()
-        soft = -(q * F.log_softmax(z / o.temperature, 2)).sum(2).mean(1)  # J of every head
+        soft = -(q * F.log_softmax(z / o.temperature, 2)).sum(2).mean(1)  # J of each head
         hard = {f"ce{h}": o.hard * F.cross_entropy(z[h], batch.y) for h in range(o.heads)}
         return hard | {"soft": (1 - o.hard) * o.temperature**2 * soft.sum()}
 

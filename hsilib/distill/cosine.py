@@ -3,23 +3,26 @@
 The soft part of the land-use paper (VGG16 to MobileNetV2); methods E.4, whose weights are ours.
 """
 
+import torch
 import torch.nn.functional as F
 
 from hsilib.distill.distillation import distillation
-from hsilib.distill.parts import kd
+from hsilib.distill.parts import Teacher, kd
+from hsilib.models.train import Loss
+from hsilib.task import Task
 
 
-def cosine_distance(student, teacher):
-    """1 - cos(u_s, u_t), mean over the batch; u: scores less their mean, as a softmax does not see it either."""
+def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """1 - cos(u_s, u_t), mean over the batch; u: scores less their mean, which a softmax does not see"""
     student, teacher = (z - z.mean(1, keepdim=True) for z in (student, teacher))
     return (1 - F.cosine_similarity(student, teacher)).mean()
 
 
-@distillation(
-    "kl_cosine", "KL + cosine", "offline", mark="indigo X", teachers=1, hard=0.5, kl=0.5, temperature=4.0
-)
-def kl_cosine(task, student, teacher):
-    """L = hard CE + (1 - hard) [kl KD_T + (1 - kl) L_cos]; hard = 1: no teacher, kl = 1: KL only, kl = 0: cosine only"""
+@distillation("kl_cosine", "KL + cosine", "offline", mark="indigo X", teachers=1, hard=0.5, kl=0.5,
+              temperature=4.0)
+def kl_cosine(task: Task, student: torch.nn.Module, teacher: Teacher) -> Loss:
+    """L = hard CE + (1 - hard) [kl KD_T + (1 - kl) L_cos];
+    hard = 1: no teacher, kl = 1: KL only, kl = 0: cosine only"""
     o = task.options
 
     def loss(model, batch):

@@ -1,25 +1,44 @@
 """From a loss to a method of distillation.
 
-A method is one function ``build(task, student, *teachers) -> loss`` or ``(loss, *modules that train along)``; ``loss(model,
-batch)`` returns named terms, which the one training loop sums and logs.  Registering it with ``distillation`` gives it a
-student with Scratch's initial weights and Scratch's recipe, a row in the tables and a mark in the plots.
+A method is one function ``build(task, student, *teachers) -> loss`` or ``(loss, *modules that train along)``;
+``loss(model, batch)`` returns named terms, which the one training loop sums and logs.  Registering it with
+``distillation`` gives it a student with Scratch's initial weights and Scratch's recipe, a row in the tables
+and a mark in the plots.
 """
 
 import inspect
+from collections.abc import Callable, Sequence
 from functools import wraps
 
-from hsilib.distill.parts import pictures, recorded, teachers_of
+import torch
+
+from hsilib.distill.parts import portrait, recorded, teachers_of
 from hsilib.errors import HsiError, known
 from hsilib.models import evaluate
 from hsilib.models.networks import CNN2D, WIDTHS
+from hsilib.models.train import Loss
 from hsilib.registry import method
 
+LossAndModules = tuple[Loss, *tuple[torch.nn.Module, ...]]  # with the modules that train along
+Build = Callable[..., Loss | LossAndModules]  # build(task, student, *teachers)
 
-def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **about):
-    """Register ``build(task, student, *teachers)``.
 
-    teachers: how many dense networks teach (``build`` is given them); taps: which of their inner tensors are looked at (see
-    ``models``); network: the student's class, if it is deployed as something other than CNN2D.
+def distillation(
+    name: str, title: str, family: str, *, teachers: int = 0, taps: Sequence[str] = (),
+    network: type[CNN2D] = CNN2D, **fields
+) -> Callable[[Build], Build]:
+    """Register ``build(task, student, *teachers)`` as a method of distillation.
+
+    teachers: how many dense networks teach (``build`` is given them); taps: which of their inner tensors are
+    looked at (``f1``, ``f2``, ``p2``, ``e``); network: the student's class, if it is deployed as something
+    other than CNN2D.  All other words are those of ``method``.
+
+    >>> @distillation("soft_only", "Soft answers only", "mine", teachers=1, temperature=4.0)
+    ... def soft_only(task, student, teacher):
+    ...     def loss(model, batch):
+    ...         z = model(batch.x).logits
+    ...         return {"kd": kd(z, teacher(batch.index).logits, task.options.temperature)}
+    ...     return loss
     """
 
     known("family of distillation", family, ("offline", "online", "self", "controls", "mine"))
@@ -30,9 +49,8 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
         try:
             inspect.signature(build).bind(*range(2 + teachers))
         except TypeError:
-            raise HsiError(
-                f"{name}: with teachers={teachers} it is called with task, student and {teachers} more"
-            ) from None
+            says = f"with teachers={teachers} it is called with task, student and {teachers} more"
+            raise HsiError(f"{name}: {says}") from None
 
         def prepare(task):
             """The student, what it is trained with, and its teachers."""
@@ -50,19 +68,17 @@ def distillation(name, title, family, *, teachers=0, taps=(), network=CNN2D, **a
             task.fit(student, loss=loss, extra=extra)
             if task.run.seed == 0:  # one of each is enough to look at
                 for who, net in zip(("student", "teacher"), (student, *(t.net for t in taught_by))):
-                    task.notes[who] = pictures(net, task.data(student), task.classes, task.split.train)
+                    task.notes[who] = portrait(net, task.data(student), task.classes, task.split.train)
             group = [student, *(m for m in extra if isinstance(m, CNN2D))]
             if len(group) > 1:  # all heads together: what could be had, were they all deployed
                 scores = sum(evaluate.scene_scores(net, task.inputs(net.kind)) for net in group)
-                task.notes["ensemble"] = float(
-                    evaluate.metrics(scores[task.split.test], task.split.test_y)["oa"]
-                )
+                together = evaluate.metrics(scores[task.split.test], task.split.test_y)
+                task.notes["ensemble"] = float(together["oa"])
             return student
 
-        about.setdefault("ratios", (90, 95, 98))
-        method(name, family, title, parents=lambda run: teachers_of(run, teachers), prepare=prepare, **about)(
-            train
-        )
+        fields.setdefault("ratios", (90, 95, 98))
+        parents = {"parents": lambda run: teachers_of(run, teachers)}
+        method(name, family, title, prepare=prepare, **parents, **fields)(train)
         return build
 
     return register

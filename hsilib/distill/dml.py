@@ -5,12 +5,14 @@ Zhang, Xiang, Hospedales, Lu, Deep Mutual Learning, CVPR 2018; methods E.2.
 
 import torch.nn.functional as F
 
-from hsilib.distill.distillation import distillation
+from hsilib.distill.distillation import LossAndModules, distillation
 from hsilib.distill.parts import kd, peers
+from hsilib.models.networks import CNN2D
+from hsilib.task import Task
 
 
 @distillation("dml", "DML", "online", mark="blue s", paper="DML")
-def dml(task, student):
+def dml(task: Task, student: CNN2D) -> LossAndModules:
     """L_i = CE(z_i, y) + KL(p_j || p_i), each target held fixed; network 0 is the one reported"""
     (peer,) = peers(task, student, 1, share=False)
 

@@ -7,19 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.distill.distillation import distillation
+from hsilib.distill.distillation import LossAndModules, distillation
 from hsilib.distill.parts import kd, peers, ramp, trace
-from hsilib.models.networks import initialise
+from hsilib.models.networks import CNN2D, initialise
+from hsilib.task import Task
 
 
 @distillation("one", "ONE", "online", mark="orange ^", paper="ONE", branches=3, temperature=3.0)
-def one(task, student):
-    """L = sum_i CE(z_i, y) + CE(z_e, y) + w(t) sum_i KD_3(z_i, sg z_e), z_e = sum_i a_i z_i; branch 0 is the one reported"""
+def one(task: Task, student: CNN2D) -> LossAndModules:
+    """L = sum_i CE(z_i, y) + CE(z_e, y) + w(t) sum_i KD_3(z_i, sg z_e), z_e = sum_i a_i z_i;
+    branch 0 is the one reported"""
     o = task.options
     others = peers(task, student, o.branches - 1)
-    gate = nn.Sequential(
-        nn.Linear(student.config["widths"][0], o.branches), nn.BatchNorm1d(o.branches), nn.ReLU()
-    )
+    inputs = student.config["widths"][0]
+    gate = nn.Sequential(nn.Linear(inputs, o.branches), nn.BatchNorm1d(o.branches), nn.ReLU())
     initialise(gate, task.seed("gate")).to(task.device)
 
     def loss(model, batch):

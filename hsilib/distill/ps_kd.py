@@ -1,17 +1,22 @@
 """PS-KD: the targets move from the labels towards what the network itself said an epoch ago.
 
-Kim, Ji, Yoon, Hwang, Self-Knowledge Distillation with Progressive Refinement of Targets, ICCV 2021; methods E.3.
+Kim, Ji, Yoon, Hwang, Self-Knowledge Distillation with Progressive Refinement of Targets, ICCV 2021;
+methods E.3.
 """
 
 import torch.nn.functional as F
 
 from hsilib.distill.distillation import distillation
 from hsilib.distill.parts import epoch_of, trace
+from hsilib.models.networks import CNN2D
+from hsilib.models.train import Loss
+from hsilib.task import Task
 
 
 @distillation("ps_kd", "PS-KD", "self", mark="green v", paper="PS-KD", last=0.8)
-def ps_kd(task, student):
-    """L = -mean sum target log p, target = (1 - alpha_t) onehot(y) + alpha_t P_{t-1}, alpha_t = last (t + 1) / E"""
+def ps_kd(task: Task, student: CNN2D) -> Loss:
+    """L = -mean sum target log p, target = (1 - alpha_t) onehot(y) + alpha_t P_{t-1},
+    alpha_t = last (t + 1) / E"""
     epochs, y = task.run.recipe.epochs, task.data(student).y
     said = F.one_hot(y, task.classes).float()  # P: before the first epoch, the labels
 

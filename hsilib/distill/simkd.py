@@ -1,20 +1,28 @@
 """SimKD: imitate the teacher's last features, then use the teacher's own classifier.
 
-Chen, Mei, Zhang, Wang, Feng, Chen, Knowledge Distillation with the Reused Teacher Classifier, CVPR 2022; methods E.1.
+Chen, Mei, Zhang, Wang, Feng, Chen, Knowledge Distillation with the Reused Teacher Classifier, CVPR 2022;
+methods E.1.
 """
+
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import nn
 
 from hsilib.distill.distillation import distillation
+from hsilib.distill.parts import Teacher
 from hsilib.models.networks import CNN2D, NETWORKS, WIDTHS
+from hsilib.models.train import Loss
+from hsilib.task import Task
 
 
 class Reused(CNN2D):
-    """A student whose last layer is a projector to the teacher's features and the teacher's classifier.  All of it
-    is deployed and counted; `hsilib export` does not take it."""
+    """A student whose last layer is a projector to the teacher's features and the teacher's classifier.
 
-    def __init__(self, bands, classes, widths, batch_norm=True):
+    All of it is deployed and counted; `hsilib export` does not take it.
+    """
+
+    def __init__(self, bands: int, classes: int, widths: Sequence[int], batch_norm: bool = True):
         super().__init__(bands, classes, widths, batch_norm)
         features = WIDTHS[0][2]
         projector = nn.Linear(widths[2], features, bias=False), nn.BatchNorm1d(features), nn.ReLU()
@@ -24,10 +32,9 @@ class Reused(CNN2D):
 NETWORKS["Reused"] = Reused
 
 
-@distillation(
-    "simkd", "SimKD", "offline", mark="sky v", teachers=1, taps=("e",), network=Reused, paper="SimKD"
-)
-def simkd(task, student, teacher):
+@distillation("simkd", "SimKD", "offline", mark="sky v", teachers=1, taps=("e",), network=Reused,
+              paper="SimKD")
+def simkd(task: Task, student: Reused, teacher: Teacher) -> Loss:
     """L = mean (P(e_s) - e_t)^2, nothing else; the classifier is the teacher's, frozen"""
     projector, classifier = student.fc2[:3], student.fc2[3]
     classifier.load_state_dict(teacher.net.fc2.state_dict())

@@ -3,17 +3,18 @@
 Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2014; methods E.1.
 """
 
+import torch
 import torch.nn.functional as F
 
 from hsilib.distill.distillation import distillation
-from hsilib.distill.parts import kd
+from hsilib.distill.parts import Teacher, kd
+from hsilib.models.train import Loss
+from hsilib.task import Task
 
 
-@distillation(
-    "soft_targets", "Soft targets", "offline", mark="blue o", teachers=1, paper="Soft targets", hard=0.1,
-    soft=0.9, temperature=4.0
-)
-def soft_targets(task, student, teacher):
+@distillation("soft_targets", "Soft targets", "offline", mark="blue o", teachers=1, paper="Soft targets",
+              hard=0.1, soft=0.9, temperature=4.0)
+def soft_targets(task: Task, student: torch.nn.Module, teacher: Teacher) -> Loss:
     """L = hard CE(z_s, y) + soft KD_T(z_s, z_t)"""
     o = task.options
 

@@ -1,4 +1,7 @@
-"""Networks for images of land use: VGG16, MobileNetV2 and G-GhostNet (methods F.1).  ``width`` thins every layer alike."""
+"""Networks for images of land use: VGG16, MobileNetV2 and G-GhostNet (methods F.1).
+
+``width`` thins all layers alike.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -7,17 +10,17 @@ from torch import nn
 from hsilib.models.networks import NETWORKS, Outputs
 
 
-def conv(inputs, outputs, kernel=1, stride=1, groups=1, act=nn.ReLU):
-    """Convolution without bias, batch norm, activation (``act=None``: none)."""
-    layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
-    return nn.Sequential(*layers, *([act()] if act else []))
+def conv(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1,
+    act: type[nn.Module] | None = nn.ReLU
+) -> nn.Sequential:
+    """Build a convolution without bias, batch norm, and an activation (``act=None``: none)."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), *([act()] if act else []))
 
 
-def thin(channels, width, divisor=8):
-    """Channels at another width, a multiple of eight and never a tenth less (MobileNetV2's rounding)."""
+def thin(channels: int, width: float, divisor: int = 8) -> int:
+    """Return the channels at another width: a multiple of eight, never a tenth less, as in MobileNetV2."""
     if width == 1:
         return channels
     rounded = max(divisor, int(channels * width + divisor / 2) // divisor * divisor)
@@ -25,22 +28,26 @@ def thin(channels, width, divisor=8):
 
 
 class ImageNetwork(nn.Module):
-    """A trunk from images (B, C, S, S) to features (B, E), and a head from these to scores."""
+    """A trunk leads from images (B, C, S, S) to features (B, E), and a head from these to scores."""
 
     kind = "images"
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
         e = self.trunk(x)
         return Outputs(self.head(e), {"e": e})
 
 
 class VGG16(ImageNetwork):
-    """Thirteen 3 x 3 convolutions in five blocks, each closed by max-pooling; head ``classic`` (two layers of 4,096) or
-    ``pool`` (global average, one layer)."""
+    """Thirteen 3 x 3 convolutions in five blocks, each closed by max-pooling.
+
+    head: ``classic`` (two hidden layers of 4,096) or ``pool`` (global average, one layer).
+    """
 
     BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
-    def __init__(self, bands, classes, width=1.0, head="pool", batch_norm=True):
+    def __init__(
+        self, bands: int, classes: int, width: float = 1.0, head: str = "pool", batch_norm: bool = True
+    ):
         super().__init__()
         self.config = dict(bands=bands, classes=classes, width=width, head=head, batch_norm=batch_norm)
         layers = []
@@ -53,46 +60,48 @@ class VGG16(ImageNetwork):
             layers.append(nn.MaxPool2d(2))
         if head == "classic":
             hidden = thin(4096, width)
-            self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(49 * bands, hidden), nn.ReLU(),
-                                       nn.Dropout(0.5), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5))  # fmt: skip
+            layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
+            layers += [nn.Linear(49 * bands, hidden), nn.ReLU(), nn.Dropout(0.5)]
+            layers += [nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5)]
         else:
-            self.trunk, hidden = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), bands
+            hidden = bands
+            layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(hidden, classes)
         self.to(memory_format=torch.channels_last)
 
 
 class InvertedResidual(nn.Module):
-    def __init__(self, inputs, outputs, stride, expand):
+    """Block of MobileNetV2: it widens, filters each channel by itself, and narrows without an activation."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expand: int):
         super().__init__()
         inner = inputs * expand
         widen = [conv(inputs, inner, act=nn.ReLU6)] if expand > 1 else []
-        self.layers = nn.Sequential(
-            *widen, conv(inner, inner, 3, stride, groups=inner, act=nn.ReLU6), conv(inner, outputs, act=None)
-        )
+        by_channel = conv(inner, inner, 3, stride, groups=inner, act=nn.ReLU6)
+        self.layers = nn.Sequential(*widen, by_channel, conv(inner, outputs, act=None))
         self.shortcut = stride == 1 and inputs == outputs
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.layers(x) if self.shortcut else self.layers(x)
 
 
 class MobileNetV2(ImageNetwork):
-    """Inverted residuals: widen, filter each channel by itself, narrow."""
+    """Seventeen inverted residuals in seven stages."""
 
-    STAGES = (
-        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
-        (6, 320, 1, 1)
+    STAGES = (  # expansion, channels, blocks, stride of the first
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
+        (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
     )
 
-    def __init__(self, bands, classes, width=1.0):
+    def __init__(self, bands: int, classes: int, width: float = 1.0):
         super().__init__()
         self.config = dict(bands=bands, classes=classes, width=width)
         channels = thin(32, width)
         layers = [conv(bands, channels, 3, 2, act=nn.ReLU6)]
         for expand, outputs, repeats, stride in self.STAGES:
-            for number in range(repeats):
-                layers.append(
-                    InvertedResidual(channels, thin(outputs, width), stride if number == 0 else 1, expand)
-                )
+            for step in [stride] + [1] * (repeats - 1):
+                layers.append(InvertedResidual(channels, thin(outputs, width), step, expand))
                 channels = thin(outputs, width)
         last = thin(1280, max(width, 1.0))
         pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
@@ -102,9 +111,9 @@ class MobileNetV2(ImageNetwork):
 
 
 class Bottleneck(nn.Module):
-    """RegNet-X block: 1 x 1, grouped 3 x 3, 1 x 1, and a shortcut, projected where the shape changes."""
+    """Block of RegNet-X: 1 x 1, grouped 3 x 3, 1 x 1, and a shortcut, projected where the shape changes."""
 
-    def __init__(self, inputs, outputs, stride, group):
+    def __init__(self, inputs: int, outputs: int, stride: int, group: int):
         super().__init__()
         groups = outputs // min(outputs, group)
         grouped = conv(outputs, outputs, 3, stride, groups)
@@ -112,38 +121,42 @@ class Bottleneck(nn.Module):
         same = stride == 1 and inputs == outputs
         self.shortcut = nn.Identity() if same else conv(inputs, outputs, stride=stride, act=None)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(self.shortcut(x) + self.layers(x))
 
 
 class GhostStage(nn.Module):
-    """A stage whose inner blocks run on half the channels; the other half is made from the first block's output by a cheap
-    1 x 1 convolution, to which a summary of the inner blocks is added."""
+    """A stage whose inner blocks run on half the channels.
 
-    def __init__(self, inputs, channels, depth, group):
+    The other half is made from the first block's output by a cheap 1 x 1 convolution, to which a summary of
+    the inner blocks is added.
+    """
+
+    def __init__(self, inputs: int, channels: int, depth: int, group: int):
         super().__init__()
         thinner = int(0.75 * group)
         self.raw = int(0.5 * channels / thinner) * thinner
         cheap = channels - self.raw
         self.base = Bottleneck(inputs, channels, 2, group)
         self.blocks = nn.ModuleList(Bottleneck(self.raw, self.raw, 1, thinner) for _ in range(depth - 2))
-        every = channels + self.raw * (depth - 2)
-        self.merge = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(every, cheap), conv(cheap, cheap, act=None))
+        stacked = channels + self.raw * (depth - 2)  # of the first block and the inner ones
+        squeeze = nn.AdaptiveAvgPool2d(1), conv(stacked, cheap)
+        self.merge = nn.Sequential(*squeeze, conv(cheap, cheap, act=None))
         self.cheap = conv(cheap, cheap, act=None)
         self.end = Bottleneck(channels, channels, 1, group)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.base(x)
-        seen, e = [x], x[:, : self.raw]
+        maps, e = [x], x[:, : self.raw]
         for block in self.blocks:
             e = block(e)
-            seen.append(e)
-        cheap = F.relu(self.cheap(x[:, self.raw :]) + self.merge(torch.cat(seen, 1)))
+            maps.append(e)
+        cheap = F.relu(self.cheap(x[:, self.raw :]) + self.merge(torch.cat(maps, 1)))
         return self.end(torch.cat([e, cheap], 1))
 
 
 class GGhostNet(ImageNetwork):
-    """G-Ghost-RegNetX; ``variant`` names the published sizes by their multiply-adds at 224 x 224, in billions."""
+    """G-Ghost-RegNetX; ``variant`` names a published size by its multiply-adds at 224 x 224, in billions."""
 
     VARIANTS = {  # depths, widths, group width
         "0.2": ((1, 1, 4, 7), (24, 56, 152, 368), 8), "0.4": ((1, 2, 7, 12), (32, 64, 160, 384), 16),
@@ -152,9 +165,9 @@ class GGhostNet(ImageNetwork):
         "4.0": ((2, 5, 14, 2), (80, 240, 560, 1360), 40), "6.4": ((2, 4, 10, 1), (168, 392, 784, 1624), 56),
         "8.0": ((2, 5, 15, 1), (80, 240, 720, 1920), 120), "12": ((2, 5, 11, 1), (224, 448, 896, 2240), 112),
         "16": ((2, 6, 13, 1), (256, 512, 896, 2048), 128), "32": ((2, 7, 13, 1), (336, 672, 1344, 2520), 168),
-    }  # fmt: skip
+    }
 
-    def __init__(self, bands, classes, variant="0.4"):
+    def __init__(self, bands: int, classes: int, variant: str = "0.4"):
         super().__init__()
         self.config = dict(bands=bands, classes=classes, variant=variant)
         depths, widths, group = self.VARIANTS[variant]
@@ -163,10 +176,8 @@ class GGhostNet(ImageNetwork):
             if number and depth > 2:
                 layers.append(GhostStage(channels, outputs, depth, group))
             else:
-                layers += [
-                    Bottleneck(channels if i == 0 else outputs, outputs, 2 if i == 0 else 1, group)
-                    for i in range(depth)
-                ]
+                layers.append(Bottleneck(channels, outputs, 2, group))
+                layers += [Bottleneck(outputs, outputs, 1, group) for _ in range(depth - 1)]
             channels = outputs
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2))
         self.head = nn.Linear(channels, classes)

@@ -1,19 +1,32 @@
 """Scores of every pixel of the scene, and what is computed from them."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
+from torch import nn
+
+from hsilib.data.inputs import Images, Inputs
+
+if TYPE_CHECKING:
+    from hsilib.baselines.classical import Estimator
 
 STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
 
 
 @torch.no_grad()
-def scene_scores(model, inputs):
-    """Class scores (H*W, K) of every pixel.
+def scene_scores(model: "nn.Module | Estimator", inputs: Inputs | Images) -> np.ndarray:
+    """Return the class scores (H*W, K) of every pixel.
 
-    Networks with ``dense`` run each convolution once over the padded scene, which gives the same logits as cutting a
-    patch per pixel (border included) for a small part of the work.
+    Networks with ``dense`` run each convolution once over the padded scene.  That gives the same logits as
+    cutting a patch per pixel, border included, for a small part of the work.
+
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> inputs = make_inputs(scene, split_of(scene, "random"), "patches")
+    >>> scene_scores(initialise(CNN2D(40, 9), seed=0), inputs).shape
+    (3072, 9)
     """
-    if not isinstance(model, torch.nn.Module):
+    if not isinstance(model, nn.Module):
         return model.scores(inputs.pixels.cpu().numpy())
     model.eval()
     if hasattr(model, "dense"):
@@ -23,24 +36,36 @@ def scene_scores(model, inputs):
             image = inputs.padded[top : min(top + rows, h) + margin]  # (rows + 18, W + 18, C)
             strips.append(model.dense(image.permute(2, 0, 1)[None]).flatten(1).T)
         return torch.cat(strips).cpu().numpy()
-    every = torch.arange(len(inputs.pixels), device=inputs.pixels.device)
-    return pixel_scores(model, inputs, every, inputs.at_once)
+    index = torch.arange(len(inputs.pixels), device=inputs.pixels.device)
+    return pixel_scores(model, inputs, index, inputs.at_once)
 
 
 @torch.no_grad()
-def pixel_scores(model, inputs, index, batch=500):
-    """The same scores for the pixels ``index``, sample by sample: for patch models the reference of the dense form."""
+def pixel_scores(
+    model: nn.Module, inputs: Inputs | Images, index: torch.Tensor, batch: int = 500
+) -> np.ndarray:
+    """Return the same scores of the pixels ``index``, computed sample by sample.
+
+    For patch models this is the reference that the dense form is tested against.
+    """
     model.eval()
     return torch.cat([model(inputs.samples(part)).logits for part in index.split(batch)]).cpu().numpy()
 
 
-def confusion(true, predicted, classes):
-    """(K, K) counts, rows = true class."""
+def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Count the pixels of each true class (row) and predicted class (column), as (K, K)."""
     return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def metrics(scores, true):
-    """Percentages over the test pixels; averages run over the classes that have test pixels."""
+def metrics(scores: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Compute the accuracies of scores (N, K) in percent.
+
+    Averages over classes leave out those without test pixels.
+
+    >>> figures = metrics(np.eye(6)[[0, 0, 1, 2]], np.array([0, 0, 1, 1]))
+    >>> list(figures), float(figures["oa"])
+    (['oa', 'top5', 'aa', 'kappa', 'f1'], 75.0)
+    """
     table = confusion(true, scores.argmax(1), scores.shape[1])
     mine = scores[np.arange(len(true)), true][:, None]
     above, equal = (scores > mine).sum(1), (scores == mine).sum(1)
@@ -54,11 +79,11 @@ def metrics(scores, true):
     aa = (hits[seen] / rows[seen]).mean()
     return {
         "oa": 100 * table.trace() / total, "top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa,
-        "f1": 100 * f1.mean()
+        "f1": 100 * f1.mean(),
     }
 
 
-def per_class(table):
-    """Recall per class in percent, NaN for a class without test pixels."""
+def per_class(table: np.ndarray) -> np.ndarray:
+    """Return the recall of each class in percent from a confusion matrix; NaN where nothing was tested."""
     rows = table.sum(1)
     return np.where(rows > 0, 100 * np.diag(table) / np.maximum(rows, 1), np.nan)

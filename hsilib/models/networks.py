@@ -1,9 +1,10 @@
-"""The neural baselines.  ``forward`` returns ``Outputs(logits, taps)``; widths are arguments, and make the students.
+"""The networks of the study; the widths of CNN2D are an argument, which makes the students.
 
-Parameter counts on Indian Pines (200 bands, 16 classes) are the paper's: MLP 31,047; LSTM 102,416; CNN1D 72,416;
-CNN2D 378,116 (c=1) and 426,866 (c=40); CNN3D 1,803,612; students 49,321 / 25,386 / 8,951.
+Parameter counts on Indian Pines (200 bands, 16 classes) are the paper's: MLP 31,047; LSTM 102,416; CNN1D
+72,416; CNN2D 378,116 (c=1) and 426,866 (c=40); CNN3D 1,803,612; students 49,321 / 25,386 / 8,951.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,12 +17,19 @@ WIDTHS = {0: (50, 100, 100), 90: (15, 30, 30), 95: (10, 20, 20), 98: (5, 10, 10)
 
 
 class Outputs(NamedTuple):
+    """What a network returns: the logits, and the inner tensors that methods of distillation look at."""
+
     logits: torch.Tensor  # (B, K)
-    taps: dict  # name -> tensor, see methods E.0
+    taps: dict[str, torch.Tensor]  # see methods E.0
 
 
-def initialise(model, seed):
-    """Glorot-uniform weights and zero biases, from ``seed`` alone (as in the reference, but for its LSTM)."""
+def initialise(model: nn.Module, seed: int) -> nn.Module:
+    """Draw Glorot-uniform weights and set biases to zero, from ``seed`` alone.
+
+    The reference code does the same but for its LSTM.
+
+    >>> net = initialise(CNN2D(40, 16, widths=WIDTHS[98]), seed=0)
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
@@ -37,50 +45,59 @@ def initialise(model, seed):
     return model
 
 
-def need(bands, least, net):
+def need(bands: int, least: int, net: str) -> None:
+    """Refuse fewer bands or components than a network needs."""
     if bands < least:
         raise HsiError(f"{net} needs at least {least} bands or components, here are {bands}")
 
 
 class MLP(nn.Module):
+    """One hidden layer on the spectrum, of ``width`` units, or as many as the paper's rule gives."""
+
     kind = "bands"
 
-    def __init__(self, bands, classes, width=0):
+    def __init__(self, bands: int, classes: int, width: int = 0) -> None:
         super().__init__()
         width = width or 2 * bands // 3 + 10  # 143 for 200 bands
         self.config = dict(bands=bands, classes=classes, width=width)
         self.fc1, self.fc2 = nn.Linear(bands, width), nn.Linear(width, classes)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Classify spectra (B, bands)."""
         hidden = F.relu(self.fc1(x))  # (B, width)
         return Outputs(self.fc2(hidden), {"e": hidden})
 
 
 class LSTM(nn.Module):
-    """Two layers of 64 units.  ``review``: 200 steps of one band, all hidden states to the head (255,248).  Paper: one
-    step that holds all bands (102,416); its recurrent weights never see a gradient.
+    """Two layers of 64 units.
+
+    The paper's has one step that holds all bands (102,416 parameters), so its recurrent weights never see a
+    gradient.  With ``review`` it has 200 steps of one band, and all hidden states go to the head (255,248).
     """
 
     kind = "bands"
 
-    def __init__(self, bands, classes, review=False):
+    def __init__(self, bands: int, classes: int, review: bool = False) -> None:
         super().__init__()
         self.config = dict(bands=bands, classes=classes, review=review)
         self.review = review
         self.lstm = nn.LSTM(1 if review else bands, 64, num_layers=2, batch_first=True)
         self.head = nn.Linear(64 * bands if review else 64, classes)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Classify spectra (B, bands)."""
         states, _ = self.lstm(x[..., None] if self.review else x[:, None])  # (B, steps, 64)
         hidden = torch.flatten(states, 1)
         return Outputs(self.head(hidden), {"e": hidden})
 
 
 class CNN1D(nn.Module):
+    """A convolution of length 24 along the spectrum, max-pooling and two fully connected layers."""
+
     kind = "bands"
     counts_batch_norm = True  # the paper's 72,416 holds the 200 of batch norm, unlike its 2-D and 3-D counts
 
-    def __init__(self, bands, classes):
+    def __init__(self, bands: int, classes: int) -> None:
         super().__init__()
         need(bands, 28, "CNN1D")
         self.config = dict(bands=bands, classes=classes)
@@ -89,18 +106,24 @@ class CNN1D(nn.Module):
         self.bn = nn.BatchNorm1d(100)
         self.fc2 = nn.Linear(100, classes)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Classify spectra (B, bands)."""
         features = F.max_pool1d(F.relu(self.conv(x[:, None])), 5)  # (B, 20, 35)
         hidden = F.relu(self.bn(self.fc1(torch.flatten(features, 1))))
         return Outputs(self.fc2(hidden), {"e": hidden})
 
 
 class CNN2D(nn.Module):
-    """conv5 - conv5 - max-pool 2 - fc - fc on 19 x 19 patches; ``dense`` runs it over a whole scene, exactly."""
+    """Two 5 x 5 convolutions, max-pooling and two fully connected layers on 19 x 19 patches.
+
+    ``dense`` runs each convolution once over a whole scene, with the same result.
+    """
 
     kind = "patches"
 
-    def __init__(self, bands, classes, widths=(50, 100, 100), batch_norm=True):
+    def __init__(
+        self, bands: int, classes: int, widths: Sequence[int] = (50, 100, 100), batch_norm: bool = True
+    ) -> None:
         super().__init__()
         self.config = dict(bands=bands, classes=classes, widths=list(widths), batch_norm=batch_norm)
         c1, c2, f1 = widths
@@ -109,40 +132,46 @@ class CNN2D(nn.Module):
         self.fc1, self.fc2 = nn.Linear(25 * c2, f1), nn.Linear(f1, classes)
         self.to(memory_format=torch.channels_last)
 
-    def stem(self, x):
+    def stem(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the first convolution."""
         return F.relu(self.bn1(self.conv1(x)))  # f1 (B, 50, 15, 15)
 
-    def block(self, f1):
+    def block(self, f1: torch.Tensor) -> torch.Tensor:
+        """Run the second convolution."""
         return F.relu(self.bn2(self.conv2(f1)))  # f2 (B, 100, 11, 11)
 
-    def features(self, f2):
+    def features(self, f2: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Pool and run the first fully connected layer; return the tensors on the way by name."""
         p2 = F.max_pool2d(f2, 2)  # (B, 100, 5, 5); the last row and column of f2 are not used
         v = torch.flatten(p2, 1)
         e = F.relu(self.fc1(v))  # (B, 100)
         return dict(f2=f2, p2=p2, v=v, e=e)
 
-    def head(self, f2):
+    def head(self, f2: torch.Tensor) -> Outputs:
+        """Run all that follows the convolutions."""
         taps = self.features(f2)
         return Outputs(self.fc2(taps["e"]), taps)
 
-    def branch(self, f1):
+    def branch(self, f1: torch.Tensor) -> Outputs:
+        """Run all that follows the first convolution, which peers may share."""
         return self.head(self.block(f1))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Classify patches (B, bands, 19, 19)."""
         f1 = self.stem(x)
         logits, taps = self.branch(f1)
         return Outputs(logits, {"f1": f1} | taps)
 
-    def dense(self, image):
-        """Logits (K, H, W) of every pixel from the padded image (1, C, H+18, W+18), each convolution run once."""
+    def dense(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
         return dense_head(self, self.block(self.stem(image)))
 
 
-def dense_head(net, f2):
-    """Pooling and both fully connected layers over a whole scene.
+def dense_head(net: nn.Module, f2: torch.Tensor) -> torch.Tensor:
+    """Run pooling and both fully connected layers over a whole scene: (1, C, H+10, W+10) -> (K, H, W).
 
-    A window's pooled cells lie two pixels apart, so pooling runs with stride 1 and fc1 is a 5 x 5 convolution dilated by
-    2; fc2 is 1 x 1.  ``f2`` (1, C, H+10, W+10) -> (K, H, W).
+    A window's pooled cells lie two pixels apart, so pooling runs with stride 1 and fc1 is a 5 x 5 convolution
+    dilated by 2; fc2 is 1 x 1.
     """
     pooled = F.max_pool2d(f2, 2, stride=1)  # (1, C, H+9, W+9)
     weight = net.fc1.weight.view(len(net.fc1.weight), -1, 5, 5)
@@ -152,13 +181,15 @@ def dense_head(net, f2):
 
 
 class CNN3D(nn.Module):
-    """Two 3-D convolutions over space and components.  Written as 2-D convolutions over depth slices, which is the same
-    sum and twice as fast on a CPU: a kernel of depth D over the depth axis is a 2-D kernel over D stacked channels.
+    """Two 3-D convolutions over space and components, max-pooling and two fully connected layers.
+
+    The convolutions run as 2-D ones over slices, which is the same sum and twice as fast on a CPU: a kernel
+    of depth D over the depth axis is a 2-D kernel over D stacked channels.
     """
 
     kind = "patches"
 
-    def __init__(self, bands, classes):
+    def __init__(self, bands: int, classes: int) -> None:
         super().__init__()
         need(bands, 39, "CNN3D")
         self.config = dict(bands=bands, classes=classes)
@@ -169,24 +200,26 @@ class CNN3D(nn.Module):
 
     @staticmethod
     def _conv(x, conv, depth):
-        """x (B, C, D, H, W) -> (B, out, depth, H-4, W-4)."""
+        """Run a 3-D convolution on x (B, C, D, H, W) -> (B, out, depth, H-4, W-4)."""
         span = conv.kernel_size[0]
-        stacked = torch.stack(
-            [x[:, :, d : d + span].flatten(1, 2) for d in range(depth)], 1
-        )  # (B, depth, C*span, H, W)
+        slices = [x[:, :, d : d + span].flatten(1, 2) for d in range(depth)]
+        stacked = torch.stack(slices, 1)  # (B, depth, C*span, H, W)
         out = F.conv2d(stacked.flatten(0, 1), conv.weight.flatten(1, 2), conv.bias)
         return out.unflatten(0, (len(x), depth)).transpose(1, 2)
 
-    def convolutions(self, x):
+    def convolutions(self, x: torch.Tensor) -> torch.Tensor:
+        """Run both convolutions, and join channels and depth."""
         f1 = F.relu(self.bn1(self._conv(x[:, None], self.conv1, self.d1)))  # (B, 32, 17, 15, 15)
         return F.relu(self.bn2(self._conv(f1, self.conv2, self.d2))).flatten(1, 2)  # (B, 64*2, 11, 11)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Classify patches (B, bands, 19, 19)."""
         p2 = F.max_pool2d(self.convolutions(x), 2)  # max-pool 2 x 2 x 1
         e = F.relu(self.bn_fc1(self.fc1(torch.flatten(p2, 1))))
         return Outputs(self.fc2(e), {"e": e})
 
-    def dense(self, image):
+    def dense(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
         return dense_head(self, self.convolutions(image))
 
 

@@ -1,19 +1,22 @@
 """The one training loop.  Methods differ in the loss they hand to it, not in how they are trained."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from hsilib.data.inputs import turned
+from hsilib.data.inputs import Images, Inputs, turned
+from hsilib.data.splits import Split
 from hsilib.errors import HsiError, known
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One default for every network and every method (`book/design.md`, protocol)."""
+    """How a network is trained; all networks and methods share the defaults (`book/design.md`, protocol)."""
 
     epochs: int = 30
     lr: float = 1e-3  # 8e-4 on Pavia, as in the paper
@@ -21,7 +24,7 @@ class Recipe:
     schedule: str = "cosine"  # to zero; "constant" is the paper-like recipe
     precision: str = "fp32"  # what is published; "bf16" for exploring
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         known("schedule", self.schedule, ("cosine", "constant"))
         known("precision", self.precision, ("fp32", "bf16"))
         for name, least in (("epochs", 1), ("batch", 2)):
@@ -33,6 +36,8 @@ class Recipe:
 
 
 class Batch(NamedTuple):
+    """What a loss is given besides the model."""
+
     index: torch.Tensor  # (B,) positions in the training set, for methods that store something per sample
     x: torch.Tensor  # (B, C, 19, 19) or (B, C)
     y: torch.Tensor  # (B,)
@@ -40,12 +45,18 @@ class Batch(NamedTuple):
 
 
 class TrainingSet(NamedTuple):
-    x: callable  # positions (B,) -> inputs; nothing is materialised
+    """The training pixels: a function that gathers inputs, and the classes."""
+
+    x: Callable[[torch.Tensor], torch.Tensor]  # positions (B,) -> inputs, made on demand
     y: torch.Tensor  # (N,)
 
 
-def training_set(inputs, split):
-    """The split's training pixels as a gather from the scene."""
+Loss = Callable[[nn.Module, Batch], dict[str, torch.Tensor]]
+Draw = Callable[[int, torch.Generator], torch.Tensor]  # number of training pixels -> positions of an epoch
+
+
+def training_set(inputs: Inputs | Images, split: Split) -> TrainingSet:
+    """Return the split's training pixels, which are gathered from the scene batch by batch."""
     device = inputs.pixels.device
     pixels, y = (torch.from_numpy(a).to(device) for a in (split.train, split.train_y))
     if inputs.turns > 1:
@@ -53,57 +64,67 @@ def training_set(inputs, split):
     return TrainingSet(lambda position: inputs.samples(pixels[position]), y.repeat(inputs.turns))
 
 
-def cross_entropy(model, batch):
+def cross_entropy(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    """Return the usual loss on labels, as the one term ``ce``."""
     return {"ce": F.cross_entropy(model(batch.x).logits, batch.y)}
 
 
-def check(terms):
-    """One line for what a loss must not return."""
+def check(terms: dict[str, torch.Tensor]) -> None:
+    """Refuse in one line what a loss must not return."""
     if not isinstance(terms, dict) or not terms:
         raise HsiError(f'a loss must return named terms, such as {{"ce": ...}}, not {type(terms).__name__}')
     for name, value in terms.items():
-        if not torch.is_tensor(value) or value.ndim:
-            what = (
-                f"of shape {tuple(value.shape)}; take its mean"
-                if torch.is_tensor(value)
-                else type(value).__name__
-            )
+        what = "" if torch.is_tensor(value) else type(value).__name__
+        if not what and value.ndim:
+            what = f"of shape {tuple(value.shape)}; take its mean"
+        if what:
             raise HsiError(f"term {name} of the loss must be a tensor of one number, not {what}")
     if not any(value.requires_grad for value in terms.values()):
-        raise HsiError(
-            f"no term of the loss ({', '.join(terms)}) depends on the network: nothing would be learned"
-        )
+        names = ", ".join(terms)
+        raise HsiError(f"no term of the loss ({names}) depends on the network: nothing would be learned")
 
 
-def shuffled(count, generator):
-    """The order of an epoch: every training pixel once."""
+def shuffled(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw the order of an epoch in which each training pixel comes once."""
     return torch.randperm(count, generator=generator)
 
 
-def balanced(y, power):
-    """An order of an epoch in which a class of n pixels is drawn in proportion to n ** (1 - power): as it comes at 0, all
-    classes equally often at 1.  Pixels of rare classes come back, some of common ones are left out; the epoch is as long."""
+def balanced(y: torch.Tensor, power: float) -> Draw:
+    """Return a function that draws epochs in which rare classes come more often.
+
+    A class of n pixels is drawn in proportion to n ** (1 - power): as it comes at 0, all classes equally
+    often at 1.  Pixels of rare classes come back and some of common ones are left out; the epoch is as long.
+    """
     share = torch.bincount(y)[y].double().pow(-power).cpu()
     return lambda count, generator: torch.multinomial(share, count, replacement=True, generator=generator)
 
 
 def fit(
-    model, data, recipe, seed, loss=cross_entropy, augment=None, extra=(), after_epoch=None, draw=shuffled
-):
-    """Train in place; return the mean of every loss term per epoch, ``[{"ce": 1.2}, ...]``.
+    model: nn.Module, data: TrainingSet, recipe: Recipe, seed: int, loss: Loss = cross_entropy,
+    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+    extra: Iterable[nn.Module] = (), after_epoch: Callable[[nn.Module, int], None] | None = None,
+    draw: Draw = shuffled,
+) -> list[dict[str, float]]:
+    """Train in place, and return the mean of each loss term per epoch, ``[{"ce": 1.2}, ...]``.
 
-    loss(model, batch) -> dict of named terms, summed; augment(x, generator) -> x; ``extra`` are auxiliary modules that
-    train along and are thrown away; after_epoch(model, epoch) may change weights (soft pruning); draw(count, generator) ->
-    the order of an epoch.
+    ``loss(model, batch)`` returns named terms, which are summed.  ``augment(x, generator)`` changes a batch.
+    ``extra`` are auxiliary modules that train along and are thrown away.  ``after_epoch(model, epoch)`` may
+    change weights, as soft pruning does.  ``draw(count, generator)`` gives the order of an epoch.
+
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> split = split_of(scene, "random")
+    >>> model = initialise(MLP(103, 9), seed=0)
+    >>> data = training_set(make_inputs(scene, split, "bands"), split)
+    >>> len(fit(model, data, Recipe(epochs=2), seed=0))
+    2
     """
     device = data.y.device
     count = len(data.y)
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout draws from the process, whatever that did before
     modules = [model, *extra]
-    weights = list(
-        dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad)
-    )  # modules may share some
+    # modules may share some
+    weights = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
     optimizer = torch.optim.Adam(weights, lr=recipe.lr, fused=True)
     per_epoch = math.ceil(count / recipe.batch)
     history, step, total = [], 0, recipe.epochs * per_epoch
@@ -132,7 +153,8 @@ def fit(
                 value = float(value.detach())
                 if not math.isfinite(value):
                     raise HsiError(
-                        f"training diverged in epoch {epoch + 1}: {name} is not finite; lower the rate or check the loss"
+                        f"training diverged in epoch {epoch + 1}: {name} is not finite; "
+                        "lower the rate or check the loss"
                     )
                 sums[name] = sums.get(name, 0.0) + value * len(index)
         history.append({name: value / count for name, value in sums.items()})
@@ -143,8 +165,8 @@ def fit(
     return history
 
 
-def flips_and_rotations(x, generator):
-    """Each patch turned by a random element of the square's eight symmetries."""
+def flips_and_rotations(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Turn each patch by a random element of the square's eight symmetries."""
     which = torch.randint(8, (len(x),), generator=generator).to(x.device)
     out = x.clone()
     for element in range(1, 8):
@@ -153,8 +175,8 @@ def flips_and_rotations(x, generator):
     return out
 
 
-def flips_and_crops(x, generator, pad=2):
-    """Each patch turned or mirrored, then moved by up to two pixels; zeros come in at the border."""
+def flips_and_crops(x: torch.Tensor, generator: torch.Generator, pad: int = 2) -> torch.Tensor:
+    """Turn or mirror each patch, then move it by up to ``pad`` pixels; zeros come in at the border."""
     x = F.pad(flips_and_rotations(x, generator), (pad,) * 4)
     top, left = (torch.randint(2 * pad + 1, (len(x),), generator=generator).tolist() for _ in range(2))
     span = x.shape[2] - 2 * pad

@@ -8,9 +8,10 @@ import pandas as pd
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
-from hsilib.methods import family
+from hsilib.methods import family, title
 from hsilib.models.networks import WIDTHS
 from hsilib.pages import figures
+from hsilib.pages.stats import pick
 from hsilib.study.runs import Run, plan
 from hsilib.study.store import Store, smoke_store
 from hsilib.study.sweep import collect
@@ -64,6 +65,31 @@ class Chapter:
         """Loss terms per epoch of the first of these runs."""
         return self.store.read_log(rows["run"].iloc[0])
 
+    def noted(self, rows, what) -> pd.Series:
+        """What each of these runs noted under this name, by seed."""
+        return rows["run"].map(lambda run: self.store.read_note(run)[what])
+
+    def traces(self, rows, what) -> list[np.ndarray]:
+        """What each of these runs noted under this name once an epoch, by seed."""
+        return [np.array(list(noted.values())) for noted in self.noted(rows, what)]
+
+    def largest(self, rows) -> dict:
+        """{method: its runs at the largest size on the first split}"""
+        return {name: pick(rows, method=name, ratio=self.large, split=self.first) for name in self.names}
+
+    def plain(self) -> list[Run]:
+        """Scratch with the notes that distillation takes: soft targets of no weight, largest size, first split."""
+        options = {"hard": 1.0, "soft": 0.0}
+        return self.plan(["soft_targets"], [self.large], [self.first], seeds=1, options=options)
+
+    def pictures(self, trained, plain) -> dict:
+        """{who: what the first seed noted of it} of the teacher, where there is one, of Scratch, and of every
+        method by its title; from ``largest`` and the rows of ``plain``."""
+        notes = {name: self.note(runs) for name, runs in trained.items()}
+        teachers = [note["teacher"] for note in notes.values() if "teacher" in note]
+        students = {title(name): note["student"] for name, note in notes.items() if "student" in note}
+        return dict(zip(["teacher"], teachers)) | {"Scratch": self.note(plain)["student"]} | students
+
     def plan(self, names, ratios=None, splits=None, seeds=None, **common) -> list[Run]:
         """The runs of these methods; what is not said is as the chapter was asked for."""
         sizes = (0, *self.ratios) if ratios is None else ratios
@@ -87,13 +113,15 @@ class Chapter:
 
 
 def chapter(
-    family_, *, scene, seeds, epochs, splits=(), ratios=(), methods=(), further_seeds=None, budget="paper"
+    family_, *, scene, seeds=1, epochs=1, splits=(), ratios=(), methods=(), further_seeds=None,
+    budget="paper", smoke=SMOKE["scene"],
 ):
-    """A chapter about a family of methods, from its parameters.
+    """A chapter about a family of methods, from its parameters; without one (``""``), about ``methods``.
 
-    ``budget``: ``paper`` runs what is asked for and keeps it in the book's store; ``smoke`` runs a small synthetic scene, two
-    seeds and two epochs, in a store of its own.  Without ``splits`` it takes the published split, or blocks, and the random
-    one; ``further_seeds``: repetitions of the splits after the first, if those are to be fewer.
+    ``budget``: ``paper`` runs what is asked for and keeps it in the book's store; ``smoke`` runs the small
+    synthetic scene that ``smoke`` names, two seeds and two epochs, in a store of its own.  Without ``splits``
+    it takes the published split, or blocks, and the random one; ``further_seeds``: repetitions of the splits
+    after the first, if those are to be fewer.
 
     >>> c = chapter("offline", scene="indian_pines_8bit", seeds=5, epochs=30)
     >>> rows = c.collect(c.plan(["scratch", *c.names]))
@@ -104,7 +132,7 @@ def chapter(
     ratios = tuple(ratios) or tuple(ratio for ratio in WIDTHS if ratio)
     if budget == "smoke":
         store, ratios = smoke_store(), (max(ratios),)
-        scene, seeds, epochs = SMOKE["scene"], SMOKE["seeds"], SMOKE["epochs"]
+        scene, seeds, epochs = smoke, SMOKE["seeds"], SMOKE["epochs"]
     card, rgb, spectra = store.card(scene)
     splits = tuple(splits) or usual_splits(card)
     fewer = seeds if further_seeds is None else min(seeds, further_seeds)

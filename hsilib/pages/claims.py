@@ -14,15 +14,27 @@ from hsilib.pages.text import listed, mean_sd, number, signed
 from hsilib.study.runs import stored
 
 
+def by_size(rows, names, ratios, split):
+    """{(method, size): overall accuracy by seed} on a split."""
+    return {
+        (name, ratio): stats.pick(rows, method=name, ratio=ratio, split=split)["oa"]
+        for name in names for ratio in ratios
+    }
+
+
 def against(rows, names, other, split, ratios):
     """Paired differences of every method at every size to the method ``other`` of the same size."""
+    return against_each(rows, {(title(n, r), r): (n, other) for r in ratios for n in names}, split)
+
+
+def against_each(rows, pairs, split):
+    """Paired differences of pairs of methods, {(how a pair is called, size): (method, other method)}."""
 
     def runs(name, ratio):
         return (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["split"] == split)
 
-    return stats.paired_table(
-        rows, {title(n, r): (runs(n, r), runs(other, r)) for r in ratios for n in names}
-    )
+    masks = {label: (runs(a, ratio), runs(b, ratio)) for (label, ratio), (a, b) in pairs.items()}
+    return stats.paired_table(rows, masks)
 
 
 def verdict(rows, names, splits, ratios):
@@ -60,6 +72,40 @@ def verdict(rows, names, splits, ratios):
             f"On the random split the mean change is {change} points; every mean is {least:.1f} % or more."
         )
     return SimpleNamespace(**found)
+
+
+WAYS = {
+    "offline": "to be taught by the dense network", "online": "for small networks to teach each other",
+    "self": "for a small network to teach itself",
+}
+
+
+def conclusion(chapter, rows, *further, why="11-what-to-believe"):
+    """What a chapter about a family of methods concludes first, as Markdown: the verdict, and ``further`` points,
+    which only this chapter has.  ``why``: where to read what the random split ranks."""
+    v = verdict(rows, chapter.names, chapter.splits, chapter.ratios)
+    ways = WAYS.get(chapter.family, "to train a small network")
+    ranks = f" What it ranks is [how well a network fits its training pixels]({why})."
+    points = [
+        f"*The highest means.* With {v.width_large} % of the width {v.best_large} % ({v.best_large_name}), where "
+        f"Scratch has {v.scratch_large} %; with {v.width_small} % {v.best_small} % ({v.best_small_name}), where "
+        f"Scratch has {v.scratch_small} %. The dense network has {v.dense} %. The highest of several means flatters "
+        "the method it belongs to.",
+        f"*Chance.* Of the {v.pairs_count} pairs {v.clear_better} beat Scratch with a 95 % interval that leaves out "
+        f"zero and {v.clear_worse} lose to it; about {v.by_chance} would leave it out were all methods equal to "
+        "Scratch, give or take a good deal, as all are compared with the same few runs of Scratch.",
+        *further,
+        f"*The split.* {v.leak} % of its test windows contain training pixels. {v.random_text}"
+        + (ranks if "random" in chapter.splits[1:] else ""),
+    ]
+    return (
+        f"**Conclude first.** On the {v.first} split {v.count} ways {ways} change overall accuracy by "
+        f"{v.mean_change} points against Scratch, the same network trained on labels alone, in the mean over methods "
+        f"and sizes. Shown to be better than Scratch after correction for their number: {v.better}; shown to be "
+        f"worse: {v.worse}. With {v.seeds} seeds half an interval, not corrected, is {v.half} points wide in the "
+        "median: a difference of that size is missed more often than not.\n\n"
+        + "\n".join(f"- {' '.join(point.split())}" for point in points)
+    )
 
 
 def mean_change(rows, names, split, ratios):
@@ -134,10 +180,43 @@ def gains(table, other="scratch"):
     return found.assign(p=stats.holm(found["p"])).sort_values("difference", ascending=False)
 
 
+def gain(gained, name):
+    """One line of ``gains`` as text; a dash where a method would be held against itself."""
+    return signed(*gained.reindex([name])[["difference", "low", "high"]].iloc[0])
+
+
+def judged(pairs, margins):
+    """What seeds say of claims, ``pairs`` {claim: (a, b)} that a is higher than b, both indexed by seed.
+
+    A line for each: difference, interval, p after Holm's correction for all of them, and whether the claim holds, is
+    contradicted, or is open at 5 %.  ``margins`` {claim: points}: claims that a is not lower than b by so much, with
+    a one-sided p.
+    """
+    lines = []
+    for claim, (a, b) in pairs.items():
+        a, b = a.align(b, join="inner")
+        margin = margins.get(claim, 0)
+        mean, low, high, _ = stats.paired(a, b)
+        shifted, _, _, p = stats.paired(a + margin, b)
+        if claim in margins:
+            p = p / 2 if shifted > 0 else 1 - p / 2
+        interval = dict(difference=mean, low=low, high=high, p=p)
+        lines.append(dict(comparison=claim, seeds=len(a), **interval, right=shifted > 0))
+    table = pd.DataFrame(lines)
+    table["p"] = stats.holm(table["p"])
+    side = np.where(table.pop("right"), "holds", "contradicted")
+    return table.assign(verdict=np.where(table["p"] < 0.05, side, "open"))
+
+
 def apart(table, other):
     """Mean absolute difference of two square tables off the diagonal."""
-    gap = np.abs(np.array(table, float) - np.array(other, float))
-    return gap[~np.eye(len(gap), dtype=bool)].mean()
+    return off_diagonal(np.abs(np.array(table, float) - np.array(other, float)))
+
+
+def off_diagonal(table):
+    """Mean of a square table without its diagonal."""
+    table = np.array(table, float)
+    return table[~np.eye(len(table), dtype=bool)].mean()
 
 
 class Trials:

@@ -2,8 +2,10 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
+from torch.overrides import TorchFunctionMode
 
 from hsilib.data.cards import CLASSES
 
@@ -14,6 +16,15 @@ def bare(ax, title=""):
     ax.set(xticks=[], yticks=[], frame_on=False)
     ax.set_title(title, fontsize=10)
     return ax
+
+
+def panels(count, columns, height, **settings):
+    """A figure as wide as the page with ``count`` panels, so many in a row, each row ``height`` inches high."""
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(8, height * rows), squeeze=False, **settings)
+    for ax in axes.flat[count:]:
+        ax.set_visible(False)
+    return figure, axes.flat[:count]
 
 
 def show_map(ax, labels, title=""):
@@ -53,6 +64,56 @@ def draw_network(ax, layers, title="", most=0):
         if x:
             arrow(ax, (x - 0.05, 0.5), (x + 0.05, 0.5))
     bare(ax, title).set(xlim=(0, max(most, len(layers))), ylim=(0.15, 0.85))
+
+
+def layers_of(net, x):
+    """The layers of a network as ``draw_network`` takes them, from a run on ``x``, a batch of one; weights are
+    counted as in ``parameters``."""
+    watch = _Layers(net)
+    with torch.no_grad(), watch:
+        net.eval()(x)
+    given = {"bands": "spectrum", "patches": "window", "images": "image"}[net.kind]
+    return [(given, _shape(x), 0), *watch.layers]
+
+
+class _Layers(TorchFunctionMode):
+    """Watches the calls of torch: not every layer is a module that is called.  Batch norm and ReLU belong to
+    the layer before them."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.layers, self.counts_batch_norm = [], getattr(net, "counts_batch_norm", False)
+        self.owners = {p.untyped_storage().data_ptr(): p for p in net.parameters()}  # views share the storage
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        out, call = function(*args, **(kwargs or {})), function.__name__
+        weights = self._weights([*args, *(kwargs or {}).values()])
+        count = sum(p.numel() for p in weights)
+        if call in ("batch_norm", "relu"):
+            name, _, before = self.layers[-1]
+            name += (" + " if "\n" in name else "\n+ ") + {"batch_norm": "BN", "relu": "ReLU"}[call]
+            self.layers[-1] = name, _shape(out), before + count * self.counts_batch_norm
+        elif call.startswith(("linear", "lstm", "conv")) or "pool" in call:
+            self.layers.append((_layer_name(call, args, weights), _shape(out), count))
+        return out
+
+    def _weights(self, values):
+        tensors = [v for value in values for v in (value if isinstance(value, list) else [value])]
+        places = [t.untyped_storage().data_ptr() for t in tensors if isinstance(t, torch.Tensor)]
+        return [self.owners[place] for place in places if place in self.owners]
+
+
+def _layer_name(call, args, weights):
+    if "pool" in call:
+        return f"{call.split('_pool')[0]}-pool {args[1]}"
+    if call == "lstm":
+        return f"{len(weights) // 4} × LSTM"  # two matrices and two biases each
+    return "fc" if call == "linear" else "conv " + " × ".join(map(str, weights[0].shape[2:]))
+
+
+def _shape(x):
+    """Of a sample, without the batch; an LSTM gives more than its output."""
+    return " × ".join(map(str, (x[0] if isinstance(x, tuple) else x).shape[1:]))
 
 
 def box(ax, x, y, width, height, text="", colour="#dddddd", ink="black"):
@@ -107,8 +168,8 @@ def confusion_matrix(table, classes):
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, ax = plt.subplots(figsize=(7.4, 6.4))
     heat(ax, share, classes, classes, colours="Blues", label="% of the true class", square=True, cbar_kws={"shrink": 0.8})
-    for text in ax.texts:
-        text.set_visible(text.get_text() != "0")
+    for text, percent in zip(ax.texts, share.flat):
+        text.set_visible(percent >= 1)
     ax.set(xlabel="predicted", ylabel="true")
     return figure
 
@@ -133,7 +194,7 @@ def three_modes():
 
 
 def looks(rgb, classes, noted, window=19):
-    """Windows of a few pixels, and below where each network looks in them, {name: what ``pictures`` noted}."""
+    """Windows of a few pixels, and below where each network looks in them, {name: what ``portrait`` noted}."""
     margin, first = window // 2, next(iter(noted.values()))
     count = len(first["classes"])
     figure, axes = plt.subplots(len(noted) + 1, count, figsize=(5, 1.6 * len(noted) + 1.9), squeeze=False)

@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from hsilib.methods import get, title
+from hsilib.pages.claims import against
 from hsilib.pages.colours import method_style
 from hsilib.pages.tables import METRICS
 
@@ -223,3 +224,9 @@ def differences(table, xlabel):
     ax.invert_yaxis()
     ax.set_xlabel(xlabel)
     return figure
+
+
+def against_scratch(chapter, rows):
+    """A chapter's methods at every size on its first split, each against Scratch of the same size."""
+    table = against(rows, chapter.names, "scratch", chapter.first, chapter.ratios)
+    return differences(table, "difference to Scratch in overall accuracy, points")

@@ -74,13 +74,16 @@ def beside_paper(rows, table, scene, metric="oa", strategy=None):
 
 
 SMALL = {90: 11, 95: 12, 98: 13}  # the tables of distillation, which hold Scratch too
+PRUNED = {90: 6, 95: 7, 98: 8}  # the tables of pruning
 
 
-def of_sizes(ratios):
-    """{size: the paper's table of distillation at that size}"""
-    return {ratio: SMALL[ratio] for ratio in ratios}
+def of_sizes(ratios, places=SMALL):
+    """{size: the paper's table of distillation at that size}, or of pruning with ``places=PRUNED``."""
+    return {ratio: places[ratio] for ratio in ratios}
 
 
-def small_networks(scene):
-    """A function (method, split, size) -> the paper's value in its tables of distillation, for plots."""
-    return lambda name, split, ratio: paper_value(SMALL.get(ratio, 11), get(name).paper, scene, split, ratio=ratio)
+def small_networks(scene, places=SMALL):
+    """A function (method, split, size) -> the paper's value in these tables, for plots."""
+    return lambda name, split, ratio: paper_value(
+        places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio
+    )

@@ -51,7 +51,7 @@ def parameters(notebook):
     return found
 
 
-def declared(chapter):
+def parameters_of(chapter):
     """The parameters of a chapter."""
     import jupytext
 

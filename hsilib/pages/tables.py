@@ -11,7 +11,7 @@ from hsilib.methods import title
 from hsilib.pages import stats
 from hsilib.pages.claims import against
 from hsilib.pages.paper import beside_paper
-from hsilib.pages.text import number, p_value, signed, thousands
+from hsilib.pages.text import megabytes, number, p_value, pm, signed, thousands
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 
@@ -28,6 +28,20 @@ def summary(rows, metrics=("oa", "top5", "aa", "kappa", "f1")):
         }
         out.append(line)
     return pd.DataFrame(out)
+
+
+def all_metrics(rows, costs=True):
+    """Every metric, mean ± sd over seeds, by method, size and split; ``costs``: and what a network costs."""
+    full = summary(rows)
+    names = [title(*key) for key in zip(full["method"], full["ratio"], full["options"])]
+    table = pd.DataFrame({"model": names, "split": full["split"], "seeds": full["seeds"]})
+    for metric, label in METRICS.items():
+        table[label] = [pm(mean, sd) for mean, sd in zip(full[metric], full[metric + "_sd"])]
+    if costs:
+        table["parameters"] = full["params"].map(thousands)
+        table["multiply-adds, M"] = ["–" if pd.isna(v) else f"{v / 1e6:.3g}" for v in full["macs"]]
+        table["MB on disk"] = full["bytes"].map(megabytes)
+    return table
 
 
 def publish(table, name, caption=None):
@@ -82,16 +96,19 @@ def publish_sizes(rows, names, tables, scene, stem):
     _leave(pd.concat(every), f"{stem}-tables")
 
 
+def compared(table):
+    """Two columns of texts of a table of paired differences: each with its interval, and p after Holm."""
+    gaps = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
+    return gaps, table["p (Holm)"].map(p_value)
+
+
 def publish_against(rows, names, others, split, ratios, name):
     """Paired differences to several controls, ``others`` {method: how its column is called}; p after Holm within a column."""
     lines = None
     for other, short in others.items():
         table = against(rows, names, other, split, ratios)
         lines = table[["comparison", "seeds"]].copy() if lines is None else lines
-        lines[f"minus {short}"] = [
-            signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)
-        ]
-        lines[f"p, {short}"] = table["p (Holm)"].map(p_value)
+        lines[f"minus {short}"], lines[f"p, {short}"] = compared(table)
     publish(
         lines,
         name,

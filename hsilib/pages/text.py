@@ -62,3 +62,9 @@ def thousands(value):
 def listed(names, most=4):
     """None, a few names, or how many."""
     return "none" if len(names) == 0 else ", ".join(names) if len(names) <= most else f"{len(names)} pairs"
+
+
+def joined(texts):
+    """a, b and c."""
+    *most, last = map(str, texts)
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,4 +1,4 @@
-"""Chapter 04, pruning: which channels stay (one file a criterion), the surgery, and the strategies of fine-tuning."""
+"""Chapter 04, pruning: the criteria (one file each), the surgery, and the strategies of fine-tuning."""
 
 from hsilib.registry import rooms
 

@@ -1,60 +1,72 @@
 """From a criterion to a method of pruning, and the three strategies of fine-tuning.
 
-A criterion is one function ``kept(net, widths, task) -> {layer: indices of the channels that stay}``; registering it with
-``criterion`` gives it the surgery, the fine-tuning, a row in the tables and a mark in the plots.
+A criterion is one function ``kept(net, widths, task) -> {layer: indices of the channels that stay}``.
+Registering it with ``criterion`` gives it the surgery, the fine-tuning, a row in the tables and a mark in the
+plots.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
+from typing import TYPE_CHECKING
 
 import torch
 
 from hsilib.models import evaluate
 from hsilib.models.networks import WIDTHS
-from hsilib.prune.surgery import LAYERS, cut, refresh_batch_norm
+from hsilib.prune.surgery import LAYERS, Channels, cut, refresh_batch_norm
 from hsilib.registry import dense, method
 
-# ------------------------------------------------------------------------------ the strategies (methods C.2, Table 9)
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
+
+Widths = tuple[int, ...]  # channels of conv1, conv2 and fc1
+Kept = Callable[..., Channels]  # kept(net, widths, task)
+
+# ------------------------------------------------------------------ the strategies (methods C.2, Table 9)
 
 
-def one_shot(now, goal):
-    """I: all layers at once."""
+def one_shot(now: Widths, goal: Widths) -> list[Widths]:
+    """Strategy I cuts all layers at once.  Each strategy returns the widths that its passes aim at."""
     return [goal]
 
 
-def layer_by_layer(now, goal):
-    """II: conv1, fine-tune, conv2, fine-tune, fc1, fine-tune."""
+def layer_by_layer(now: Widths, goal: Widths) -> list[Widths]:
+    """Strategy II cuts conv1 and fine-tunes, then conv2, then fc1."""
     return [goal[:done] + now[done:] for done in range(1, len(goal) + 1)]
 
 
-def multi_pass(now, goal, passes=3):
-    """III: all layers by the same factor, several times; widths fall geometrically."""
-    return [
-        tuple(round(n * (g / n) ** (i / passes)) for n, g in zip(now, goal)) for i in range(1, passes + 1)
-    ]
+def multi_pass(now: Widths, goal: Widths, passes: int = 3) -> list[Widths]:
+    """Strategy III cuts all layers by the same factor several times: widths fall geometrically."""
+    shares = [number / passes for number in range(1, passes + 1)]
+    return [tuple(round(n * (g / n) ** share) for n, g in zip(now, goal)) for share in shares]
 
 
-# ------------------------------------------------------------------------------ from criterion to method
+# ------------------------------------------------------------------ from criterion to method
 
 
 def criterion(
-    name, title, *, strategy=one_shot, start=dense, family="pruning", finetune=1.0, rate=1.0, **about
-):
+    name: str, title: str, *, strategy: Callable[[Widths, Widths], list[Widths]] = one_shot,
+    start: Callable[["Run"], "Run"] = dense, family: str = "pruning", finetune: float = 1.0,
+    rate: float = 1.0, **fields
+) -> Callable[[Kept], Kept]:
     """Register ``kept(net, widths, task)`` as a pruning method.
 
-    net: the network to prune, the method's own copy, which it may train or rescale; widths: {layer: channels that are to
-    stay}; start(run): the run whose trained network is pruned.  After every pass of the strategy the small network is
-    fine-tuned for a share ``finetune`` of the recipe's epochs at a share ``rate`` of its rate; by default it is given what
-    Scratch is given.
+    net: the network to prune, the method's own copy, which it may train or rescale; widths: {layer: channels
+    that are to stay}; start(run): the run whose trained network is pruned.  After every pass of the strategy
+    the small network is fine-tuned for a share ``finetune`` of the recipe's epochs at a share ``rate`` of its
+    rate; by default it is given what Scratch is given.  All other words are those of ``method``.
+
+    >>> @criterion("first", "First channels")
+    ... def first(net, widths, task):
+    ...     return {layer: torch.arange(count) for layer, count in widths.items()}
     """
 
     def register(kept):
         @wraps(kept)
         def train(task):
             net = deepcopy(task.parent(start(task.run)))
-            origin = [
-                torch.arange(n) for n in net.config["widths"]
-            ]  # numbers of the channels in the dense network
+            origin = [torch.arange(n) for n in net.config["widths"]]  # channel numbers in the dense network
             passes = []
             for goal in strategy(tuple(net.config["widths"]), WIDTHS[task.run.ratio]):
                 keep = kept(net, dict(zip(LAYERS, goal)), task)
@@ -67,7 +79,7 @@ def criterion(
             task.notes |= {"kept": {k: v.tolist() for k, v in zip(LAYERS, origin)}, "passes": passes}
             return net
 
-        settings = {"ratios": (90, 95, 98), "finetune": finetune, "rate": rate} | about
+        settings = {"ratios": (90, 95, 98), "finetune": finetune, "rate": rate} | fields
         method(name, family, title, parents=lambda run: (start(run),), **settings)(train)
         return kept
 

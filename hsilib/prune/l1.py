@@ -3,18 +3,19 @@
 Li, Kadav, Durdanovic, Samet, Graf, Pruning Filters for Efficient ConvNets, ICLR 2017; methods C.3.
 """
 
+from hsilib.models.networks import CNN2D
 from hsilib.prune.criterion import criterion, layer_by_layer, multi_pass
-from hsilib.prune.surgery import LAYERS, strongest
+from hsilib.prune.surgery import LAYERS, Channels, strongest
+from hsilib.task import Task
 
 
-def l1(net, widths, task=None):
+def l1(net: CNN2D, widths: dict[str, int], task: Task | None = None) -> Channels:
     """Keep the filters (rows of fc1) with the largest sum of absolute weights, each layer on its own."""
     # s_j = sum |W_j| over input channels and window; bias and batch norm are not looked at
     scores = {layer: getattr(net, layer).weight.detach().abs().flatten(1).sum(1) for layer in LAYERS}
     if task:
-        task.notes.setdefault(
-            "scores", {layer: [round(v, 3) for v in score.tolist()] for layer, score in scores.items()}
-        )
+        shown = {layer: [round(v, 3) for v in score.tolist()] for layer, score in scores.items()}
+        task.notes.setdefault("scores", shown)  # those of the first pass
     return {layer: strongest(scores[layer], widths[layer]) for layer in LAYERS}
 
 

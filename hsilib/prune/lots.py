@@ -2,15 +2,15 @@
 
 import torch
 
+from hsilib.models.networks import CNN2D
 from hsilib.prune.criterion import criterion
-from hsilib.prune.surgery import LAYERS
+from hsilib.prune.surgery import LAYERS, Channels
+from hsilib.task import Task
 
 
 @criterion("lots", "Drawn by lot", mark="light X", family="controls")
-def lots(net, widths, task):
+def lots(net: CNN2D, widths: dict[str, int], task: Task) -> Channels:
     """Keep channels drawn at random: the control of all criteria."""
     draw = torch.Generator().manual_seed(task.seed("lots"))
-    return {
-        layer: torch.randperm(len(getattr(net, layer).bias), generator=draw)[: widths[layer]].sort().values
-        for layer in LAYERS
-    }
+    order = {layer: torch.randperm(len(getattr(net, layer).bias), generator=draw) for layer in LAYERS}
+    return {layer: order[layer][: widths[layer]].sort().values for layer in LAYERS}

@@ -1,7 +1,10 @@
-"""Network slimming: train with a penalty on the scales of batch norm, then drop the channels whose scale has vanished.
+"""Network slimming: train with a penalty on the scales of batch norm, then drop channels of vanished scale.
 
-Liu, Li, Shen, Huang, Yan, Zhang, Learning Efficient Convolutional Networks through Network Slimming, ICCV 2017; methods C.5.
+Liu, Li, Shen, Huang, Yan, Zhang, Learning Efficient Convolutional Networks through Network Slimming, ICCV
+2017; methods C.5.
 """
+
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -9,27 +12,30 @@ from hsilib.models.networks import CNN2D
 from hsilib.models.train import cross_entropy
 from hsilib.prune.criterion import criterion
 from hsilib.prune.l1 import l1
-from hsilib.prune.surgery import strongest
+from hsilib.prune.surgery import Channels, strongest
 from hsilib.registry import dense, method
+from hsilib.task import Task
 
-PENALTY = dict(sparsity=0.03, decay=0.01)  # s and d, chosen on the validation split
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
+
+# s was chosen on the validation split, d set beforehand and not varied
+PENALTY = dict(sparsity=0.03, decay=0.01)
 
 
 @method("cnn2d_sparse", "controls", "CNN2D, sparse scales", mark="red s", **PENALTY)
-def cnn2d_sparse(task):
-    """The dense CNN2D, trained with penalties on the scales of its batch norms (L1) and on its weights (L2)."""
+def cnn2d_sparse(task: Task) -> CNN2D:
+    """Train the dense CNN2D with penalties on the scales of its batch norms (L1) and on its weights (L2)."""
     o = task.options
     net = task.network(CNN2D)
     for norm in (net.bn1, net.bn2):
         torch.nn.init.constant_(norm.weight, 0.5)
 
-    def loss(
-        model, batch
-    ):  # L = CE + s sum |gamma| + d/2 sum w^2; without d, growing weights make up for fading scales
+    # L = CE + s sum |gamma| + d/2 sum w^2; without d, growing weights make up for fading scales
+    def loss(model, batch):
         scales = torch.cat([model.bn1.weight, model.bn2.weight]).abs().sum()
-        weights = sum(
-            layer.weight.square().sum() for layer in (model.conv1, model.conv2, model.fc1, model.fc2)
-        )
+        layers = model.conv1, model.conv2, model.fc1, model.fc2
+        weights = sum(layer.weight.square().sum() for layer in layers)
         return cross_entropy(model, batch) | {"sparsity": o.sparsity * scales, "decay": o.decay / 2 * weights}
 
     task.fit(net, loss=loss)
@@ -37,13 +43,15 @@ def cnn2d_sparse(task):
     return net
 
 
-def sparse(run):
+def sparse(run: "Run") -> "Run":
+    """Return the run whose network is slimmed: the dense CNN2D with sparse scales."""
     return dense(run, "cnn2d_sparse", **{name: dict(run.options)[name] for name in PENALTY})
 
 
 @criterion("slimming", "Network slimming", mark="green D", paper="Network Slimming", start=sparse, **PENALTY)
-def slimming(net, widths, task=None):
-    """Keep the channels with the largest |gamma| of a network trained to have few; fc1, without batch norm, by L1-norm."""
+def slimming(net: CNN2D, widths: dict[str, int], task: Task | None = None) -> Channels:
+    """Keep the channels with the largest |gamma| of a network trained to have few; fc1, without batch norm,
+    by L1-norm."""
     keep = l1(net, widths)
     for layer, norm in (("conv1", net.bn1), ("conv2", net.bn2)):
         keep[layer] = strongest(norm.weight.detach().abs(), widths[layer])

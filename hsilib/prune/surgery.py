@@ -4,26 +4,25 @@ import torch
 
 from hsilib.models.measure import BATCH_NORMS
 from hsilib.models.networks import CNN2D
+from hsilib.models.train import TrainingSet
 
 LAYERS = ("conv1", "conv2", "fc1")  # what is pruned; fc2 keeps its outputs, conv1 its inputs
 CELLS = 25  # columns of fc1 per filter of conv2: the 5 x 5 cells of the pooled map
+Channels = dict[str, torch.Tensor]  # {layer: indices of channels, ascending}
 
 
-def strongest(scores, count):
-    """Indices of the ``count`` largest scores, ascending."""
+def strongest(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the indices of the ``count`` largest scores, ascending."""
     return scores.argsort(descending=True, stable=True)[:count].sort().values
 
 
-def columns(filters):
-    """The inputs of fc1 that come from these filters of conv2."""
+def columns(filters: torch.Tensor) -> torch.Tensor:
+    """Return the inputs of fc1 that come from these filters of conv2."""
     return (CELLS * filters[:, None] + torch.arange(CELLS, device=filters.device)).flatten()
 
 
-def cut(net, keep):
-    """The network made of the channels ``keep`` {layer: ascending indices}.
-
-    It equals ``net`` with the other channels silenced.
-    """
+def cut(net: CNN2D, keep: Channels) -> CNN2D:
+    """Build the network made of the channels ``keep``; it equals ``net`` with the others silenced."""
     out = {"conv1": keep["conv1"], "conv2": keep["conv2"], "fc1": keep["fc1"]}
     out |= {"bn1": keep["conv1"], "bn2": keep["conv2"]}
     into = {"conv2": keep["conv1"], "fc1": columns(keep["conv2"]), "fc2": keep["fc1"]}
@@ -41,8 +40,11 @@ def cut(net, keep):
 
 
 @torch.no_grad()
-def refresh_batch_norm(net, data):
-    """Estimate the running statistics again, on the training pixels: after a cut they still describe the wide network."""
+def refresh_batch_norm(net: torch.nn.Module, data: TrainingSet) -> torch.nn.Module:
+    """Estimate the running statistics again, on the training pixels.
+
+    After a cut they still describe the wide network.
+    """
     norms = [m for m in net.modules() if isinstance(m, BATCH_NORMS)]
     for norm in norms:
         norm.reset_running_stats()

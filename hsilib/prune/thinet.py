@@ -1,32 +1,35 @@
 """ThiNet: drop the channels whose joint contribution to the next layer is least, and rescale those that stay.
 
-Luo, Wu, Lin, ThiNet: A Filter Level Pruning Method for Deep Neural Network Compression, ICCV 2017; methods C.4.
+Luo, Wu, Lin, ThiNet: A Filter Level Pruning Method for Deep Neural Network Compression, ICCV 2017;
+methods C.4.
 """
 
 import torch
 
+from hsilib.models.networks import CNN2D
 from hsilib.prune.criterion import criterion
-from hsilib.prune.surgery import LAYERS, refresh_batch_norm
+from hsilib.prune.surgery import LAYERS, Channels, refresh_batch_norm
+from hsilib.task import Task
 
 
-def contributions(maps, weight, draws, generator):
-    """x_nc = sum_uv W[k,c,u,v] A[c,i+u,j+v]: what each input channel adds to an output k at a place (i, j), both drawn.
+def contributions(
+    maps: torch.Tensor, weight: torch.Tensor, draws: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Return what each input channel adds to an output k at a place (i, j), both drawn at random.
 
-    maps (N, C, H, W), weight (K, C, h, w) -> (N * draws, C)
+    x_nc = sum_uv W[k,c,u,v] A[c,i+u,j+v]: maps (N, C, H, W), weight (K, C, h, w) -> (N * draws, C)
     """
     windows = maps.unfold(2, weight.shape[2], 1).unfold(3, weight.shape[3], 1)  # (N, C, H-h+1, W-w+1, h, w)
     sample = torch.arange(len(maps)).repeat_interleave(draws)
-    k, i, j = (
-        torch.randint(n, (len(sample),), generator=generator) for n in (len(weight), *windows.shape[2:4])
-    )
+    sizes = (len(weight), *windows.shape[2:4])
+    k, i, j = (torch.randint(size, (len(sample),), generator=generator) for size in sizes)
     return (windows[sample, :, i, j] * weight[k]).sum((2, 3))
 
 
-def least(gram, count):
-    """The set T of ``count`` channels, grown one by one, that keeps sum_n (sum_{c in T} x_nc)^2 smallest."""
-    cost, chosen = (
-        gram.diagonal().clone(), []
-    )  # of T + {c}, but for a constant: |x_c|^2 + 2 x_c . sum_{j in T} x_j
+def least(gram: torch.Tensor, count: int) -> list[int]:
+    """Grow, one by one, the set T of ``count`` channels that keeps sum_n (sum_{c in T} x_nc)^2 smallest."""
+    # the cost of T + {c}, but for a constant: |x_c|^2 + 2 x_c . sum_{j in T} x_j
+    cost, chosen = gram.diagonal().clone(), []
     for _ in range(count):
         chosen.append(int(cost.argmin()))
         cost += 2 * gram[chosen[-1]]
@@ -34,19 +37,22 @@ def least(gram, count):
     return sorted(chosen)
 
 
-def scales(gram, kept, ridge=1e-6):
-    """w = argmin sum_n (y_n - sum_{c in S} w_c x_nc)^2 with y_n = sum_c x_nc; a channel that is always zero keeps 1."""
+def scales(gram: torch.Tensor, kept: torch.Tensor, ridge: float = 1e-6) -> torch.Tensor:
+    """Return the factors of the channels that stay, by least squares; a channel that is always zero keeps 1.
+
+    w = argmin sum_n (y_n - sum_{c in S} w_c x_nc)^2 with y_n = sum_c x_nc
+    """
     part = gram[kept][:, kept]
-    w = torch.linalg.solve(
-        part + ridge * part.diagonal().mean() * torch.eye(len(part), dtype=part.dtype), gram[kept].sum(1)
-    )
+    damping = ridge * part.diagonal().mean() * torch.eye(len(part), dtype=part.dtype)
+    w = torch.linalg.solve(part + damping, gram[kept].sum(1))
     return torch.where(part.diagonal() > 0, w, 1.0)
 
 
 @criterion("thinet", "ThiNet", mark="orange s", paper="ThiNet", images=1000, draws=10)
 @torch.no_grad()
-def thinet(net, widths, task):
-    """Keep the channels that, rescaled by least squares, best rebuild the next layer's input on training images."""
+def thinet(net: CNN2D, widths: dict[str, int], task: Task) -> Channels:
+    """Keep the channels that, rescaled by least squares, best rebuild the next layer's input on training
+    images."""
     generator = torch.Generator().manual_seed(task.seed("thinet"))
     x = task.balanced(net, task.options.images, generator)
     keep = {layer: torch.arange(len(getattr(net, layer).bias)) for layer in LAYERS}

@@ -1,5 +1,6 @@
 """The integer network that every engine is compared with: batch norm folded, every layer in whole numbers."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -8,11 +9,14 @@ from torch import nn
 
 from hsilib.errors import HsiError
 from hsilib.models.networks import CNN2D, NETWORKS, Outputs
-from hsilib.quantize.arithmetic import Grid, affine, histogram, minmax, symmetric
+from hsilib.quantize.arithmetic import Grid, Observer, affine, histogram, minmax, symmetric
 
 
-def fold_batch_norm(net):
-    """The same network without batch norm: W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta."""
+def fold_batch_norm(net: CNN2D) -> CNN2D:
+    """Build the same network without batch norm, which is what ``calibrate`` and ``convert`` take.
+
+    W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta
+    """
     if type(net) is not CNN2D:
         raise HsiError(f"only networks of CNN2D's shape can be quantized, not {type(net).__name__}")
     if not net.config["batch_norm"]:
@@ -28,10 +32,13 @@ def fold_batch_norm(net):
 
 
 class Int8Layer(nn.Module):
-    """A convolution in whole numbers.  ``dynamic``: the grid of the input is that of each call, and the bias, whose grid
-    would change with it, is added in 32 bits."""
+    """A convolution in whole numbers.
 
-    def __init__(self, shape, per_channel=True, dynamic=False):
+    ``dynamic``: the grid of the input is that of each call, and the bias, whose grid would change with it, is
+    added in 32 bits.
+    """
+
+    def __init__(self, shape: Sequence[int], per_channel: bool = True, dynamic: bool = False):
         super().__init__()
         self.dynamic = dynamic
         self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.int8), requires_grad=False)
@@ -41,10 +48,11 @@ class Int8Layer(nn.Module):
             self.register_buffer("in_scale", torch.ones(()))
             self.register_buffer("in_zero", torch.zeros(()))
 
-    def grid(self, x):
+    def grid(self, x: torch.Tensor | None) -> Grid:
+        """Return the grid of the input; only a dynamic layer looks at ``x``."""
         return affine(*minmax(x)) if self.dynamic else Grid(self.in_scale, self.in_zero)
 
-    def forward(self, x, dilation=1):
+    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
         grid = self.grid(x)
         step = (grid.scale * self.scale).view(-1, 1, 1)
         q = (grid.quantize(x) - grid.zero).double()  # whole numbers; in 64 bits their sums are exact
@@ -58,12 +66,15 @@ LAYERS = ("conv1", "conv2", "fc1", "fc2")
 
 
 class Int8CNN2D(nn.Module):
-    """CNN2D in 8 bits, fully connected layers written as convolutions.  ``dynamic``: the convolutions stay in 32 bits and
-    the other two layers find their input's range at each call; else all four are integer layers."""
+    """CNN2D in 8 bits, its fully connected layers written as convolutions.
+
+    ``dynamic``: the convolutions stay in 32 bits and the other two layers find their input's range at each
+    call; else all four are integer layers.
+    """
 
     kind = "patches"
 
-    def __init__(self, bands, classes, widths, dynamic=False):
+    def __init__(self, bands: int, classes: int, widths: Sequence[int], dynamic: bool = False):
         super().__init__()
         self.at_once = dynamic  # a scene is one call
         self.config = dict(bands=bands, classes=classes, widths=list(widths), dynamic=dynamic)
@@ -75,16 +86,17 @@ class Int8CNN2D(nn.Module):
             else:
                 setattr(self, name, Int8Layer(shape, per_channel=not dynamic, dynamic=dynamic))
 
-    def maps(self, x):
-        """(B, C, H+18, W+18) -> logits (B, K, H, W); see ``models.dense_head`` for the dilation."""
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H+18, W+18) -> logits (B, K, H, W); see ``dense_head`` of the networks for the dilation."""
         f2 = F.relu(self.conv2(F.relu(self.conv1(x))))
         pooled = F.max_pool2d(f2[:, :, :-1, :-1], 2, stride=1)
         return self.fc2(F.relu(self.fc1(pooled, dilation=2)))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
         return Outputs(self.maps(x)[:, :, 0, 0], {})
 
-    def dense(self, image):
+    def dense(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits (K, H, W) of every pixel of the padded image (1, C, H+18, W+18)."""
         return self.maps(image)[0]
 
 
@@ -92,10 +104,15 @@ NETWORKS["Int8CNN2D"] = Int8CNN2D
 
 
 @torch.no_grad()
-def convert(net, grids=None):
-    """An Int8CNN2D from a network without batch norm and the grids of its four layers' inputs; dynamic without grids."""
-    about = {k: net.config[k] for k in ("bands", "classes", "widths")}
-    small = Int8CNN2D(**about, dynamic=grids is None)
+def convert(net: CNN2D, grids: Sequence[Grid] | None = None) -> Int8CNN2D:
+    """Build the integer network from a network without batch norm and the grids of its four layers' inputs.
+
+    Without grids it is the dynamic form.
+
+    >>> plain = fold_batch_norm(net)
+    >>> static, dynamic = convert(plain, calibrate(plain, x)), convert(plain)
+    """
+    small = Int8CNN2D(**{k: net.config[k] for k in ("bands", "classes", "widths")}, dynamic=grids is None)
     for number, name in enumerate(LAYERS):
         theirs, mine = getattr(net, name), getattr(small, name)
         weight = theirs.weight.detach().reshape(mine.weight.shape)
@@ -112,44 +129,49 @@ def convert(net, grids=None):
 
 
 @torch.no_grad()
-def calibrate(net, x, observe=histogram):
-    """Grids of the inputs of the four layers of a network without batch norm, from samples ``x``."""
+def calibrate(net: CNN2D, x: torch.Tensor, observe: Observer = histogram) -> list[Grid]:
+    """Find the grids of the inputs of the four layers of a network without batch norm, from samples ``x``.
+
+    >>> [float(grid.scale) for grid in calibrate(fold_batch_norm(net), x)]
+    """
     taps = net.eval()(x).taps
     return [affine(*observe(v)) for v in (x, taps["f1"], taps["p2"], taps["e"])]
 
 
-def _seen(model, x):
+def _in_and_out(model, x):
     """{layer: (its input, its output)} on samples ``x``."""
-    seen = {}
-    layers = [getattr(model, name) for name in LAYERS]
-    hooks = [
-        layer.register_forward_hook(lambda layer, given, out: seen.update({layer: (given[0], out)}))
-        for layer in layers
-    ]
+    names, tensors = {getattr(model, name): name for name in LAYERS}, {}
+
+    def keep(layer, given, out):
+        tensors[names[layer]] = given[0], out
+
+    hooks = [layer.register_forward_hook(keep) for layer in names]
     model.eval()(x)
     for hook in hooks:
         hook.remove()
-    return {name: seen[layer] for name, layer in zip(LAYERS, layers)}
+    return tensors
 
 
 @torch.no_grad()
-def rounding(net, small, x, bins=64):
-    """What 8 bits do to each layer, on samples ``x``: the range of its input and how its values are spread, and in decibels how
-    far above their rounding errors its weights, its input, and what comes out of it in the integer network lie.
+def rounding(net: CNN2D, small: Int8CNN2D, x: torch.Tensor, bins: int = 64) -> dict[str, dict]:
+    """Measure on samples ``x`` what 8 bits do to each layer, for the book to show.
+
+    That is the range of its input and how its values are spread, and in decibels how far above their rounding
+    errors its weights, its input, and what comes out of it in the integer network lie.
     """
-    exact, rounded, found = _seen(net, x), _seen(small, x), {}
+    exact, rounded, layers = _in_and_out(net, x), _in_and_out(small, x), {}
     for name in LAYERS:
         layer, weight, into = getattr(small, name), getattr(net, name).weight, exact[name][0]
         grid, low, high = layer.grid(into), float(into.min()), float(into.max())
-        found[name] = {
+        layers[name] = {
             "observed": [low, high],
-            "kept": [float(grid.dequantize(torch.tensor(float(end)))) for end in (grid.low, grid.high)],
+            "kept": [float(end) for end in grid.ends()],
             "counts": [int(count) for count in torch.histc(into, bins, low, high)],
             "weight_db": _decibels(weight, layer.weight * layer.scale),
             "input_db": _decibels(into, grid.dequantize(grid.quantize(into))),
             "output_db": _decibels(exact[name][1], rounded[name][1]),
         }
-    return found
+    return layers
 
 
 def _decibels(exact, rounded):

@@ -1,54 +1,60 @@
 """The three modes of quantization: dynamic, static, and training aware of it."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from hsilib.errors import HsiError, known
+from hsilib.models.networks import CNN2D
 from hsilib.quantize.arithmetic import histogram, minmax
-from hsilib.quantize.integer import calibrate, convert, fold_batch_norm, rounding
+from hsilib.quantize.integer import Int8CNN2D, calibrate, convert, fold_batch_norm, rounding
 from hsilib.quantize.qat import QAT
 from hsilib.registry import dense, get, method
+from hsilib.task import Task
 
-OF = "l1"  # which small networks are quantized
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
+
+OBSERVERS = {"histogram": histogram, "minmax": minmax}
+OF = "l1"  # the method whose small networks are quantized
 
 
-def original(run):
-    """The network that is quantized: the dense one, or at a smaller size that of the method ``of``."""
+def original(run: "Run") -> "Run":
+    """Return the run whose network is quantized: the dense one, or at a smaller size that of ``of``."""
     of = dict(run.options)["of"]
     if not run.ratio:
         if of != OF:
-            raise HsiError(
-                f"{run.method}: `of` chooses among the small networks; give a ratio too (90, 95, 98)"
-            )
+            says = "`of` chooses among the small networks; give a ratio too (90, 95, 98)"
+            raise HsiError(f"{run.method}: {says}")
         return dense(run)
-    about = get(of)
-    if run.ratio not in about.ratios or about.family == "quantization":
+    source = get(of)
+    if run.ratio not in source.ratios or source.family == "quantization":
         raise HsiError(f"{of} has no network of the {run.ratio} % size to quantize")
-    recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * about.epochs)))
-    return replace(run, method=of, options=tuple(sorted(about.defaults(run.scene).items())), recipe=recipe)
+    recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
+    return replace(run, method=of, options=tuple(sorted(source.defaults(run.scene).items())), recipe=recipe)
 
 
-def mode(name, title, family="quantization", **about):
-    return method(
-        name, family, title, ratios=(0, 90, 95, 98), parents=lambda run: (original(run),), of=OF, **about
-    )
+def mode(name: str, title: str, family: str = "quantization", **fields) -> Callable:
+    """Register a mode of quantization, of the dense network and of the three small sizes."""
+    ratios, parents = (0, 90, 95, 98), lambda run: (original(run),)
+    return method(name, family, title, ratios=ratios, parents=parents, of=OF, **fields)
 
 
 @mode("dynamic", "Dynamic int8", mark="orange v", paper="Dynamic Quantization", version=2)
-def dynamic(task):
-    """8-bit fully connected layers, whose input range is found at each call; convolutions stay in 32 bits."""
+def dynamic(task: Task) -> Int8CNN2D:
+    """Fully connected layers have 8 bits and find their input's range at each call; convolutions have 32."""
     return convert(fold_batch_norm(task.parent(original(task.run))))
 
 
 @mode("static", "Static int8", mark="blue s", paper="Static Quantization", samples=1000, observer="histogram")
-def static(task):
-    """8-bit layers throughout; ranges of activations are those of training pixels, drawn with all classes equally likely."""
+def static(task: Task) -> Int8CNN2D:
+    """All layers have 8 bits; ranges of activations are those of training pixels, drawn with all classes
+    equally likely."""
     o, net = task.options, fold_batch_norm(task.parent(original(task.run)))
-    observe = {"histogram": histogram, "minmax": minmax}[
-        known("observer", o.observer, ("histogram", "minmax"))
-    ]
+    observe = OBSERVERS[known("observer", o.observer, OBSERVERS)]
     x = task.balanced(net, o.samples, torch.Generator().manual_seed(task.seed("calibration")))
     small = convert(net, calibrate(net, x, observe))
     task.notes["layers"] = rounding(net, small, x)
@@ -56,18 +62,15 @@ def static(task):
 
 
 @mode("qat", "QAT int8", mark="green ^", paper="Quantization Aware Training", share=1 / 3, rate=0.1)
-def qat(task):
-    """Further training with all roundings in place, then the static form of what was learnt."""
-    net = QAT(deepcopy(task.parent(original(task.run)))).to(task.device)
-    epochs = max(1, round(task.run.recipe.epochs * task.options.share))
-    task.fit(
-        net, task.options.share, task.options.rate,
-        after_epoch=lambda model, epoch: model.freeze((epoch + 1) / epochs)
-    )
+def qat(task: Task) -> Int8CNN2D:
+    """Train further with all roundings in place, then take the static form of what was learnt."""
+    o, net = task.options, QAT(deepcopy(task.parent(original(task.run)))).to(task.device)
+    epochs = max(1, round(task.run.recipe.epochs * o.share))
+    task.fit(net, o.share, o.rate, after_epoch=lambda model, epoch: model.freeze((epoch + 1) / epochs))
     return net.convert()
 
 
 @mode("further", "Trained further", mark="grey D", family="controls", share=1 / 3, rate=0.1)
-def further(task):
-    """The further training that QAT does, without any rounding: what of its gain is due to the training alone."""
+def further(task: Task) -> CNN2D:
+    """Train further as QAT does, but without any rounding: what of its gain is due to the training alone."""
     return task.fit(deepcopy(task.parent(original(task.run))), task.options.share, task.options.rate)

@@ -4,31 +4,32 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.models.networks import Outputs
+from hsilib.models.networks import CNN2D, Outputs
 from hsilib.quantize.arithmetic import MovingRange, affine, fake_quantize, symmetric
-from hsilib.quantize.integer import LAYERS, convert, fold_batch_norm
+from hsilib.quantize.integer import LAYERS, Int8CNN2D, convert, fold_batch_norm
 
 
 class QAT(nn.Module):
-    """CNN2D as it will be after conversion: weights and activations fake-quantized, batch norm folded into the weights that
-    are quantized and, while its statistics are still learnt, undone behind them."""
+    """CNN2D as it will be after conversion.
+
+    Weights and activations are fake-quantized.  Batch norm is folded into the weights that are quantized and,
+    while its statistics are still learnt, undone behind them.
+    """
 
     kind = "patches"
 
-    def __init__(self, net):
+    def __init__(self, net: CNN2D):
         super().__init__()
         self.net = net
         self.ranges = nn.ModuleList(MovingRange() for _ in LAYERS)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Outputs:
         net = self.net
-        for number in (0, 1):
-            conv, norm = ((net.conv1, net.bn1), (net.conv2, net.bn2))[number]
+        for number, (conv, norm) in enumerate(((net.conv1, net.bn1), (net.conv2, net.bn2))):
             x = fake_quantize(x, self.ranges[number](x))
             if isinstance(norm, nn.Identity):
-                x = F.relu(
-                    conv._conv_forward(x, fake_quantize(conv.weight, symmetric(conv.weight)), conv.bias)
-                )
+                weight = fake_quantize(conv.weight, symmetric(conv.weight))
+                x = F.relu(conv._conv_forward(x, weight, conv.bias))
                 continue
             factor = (norm.weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
             factor = torch.where(factor.abs() < 1e-4, 1e-4, factor)
@@ -42,14 +43,14 @@ class QAT(nn.Module):
             x = F.relu(x) if layer is net.fc1 else x
         return Outputs(x, {})
 
-    def freeze(self, done):
-        """Statistics of batch norm stand still after half of the training, ranges of activations after 70 %."""
+    def freeze(self, done: float) -> None:
+        """Hold the statistics of batch norm after half of the training, the ranges after 70 %."""
         if done >= 0.5:
             self.net.bn1.eval(), self.net.bn2.eval()
         for observer in self.ranges:
             observer.frozen = done >= 0.7
 
-    def convert(self):
-        return convert(
-            fold_batch_norm(self.net.eval()), [affine(*observer.range) for observer in self.ranges]
-        )
+    def convert(self) -> Int8CNN2D:
+        """Return the static form of what was learnt."""
+        grids = [affine(*observer.range) for observer in self.ranges]
+        return convert(fold_batch_norm(self.net.eval()), grids)

@@ -2,10 +2,14 @@
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from hsilib import methods
 from hsilib.data import scenes
@@ -15,14 +19,17 @@ from hsilib.files import cache_folder, write_atomically
 from hsilib.models import evaluate, measure
 from hsilib.models.networks import NETWORKS
 from hsilib.study import machine
-from hsilib.study.runs import changed_options, parents
+from hsilib.study.runs import Run, changed_options, parents
 from hsilib.study.store import Store
 from hsilib.task import Task
 
 
 @contextmanager
-def one_thread():
-    """One thread per run: results do not depend on how many cores there are, and processes fill the cores better."""
+def one_thread() -> Iterator[None]:
+    """Hold torch and numpy to one thread.
+
+    Results then do not depend on how many cores there are, and processes fill the cores better.
+    """
     from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
@@ -34,12 +41,16 @@ def one_thread():
         torch.set_num_threads(before)
 
 
-def weights_path(run):
+def weights_path(run: Run) -> Path:
+    """Return where the trained weights of a run are cached."""
     return cache_folder() / "weights" / f"{run.id}.safetensors"
 
 
-def trained(run, store=None, device="cpu"):
-    """The trained model of a run: from the cache, else trained now (and its row stored)."""
+def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Module:
+    """Return the trained model of a run: from the cache, else it is trained now and its row is stored.
+
+    >>> net = trained(make_run("synthetic_fields_small", "disjoint", "scratch", ratio=98, epochs=2))
+    """
     from safetensors import safe_open
 
     path = weights_path(run)
@@ -52,14 +63,13 @@ def trained(run, store=None, device="cpu"):
         model = NETWORKS[about["network"]](**about["config"])
         model.load_state_dict(weights)
     except Exception as error:
-        raise HsiError(
-            f"{path}: not a stored model ({str(error).splitlines()[0]}); delete it to train again"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise HsiError(f"{path}: not a stored model ({reason}); delete it to train again") from None
     return model.to(device).eval()
 
 
 def _save_weights(run, model):
-    """Networks of the library only: another one could not be built again from a file."""
+    """Save networks of the library only: another one could not be built again from a file."""
     from safetensors.torch import save
 
     if type(model) in NETWORKS.values():
@@ -68,30 +78,33 @@ def _save_weights(run, model):
         write_atomically(weights_path(run), save(state, {"hsilib": about}))
 
 
-def task_of(run, store=None, device="cpu"):
-    """What a method is given to train on: the scene, the split, the seeds, its parents' trained models."""
+def task_of(run: Run, store: Store | None = None, device: str = "cpu") -> Task:
+    """Return what a method is given: the scene, the split, the seeds, its parents' trained models."""
     scene = scenes.load_scene(run.scene)
     split = split_of(scene, run.split, run.seed)
     return Task(run, scene, split, device, parent=lambda other: trained(other, store, device))
 
 
-def execute(run, store, method=None, device="cpu"):
-    """Train, evaluate, measure and store one run; return (row, model).
+def execute(
+    run: Run, store: Store, method: methods.Method | None = None, device: str = "cpu"
+) -> tuple[dict[str, Any], nn.Module]:
+    """Train, evaluate, measure and store one run; return its row and its model.
 
     ``method`` is given when the method lives in a notebook and the caller is another process.
-    """
-    import torch
 
+    >>> run = make_run("synthetic_fields_small", "disjoint", "mlp", epochs=2)
+    >>> row, net = execute(run, Store("my-results"))
+    """
     if method is not None:
         methods.METHODS[method.name] = method
-    about = methods.get(run.method)
+    method = methods.get(run.method)
     start = time.perf_counter()
     torch.backends.cudnn.allow_tf32 = False  # 32-bit floats on a GPU too
     with one_thread():
         task = task_of(run, store, device)
         scene, split = task.scene, task.split
         try:
-            model = about.train(task)
+            model = method.train(task)
         except HsiError as error:
             raise HsiError(f"{run}: {error}") from None
         inputs = task.inputs(model.kind)
@@ -99,20 +112,21 @@ def execute(run, store, method=None, device="cpu"):
         seconds = time.perf_counter() - start
         figures = evaluate.metrics(scores[split.test], split.test_y)
         sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=task.device))
+        gpu = task.device.type == "cuda"
         row = {
             "run": run.id, **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
             "options": changed_options(run), **{k: round(float(v), 4) for k, v in figures.items()},
             "train": len(split.train), "test": len(split.test), "leakage": round(100 * split.leakage, 2),
             "params": measure.parameters(model), "macs": measure.macs(model, sample),
-            "bytes": measure.bytes_on_disk(model), **asdict(run.recipe), "version": about.version,
-            "device": torch.cuda.get_device_name() if task.device.type == "cuda" else machine.cpu_name(),
-            "threads": 1, "seconds": round(seconds, 1), "commit": machine.commit(),
-            "versions": machine.versions(), "parents": " ".join(p.id for p in parents(run))
+            "bytes": measure.bytes_on_disk(model), **asdict(run.recipe), "version": method.version,
+            "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(), "threads": 1,
+            "seconds": round(seconds, 1), "commit": machine.commit(), "versions": machine.versions(),
+            "parents": " ".join(parent.id for parent in parents(run)),
         }
     _save_weights(run, model)
     if not store.has(run.id):  # a stored run keeps its map: this may be another machine
         store.write_map(run.id, (scores.argmax(1) + 1).reshape(scene.labels.shape))
         store.log(run.id, task.history)
         store.note(run.id, task.notes)
-        store.append(about.family, row)  # last: a row promises its map
+        store.append(method.family, row)  # last: a row promises its map
     return row, model

@@ -1,4 +1,4 @@
-"""On what a number was found: processor, versions, commit."""
+"""What a number was computed on: processor, versions, commit."""
 
 import platform
 import subprocess
@@ -11,26 +11,25 @@ from hsilib.files import project
 
 
 @lru_cache
-def commit():
-    """Short commit of the checkout, with ``+`` when the library differs from it."""
+def commit() -> str:
+    """Return the short commit of the checkout, with ``+`` when the library differs from it."""
     try:
         here = dict(cwd=project(), capture_output=True, text=True, check=True)
         name = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], **here).stdout.strip()
-        return name + (
-            "+" if subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout else ""
-        )
+        changed = subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout
+        return f"{name}+" if changed else name
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def versions():
-    """Of what decides a number; asked of the packages' records, for loading torch takes seconds."""
-    found = [f"python {'.'.join(map(str, sys.version_info[:3]))}"]
-    return " ".join(found + [f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-learn")])
+def versions() -> str:
+    """Return the versions that decide a number, by the packages' records: loading torch takes seconds."""
+    packages = [f"{name} {version(name)}" for name in ("torch", "numpy", "scikit-learn")]
+    return " ".join([f"python {'.'.join(map(str, sys.version_info[:3]))}", *packages])
 
 
-def byte_sums():
-    """Whether the processor sums products of bytes in one instruction (VNNI); None where that is not told."""
+def byte_sums() -> bool | None:
+    """Say whether the processor sums products of bytes in one instruction (VNNI), or None if unknown."""
     try:
         return "vnni" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -38,7 +37,8 @@ def byte_sums():
 
 
 @lru_cache
-def cpu_name():
+def cpu_name() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -1,14 +1,16 @@
 """Runs and plans of runs.
 
-A `Run` is everything that decides a result.  Its identity is computed from all of it, so a changed default or a raised
-method version is another run and never a stale hit.
+A `Run` is all that decides a result.  Its identity is computed from all of it, so a changed default or a
+raised method version is another run and never a stale hit.
 """
 
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
 from hsilib.data import scenes
@@ -16,25 +18,31 @@ from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
 from hsilib.models.train import Recipe
 
-PROTOCOL = (
-    1  # part of every identity: raise it when splits, inputs, training loop or metrics change their numbers
-)
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hsilib.study.store import Store
+
+# part of all identities: raise it when splits, inputs, training loop or metrics change their numbers
+PROTOCOL = 1
 
 
 @dataclass(frozen=True)
 class Run:
+    """All that decides a result; ``make_run`` fills in the defaults and checks the names."""
+
     scene: str
     split: str
     method: str
     ratio: int = 0
     seed: int = 0
-    options: tuple = ()  # all hyper-parameters of the method, as sorted (name, value) pairs
+    options: tuple[tuple[str, Any], ...] = ()  # all hyper-parameters of the method, sorted by name
     recipe: Recipe = Recipe()
     content: str = ""  # of the scene: its name, and a digest where its files are not the published ones
 
     @property
-    def id(self):
-        """Twelve hexadecimal digits that change with everything that decides the result.  Nothing is read from disk."""
+    def id(self) -> str:
+        """Twelve hexadecimal digits that change with all that decides the result; no disk is read."""
         parts = asdict(self)
         parts["scene"] = parts.pop("content") or self.scene
         parts["version"] = methods.get(self.method).version
@@ -42,26 +50,37 @@ class Run:
         parts["parents"] = [parent.id for parent in parents(self)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
-    def __str__(self):
+    def __str__(self) -> str:
         size = f"{self.ratio} %" if self.ratio else ""
         what = " ".join(filter(None, (self.method, size, changed_options(self))))
         return f"{what} · {self.scene} · {self.split} · seed {self.seed}"
 
 
-def make_run(scene, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
-    """A run with every default filled in and every name checked."""
+def make_run(
+    scene: str, split: str, method: str, ratio: int = 0, seed: int = 0, epochs: int | None = None,
+    options: dict[str, Any] | None = None, **recipe
+) -> Run:
+    """Return a run with all defaults filled in and all names checked.
+
+    ratio: the size of a small network (90, 95 or 98), or 0; recipe: ``lr``, ``batch``, ``schedule`` or
+    ``precision``, where they are to differ.
+
+    >>> run = make_run("synthetic_fields_small", "disjoint", "scratch", ratio=98, epochs=2)
+    >>> print(run)
+    scratch 98 % · synthetic_fields_small · disjoint · seed 0
+    """
     return _run(scenes.place(scene), split, method, ratio, seed, epochs, options, **recipe)
 
 
 def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
     scene = place.name
     known("split", split, SPLITS)
-    about = methods.get(method)
-    if ratio not in about.ratios:
-        raise HsiError(f"method {method} has no size {ratio!r}; it has {', '.join(map(str, about.ratios))}")
-    options = about.defaults(scene) | (options or {})
+    chosen = methods.get(method)
+    if ratio not in chosen.ratios:
+        raise HsiError(f"method {method} has no size {ratio!r}; it has {', '.join(map(str, chosen.ratios))}")
+    options = chosen.defaults(scene) | (options or {})
     for name, value in options.items():
-        default = about.options[known(f"hyper-parameter of {method}", name, about.options)]
+        default = chosen.options[known(f"hyper-parameter of {method}", name, chosen.options)]
         fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
         if not fits and not (isinstance(default, float) and type(value) is int):
             raise HsiError(f"{method}: {name} must be {type(default).__name__}, not {value!r}")
@@ -69,13 +88,22 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
     for name in recipe:
         known("part of the recipe", name, Recipe.__dataclass_fields__)
     recipe = Recipe(**{"lr": place.lr, "epochs": Recipe.epochs if epochs is None else epochs} | recipe)
-    recipe = replace(recipe, epochs=max(1, round(recipe.epochs * about.epochs)))
+    recipe = replace(recipe, epochs=max(1, round(recipe.epochs * chosen.epochs)))
     return Run(scene, split, method, ratio, seed, tuple(sorted(options.items())), recipe, place.content)
 
 
-def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
-    """Runs of a grid.  A method runs at those of ``ratios`` it has, or at all its sizes if it has none of them.  ``seeds`` is
-    the number of repetitions, or {split: number}."""
+def plan(
+    scene: str, splits: Iterable[str], names: Sequence[str], ratios: Sequence[int] = (0,),
+    seeds: int | dict[str, int] = 3, **common
+) -> list[Run]:
+    """Return the runs of a grid.
+
+    names: the methods; each runs at those of ``ratios`` it has, or at all its sizes if it has none of them;
+    seeds: the number of repetitions, or {split: number}; common: what ``make_run`` is to give all of them.
+
+    >>> len(plan("synthetic_fields_small", ["disjoint"], ["cnn2d", "scratch"], [0, 98], seeds=2))
+    4
+    """
     for name in names:
         methods.get(name)
     for ratio in ratios:
@@ -94,47 +122,49 @@ def plan(scene, splits, names, ratios=(0,), seeds=3, **common):
     return list(dict.fromkeys(runs))
 
 
-def stored(store, scene, splits, names, ratios, seeds=20, **common):
-    """What the store holds of a grid, as far as it got: for pages that read and train nothing."""
+def stored(
+    store: "Store", scene: str, splits: Iterable[str], names: Sequence[str], ratios: Sequence[int],
+    seeds: int | dict[str, int] = 20, **common
+) -> "pd.DataFrame":
+    """Return the rows that the store holds of a grid, for pages that read and train nothing."""
     rows = store.rows()
     return rows[rows["run"].isin([run.id for run in plan(scene, splits, names, ratios, seeds, **common)])]
 
 
-def changed_options(run):
-    """The options that are not the method's defaults, as text: how the store and the tables name a variant."""
+def changed_options(run: Run) -> str:
+    """Return the options that are not the method's defaults, as the store and the tables name a variant."""
     defaults = methods.get(run.method).defaults(run.scene)
     changed = {k: v for k, v in run.options if v != defaults.get(k)}
     return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed.items())
 
 
-def parents(run):
-    """Runs whose trained models this one starts from (a teacher, the dense net)."""
+def parents(run: Run) -> tuple[Run, ...]:
+    """Return the runs whose trained models this one starts from: a teacher, or the dense network."""
     return methods.get(run.method).parents(run)
 
 
-PART = dict(
-    title=str, scenes=list, splits=list, methods=list, ratios=list, seeds=int, epochs=int, batch=int,
-    options=dict
-)
+# what a part of a study file must say, and what else it may say
+NEEDED = dict(title=str, scenes=list, splits=list, methods=list, ratios=list, seeds=int)
+PART = NEEDED | dict(epochs=int, batch=int, options=dict)
 
 
-def declared(path):
-    """{title of a part: its runs} of a study file: TOML, a ``[[part]]`` for every grid; methods are names or families."""
+def declared(path: Path | str) -> dict[str, list[Run]]:
+    """Return {title of a part: its runs} of a study file.
+
+    That is a TOML file with a ``[[part]]`` for each grid; its methods are names or families.
+    """
     try:
         parts = tomllib.loads(Path(path).read_text())["part"]
-        [[part[key] for key in list(PART)[:6]] for part in parts]
+        [[part[key] for key in NEEDED] for part in parts]
     except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HsiError(f"{path}: not a study file ({error}); book/study.toml is one") from None
-    found = {}
+    runs = {}
     for part in parts:
         for key, value in part.items():
             if not isinstance(value, PART[known(f"entry of a part in {path}", key, PART)]):
                 raise HsiError(f"{path}: {key} must be {PART[key].__name__}, not {value!r}")
         names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
         common = {key: part[key] for key in ("epochs", "batch", "options") if key in part}
-        grids = (
-            plan(scene, part["splits"], names, part["ratios"], part["seeds"], **common)
-            for scene in part["scenes"]
-        )
-        found[part["title"]] = sum(grids, [])
-    return found
+        grid = part["splits"], names, part["ratios"], part["seeds"]
+        runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
+    return runs

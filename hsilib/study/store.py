@@ -1,14 +1,16 @@
 """The store: one tidy CSV per family in ``book/results``, and beside it the small pictures the book needs.
 
-Appending takes a lock, writes a whole new file and renames it, so a reader, a second writer or a kill never sees half a
-table.  Reading needs neither torch nor a cube.
+Appending takes a lock, writes a whole new file and renames it, so a reader, a second writer or a kill never
+sees half a table.  Reading needs neither torch nor a cube.
 """
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,34 +30,33 @@ COLUMNS = (
 def _table(path, changed, size):
     """One CSV file of rows, read once while it stays as it is."""
     try:
-        table = pd.read_csv(
-            path, dtype={"run": str, "commit": str, "options": str, "parents": str}, keep_default_na=True
-        )
+        table = pd.read_csv(path, dtype=dict.fromkeys(("run", "commit", "options", "parents"), str))
     except Exception as error:
         raise HsiError(f"{path}: not a table of runs ({str(error).splitlines()[0]})") from None
     missing = set(COLUMNS) - set(table)
     if missing:
         raise HsiError(f"{path}: columns missing: {', '.join(sorted(missing))}")
-    sound = table["run"].str.fullmatch("[0-9a-f]{12}") & np.isfinite(
-        pd.to_numeric(table["oa"], errors="coerce")
-    )
+    scored = np.isfinite(pd.to_numeric(table["oa"], errors="coerce"))
+    sound = table["run"].str.fullmatch("[0-9a-f]{12}") & scored
     if not sound.all():
-        line = int(np.flatnonzero(~sound)[0]) + 2
-        raise HsiError(
-            f"{path}, line {line}: not a row of the store (cut off, or a merge left marks); delete the line"
-        )
+        says = "not a row of the store (cut off, or a merge left marks); delete the line"
+        raise HsiError(f"{path}, line {int(np.flatnonzero(~sound)[0]) + 2}: {says}")
     return table.fillna({"options": "", "parents": ""})
 
 
-def smoke_store():
-    """Where runs on the smoke budget are kept: never among the published ones."""
+def smoke_store() -> "Store":
+    """Return the store of runs on the smoke budget, which are never kept among the published ones."""
     return Store(project() / "_build" / "smoke" / "results")
 
 
 class Store:
-    """Rows and pictures under one folder."""
+    """Rows and pictures under one folder: ``HSILIB_RESULTS``, or the book's, unless another is named.
 
-    def __init__(self, folder=None):
+    >>> rows = Store().rows()
+    >>> rows[rows["method"] == "cnn2d"].groupby("split")["oa"].mean()
+    """
+
+    def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = Path(folder or os.environ.get("HSILIB_RESULTS") or project() / "book" / "results")
 
     @contextmanager
@@ -64,18 +65,17 @@ class Store:
         with FileLock(self.folder / ".lock"):
             yield
 
-    def rows(self):
-        """All rows of all families, one DataFrame."""
-        tables = [
-            _table(path, path.stat().st_mtime_ns, path.stat().st_size)
-            for path in sorted(self.folder.glob("*.csv"))
-        ]
+    def rows(self) -> pd.DataFrame:
+        """Return all rows of all families as one table."""
+        files = [(path, path.stat()) for path in sorted(self.folder.glob("*.csv"))]
+        tables = [_table(path, state.st_mtime_ns, state.st_size) for path, state in files]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
-    def has(self, run):
+    def has(self, run: str) -> bool:
+        """Say whether the store holds the run of this identity."""
         return any(f"\n{run}," in path.read_text() for path in self.folder.glob("*.csv"))
 
-    def append(self, family, row):
+    def append(self, family: str, row: dict[str, Any]) -> None:
         """Add one row to ``<family>.csv`` unless the run is there already."""
         path = self.folder / f"{family}.csv"
         line = pd.DataFrame([row], columns=COLUMNS)
@@ -85,45 +85,48 @@ class Store:
                 text += "" if text.endswith("\n") else "\n"
                 write_atomically(path, text + line.to_csv(index=False, header=False, lineterminator="\n"))
 
-    # -------------------------------------------------------------------------------- what lies beside the rows
+    # -------------------------------------------------------------- what lies beside the rows, by identity
 
-    def map_path(self, run):
+    def map_path(self, run: str) -> Path:
+        """Return where the class map of a run is kept."""
         return self.folder / "maps" / f"{run}.png"
 
-    def write_map(self, run, labels):
-        """Predicted class of every pixel, 1-based, as an indexed PNG."""
+    def write_map(self, run: str, labels: np.ndarray) -> None:
+        """Write the predicted class of each pixel, 1-based, as an indexed PNG."""
         write_atomically(self.map_path(run), cards.png(labels))
 
-    def read_map(self, run):
+    def read_map(self, run: str) -> np.ndarray:
+        """Return the predicted class of each pixel, 1-based."""
         return cards.read_png(self.map_path(run))
 
-    def log(self, run, history):
-        """Loss terms per epoch."""
+    def log(self, run: str, history: list[dict[str, float]]) -> None:
+        """Write the loss terms per epoch."""
         if history:
             text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
             write_atomically(self.folder / "logs" / f"{run}.csv", text)
 
-    def read_log(self, run):
-        """Loss terms per epoch, a column for each; a term that joined later is missing before."""
-        return cards.read_or_say(
-            self.folder / "logs" / f"{run}.csv", lambda path: pd.read_csv(path, index_col="epoch")
-        )
+    def read_log(self, run: str) -> pd.DataFrame:
+        """Return the loss terms per epoch, a column for each; a term that joined later is missing before."""
+        path = self.folder / "logs" / f"{run}.csv"
+        return cards.read_or_say(path, lambda path: pd.read_csv(path, index_col="epoch"))
 
-    def note(self, run, notes):
-        """What else a method tells of a run, as JSON."""
+    def note(self, run: str, notes: dict[str, Any]) -> None:
+        """Write what else a method tells of a run, as JSON."""
         if notes:
             write_atomically(self.folder / "notes" / f"{run}.json", json.dumps(notes) + "\n")
 
-    def read_note(self, run):
-        return cards.read_or_say(
-            self.folder / "notes" / f"{run}.json", lambda path: json.loads(path.read_text())
-        )
+    def read_note(self, run: str) -> dict[str, Any]:
+        """Return what else the method told of a run."""
+        path = self.folder / "notes" / f"{run}.json"
+        return cards.read_or_say(path, lambda path: json.loads(path.read_text()))
 
-    def card(self, name):
-        """(Scene without cube, false-colour image, spectra): from the store, else from the scene itself; the last two are
-        None for a set of images."""
+    def card(self, name: str) -> cards.Card:
+        """Return (Scene without cube, false-colour image, spectra), from the store or else from the scene.
+
+        The last two are None for a set of images.
+        """
         return cards.read_card(self.folder / "scenes" / name, name)
 
-    def thumbnails(self, scene, numbers, size=64):
-        """Images of a set, (size, size, 3) bytes each."""
+    def thumbnails(self, scene: str, numbers: Sequence[int], size: int = 64) -> list[np.ndarray]:
+        """Return images of a set, (size, size, 3) bytes each."""
         return cards.thumbnails(self.folder / "scenes" / scene, scene, numbers, size)

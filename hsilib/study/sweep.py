@@ -5,28 +5,40 @@ import random
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 import pandas as pd
 
 from hsilib import methods
-from hsilib.data.scenes import load_scene
+from hsilib.data.scenes import Scene, load_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.study.execute import execute, weights_path
-from hsilib.study.runs import parents
+from hsilib.study.runs import Run, parents
 from hsilib.study.store import Store
 
+METRICS = ("oa", "top5", "aa", "kappa", "f1")
 
-def lacking(runs, rows):
-    """Those of the runs that the rows do not hold."""
+
+def lacking(runs: Iterable[Run], rows: pd.DataFrame) -> list[Run]:
+    """Return those of the runs that the rows do not hold."""
     stored = set(rows["run"])
     return [run for run in dict.fromkeys(runs) if run.id not in stored]
 
 
-def collect(runs, store=None, jobs=None, device="cpu", say=print):
-    """The rows of ``runs``, in order; trains only what the store lacks, on all cores, and can be stopped at any time."""
+def collect(
+    runs: Sequence[Run], store: Store | None = None, jobs: int | None = None, device: str = "cpu",
+    say: Callable[[str], None] = print
+) -> pd.DataFrame:
+    """Return the rows of ``runs``, in order; what the store lacks is trained first.
+
+    Training takes ``jobs`` processes, by default one for each core, and can be stopped at any time.
+
+    >>> rows = collect(plan("synthetic_fields_small", ["disjoint"], ["scratch", "l1"], [98], epochs=5))
+    >>> rows.groupby("method")["oa"].mean()
+    """
     store = store or Store()
     rows = store.rows()
     missing = lacking(runs, rows)
@@ -35,17 +47,18 @@ def collect(runs, store=None, jobs=None, device="cpu", say=print):
         rows = store.rows()
         for scene in sorted({run.scene for run in missing}):
             store.card(scene)  # what pages show of it without its files
-    return (
-        rows.drop_duplicates("run")
-        .set_index("run", drop=False)
-        .loc[[run.id for run in runs]]
-        .reset_index(drop=True)
-    )
+    rows = rows.drop_duplicates("run").set_index("run", drop=False)
+    return rows.loc[[run.id for run in runs]].reset_index(drop=True)
 
 
-def check(runs, store, count, seed=None, say=print):
-    """Train ``count`` stored runs anew, drawn by lot; True if each gives the stored accuracies.  The same machine does, to the
-    last bit; another may differ in the last digits, and then says by how much."""
+def check(
+    runs: Iterable[Run], store: Store, count: int, seed: int | None = None,
+    say: Callable[[str], None] = print
+) -> bool:
+    """Train ``count`` stored runs anew, drawn by lot, and return whether each gives the stored accuracies.
+
+    The same machine does, to the last bit; another may differ in the last digits, and then says by how much.
+    """
     rows = store.rows().drop_duplicates("run").set_index("run")
     stored = [r for r in runs if r.id in rows.index]
     if count < 1:
@@ -55,28 +68,26 @@ def check(runs, store, count, seed=None, say=print):
     same = 0
     with tempfile.TemporaryDirectory() as folder:
         for run in random.Random(seed).sample(stored, min(count, len(stored))):
-            row = execute(run, Store(folder))[0]
-            far = max(
-                abs(row[metric] - rows.loc[run.id, metric]) for metric in ("oa", "top5", "aa", "kappa", "f1")
-            )
+            row, there = execute(run, Store(folder))[0], rows.loc[run.id]
+            far = max(abs(row[metric] - there[metric]) for metric in METRICS)
             same += far == 0
-            there = rows.loc[run.id]
-            found = (
-                "the same"
-                if far == 0
-                else f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
-            )
-            say(f"{run}: OA {row['oa']:.4f} %, {found}")
+            off = f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
+            say(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
     return same == min(count, len(stored))
 
 
-def costs_of(runs, rows, load=load_scene):
-    """{identity: seconds} expected of runs; a missing or broken file or an impossible split is one line."""
-    known_rows, pixels = pd.concat([rows, Store(project() / "book" / "results").rows()]), {}
-    for r in runs:
-        if (r.scene, r.split) not in pixels:
-            pixels[r.scene, r.split] = len(split_of(load(r.scene), r.split, r.seed).train)
-    return {r.id: estimate(r, known_rows, pixels[r.scene, r.split]) for r in runs}
+def costs_of(
+    runs: Iterable[Run], rows: pd.DataFrame, load: Callable[[str], Scene] = load_scene
+) -> dict[str, float]:
+    """Return {identity: seconds} expected of runs.
+
+    A missing or broken file or an impossible split is an error of one line, here and not in a worker.
+    """
+    rows, pixels = pd.concat([rows, Store(project() / "book" / "results").rows()]), {}
+    for run in runs:
+        if (run.scene, run.split) not in pixels:
+            pixels[run.scene, run.split] = len(split_of(load(run.scene), run.split, run.seed).train)
+    return {run.id: estimate(run, rows, pixels[run.scene, run.split]) for run in runs}
 
 
 STARTING = 5  # seconds until a worker trains
@@ -95,34 +106,35 @@ def _sweep(runs, rows, store, jobs, device, say):
     else:
         jobs = min(jobs or os.cpu_count(), len(runs))
         left += STARTING * jobs
-    runs_text, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
-    say(f"{runs_text} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
+    work, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
+    say(f"{work} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
-    bar = tqdm(
-        total=left, disable=None, bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False
-    )  # on a terminal
+    look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)
+    bar = tqdm(total=left, disable=None, **look)  # on a terminal
     for level in levels:
-        level.sort(key=lambda r: -costs[r.id])  # long ones first: the cores finish together
-        names = {r.id: r for r in level}
+        level.sort(key=lambda run: -costs[run.id])  # long ones first: the cores finish together
+        names = {run.id: run for run in level}
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)
-        done = pool(delayed(_row)(r, store, methods.get(r.method), device) for r in level)
+        done = pool(delayed(_row)(run, store, methods.get(run.method), device) for run in level)
         for row, number in zip(done, numbers):
-            left = max(left - costs[row["run"]], 0)
-            took.append((row["seconds"], costs[row["run"]]))
+            cost, seconds = costs[row["run"]], row["seconds"]
+            left = max(left - cost, 0)
+            took.append((seconds, cost))
             still = f"about {duration(left / jobs * pace(took))} left"
+            accuracy = f"OA {row['oa']:.2f} %, {seconds:.0f} s"
             with bar.external_write_mode():
-                say(
-                    f"[{number}/{len(runs)}] {names[row['run']]}: OA {row['oa']:.2f} %, {row['seconds']:.0f} s; {still}"
-                )
+                say(f"[{number}/{len(runs)}] {names[row['run']]}: {accuracy}; {still}")
             bar.set_postfix_str(still, refresh=False)
-            bar.update(costs[row["run"]])
+            bar.update(cost)
     bar.close()
     say(f"done in {duration(time.perf_counter() - start)}")
 
 
-def pace(took, weight=60):
-    """By what factor runs take longer than was estimated, from (seconds, estimate) of those that are done; the estimate
-    itself counts as a minute of evidence."""
+def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
+    """Return by what factor runs take longer than was estimated.
+
+    took: (seconds, estimate) of those that are done; the estimate itself counts as a minute of evidence.
+    """
     seconds, costs = map(sum, zip(*took))
     return (seconds + weight) / (costs + weight)
 
@@ -133,7 +145,7 @@ def _row(run, store, method, device):
 
 def _levels(runs):
     """Parents before children; a stored parent whose weights are cached needs no run."""
-    pending, levels, placed = {r.id: r for r in runs}, [], set()
+    pending, levels, placed = {run.id: run for run in runs}, [], set()
     stack = list(runs)
     while stack:
         for parent in parents(stack.pop()):
@@ -141,28 +153,30 @@ def _levels(runs):
                 pending[parent.id] = parent
                 stack.append(parent)
     while pending:
-        level = [r for r in pending.values() if not any(p.id in pending for p in parents(r))]
+        level = [run for run in pending.values() if not any(p.id in pending for p in parents(run))]
         levels.append(level)
-        placed |= {r.id for r in level}
-        pending = {k: r for k, r in pending.items() if k not in placed}
+        placed |= {run.id for run in level}
+        pending = {identity: run for identity, run in pending.items() if identity not in placed}
     return levels
 
 
-def estimate(run, rows, train):
-    """Seconds of a run, from what the same method took per epoch and training pixel, in this store or the book's."""
-    pool, usual = (
-        rows[(rows["method"] == run.method) & (rows["ratio"] == run.ratio)], methods.get(run.method).options
-    )
+def estimate(run: Run, rows: pd.DataFrame, train: int) -> float:
+    """Return the expected seconds of a run on ``train`` pixels.
+
+    They follow from what the same method took per epoch and training pixel, in this store or the book's.
+    """
+    size, usual = rows["ratio"] == run.ratio, methods.get(run.method).options
+    pool = rows[size & (rows["method"] == run.method)]
     if len(pool) == 0:  # a new method: as Scratch of the same size, or the dense net
-        pool = rows[(rows["method"] == ("scratch" if run.ratio else "cnn2d")) & (rows["ratio"] == run.ratio)]
+        pool = rows[size & (rows["method"] == ("scratch" if run.ratio else "cnn2d"))]
     each = float((pool["seconds"] / pool["epochs"] / pool["train"]).median()) if len(pool) else 2e-3
-    larger = (
-        (dict(run.options)["size"] / usual["size"]) ** 2 if "size" in usual else 1
-    )  # images of another size
-    return each * larger * run.recipe.epochs * train
+    if "size" in usual:  # images of another size
+        each *= (dict(run.options)["size"] / usual["size"]) ** 2
+    return each * run.recipe.epochs * train
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
+    """Return a time as text, in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,85 @@
+"""What the store has of all networks on one scene and split: where pages that compare them all start."""
+
+import numpy as np
+import pandas as pd
+
+from hsilib.data.splits import split_of
+from hsilib.methods import family, get
+from hsilib.models.networks import WIDTHS
+from hsilib.pages import claims, stats
+from hsilib.pages.text import joined
+from hsilib.study.runs import stored
+from hsilib.study.store import Store
+
+
+class Evidence:
+    """All networks of one scene and split as the store has them, for pages that train nothing.
+
+    ``rows`` and ``oa`` hold the seeds that every small network has, ``further`` the rows of the others.
+    """
+
+    sizes = tuple(ratio for ratio in WIDTHS if ratio)
+
+    def __init__(self, scene, split):
+        self.scene, self.split, self.store = scene, split, Store()
+        self.card, _, _ = self.store.card(scene)
+        self.names = claims.comparable()
+        self.taught = [name for name in self.names if get(name).family in ("offline", "online", "self")]
+        rows = self.stored([*self.names, "simkd", *family("baselines"), *family("quantization")])
+        self.oa = claims.by_seed(rows, self.names, self.sizes)
+        self.divisions = {seed: split_of(self.card, split, seed) for seed in self.oa.index}
+        common = rows["seed"].isin(self.oa.index)
+        self.rows, self.further = rows[common], rows[~common]
+        self._all = self.rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
+        self.gained = claims.gains(self.oa)
+        self.top = self.gained.index[0]  # gains most over Scratch in the mean over the sizes
+        leaders = {size: claims.leader(self.at(size)) for size in self.sizes}
+        self.best = {size: name for size, (name, _) in leaders.items()}
+        self.tied = {size: names for size, (_, names) in leaders.items()}  # cannot be told from the best
+        self.parts = {size: stats.components(self.at(size)) for size in self.sizes}
+
+    def stored(self, names, ratios=(0, *sizes), **common):
+        """What the store holds of these methods."""
+        return stored(self.store, self.scene, [self.split], names, ratios, **common)
+
+    def at(self, size):
+        """Overall accuracy at one size, seeds × methods."""
+        return self.oa.xs(size, axis=1, level=1)
+
+    def of(self, names, ratios=sizes):
+        """Overall accuracy by seed, mean over methods and sizes; a seed counts when it has them all."""
+        keys = pd.MultiIndex.from_product([np.atleast_1d(names), np.atleast_1d(ratios)])
+        return self._all.reindex(columns=keys).dropna().mean(axis=1)
+
+    def each(self, text):
+        """A text for each size, ``text(size)``, as a, b and c."""
+        return joined(text(size) for size in self.sizes)
+
+    def dense_augmented(self):
+        """Overall accuracy of the dense network trained on flipped and turned windows."""
+        return self.stored(["cnn2d"], (0,), options={"augment": "dihedral"})["oa"]
+
+    def repeated(self, names):
+        """As ``oa``, on seeds that had no part in picking these methods."""
+        return claims.by_seed(self.further, names, self.sizes, least=0)
+
+    def fits(self, ratios):
+        """Accuracy of training and test pixels, on the random split and here: methods that ran on both."""
+        random, here = (
+            claims.fits(self.store, self.scene, split, self.names, ratios) for split in ("random", self.split)
+        )
+        return random.add_suffix("_random").join(here.add_suffix("_here")).dropna()
+
+    def by_better_recipe(self, name):
+        """Runs of a network of spectra by the better recipe: as long as the reference code's, or ours."""
+        longer = self.stored([name], (0,), epochs=300, schedule="constant")
+        recipes = stats.pick(longer), stats.pick(self.rows, method=name)
+        return max(recipes, key=lambda runs: runs["oa"].mean() if len(runs) > 1 else -1)
+
+    def right(self, name, ratio):
+        """{seed: whether each test pixel is right}"""
+        hits = {}
+        for seed, run in stats.pick(self.rows, method=name, ratio=ratio)["run"].sort_index().items():
+            split = self.divisions[seed]
+            hits[seed] = self.store.read_map(run).ravel()[split.test] == split.test_y + 1
+        return hits
