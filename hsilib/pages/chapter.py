@@ -1,5 +1,7 @@
-"""What a chapter runs on: its parameters, completed and checked, as one object that its cells ask for runs."""
+"""What a chapter runs on: its parameters, completed and checked, as one object that its cells ask for
+runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,9 +18,8 @@ from hsilib.study.runs import Run, plan
 from hsilib.study.store import Store, smoke_store
 from hsilib.study.sweep import collect
 
-SMOKE = dict(
-    scene="synthetic_fields_small", seeds=2, epochs=2
-)  # seconds, to see that a page works; ratios: the smallest
+# seconds, to see that a page works; ratios: the smallest
+SMOKE = dict(scene="synthetic_fields_small", seeds=2, epochs=2)
 
 
 @dataclass(frozen=True)
@@ -57,28 +58,29 @@ class Chapter:
     def smoke(self) -> bool:
         return self.budget == "smoke"
 
-    def note(self, rows) -> dict:
+    def note(self, rows: pd.DataFrame) -> dict:
         """What the method noted of the first of these runs."""
         return self.store.read_note(rows["run"].iloc[0])
 
-    def log(self, rows) -> pd.DataFrame:
+    def log(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Loss terms per epoch of the first of these runs."""
         return self.store.read_log(rows["run"].iloc[0])
 
-    def noted(self, rows, what) -> pd.Series:
+    def noted(self, rows: pd.DataFrame, what) -> pd.Series:
         """What each of these runs noted under this name, by seed."""
         return rows["run"].map(lambda run: self.store.read_note(run)[what])
 
-    def traces(self, rows, what) -> list[np.ndarray]:
+    def traces(self, rows: pd.DataFrame, what) -> list[np.ndarray]:
         """What each of these runs noted under this name once an epoch, by seed."""
         return [np.array(list(noted.values())) for noted in self.noted(rows, what)]
 
-    def largest(self, rows) -> dict:
+    def largest(self, rows: pd.DataFrame) -> dict:
         """{method: its runs at the largest size on the first split}"""
         return {name: pick(rows, method=name, ratio=self.large, split=self.first) for name in self.names}
 
     def plain(self) -> list[Run]:
-        """Scratch with the notes that distillation takes: soft targets of no weight, largest size, first split."""
+        """Scratch with the notes that distillation takes: soft targets of no weight, largest size, first
+        split."""
         options = {"hard": 1.0, "soft": 0.0}
         return self.plan(["soft_targets"], [self.large], [self.first], seeds=1, options=options)
 
@@ -90,7 +92,10 @@ class Chapter:
         students = {title(name): note["student"] for name, note in notes.items() if "student" in note}
         return dict(zip(["teacher"], teachers)) | {"Scratch": self.note(plain)["student"]} | students
 
-    def plan(self, names, ratios=None, splits=None, seeds=None, **common) -> list[Run]:
+    def plan(
+        self, names: Sequence[str], ratios: Sequence[int] = None, splits: Sequence[str] = None, seeds=None,
+        **common
+    ) -> list[Run]:
         """The runs of these methods; what is not said is as the chapter was asked for."""
         sizes = (0, *self.ratios) if ratios is None else ratios
         common = {"epochs": self.epochs} | common
@@ -99,7 +104,8 @@ class Chapter:
         )
 
     def collect(self, *plans):
-        """The rows of a plan; of several plans a list of them, trained in one sweep with one estimate of what it takes."""
+        """The rows of a plan; of several plans a list of them, trained in one sweep with one estimate of
+        what it takes."""
         found = list(self.collect_each(dict(enumerate(plans))).values())
         return found[0] if len(plans) == 1 else found
 
@@ -109,13 +115,16 @@ class Chapter:
         if not runs:
             return dict.fromkeys(plans)
         rows = collect(runs, self.store).set_index("run", drop=False)
-        return {name: rows.loc[[run.id for run in part]].reset_index(drop=True) for name, part in plans.items()}
+        return {
+            name: rows.loc[[run.id for run in part]].reset_index(drop=True) for name, part in plans.items()
+        }
 
 
 def chapter(
-    family_, *, scene, seeds=1, epochs=1, splits=(), ratios=(), methods=(), further_seeds=None,
-    budget="paper", smoke=SMOKE["scene"],
-):
+    family_, *, scene: str, seeds: int = 1, epochs: int = 1, splits: Sequence[str] = (),
+    ratios: Sequence[int] = (), methods: Sequence[str] = (), further_seeds=None, budget: str = "paper",
+    smoke=SMOKE["scene"]
+) -> Chapter:
     """A chapter about a family of methods, from its parameters; without one (``""``), about ``methods``.
 
     ``budget``: ``paper`` runs what is asked for and keeps it in the book's store; ``smoke`` runs the small
@@ -140,7 +149,7 @@ def chapter(
     return Chapter(family_, names, scene, splits, ratios, each, epochs, budget, store, card, rgb, spectra)
 
 
-def usual_splits(scene):
+def usual_splits(scene: str) -> tuple[str, ...]:
     """The published split where there is one, else blocks where the scene has some, and the random split."""
     if scene.of_images:
         return ("random",)

@@ -1,6 +1,8 @@
 """What the rows come to: comparisons that several pages make in the same way."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,22 +14,29 @@ from hsilib.models.networks import WIDTHS
 from hsilib.pages import stats
 from hsilib.pages.text import listed, mean_sd, number, signed
 from hsilib.study.runs import stored
+from hsilib.study.store import Store
+
+if TYPE_CHECKING:
+    from hsilib.pages.chapter import Chapter
 
 
-def by_size(rows, names, ratios, split):
+def by_size(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int], split: str) -> dict:
     """{(method, size): overall accuracy by seed} on a split."""
     return {
         (name, ratio): stats.pick(rows, method=name, ratio=ratio, split=split)["oa"]
-        for name in names for ratio in ratios
+        for name in names
+        for ratio in ratios
     }
 
 
-def against(rows, names, other, split, ratios):
+def against(
+    rows: pd.DataFrame, names: Sequence[str], other: str, split: str, ratios: Sequence[int]
+) -> pd.DataFrame:
     """Paired differences of every method at every size to the method ``other`` of the same size."""
     return against_each(rows, {(title(n, r), r): (n, other) for r in ratios for n in names}, split)
 
 
-def against_each(rows, pairs, split):
+def against_each(rows: pd.DataFrame, pairs: dict, split: str) -> pd.DataFrame:
     """Paired differences of pairs of methods, {(how a pair is called, size): (method, other method)}."""
 
     def runs(name, ratio):
@@ -37,9 +46,12 @@ def against_each(rows, pairs, split):
     return stats.paired_table(rows, masks)
 
 
-def verdict(rows, names, splits, ratios):
-    """What a family of methods comes to, as texts for the prose: the best mean at the largest and the smallest size beside
-    Scratch and the dense network on the first split, how many differences to Scratch stand out, and the random split."""
+def verdict(
+    rows: pd.DataFrame, names: Sequence[str], splits: Sequence[str], ratios: Sequence[int]
+) -> SimpleNamespace:
+    """What a family of methods comes to, as texts for the prose: the best mean at the largest and the
+    smallest size beside Scratch and the dense network on the first split, how many differences to Scratch
+    stand out, and the random split."""
 
     def runs(name, ratio, split=splits[0]):
         return stats.pick(rows, method=name, ratio=ratio, split=split)
@@ -76,40 +88,42 @@ def verdict(rows, names, splits, ratios):
 
 WAYS = {
     "offline": "to be taught by the dense network", "online": "for small networks to teach each other",
-    "self": "for a small network to teach itself",
+    "self": "for a small network to teach itself"
 }
 
 
-def conclusion(chapter, rows, *further, why="11-what-to-believe"):
-    """What a chapter about a family of methods concludes first, as Markdown: the verdict, and ``further`` points,
-    which only this chapter has.  ``why``: where to read what the random split ranks."""
+def conclusion(chapter: "Chapter", rows: pd.DataFrame, *further, why: str = "11-what-to-believe") -> str:
+    """What a chapter about a family of methods concludes first, as Markdown: the verdict, and ``further``
+    points, which only this chapter has.  ``why``: where to read what the random split ranks."""
     v = verdict(rows, chapter.names, chapter.splits, chapter.ratios)
     ways = WAYS.get(chapter.family, "to train a small network")
     ranks = f" What it ranks is [how well a network fits its training pixels]({why})."
     points = [
-        f"*The highest means.* With {v.width_large} % of the width {v.best_large} % ({v.best_large_name}), where "
-        f"Scratch has {v.scratch_large} %; with {v.width_small} % {v.best_small} % ({v.best_small_name}), where "
-        f"Scratch has {v.scratch_small} %. The dense network has {v.dense} %. The highest of several means flatters "
-        "the method it belongs to.",
-        f"*Chance.* Of the {v.pairs_count} pairs {v.clear_better} beat Scratch with a 95 % interval that leaves out "
-        f"zero and {v.clear_worse} lose to it; about {v.by_chance} would leave it out were all methods equal to "
-        "Scratch, give or take a good deal, as all are compared with the same few runs of Scratch.",
+        f"*The highest means.* With {v.width_large} % of the width {v.best_large} % ({v.best_large_name}), "
+        f"where Scratch has {v.scratch_large} %; with {v.width_small} % {v.best_small} % "
+        f"({v.best_small_name}), where Scratch has {v.scratch_small} %. The dense network has {v.dense} %. "
+        f"The highest of several means flatters the method it belongs to.*Chance.* Of the {v.pairs_count} "
+        f"pairs {v.clear_better} beat Scratch with a 95 % interval that leaves out zero and {v.clear_worse} "
+        f"lose to it; about {v.by_chance} would leave it out were all methods equal to Scratch, give or "
+        "take a good deal, as all are compared with the same few runs of Scratch.",
         *further,
         f"*The split.* {v.leak} % of its test windows contain training pixels. {v.random_text}"
         + (ranks if "random" in chapter.splits[1:] else ""),
     ]
     return (
         f"**Conclude first.** On the {v.first} split {v.count} ways {ways} change overall accuracy by "
-        f"{v.mean_change} points against Scratch, the same network trained on labels alone, in the mean over methods "
-        f"and sizes. Shown to be better than Scratch after correction for their number: {v.better}; shown to be "
-        f"worse: {v.worse}. With {v.seeds} seeds half an interval, not corrected, is {v.half} points wide in the "
-        "median: a difference of that size is missed more often than not.\n\n"
+        f"{v.mean_change} points against Scratch, the same network trained on labels alone, in the mean "
+        "over methods and sizes. Shown to be better than Scratch after correction for their number: "
+        f"{v.better}; shown to be worse: {v.worse}. With {v.seeds} seeds half an interval, not corrected, "
+        f"is {v.half} points wide in the median: a difference of that size is missed more often than "
+        "not.\n\n"
         + "\n".join(f"- {' '.join(point.split())}" for point in points)
     )
 
 
-def mean_change(rows, names, split, ratios):
-    """Mean difference to Scratch over all methods and sizes, with its interval over the seeds that have them all."""
+def mean_change(rows: pd.DataFrame, names: Sequence[str], split: str, ratios: Sequence[int]) -> str:
+    """Mean difference to Scratch over all methods and sizes, with its interval over the seeds that have them
+    all."""
     part = rows[(rows["split"] == split) & rows["ratio"].isin(ratios)]
     table = part[part["method"].isin([*names, "scratch"])].pivot_table(
         index="seed", columns=["method", "ratio"], values="oa"
@@ -120,7 +134,7 @@ def mean_change(rows, names, split, ratios):
     return signed(*stats.paired(change, 0 * change)[:3])
 
 
-def fitted(store, rows):
+def fitted(store: Store, rows: pd.DataFrame) -> np.ndarray:
     """Accuracy on the very pixels a network was trained on, percent, of each row: how well it fits them."""
     found, splits = [], {}
     for run, *key in rows[["run", "scene", "split", "seed"]].itertuples(index=False):
@@ -131,8 +145,9 @@ def fitted(store, rows):
     return np.array(found)
 
 
-def fits(store, scene, split, names, ratios):
-    """(method, size): accuracy of the pixels trained on and of the test pixels, means over the seeds that all have."""
+def fits(store: Store, scene: str, split: str, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
+    """(method, size): accuracy of the pixels trained on and of the test pixels, means over the seeds that
+    all have."""
     rows = stored(store, scene, [split], names, ratios)
     if rows.empty:
         raise HsiError(
@@ -143,9 +158,9 @@ def fits(store, scene, split, names, ratios):
     return rows.assign(fit=fitted(store, rows)).groupby(["method", "ratio"])[["fit", "oa"]].mean()
 
 
-def comparable():
-    """Methods that end in the same small network and may be held against each other.  Not SimKD, which deploys more, and not
-    what was trained for a third of the time or cut by lot."""
+def comparable() -> list[str]:
+    """Methods that end in the same small network and may be held against each other.  Not SimKD, which
+    deploys more, and not what was trained for a third of the time or cut by lot."""
     scratch = ["scratch", "scratch_b", "scratch_aug", "scratch_crops", "label_smoothing"]
     taught = [*family("offline"), *family("online"), *family("self")]
     return [
@@ -153,8 +168,9 @@ def comparable():
     ]
 
 
-def by_seed(rows, names, ratios, least=2):
-    """Overall accuracy, seeds × (method, size): the seeds that have them all, of which there must be ``least``."""
+def by_seed(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int], least: int = 2) -> pd.DataFrame:
+    """Overall accuracy, seeds × (method, size): the seeds that have them all, of which there must be
+    ``least``."""
     table = rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
     table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios])).dropna()
     if len(table) < least:
@@ -164,33 +180,35 @@ def by_seed(rows, names, ratios, least=2):
     return table
 
 
-def leader(table):
-    """The method with the highest mean of a table (seeds × methods), and those that cannot be told from it after Holm."""
+def leader(table: pd.DataFrame) -> tuple[str, list[str]]:
+    """The method with the highest mean of a table (seeds × methods), and those that cannot be told from it
+    after Holm."""
     best = table.mean().idxmax()
     others = [n for n in table.columns if n != best]
     p = stats.holm([stats.paired(table[best], table[n])[3] for n in others])
     return best, [n for n, value in zip(others, p) if not value < 0.05]
 
 
-def gains(table, other="scratch"):
-    """Every method against one of them in the mean over the sizes of ``by_seed``: difference, interval, p after Holm."""
+def gains(table: pd.DataFrame, other: str = "scratch") -> pd.DataFrame:
+    """Every method against one of them in the mean over the sizes of ``by_seed``: difference, interval, p
+    after Holm."""
     mean = table.T.groupby(level=0).mean().T
     found = {name: stats.paired(mean[name], mean[other]) for name in mean if name != other}
     found = pd.DataFrame(found, index=["difference", "low", "high", "p"]).T
     return found.assign(p=stats.holm(found["p"])).sort_values("difference", ascending=False)
 
 
-def gain(gained, name):
+def gain(gained: pd.DataFrame, name: str) -> str:
     """One line of ``gains`` as text; a dash where a method would be held against itself."""
     return signed(*gained.reindex([name])[["difference", "low", "high"]].iloc[0])
 
 
-def judged(pairs, margins):
+def judged(pairs: dict, margins: dict) -> pd.DataFrame:
     """What seeds say of claims, ``pairs`` {claim: (a, b)} that a is higher than b, both indexed by seed.
 
-    A line for each: difference, interval, p after Holm's correction for all of them, and whether the claim holds, is
-    contradicted, or is open at 5 %.  ``margins`` {claim: points}: claims that a is not lower than b by so much, with
-    a one-sided p.
+    A line for each: difference, interval, p after Holm's correction for all of them, and whether the claim
+    holds, is contradicted, or is open at 5 %.  ``margins`` {claim: points}: claims that a is not lower than
+    b by so much, with a one-sided p.
     """
     lines = []
     for claim, (a, b) in pairs.items():
@@ -208,41 +226,47 @@ def judged(pairs, margins):
     return table.assign(verdict=np.where(table["p"] < 0.05, side, "open"))
 
 
-def apart(table, other):
+def apart(table: pd.DataFrame, other: str) -> float:
     """Mean absolute difference of two square tables off the diagonal."""
     return off_diagonal(np.abs(np.array(table, float) - np.array(other, float)))
 
 
-def off_diagonal(table):
+def off_diagonal(table: pd.DataFrame) -> float:
     """Mean of a square table without its diagonal."""
     table = np.array(table, float)
     return table[~np.eye(len(table), dtype=bool)].mean()
 
 
 class Trials:
-    """Other values of one option of some methods, tried at the smallest size on pixels held out of the training map, and then
-    the best of them on the first split: {method: (option, values)}."""
+    """Other values of one option of some methods, tried at the smallest size on pixels held out of the
+    training map, and then the best of them on the first split: {method: (option, values)}."""
 
-    def __init__(self, chapter, weights, seeds=2):
+    def __init__(self, chapter: "Chapter", weights, seeds: int = 2):
         self.chapter, self.weights = chapter, weights
         self.split = "validation" if chapter.card.train_map is not None else chapter.first
         self.count = min(seeds, chapter.seeds[chapter.first])
         held = {("scratch", None): self._plan("scratch", {}, held=True)}
-        held |= {(n, v): self._plan(n, {o: v}, held=True) for n, (o, values) in weights.items() for v in values}
+        held |= {
+            (n, v): self._plan(n, {o: v}, held=True) for n, (o, values) in weights.items() for v in values
+        }
         self.held = {key: rows["oa"] for key, rows in chapter.collect_each(held).items()} if weights else {}
-        self.best = {n: max(values, key=lambda v: self.held[n, v].mean()) for n, (_, values) in weights.items()}
+        self.best = {
+            n: max(values, key=lambda v: self.held[n, v].mean()) for n, (_, values) in weights.items()
+        }
         usual = {n: get(n).options[o] for n, (o, _) in weights.items()}
         shown = {(n, v): {weights[n][0]: v} for n in weights for v in (self.best[n], usual[n])}
         plans = {(n, v): self._plan(n, options) for (n, v), options in shown.items()}
         plans[("scratch", None)] = self._plan("scratch", {})
-        self.tested = {key: rows["oa"] for key, rows in chapter.collect_each(plans).items()} if weights else {}
+        self.tested = (
+            {key: rows["oa"] for key, rows in chapter.collect_each(plans).items()} if weights else {}
+        )
         self.usual = usual
 
     def _plan(self, name, options, held=False):
         where = dict(splits=[self.split], seeds=self.count) if held else dict(splits=[self.chapter.first])
         return self.chapter.plan([name], [self.chapter.small], options=options, **where)
 
-    def table(self):
+    def table(self) -> pd.DataFrame:
         lines = []
         for (name, value), oa in self.held.items():
             default = ", default" if value == self.usual.get(name) else ""
@@ -251,13 +275,14 @@ class Trials:
         columns = ["method", "weight", f"OA on {self.split} pixels", f"OA on {self.chapter.first}"]
         return pd.DataFrame(lines, columns=columns)
 
-    def caption(self):
+    def caption(self) -> str:
         return (
-            f"Other weights at the {self.chapter.small} % size; overall accuracy, percent, mean ± sd over seeds "
-            f"({self.count} for the trials). Test accuracy for the default and the weight that validation prefers."
+            f"Other weights at the {self.chapter.small} % size; overall accuracy, percent, mean ± sd over "
+            f"seeds ({self.count} for the trials). Test accuracy for the default and the weight that "
+            "validation prefers."
         )
 
-    def text(self):
+    def text(self) -> str:
         """What validation prefers, as a sentence."""
         if not self.weights:
             return "They were not tried in this run."
@@ -266,6 +291,6 @@ class Trials:
             than = ", its default" if best == self.usual[name] else f" rather than {self.usual[name]:g}"
             told.append(f"{title(name)} {self.weights[name][0]} {best:g}{than}")
         return (
-            f"Validation prefers: {'; '.join(told)}. With {self.count} seeds that is a hint and not a choice, and "
-            "the tables above keep the defaults."
+            f"Validation prefers: {'; '.join(told)}. With {self.count} seeds that is a hint and not a "
+            "choice, and the tables above keep the defaults."
         )

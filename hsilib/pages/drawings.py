@@ -1,7 +1,10 @@
 """Drawings of the book: maps of classes, networks as rows of boxes, windows and heat maps."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
@@ -12,14 +15,14 @@ from hsilib.data.cards import CLASSES
 PALETTE = ListedColormap(np.array(CLASSES) / 255)
 
 
-def bare(ax, title=""):
+def bare(ax: plt.Axes, title: str = "") -> plt.Axes:
     ax.set(xticks=[], yticks=[], frame_on=False)
     ax.set_title(title, fontsize=10)
     return ax
 
 
-def panels(count, columns, height, **settings):
-    """A figure as wide as the page with ``count`` panels, so many in a row, each row ``height`` inches high."""
+def panels(count: int, columns: int, height: float, **settings) -> tuple:
+    """A figure as wide as the page: ``count`` panels, ``columns`` in a row, rows ``height`` inches high."""
     rows = -(-count // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(8, height * rows), squeeze=False, **settings)
     for ax in axes.flat[count:]:
@@ -27,18 +30,18 @@ def panels(count, columns, height, **settings):
     return figure, axes.flat[:count]
 
 
-def show_map(ax, labels, title=""):
+def show_map(ax: plt.Axes, labels: np.ndarray, title: str = "") -> None:
     bare(ax, title).imshow(labels, cmap=PALETTE, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
 
 
-def class_legend(figure, classes):
+def class_legend(figure: plt.Figure, classes: Sequence[str]) -> None:
     patches = [
         Patch(fc=np.array(c) / 255, ec="#777", label=n) for c, n in zip(CLASSES, ["unlabelled", *classes])
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def maps(scene, predictions, columns=3):
+def maps(scene: str, predictions: Sequence, columns: int = 3) -> plt.Figure:
     """Ground truth and predicted maps, [(title, labels), ...], side by side."""
     panels = [("ground truth", scene.labels), *predictions]
     h, w = scene.labels.shape
@@ -53,12 +56,14 @@ def maps(scene, predictions, columns=3):
     return figure
 
 
-def draw_network(ax, layers, title="", most=0):
-    """A network as a row of boxes: ``layers`` are (name, shape of the output, number of weights); those with weights are
-    blue.  ``most``: boxes of the widest of several drawings, so that all are to scale."""
+def draw_network(ax: plt.Axes, layers: Sequence, title: str = "", most: int = 0) -> None:
+    """A network as a row of boxes: ``layers`` are (name, shape of the output, number of weights); those with
+    weights are blue.  ``most``: boxes of the widest of several drawings, so that all are to scale."""
     for x, (name, shape, weights) in enumerate(layers):
         box(ax, x + 0.05, 0.2, 0.9, 0.6, colour="#cfe3f3" if weights else "#f2f2f2")
-        for y, text, weight in ((0.66, name, "bold"), (0.48, shape, "normal"), (0.3, f"{weights:,}", "normal")):
+        for y, text, weight in (
+            (0.66, name, "bold"), (0.48, shape, "normal"), (0.3, f"{weights:,}", "normal")
+        ):
             shown = text if text != "0" else "–"
             ax.text(x + 0.5, y, shown, ha="center", va="center", fontsize=7.5, weight=weight)
         if x:
@@ -66,9 +71,11 @@ def draw_network(ax, layers, title="", most=0):
     bare(ax, title).set(xlim=(0, max(most, len(layers))), ylim=(0.15, 0.85))
 
 
-def layers_of(net, x):
-    """The layers of a network as ``draw_network`` takes them, from a run on ``x``, a batch of one; weights are
-    counted as in ``parameters``."""
+def layers_of(net: torch.nn.Module, x: torch.Tensor) -> list[tuple[str, str, int]]:
+    """The layers of a network as ``draw_network`` takes them, from a run on ``x``, a batch of one.
+
+    Weights are counted as in ``parameters``: batch norm apart, but for CNN1D.
+    """
     watch = _Layers(net)
     with torch.no_grad(), watch:
         net.eval()(x)
@@ -116,35 +123,48 @@ def _shape(x):
     return " × ".join(map(str, (x[0] if isinstance(x, tuple) else x).shape[1:]))
 
 
-def box(ax, x, y, width, height, text="", colour="#dddddd", ink="black"):
+def box(
+    ax: plt.Axes, x: float, y: float, width: float, height: float, text: str = "", colour: str = "#dddddd",
+    ink: str = "black"
+) -> None:
     ax.add_patch(plt.Rectangle((x, y), width, height, fc=colour, ec="#444444"))
     ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=8, color=ink)
 
 
-def arrow(ax, start, end, colour="#444444", line="-", bend=0.0):
+def arrow(
+    ax: plt.Axes, start: tuple, end: tuple, colour: str = "#444444", line: str = "-", bend: float = 0.0
+) -> None:
     shape = dict(arrowstyle="->", ls=line, color=colour, connectionstyle=f"arc3,rad={bend}")
     ax.annotate("", end, start, arrowprops=shape)
 
 
-def heat(ax, values, rows=(), columns=(), low=0, high=100, colours="cividis", form=".0f", label="", **settings):
-    """A table as colours, its numbers written in (``form`` empty: not); ``label`` names the colour bar, if there is to be
-    one.  Blank where a value is missing."""
+def heat(
+    ax: plt.Axes, values: np.ndarray, rows: pd.DataFrame = (), columns: int = (), low: int = 0,
+    high: int = 100, colours: str = "cividis", form: str = ".0f", label: str = "", **settings
+) -> plt.Axes:
+    """A table as colours, its numbers written in (``form`` empty: not); ``label`` names the colour bar, if
+    there is to be one.  Blank where a value is missing."""
     import seaborn  # here: it takes most of a second to load
 
     if label:
         settings["cbar_kws"] = {"label": label} | settings.get("cbar_kws", {})
     seaborn.heatmap(
-        np.asarray(values), vmin=low, vmax=high, cmap=colours, annot=bool(form), fmt=form, annot_kws={"size": 7},
-        ax=ax, cbar=bool(label), xticklabels=list(columns), yticklabels=list(rows), **settings
+        np.asarray(values), vmin=low, vmax=high, cmap=colours, annot=bool(form), fmt=form,
+        annot_kws={"size": 7}, ax=ax, cbar=bool(label), xticklabels=list(columns), yticklabels=list(rows),
+        **settings
     )
     ax.tick_params(length=0, labelsize=8)
-    ax.set_xticklabels(ax.get_xticklabels(), rotation=45 if len(columns) > 4 else 0, ha="right" if len(columns) > 4 else "center")
+    ax.set_xticklabels(
+        ax.get_xticklabels(), rotation=45 if len(columns) > 4 else 0,
+        ha="right" if len(columns) > 4 else "center"
+    )
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     return ax
 
 
-def alike(tables, names, label, low=0, high=1):
-    """Several square tables over the same names side by side, {title: table}: how alike the classes are to each network."""
+def alike(tables: dict, names: Sequence[str], label: str, low: int = 0, high: int = 1) -> plt.Figure:
+    """Several square tables over the same names side by side, {title: table}: how alike the classes are to
+    each network."""
     figure, axes = plt.subplots(1, len(tables), figsize=(8, 3.4), sharey=True, squeeze=False)
     for ax, (title, table) in zip(axes.flat, tables.items()):
         image = ax.imshow(table, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
@@ -156,25 +176,28 @@ def alike(tables, names, label, low=0, high=1):
     return figure
 
 
-def class_heat(values, names, classes):
+def class_heat(values: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> plt.Figure:
     """Recall per class (rows of ``values`` = methods), annotated; blank where there is no test pixel."""
     figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
     heat(ax, values, names, classes, label="recall, %")
     return figure
 
 
-def confusion_matrix(table, classes):
+def confusion_matrix(table: pd.DataFrame, classes: Sequence[str]) -> plt.Figure:
     """Row-normalised confusion matrix; rows are true classes, shares below one percent are not written."""
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, ax = plt.subplots(figsize=(7.4, 6.4))
-    heat(ax, share, classes, classes, colours="Blues", label="% of the true class", square=True, cbar_kws={"shrink": 0.8})
+    heat(
+        ax, share, classes, classes, colours="Blues", label="% of the true class", square=True,
+        cbar_kws={"shrink": 0.8}
+    )
     for text, percent in zip(ax.texts, share.flat):
         text.set_visible(percent >= 1)
     ax.set(xlabel="predicted", ylabel="true")
     return figure
 
 
-def three_modes():
+def three_modes() -> plt.Figure:
     """Who teaches whom in the three modes of distillation."""
     figure, axes = plt.subplots(1, 3, figsize=(8, 2.4))
     offline, online, self = axes
@@ -193,8 +216,9 @@ def three_modes():
     return figure
 
 
-def looks(rgb, classes, noted, window=19):
-    """Windows of a few pixels, and below where each network looks in them, {name: what ``portrait`` noted}."""
+def looks(rgb: np.ndarray, classes: Sequence[str], noted: dict, window: int = 19) -> plt.Figure:
+    """Windows of a few pixels, and below where each network looks in them, {name: what ``portrait``
+    noted}."""
     margin, first = window // 2, next(iter(noted.values()))
     count = len(first["classes"])
     figure, axes = plt.subplots(len(noted) + 1, count, figsize=(5, 1.6 * len(noted) + 1.9), squeeze=False)

@@ -1,5 +1,7 @@
 """What the store has of all networks on one scene and split: where pages that compare them all start."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -20,7 +22,7 @@ class Evidence:
 
     sizes = tuple(ratio for ratio in WIDTHS if ratio)
 
-    def __init__(self, scene, split):
+    def __init__(self, scene: str, split: str):
         self.scene, self.split, self.store = scene, split, Store()
         self.card, _, _ = self.store.card(scene)
         self.names = claims.comparable()
@@ -38,45 +40,45 @@ class Evidence:
         self.tied = {size: names for size, (_, names) in leaders.items()}  # cannot be told from the best
         self.parts = {size: stats.components(self.at(size)) for size in self.sizes}
 
-    def stored(self, names, ratios=(0, *sizes), **common):
+    def stored(self, names: Sequence[str], ratios: Sequence[int] = (0, *sizes), **common) -> pd.DataFrame:
         """What the store holds of these methods."""
         return stored(self.store, self.scene, [self.split], names, ratios, **common)
 
-    def at(self, size):
+    def at(self, size: int) -> pd.DataFrame:
         """Overall accuracy at one size, seeds × methods."""
         return self.oa.xs(size, axis=1, level=1)
 
-    def of(self, names, ratios=sizes):
+    def of(self, names: Sequence[str], ratios: Sequence[int] = sizes) -> pd.DataFrame:
         """Overall accuracy by seed, mean over methods and sizes; a seed counts when it has them all."""
         keys = pd.MultiIndex.from_product([np.atleast_1d(names), np.atleast_1d(ratios)])
         return self._all.reindex(columns=keys).dropna().mean(axis=1)
 
-    def each(self, text):
+    def each(self, text: Callable) -> str:
         """A text for each size, ``text(size)``, as a, b and c."""
         return joined(text(size) for size in self.sizes)
 
-    def dense_augmented(self):
+    def dense_augmented(self) -> pd.DataFrame:
         """Overall accuracy of the dense network trained on flipped and turned windows."""
         return self.stored(["cnn2d"], (0,), options={"augment": "dihedral"})["oa"]
 
-    def repeated(self, names):
+    def repeated(self, names: Sequence[str]) -> pd.DataFrame:
         """As ``oa``, on seeds that had no part in picking these methods."""
         return claims.by_seed(self.further, names, self.sizes, least=0)
 
-    def fits(self, ratios):
+    def fits(self, ratios: Sequence[int]) -> pd.DataFrame:
         """Accuracy of training and test pixels, on the random split and here: methods that ran on both."""
         random, here = (
             claims.fits(self.store, self.scene, split, self.names, ratios) for split in ("random", self.split)
         )
         return random.add_suffix("_random").join(here.add_suffix("_here")).dropna()
 
-    def by_better_recipe(self, name):
+    def by_better_recipe(self, name: str) -> pd.Series:
         """Runs of a network of spectra by the better recipe: as long as the reference code's, or ours."""
         longer = self.stored([name], (0,), epochs=300, schedule="constant")
         recipes = stats.pick(longer), stats.pick(self.rows, method=name)
         return max(recipes, key=lambda runs: runs["oa"].mean() if len(runs) > 1 else -1)
 
-    def right(self, name, ratio):
+    def right(self, name: str, ratio: int) -> np.ndarray:
         """{seed: whether each test pixel is right}"""
         hits = {}
         for seed, run in stats.pick(self.rows, method=name, ratio=ratio)["run"].sort_index().items():

@@ -1,7 +1,12 @@
-"""Figures of the book.  One message each; the same colour and marker for the same method everywhere; legible in grey."""
+"""Figures of the book.  One message each; the same colour and marker for the same method everywhere; legible
+in grey."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from hsilib.methods import get, title
@@ -9,8 +14,11 @@ from hsilib.pages.claims import against
 from hsilib.pages.colours import method_style
 from hsilib.pages.tables import METRICS
 
+if TYPE_CHECKING:
+    from hsilib.pages.chapter import Chapter
 
-def style():
+
+def style() -> None:
     """House style; call once per chapter."""
     plt.rcParams.update(
         {
@@ -22,7 +30,7 @@ def style():
     )
 
 
-def strips(rows, paper=None, metric="oa"):
+def strips(rows: pd.DataFrame, paper: Callable | None = None, metric: str = "oa") -> plt.Figure:
     """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split."""
     splits = list(dict.fromkeys(rows["split"]))
     keys = list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
@@ -66,7 +74,7 @@ SIZES = {
 }
 
 
-def curves(summary, metric="oa"):
+def curves(summary: pd.DataFrame, metric: str = "oa") -> plt.Figure:
     """Accuracy against both costs, a line per method through its sizes, mean ± sd; rows are splits."""
     splits = list(dict.fromkeys(summary["split"]))
     names = list(dict.fromkeys(summary["method"]))
@@ -79,12 +87,11 @@ def curves(summary, metric="oa"):
             for number, name in enumerate(names):
                 part = summary[(summary["split"] == split) & (summary["method"] == name)].sort_values(size)
                 colour, marker = method_style(name)
-                x = (
-                    part[size] / scale * 1.035 ** (number - len(names) / 2)
-                )  # side by side, or the bars hide each other
+                # side by side, or the bars hide each other
+                x = part[size] / scale * 1.035 ** (number - len(names) / 2)
                 bars = part[metric + "_sd"].fillna(0)
-                ax.errorbar(x, part[metric], bars, fmt=marker + "-", color=colour, ms=6, mec="white", lw=1, capsize=2,
-                            label=title(name))  # fmt: skip
+                look = dict(fmt=marker + "-", color=colour, ms=6, mec="white", lw=1, capsize=2)
+                ax.errorbar(x, part[metric], bars, label=title(name), **look)
             ax.set_xscale("log")
             ticks = []  # the sizes there are, where their labels do not touch
             for value in sorted(set(summary[size] / scale)):
@@ -100,8 +107,9 @@ def curves(summary, metric="oa"):
     return figure
 
 
-def terms(logs, columns=2):
-    """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of terms}."""
+def terms(logs: dict, columns: int = 2) -> plt.Figure:
+    """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of
+    terms}."""
     rows = -(-len(logs) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(8, 2.3 * rows + 0.2), sharex=True, squeeze=False)
     for ax in axes.flat[len(logs) :]:
@@ -123,7 +131,7 @@ def terms(logs, columns=2):
     return figure
 
 
-def against_size(summary, size="bytes", metric="oa"):
+def against_size(summary: pd.DataFrame, size: str = "bytes", metric: str = "oa") -> plt.Figure:
     """Accuracy against size on a log axis, mean ± sd, one panel per split; points are named directly."""
     splits = list(dict.fromkeys(summary["split"]))
     label, scale = SIZES[size]
@@ -154,8 +162,9 @@ FAMILIES = {
 }
 
 
-def front(ax, summary, size="bytes", metric="oa"):
-    """Accuracy of every network against one cost, coloured by family, joined where no cheaper one is better; the front."""
+def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "bytes", metric: str = "oa") -> pd.DataFrame:
+    """Accuracy of every network against one cost, coloured by family, joined where no cheaper one is better;
+    the front."""
     label, scale = SIZES[size]
     known = summary[summary[size] > 0].sort_values([size, metric], ascending=[True, False])
     best = known[known[metric] > known[metric].cummax().shift(fill_value=-1)]
@@ -171,7 +180,7 @@ def front(ax, summary, size="bytes", metric="oa"):
     return best
 
 
-def kind(name):
+def kind(name: str) -> str:
     """The family of a method as the reader thinks of it: all three kinds of distillation are one."""
     coarse = dict.fromkeys(("offline", "online", "self"), "distillation") | {
         "controls": "Scratch and controls", "strategies": "pruning"
@@ -179,9 +188,11 @@ def kind(name):
     return coarse.get(get(name).family, get(name).family)
 
 
-def name_points(ax, points, names, character=4.9, height=11):
-    """Write each name beside its point, within the axes, where it covers no name already there and the fewest points, with a
-    thin line to it."""
+def name_points(
+    ax: plt.Axes, points: np.ndarray, names: Sequence[str], character: float = 4.9, height: int = 11
+) -> None:
+    """Write each name beside its point, within the axes, where it covers no name already there and the
+    fewest points, with a thin line to it."""
     inch = 72 / ax.figure.dpi  # all in points, as the offsets are
     pixels, frame = ax.transData.transform(points) * inch, ax.get_window_extent().extents * inch
     drawn = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() != "None"])
@@ -205,14 +216,13 @@ def name_points(ax, points, names, character=4.9, height=11):
         cost = [(covered(b, written) + out, covered(b, marks)) for b, out in zip(boxes, outside)]
         best = cost.index(min(cost))
         written.append(boxes[best])
-        thread = dict(
-            arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3
-        )  # to the point that is meant
+        # to the point that is meant
+        thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)
         place = dict(xytext=places[best], textcoords="offset points", ha="center", va="center")
         ax.annotate(name, point, **place, arrowprops=thread, fontsize=8)
 
 
-def differences(table, xlabel):
+def differences(table: pd.DataFrame, xlabel: str) -> plt.Figure:
     """Paired differences with 95 % intervals; zero is the line to look at."""
     figure, ax = plt.subplots(figsize=(7.5, 0.42 * len(table) + 1.0))
     for y, (_, line) in enumerate(table.iterrows()):
@@ -226,7 +236,7 @@ def differences(table, xlabel):
     return figure
 
 
-def against_scratch(chapter, rows):
+def against_scratch(chapter: "Chapter", rows: pd.DataFrame) -> plt.Figure:
     """A chapter's methods at every size on its first split, each against Scratch of the same size."""
     table = against(rows, chapter.names, "scratch", chapter.first, chapter.ratios)
     return differences(table, "difference to Scratch in overall accuracy, points")

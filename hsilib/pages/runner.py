@@ -1,7 +1,7 @@
 """Chapters: md:myst notebook -> papermill -> executed notebook.
 
-Unlike bare papermill: an unknown or wrongly typed parameter is an error, the injected cell is hidden, and the executed
-notebook records where it came from.
+Unlike bare papermill: an unknown or wrongly typed parameter is an error, the injected cell is hidden, and
+the executed notebook records where it came from.
 """
 
 import hashlib
@@ -14,7 +14,9 @@ import sys
 import time
 import warnings
 from ast import literal_eval
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
@@ -23,12 +25,13 @@ from hsilib.files import project
 from hsilib.study import machine
 
 
-def chapters():
-    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path to any notebook works too."""
+def chapters() -> dict[str, Path]:
+    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path to any notebook works
+    too."""
     return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
 
 
-def source(chapter):
+def source(chapter: str) -> Path:
     if chapter.endswith(".md"):
         if not Path(chapter).is_file():
             raise HsiError(f"{chapter}: no such notebook")
@@ -36,7 +39,7 @@ def source(chapter):
     return chapters()[known("chapter", chapter, chapters())]
 
 
-def parameters(notebook):
+def parameters(notebook: Any) -> dict:
     """{name: (default, comment)} of the cell tagged ``parameters``."""
     cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     found = {}
@@ -51,14 +54,14 @@ def parameters(notebook):
     return found
 
 
-def parameters_of(chapter):
+def parameters_of(chapter: str) -> dict:
     """The parameters of a chapter."""
     import jupytext
 
     return parameters(jupytext.read(source(chapter)))
 
 
-def check(chapter, declared, given):
+def check(chapter: str, declared: dict, given: dict) -> None:
     """Refuse what papermill would let through; scene, split and method names included."""
     if given and not declared:
         raise HsiError(f"chapter {chapter} has no parameters")
@@ -80,7 +83,7 @@ def check(chapter, declared, given):
         known("scene", given["scene"], scenes.names())
 
 
-def run(chapter, given, say=print):
+def run(chapter: str, given: dict, say: Callable = print) -> Path:
     """Execute a chapter; return the executed notebook's path.
 
     Without parameters it goes to ``book/chapters`` (the book's page), else to a folder in ``_build/runs``.
@@ -134,9 +137,8 @@ def _execute(notebook, path, given, target):
             raise KeyboardInterrupt from None
         lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         print(lines, file=sys.stderr)
-        place = re.findall(
-            r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines
-        )  # of a function sent to a worker
+        # of a function sent to a worker
+        place = re.findall(r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines)
         place = f"line {place[-1][0]} of the cell of {place[-1][1]}" if place else f"cell {error.cell_index}"
         raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
     finally:
@@ -146,7 +148,10 @@ def _execute(notebook, path, given, target):
 def _told(given):
     """What a page must say when it is not the book's."""
     smoke = given.get("budget") == "smoke"
-    what = "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page works and nothing else"
+    what = (
+        "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page "
+        "works and nothing else"
+    )
     others = ", ".join(f"`{name} = {value!r}`" for name, value in given.items())
     return [
         "```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""
@@ -176,7 +181,7 @@ def _stamp(path, source_path, given, seconds):
 REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
 
 
-def render(path):
+def render(path: Path) -> Path:
     """One executed notebook as a page of its own, with the book's settings; returns the HTML file."""
     import yaml
 

@@ -1,11 +1,17 @@
-"""Intervals over seeds and paired comparisons.  The unit is a run, never a pixel: pixels of a field are not independent."""
+"""Intervals over seeds and paired comparisons.
+
+The unit is a run, never a pixel: pixels of a field are not independent.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from scipy import special  # scipy.stats takes a second to load
 
 
-def pick(rows, **wanted):
-    """The rows in which every named column has the given value, or one of a list of values; their index is the seed.
+def pick(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
+    """The rows in which every named column has the given value, or one of a list; their index is the seed.
 
     >>> pick(rows, method="scratch", ratio=98, split="disjoint")["oa"]
     """
@@ -14,12 +20,12 @@ def pick(rows, **wanted):
     return rows.set_index("seed", drop=False)
 
 
-def quantile(share, freedom):
-    """Of Student's t."""
+def quantile(share: float, freedom: int) -> float:
+    """The quantile of Student's t."""
     return special.stdtrit(freedom, share)
 
 
-def spread(values):
+def spread(values: Sequence) -> tuple[float, float, float]:
     """(mean, sd, half-width of the 95 % interval of the mean); sd and interval are NaN for a single run."""
     values = np.asarray(values, float)
     n = len(values)
@@ -29,10 +35,10 @@ def spread(values):
     return values.mean(), sd, quantile(0.975, n - 1) * sd / np.sqrt(n)
 
 
-def prediction_interval(values):
-    """Where the next single run would lie, with 95 % probability: the interval a single published value is held against.
+def prediction_interval(values: Sequence) -> tuple[float, float]:
+    """Where the next single run would lie with 95 % probability: a single published value is held against it.
 
-    Needs three runs that differ: two tell next to nothing of a spread, a deterministic method has none.
+    It needs three runs that differ: two tell next to nothing of a spread, a deterministic method has none.
     """
     mean, sd, _ = spread(values)
     n = len(values)
@@ -40,7 +46,7 @@ def prediction_interval(values):
     return mean - half, mean + half
 
 
-def paired(a, b):
+def paired(a: Sequence, b: Sequence) -> tuple[float, float, float, float]:
     """Difference a - b over common seeds: (mean, low, high, p of a paired t-test)."""
     difference = np.asarray(a, float) - np.asarray(b, float)
     mean, sd, half = spread(difference)
@@ -50,7 +56,7 @@ def paired(a, b):
     return mean, mean - half, mean + half, float(2 * special.stdtr(n - 1, -abs(mean) / sd * np.sqrt(n)))
 
 
-def holm(p):
+def holm(p: Sequence) -> np.ndarray:
     """Holm-adjusted p-values of one declared family of comparisons; NaN stays NaN and does not count."""
     p = np.asarray(p, float)
     out = np.full(len(p), np.nan)
@@ -62,13 +68,11 @@ def holm(p):
     return out
 
 
-def paired_table(rows, pairs, metric="oa"):
+def paired_table(rows: pd.DataFrame, pairs: Mapping, metric: str = "oa") -> pd.DataFrame:
     """Compare runs seed by seed: ``pairs`` maps a label to two boolean masks over ``rows``.
 
     Returns a DataFrame with seeds, difference, interval and the Holm-adjusted p over all pairs.
     """
-    import pandas as pd
-
     out = []
     for label, (mine, other) in pairs.items():
         a, b = (rows[m].set_index("seed")[metric] for m in (mine, other))
@@ -80,9 +84,12 @@ def paired_table(rows, pairs, metric="oa"):
     return table
 
 
-def components(table):
-    """What a table of results (seeds × cells) varies by: standard deviations between cells, between seeds as far as all cells
-    share it, and of the rest.  Two-way random effects from the mean squares; a negative variance reads as zero."""
+def components(table: pd.DataFrame) -> tuple[float, float, float]:
+    """What a table of results (seeds × cells) varies by: standard deviations between cells, between seeds as
+    far as all cells share it, and of the rest.
+
+    These are two-way random effects from the mean squares; a negative variance reads as zero.
+    """
     y = np.asarray(table, float)
     seeds, cells = y.mean(1), y.mean(0)
     rest = ((y - seeds[:, None] - cells + y.mean()) ** 2).sum() / ((y.shape[0] - 1) * (y.shape[1] - 1))
@@ -93,17 +100,18 @@ def components(table):
     return tuple(map(float, np.sqrt([*between, rest])))
 
 
-def _power(n, effect, sd):
-    """How often a paired t-test at 5 % finds this effect from ``n`` seeds whose differences have this standard deviation."""
+def _power(n: int, effect: float, sd: float) -> float:
+    """How often a paired t-test at 5 % finds this effect from ``n`` seeds whose differences have this
+    spread."""
     return 1 - special.nctdtr(n - 1, effect / sd * np.sqrt(n), quantile(0.975, n - 1))
 
 
-def seeds_needed(effect, sd, power=0.8):
+def seeds_needed(effect: float, sd: float, power: float = 0.8) -> float:
     """The fewest seeds with which a difference of this size is found with this probability."""
     return next((n for n in range(2, 10_000) if _power(n, effect, sd) >= power), np.inf)
 
 
-def detectable(n, sd, power=0.8):
+def detectable(n: int, sd: float, power: float = 0.8) -> float:
     """The smallest difference that is found with this probability from ``n`` seeds."""
     from scipy.optimize import brentq
 

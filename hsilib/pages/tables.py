@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,9 @@ from hsilib.pages.text import megabytes, number, p_value, pm, signed, thousands
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 
 
-def summary(rows, metrics=("oa", "top5", "aa", "kappa", "f1")):
-    """One line per method, size and split: seeds, mean, sd and half-width of the 95 % interval of each metric."""
+def summary(rows: pd.DataFrame, metrics: Sequence[str] = ("oa", "top5", "aa", "kappa", "f1")) -> pd.DataFrame:
+    """One line per method, size and split: seeds, mean, sd and half-width of the 95 % interval of each
+    metric."""
     out = []
     for key, group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
         line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
@@ -30,7 +32,7 @@ def summary(rows, metrics=("oa", "top5", "aa", "kappa", "f1")):
     return pd.DataFrame(out)
 
 
-def all_metrics(rows, costs=True):
+def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
     """Every metric, mean ± sd over seeds, by method, size and split; ``costs``: and what a network costs."""
     full = summary(rows)
     names = [title(*key) for key in zip(full["method"], full["ratio"], full["options"])]
@@ -44,7 +46,7 @@ def all_metrics(rows, costs=True):
     return table
 
 
-def publish(table, name, caption=None):
+def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
     """Show a table in the notebook and leave its CSV for download beside the page."""
     _leave(table, name)
     _show(table, caption)
@@ -58,9 +60,8 @@ def _leave(table, name):
 def _show(table, caption):
     from IPython.display import HTML, display
 
-    words = (
-        len(table) and table.iloc[:, -1].astype(str).str.len().max() > 40
-    )  # a last column of sentences may wrap
+    # a last column of sentences may wrap
+    words = len(table) and table.iloc[:, -1].astype(str).str.len().max() > 40
     html = table.to_html(
         index=False, border=0, classes="hsi-table" + " hsi-words" * bool(words), na_rep="–", escape=False
     )
@@ -68,9 +69,9 @@ def _show(table, caption):
     display(HTML(f"<div class='hsi-scroll'>{caption}{html}</div>"))
 
 
-def publish_sizes(rows, names, tables, scene, stem):
-    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the table}.  All in one
-    CSV, so that a page with fewer sizes has no dead link."""
+def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str, stem: str) -> None:
+    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the
+    table}.  All in one CSV, so that a page with fewer sizes has no dead link."""
     every, columns = [], ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside"]
     splits = list(dict.fromkeys(rows["split"]))
     for ratio, place in tables.items():
@@ -85,25 +86,28 @@ def publish_sizes(rows, names, tables, scene, stem):
             columns={"95 % interval": "95 % interval of the mean"}
         )
         every.append(table.assign(table=place))
-        narrow = table.drop(columns="95 % interval of the mean").rename(
-            columns={"Top-5 ours": "Top-5"}
-        )
+        narrow = table.drop(columns="95 % interval of the mean").rename(columns={"Top-5 ours": "Top-5"})
         _show(
             narrow,  # as wide as the page
-            f"Table {place} of the paper: networks of the {ratio} % size. Overall accuracy (Top-1), percent, mean ± sd over "
-            "seeds. Inside: the paper's single value lies within our 95 % prediction interval for one run. Then Top-5.",
+            f"Table {place} of the paper: networks of the {ratio} % size. Overall accuracy (Top-1), "
+            "percent, mean ± sd over seeds. Inside: the paper's single value lies within our 95 % prediction interval for "
+            "one run. Then Top-5.",
         )
     _leave(pd.concat(every), f"{stem}-tables")
 
 
-def compared(table):
+def compared(table: pd.DataFrame) -> pd.DataFrame:
     """Two columns of texts of a table of paired differences: each with its interval, and p after Holm."""
     gaps = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
     return gaps, table["p (Holm)"].map(p_value)
 
 
-def publish_against(rows, names, others, split, ratios, name):
-    """Paired differences to several controls, ``others`` {method: how its column is called}; p after Holm within a column."""
+def publish_against(
+    rows: pd.DataFrame, names: Sequence[str], others: Sequence[str], split: str, ratios: Sequence[int],
+    name: str
+) -> None:
+    """Paired differences to several controls, ``others`` {method: how its column is called}; p after Holm
+    within a column."""
     lines = None
     for other, short in others.items():
         table = against(rows, names, other, split, ratios)
@@ -117,14 +121,14 @@ def publish_against(rows, names, others, split, ratios, name):
     )
 
 
-def in_order(rows, names, ratios):
+def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
     """The rows of a strip plot from above: the dense network, then these methods at each size."""
     keys = [("cnn2d", 0), *((name, ratio) for ratio in ratios for name in names)]
     place = [keys.index(key) if key in keys else -1 for key in zip(rows["method"], rows["ratio"])]
     return rows.assign(place=place).query("place >= 0").sort_values("place", kind="stable")
 
 
-def publish_deployed(rows, ratios, others, stem):
+def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence[str], stem: str) -> None:
     """What is deployed at each size: Scratch, which stands for all, and the methods that deploy more."""
     costs = {"params": "parameters", "macs": "multiply-adds, millions", "bytes": "file, kB"}
     lines = []
@@ -142,19 +146,19 @@ def publish_deployed(rows, ratios, others, stem):
     publish(pd.DataFrame(lines), stem, "What is deployed.")
 
 
-def benchmarks():
+def benchmarks() -> dict:
     """What ``python -m hsilib bench --save`` found, {} if it was never run."""
     path = project() / "book" / "results" / "bench.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def publish_costs(names, stem):
+def publish_costs(names: Sequence[str], stem: str) -> None:
     """Training time of methods of distillation as multiples of Scratch's."""
     times = benchmarks().get("teaching", {}).get("times", {})
     lines = [(title(name), number(times.get(name, float("nan")), 2)) for name in names]
     publish(
         pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
         f"{stem}-costs",
-        "Time of a training step of the 90 % student, its teachers already trained: median of five, interleaved with Scratch, on "
-        f"one thread ({benchmarks().get('teaching', {}).get('device', '–')}).",
+        "Time of a training step of the 90 % student, its teachers already trained: median of five, "
+        f"interleaved with Scratch, on one thread ({benchmarks().get('teaching', {}).get('device', '–')}).",
     )

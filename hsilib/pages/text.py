@@ -1,70 +1,83 @@
 """Numbers as texts: how a figure stands in a table and in a sentence."""
 
+from collections.abc import Iterable, Sequence
+
 import pandas as pd
 
 from hsilib.pages import stats
 
 
-def say(text):
-    """Show prose with numbers, as Markdown: readable in the built book and in plain Jupyter alike."""
+def say(text: str) -> None:
+    """Show prose with numbers, as Markdown: it reads the same in the built book and in plain Jupyter.
+
+    >>> say(f"The dense network has {mean_sd(oa)} %.")
+    """
     from IPython.display import Markdown, display
 
     display(Markdown(text))
 
 
-def mean_sd(values, digits=1):
-    """86.1 ± 0.4 of some runs: their mean and standard deviation."""
+def mean_sd(values: Sequence, digits: int = 1) -> str:
+    """Mean and standard deviation of some runs, as text.
+
+    >>> mean_sd([85.7, 86.5])
+    '86.1 ± 0.6'
+    """
     return pm(*stats.spread(values)[:2], digits)
 
 
-def difference(a, b, digits=1):
-    """+0.8 [+0.1, +1.5]: mean of a − b over the seeds that both have, and its 95 % interval."""
+def difference(a: pd.Series, b: pd.Series, digits: int = 1) -> str:
+    """Mean of a − b over the seeds that both have, and its 95 % interval, as text; both are indexed
+    by seed.
+
+    >>> difference(pick(rows, method="ca_mkd")["oa"], pick(rows, method="scratch")["oa"])
+    """
     a, b = a.align(b, join="inner")
     return signed(*stats.paired(a, b)[:3], digits)
 
 
-def pm(mean, sd, digits=1):
-    """86.1 ± 0.4 (mean ± sd), or the mean alone for a single run and for a method without randomness."""
+def pm(mean: float, sd: float, digits: int = 1) -> str:
+    """Mean ± sd, or the mean alone for a single run and for a method without randomness."""
     if pd.isna(mean):
         return "–"
     return f"{mean:.{digits}f}" if pd.isna(sd) or sd == 0 else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
-def signed(mean, low, high, digits=1):
+def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
     """+0.8 [+0.1, +1.5], or the mean alone where there is no interval."""
     if pd.isna(low):
         return "–" if pd.isna(mean) else f"{round(mean, digits) + 0.0:+.{digits}f}".replace("-", "−")
-    mean, low, high = (
-        f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high)
-    )  # no "-0.0"
+    # adding zero turns "-0.0" into "0.0"
+    mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high))
     return f"{mean} [{low}, {high}]".replace("-", "−")
 
 
-def number(value, digits=1):
+def number(value: float, digits: int = 1) -> str:
     """A figure, or a dash when there is none."""
     return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
-def p_value(p):
-    """Three decimals; a very small one is not zero."""
+def p_value(p: float) -> str:
+    """A p-value with three decimals; a very small one is not written as zero."""
     return "< 0.001" if p < 0.001 else number(p, 3)
 
 
-def megabytes(value):
-    """Decimal, three figures."""
+def megabytes(value: float) -> str:
+    """Bytes as decimal megabytes with three figures."""
     return "–" if pd.isna(value) else f"{value / 1e6:.3g}"
 
 
-def thousands(value):
+def thousands(value: float) -> str:
+    """A whole number with commas between thousands."""
     return "–" if pd.isna(value) else f"{int(value):,}"
 
 
-def listed(names, most=4):
-    """None, a few names, or how many."""
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """The names if they are few, else how many pairs they are."""
     return "none" if len(names) == 0 else ", ".join(names) if len(names) <= most else f"{len(names)} pairs"
 
 
-def joined(texts):
-    """a, b and c."""
+def joined(texts: Iterable) -> str:
+    """Several texts as "a, b and c"."""
     *most, last = map(str, texts)
     return f"{', '.join(most)} and {last}" if most else last
