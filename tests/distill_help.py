@@ -35,6 +35,9 @@ class Fixed:
         return self.outputs
 
 
+STUDENT, TEACHER = Fixed(Z), Fixed(T)
+
+
 def task_for(name, epochs=10, **options):
     """The task of a run at 98 %; its teachers are untrained networks, each different from the others."""
     task = task_of(make_run(SMALL, "disjoint", name, 98, epochs=epochs, options=options))
@@ -47,7 +50,7 @@ def numbers(terms):
     return {name: value.item() for name, value in terms.items()}
 
 
-def on_two_samples(name, student=Fixed(Z), teacher=Fixed(T), progress=0.5, epochs=10, **options):
+def on_two_samples(name, student=STUDENT, teacher=TEACHER, progress=0.5, epochs=10, **options):
     """The terms of a method with one teacher on the two samples."""
     loss = BUILDERS[name](task_for(name, epochs, **options), student, teacher)
     return numbers(loss(student, BATCH._replace(progress=progress)))

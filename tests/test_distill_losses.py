@@ -21,7 +21,7 @@ from hsilib.models.train import TrainingSet
 from hsilib.study.execute import task_of
 from hsilib.study.runs import make_run
 
-from distill_help import BATCH, CE, Fixed, T, Y, Z, numbers, on_two_samples
+from distill_help import BATCH, CE, STUDENT, TEACHER, Fixed, T, Y, Z, numbers, on_two_samples
 
 
 def softmax(values):
@@ -159,7 +159,7 @@ def test_on_images_they_join_over_the_first_passes(progress, weight):
     """An epoch of images is eight passes: W = 20 / 300 of 96."""
     student = Fixed(Z, kind="images")
     task = task_of(make_run("synthetic_landuse", "random", "ghost_dkd", options={"size": 32}))
-    terms = decoupled(task, student, Fixed(T))(student, BATCH._replace(progress=progress))
+    terms = decoupled(task, student, TEACHER)(student, BATCH._replace(progress=progress))
     assert float(terms["target"]) == pytest.approx(weight * float(tckd_nckd(Z, T, Y, 4.0)[0]))
 
 
@@ -217,10 +217,10 @@ def three_classes(name, data=None):
 
 
 def test_tfkd_on_two_samples():
-    loss = tf_kd(three_classes("tf_kd"), Fixed(Z))
+    loss = tf_kd(three_classes("tf_kd"), STUDENT)
     target = virtual_teacher(Y, 3, 0.99, 20.0).tolist()
     by_hand = sum(kl(p, softmax(z)) for p, z in zip(target, Z.tolist())) / 2
-    assert numbers(loss(Fixed(Z), BATCH)) == pytest.approx({"ce": 0.9 * CE, "kd": 0.1 * by_hand}, rel=1e-4)
+    assert numbers(loss(STUDENT, BATCH)) == pytest.approx({"ce": 0.9 * CE, "kd": 0.1 * by_hand}, rel=1e-4)
 
 
 def test_cskd_on_two_samples():
@@ -232,9 +232,9 @@ def test_cskd_on_two_samples():
 
 
 def test_pskd_on_two_samples():
-    loss = ps_kd(three_classes("ps_kd", SimpleNamespace(y=Y)), Fixed(Z))
-    assert loss(Fixed(Z), BATCH._replace(progress=0.25))["ce"].item() == pytest.approx(CE)  # first epoch: the labels
+    loss = ps_kd(three_classes("ps_kd", SimpleNamespace(y=Y)), STUDENT)
+    assert loss(STUDENT, BATCH._replace(progress=0.25))["ce"].item() == pytest.approx(CE)  # first epoch: the labels
     target = 0.6 * F.one_hot(Y, 3) + 0.4 * F.softmax(Z, 1)  # second epoch: alpha = 0.8 * 2 / 4
     by_hand = float(-(target * F.log_softmax(Z, 1)).sum(1).mean())
     for progress in (0.5, 0.26):
-        assert loss(Fixed(Z), BATCH._replace(progress=progress))["ce"].item() == pytest.approx(by_hand)
+        assert loss(STUDENT, BATCH._replace(progress=progress))["ce"].item() == pytest.approx(by_hand)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from hsilib import registry
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
-from hsilib.methods import family, title
+from hsilib.methods import title
 from hsilib.models.networks import WIDTHS
 from hsilib.pages import figures
 from hsilib.pages.stats import pick
@@ -121,9 +122,9 @@ class Chapter:
 
 
 def chapter(
-    family_, *, scene: str, seeds: int = 1, epochs: int = 1, splits: Sequence[str] = (),
-    ratios: Sequence[int] = (), methods: Sequence[str] = (), further_seeds=None, budget: str = "paper",
-    smoke=SMOKE["scene"]
+    family: str, *, scene: str, seeds: int = 1, epochs: int = 1, splits: Sequence[str] = (),
+    ratios: Sequence[int] = (), methods: Sequence[str] = (), further_seeds: int | None = None,
+    budget: str = "paper", smoke: str = SMOKE["scene"],
 ) -> Chapter:
     """A chapter about a family of methods, from its parameters; without one (``""``), about ``methods``.
 
@@ -137,7 +138,7 @@ def chapter(
     """
     known("budget", budget, ("paper", "smoke"))
     figures.style()
-    store, names = Store(), tuple(family(family_, methods)) if family_ else tuple(methods)
+    store, names = Store(), tuple(registry.family(family, methods)) if family else tuple(methods)
     ratios = tuple(ratios) or tuple(ratio for ratio in WIDTHS if ratio)
     if budget == "smoke":
         store, ratios = smoke_store(), (max(ratios),)
@@ -146,10 +147,10 @@ def chapter(
     splits = tuple(splits) or usual_splits(card)
     fewer = seeds if further_seeds is None else min(seeds, further_seeds)
     each = {split: fewer if number else seeds for number, split in enumerate(splits)}
-    return Chapter(family_, names, scene, splits, ratios, each, epochs, budget, store, card, rgb, spectra)
+    return Chapter(family, names, scene, splits, ratios, each, epochs, budget, store, card, rgb, spectra)
 
 
-def usual_splits(scene: str) -> tuple[str, ...]:
+def usual_splits(scene: Scene) -> tuple[str, ...]:
     """The published split where there is one, else blocks where the scene has some, and the random split."""
     if scene.of_images:
         return ("random",)

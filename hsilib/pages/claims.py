@@ -226,12 +226,12 @@ def judged(pairs: dict, margins: dict) -> pd.DataFrame:
     return table.assign(verdict=np.where(table["p"] < 0.05, side, "open"))
 
 
-def apart(table: pd.DataFrame, other: str) -> float:
+def apart(table: np.ndarray, other: np.ndarray) -> float:
     """Mean absolute difference of two square tables off the diagonal."""
     return off_diagonal(np.abs(np.array(table, float) - np.array(other, float)))
 
 
-def off_diagonal(table: pd.DataFrame) -> float:
+def off_diagonal(table: np.ndarray) -> float:
     """Mean of a square table without its diagonal."""
     table = np.array(table, float)
     return table[~np.eye(len(table), dtype=bool)].mean()

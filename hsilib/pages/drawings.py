@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from torch.overrides import TorchFunctionMode
 
 from hsilib.data.cards import CLASSES
+from hsilib.data.scenes import Scene
 
 PALETTE = ListedColormap(np.array(CLASSES) / 255)
 
@@ -41,7 +41,7 @@ def class_legend(figure: plt.Figure, classes: Sequence[str]) -> None:
     figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def maps(scene: str, predictions: Sequence, columns: int = 3) -> plt.Figure:
+def maps(scene: Scene, predictions: Sequence, columns: int = 3) -> plt.Figure:
     """Ground truth and predicted maps, [(title, labels), ...], side by side."""
     panels = [("ground truth", scene.labels), *predictions]
     h, w = scene.labels.shape
@@ -139,8 +139,8 @@ def arrow(
 
 
 def heat(
-    ax: plt.Axes, values: np.ndarray, rows: pd.DataFrame = (), columns: int = (), low: int = 0,
-    high: int = 100, colours: str = "cividis", form: str = ".0f", label: str = "", **settings
+    ax: plt.Axes, values: np.ndarray, rows: Sequence = (), columns: Sequence = (), low: float = 0,
+    high: float = 100, colours: str = "cividis", form: str = ".0f", label: str = "", **settings
 ) -> plt.Axes:
     """A table as colours, its numbers written in (``form`` empty: not); ``label`` names the colour bar, if
     there is to be one.  Blank where a value is missing."""
@@ -162,7 +162,7 @@ def heat(
     return ax
 
 
-def alike(tables: dict, names: Sequence[str], label: str, low: int = 0, high: int = 1) -> plt.Figure:
+def alike(tables: dict, names: Sequence[str], label: str, low: float = 0, high: float = 1) -> plt.Figure:
     """Several square tables over the same names side by side, {title: table}: how alike the classes are to
     each network."""
     figure, axes = plt.subplots(1, len(tables), figsize=(8, 3.4), sharey=True, squeeze=False)
@@ -183,7 +183,7 @@ def class_heat(values: np.ndarray, names: Sequence[str], classes: Sequence[str])
     return figure
 
 
-def confusion_matrix(table: pd.DataFrame, classes: Sequence[str]) -> plt.Figure:
+def confusion_matrix(table: np.ndarray, classes: Sequence[str]) -> plt.Figure:
     """Row-normalised confusion matrix; rows are true classes, shares below one percent are not written."""
     share = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, ax = plt.subplots(figsize=(7.4, 6.4))

@@ -90,8 +90,8 @@ def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene:
         _show(
             narrow,  # as wide as the page
             f"Table {place} of the paper: networks of the {ratio} % size. Overall accuracy (Top-1), "
-            "percent, mean ± sd over seeds. Inside: the paper's single value lies within our 95 % prediction interval for "
-            "one run. Then Top-5.",
+            "percent, mean ± sd over seeds. Inside: the paper's single value lies within our 95 % "
+            "prediction interval for one run. Then Top-5.",
         )
     _leave(pd.concat(every), f"{stem}-tables")
 

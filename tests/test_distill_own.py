@@ -1,0 +1,47 @@
+"""Mistakes in a method of one's own: each is one line that says what is wrong."""
+
+import pytest
+import torch.nn.functional as F
+from hsilib import methods
+from hsilib.distill.distillation import distillation
+from hsilib.errors import HsiError
+from hsilib.study.execute import execute
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+
+from distill_help import SMALL
+
+
+def ce(model, batch):
+    return F.cross_entropy(model(batch.x).logits, batch.y)
+
+
+@pytest.mark.parametrize(
+    ("build", "fields", "message"),
+    [
+        (lambda task, student: ce, {}, "wrong 98 % .* seed 0: a loss must return named terms, .* not Tensor"),
+        (lambda task, student: lambda m, b: {"ce": 0.5}, {}, "term ce of the loss must be a tensor of one number, not float"),
+        (lambda task, student: lambda m, b: {"x": b.x.flatten(1).mean(1)}, {}, r"term x .* not of shape \(100,\); take its mean"),
+        (lambda task, student: lambda m, b: {"x": b.x.mean()}, {}, r"no term of the loss \(x\) depends on the network"),
+        (lambda task, student: lambda m, b: {"ce": ce(m, b), "x": ce(m, b) / 0}, {}, "diverged in epoch 1: x is not finite"),
+        (lambda task, student: None, {}, "must return a loss"),
+        (lambda task, student, teacher: ce, {"teachers": 2}, "teachers=2 it is called with task, student and 2 more"),
+        (lambda task, student: ce, {"taps": ("f3",)}, "unknown tap 'f3'"),
+        (lambda task, student: ce, {"family": "offlin"}, "unknown family of distillation 'offlin'"),
+        (lambda task, student: ce, {"name": "soft_targets"}, "soft_targets is taken by a method of hsilib.distill.soft_targets"),
+        (
+            lambda task, student, t: lambda m, b: {"ce": ce(m, b) + t(b.index).taps["f2"].mean()},
+            {"teachers": 1},
+            r"keeps no 'f2': name it in distillation\(..., taps=\('f2',\)\)",
+        ),
+    ],
+)
+def test_a_mistake_in_a_method_is_one_line(build, fields, message):
+    fields = {"name": "wrong", "title": "Wrong", "family": "mine"} | fields
+    try:
+        with pytest.raises(HsiError, match=message) as caught:
+            distillation(**fields)(build)
+            execute(make_run(SMALL, "disjoint", "wrong", 98, epochs=1), Store())
+        assert "\n" not in str(caught.value)
+    finally:
+        methods.METHODS.pop("wrong", None)
