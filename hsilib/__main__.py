@@ -177,13 +177,13 @@ def predict_command(args: Namespace) -> None:
         cube = read_array(Path(args.scene), args.cube_key)
     else:
         known("scene", args.scene, scenes.names())
-    labels, about = predict(args.model, cube)
+    labels, metadata = predict(args.model, cube)
     base = args.output or f"{Path(args.model).stem}-{Path(args.scene).stem}"
     write_atomically(f"{base}.png", png(labels))
     np.save(f"{base}.npy", labels)
-    counts = np.bincount(labels.ravel(), minlength=len(about["classes"]) + 1)[1:]
-    print(f"{about['model']}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels")
-    for name, count in zip(about["classes"], counts):
+    counts = np.bincount(labels.ravel(), minlength=len(metadata["classes"]) + 1)[1:]
+    print(f"{metadata['model']}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels")
+    for name, count in zip(metadata["classes"], counts):
         print(f"{100 * count / labels.size:6.2f} %  {name}")
 
 

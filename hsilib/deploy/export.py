@@ -48,8 +48,8 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
         return outputs[0]
 
-    def bytes(self, inputs: Iterable[End], outputs: Iterable[End], about: dict[str, Any]) -> bytes:
-        """Return the file; ``about`` is its metadata."""
+    def bytes(self, inputs: Iterable[End], outputs: Iterable[End], metadata: dict[str, Any]) -> bytes:
+        """Return the file; its metadata are what it says of itself."""
         from onnx import checker, helper, numpy_helper
 
         constants = [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
@@ -57,7 +57,7 @@ class Graph:
         graph = helper.make_graph(self.nodes, "hsilib", *ends, initializer=constants)
         opsets = [helper.make_opsetid("", OPSET)]
         made = helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="hsilib")
-        helper.set_model_props(made, {key: json.dumps(value) for key, value in about.items()})
+        helper.set_model_props(made, {key: json.dumps(value) for key, value in metadata.items()})
         checker.check_model(made)
         return made.SerializeToString()
 
@@ -125,12 +125,12 @@ def network(net: nn.Module) -> bytes:
 
 
 def classifier(
-    net: nn.Module, reduction: tuple[np.ndarray, np.ndarray, np.ndarray], classes: Sequence[str], **about
+    net: nn.Module, reduction: tuple[np.ndarray, np.ndarray, np.ndarray], classes: Sequence[str], **metadata
 ) -> bytes:
     """Write the whole chain from raw spectra as an ONNX file.
 
-    reduction: (mean (B,), weight (B, C), shift (C,)), the map from a spectrum to the network's input; about:
-    what else the file is to say of itself.
+    reduction: (mean (B,), weight (B, C), shift (C,)), the map from a spectrum to the network's input;
+    metadata: what else the file is to say of itself.
     """
     mean, weight, shift = reduction
     graph = Graph()
@@ -147,7 +147,7 @@ def classifier(
     graph.add("Cast", [x], "map", to=BYTE)
     outputs = [("map", BYTE, ["rows", "columns"]), ("scores", FLOAT, [len(classes), "rows", "columns"])]
     inputs = [("cube", FLOAT, ["rows", "columns", len(mean)])]
-    return graph.bytes(inputs, outputs, {"classes": list(classes), "bands": len(mean)} | about)
+    return graph.bytes(inputs, outputs, {"classes": list(classes), "bands": len(mean)} | metadata)
 
 
 def export(run: Run, path: Path | str) -> int:
@@ -156,7 +156,7 @@ def export(run: Run, path: Path | str) -> int:
     The network is trained if need be.
 
     >>> run = make_run("synthetic_fields_small", "disjoint", "static", ratio=98, epochs=5)
-    >>> export(run, "model.onnx")
+    >>> size = export(run, "model.onnx")
     """
     says = "only networks of CNN2D's shape can, whole or in 8 bits"
     refusal = HsiError(f"{run.method} cannot be exported: {says}")
@@ -169,7 +169,7 @@ def export(run: Run, path: Path | str) -> int:
     if not hasattr(model, "maps") and type(model).__name__ != "CNN2D":
         raise refusal
     task = task_of(run)
-    about = dict(scene=task.scene.name, model=str(run), run=run.id)
-    made = classifier(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, **about)
+    metadata = dict(scene=task.scene.name, model=str(run), run=run.id)
+    made = classifier(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, **metadata)
     write_atomically(path, made)
     return len(made)

@@ -18,19 +18,20 @@ def predict(path: Path | str, cube: np.ndarray) -> tuple[np.ndarray, dict[str, A
 
     Classes are numbered from 1.
 
-    >>> labels, about = predict("model.onnx", load_scene("synthetic_fields_small").cube)
-    >>> about["classes"][labels[0, 0] - 1]
+    >>> labels, metadata = predict("model.onnx", load_scene("synthetic_fields_small").cube)
+    >>> first_pixel = metadata["classes"][labels[0, 0] - 1]
     """
     opened = session(path)
     try:
-        about = {key: json.loads(value) for key, value in opened.get_modelmeta().custom_metadata_map.items()}
-        bands = (about["classes"], about["model"], about["bands"])[2]
+        texts = opened.get_modelmeta().custom_metadata_map
+        metadata = {key: json.loads(text) for key, text in texts.items()}
+        _, _, bands = metadata["classes"], metadata["model"], metadata["bands"]
     except (ValueError, KeyError):
         raise HsiError(f"{path}: not written by `python -m hsilib export`") from None
     if cube.ndim != 3 or cube.shape[2] != bands or not cube.size:
         shape = " x ".join(map(str, cube.shape))
         raise HsiError(f"{path} takes (rows, columns, {bands}), the scene is {shape}")
-    return opened.run(["map"], {"cube": check_cube(cube, "the scene")})[0], about
+    return opened.run(["map"], {"cube": check_cube(cube, "the scene")})[0], metadata
 
 
 def session(model: Path | str | bytes, profile: str | None = None) -> "InferenceSession":

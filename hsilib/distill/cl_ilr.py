@@ -3,6 +3,8 @@
 Song, Chai, Collaborative Learning for Deep Neural Networks, NeurIPS 2018; methods E.2.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -16,12 +18,14 @@ class Rescale(torch.autograd.Function):
     """The identity, whose gradient is divided by the number of heads."""
 
     @staticmethod
-    def forward(context, x: torch.Tensor, heads: int) -> torch.Tensor:
+    def forward(context: Any, x: torch.Tensor, heads: int) -> torch.Tensor:
+        """Pass ``x`` on, and remember the number of heads."""
         context.heads = heads
         return x.view_as(x)
 
     @staticmethod
-    def backward(context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Divide the gradient by the number of heads."""
         return gradient / context.heads, None
 
 

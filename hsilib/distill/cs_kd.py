@@ -17,7 +17,7 @@ from hsilib.task import Task
 class Partners:
     """It draws at random, for each sample, another of its class; that may be the sample itself."""
 
-    def __init__(self, y: torch.Tensor, seed: int):
+    def __init__(self, y: torch.Tensor, seed: int) -> None:
         self.order = y.argsort(stable=True)  # positions, class by class
         self.count = torch.bincount(y)
         self.start = self.count.cumsum(0) - self.count

@@ -59,7 +59,7 @@ class Taps(dict):
 class Teacher:
     """A trained network whose outputs on all training pixels are computed once, then looked up."""
 
-    def __init__(self, net: torch.nn.Module, data: TrainingSet, taps: Sequence[str]):
+    def __init__(self, net: torch.nn.Module, data: TrainingSet, taps: Sequence[str]) -> None:
         self.net, self.taps = net, taps
         parts, places = [], torch.arange(len(data.y), device=data.y.device)
         at_once = max(1, min(500, 20_000_000 // data.x(places[:1]).numel()))  # fewer of large images

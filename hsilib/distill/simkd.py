@@ -22,7 +22,7 @@ class Reused(CNN2D):
     All of it is deployed and counted; `hsilib export` does not take it.
     """
 
-    def __init__(self, bands: int, classes: int, widths: Sequence[int], batch_norm: bool = True):
+    def __init__(self, bands: int, classes: int, widths: Sequence[int], batch_norm: bool = True) -> None:
         super().__init__(bands, classes, widths, batch_norm)
         features = WIDTHS[0][2]
         projector = nn.Linear(widths[2], features, bias=False), nn.BatchNorm1d(features), nn.ReLU()

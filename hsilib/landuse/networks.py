@@ -47,7 +47,7 @@ class VGG16(ImageNetwork):
 
     def __init__(
         self, bands: int, classes: int, width: float = 1.0, head: str = "pool", batch_norm: bool = True
-    ):
+    ) -> None:
         super().__init__()
         self.config = dict(bands=bands, classes=classes, width=width, head=head, batch_norm=batch_norm)
         layers = []
@@ -74,7 +74,7 @@ class VGG16(ImageNetwork):
 class InvertedResidual(nn.Module):
     """Block of MobileNetV2: it widens, filters each channel by itself, and narrows without an activation."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expand: int):
+    def __init__(self, inputs: int, outputs: int, stride: int, expand: int) -> None:
         super().__init__()
         inner = inputs * expand
         widen = [conv(inputs, inner, act=nn.ReLU6)] if expand > 1 else []
@@ -94,7 +94,7 @@ class MobileNetV2(ImageNetwork):
         (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
     )
 
-    def __init__(self, bands: int, classes: int, width: float = 1.0):
+    def __init__(self, bands: int, classes: int, width: float = 1.0) -> None:
         super().__init__()
         self.config = dict(bands=bands, classes=classes, width=width)
         channels = thin(32, width)
@@ -113,7 +113,7 @@ class MobileNetV2(ImageNetwork):
 class Bottleneck(nn.Module):
     """Block of RegNet-X: 1 x 1, grouped 3 x 3, 1 x 1, and a shortcut, projected where the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, group: int):
+    def __init__(self, inputs: int, outputs: int, stride: int, group: int) -> None:
         super().__init__()
         groups = outputs // min(outputs, group)
         grouped = conv(outputs, outputs, 3, stride, groups)
@@ -132,7 +132,7 @@ class GhostStage(nn.Module):
     the inner blocks is added.
     """
 
-    def __init__(self, inputs: int, channels: int, depth: int, group: int):
+    def __init__(self, inputs: int, channels: int, depth: int, group: int) -> None:
         super().__init__()
         thinner = int(0.75 * group)
         self.raw = int(0.5 * channels / thinner) * thinner
@@ -167,7 +167,7 @@ class GGhostNet(ImageNetwork):
         "16": ((2, 6, 13, 1), (256, 512, 896, 2048), 128), "32": ((2, 7, 13, 1), (336, 672, 1344, 2520), 168),
     }
 
-    def __init__(self, bands: int, classes: int, variant: str = "0.4"):
+    def __init__(self, bands: int, classes: int, variant: str = "0.4") -> None:
         super().__init__()
         self.config = dict(bands=bands, classes=classes, variant=variant)
         depths, widths, group = self.VARIANTS[variant]

@@ -98,7 +98,7 @@ def histogram(x: torch.Tensor, bins: int = 2048, steps: int = 64) -> tuple[torch
 class MovingRange(nn.Module):
     """It averages each batch's minimum and maximum as training goes on, and stands still once ``frozen``."""
 
-    def __init__(self, constant: float = 0.01):
+    def __init__(self, constant: float = 0.01) -> None:
         super().__init__()
         self.constant, self.frozen = constant, False
         self.register_buffer("range", torch.full((2,), torch.nan))

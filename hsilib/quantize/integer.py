@@ -38,7 +38,7 @@ class Int8Layer(nn.Module):
     added in 32 bits.
     """
 
-    def __init__(self, shape: Sequence[int], per_channel: bool = True, dynamic: bool = False):
+    def __init__(self, shape: Sequence[int], per_channel: bool = True, dynamic: bool = False) -> None:
         super().__init__()
         self.dynamic = dynamic
         self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.int8), requires_grad=False)
@@ -74,7 +74,7 @@ class Int8CNN2D(nn.Module):
 
     kind = "patches"
 
-    def __init__(self, bands: int, classes: int, widths: Sequence[int], dynamic: bool = False):
+    def __init__(self, bands: int, classes: int, widths: Sequence[int], dynamic: bool = False) -> None:
         super().__init__()
         self.at_once = dynamic  # a scene is one call
         self.config = dict(bands=bands, classes=classes, widths=list(widths), dynamic=dynamic)
@@ -132,7 +132,7 @@ def convert(net: CNN2D, grids: Sequence[Grid] | None = None) -> Int8CNN2D:
 def calibrate(net: CNN2D, x: torch.Tensor, observe: Observer = histogram) -> list[Grid]:
     """Find the grids of the inputs of the four layers of a network without batch norm, from samples ``x``.
 
-    >>> [float(grid.scale) for grid in calibrate(fold_batch_norm(net), x)]
+    >>> grids = calibrate(fold_batch_norm(net), x)
     """
     taps = net.eval()(x).taps
     return [affine(*observe(v)) for v in (x, taps["f1"], taps["p2"], taps["e"])]

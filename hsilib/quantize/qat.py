@@ -18,7 +18,7 @@ class QAT(nn.Module):
 
     kind = "patches"
 
-    def __init__(self, net: CNN2D):
+    def __init__(self, net: CNN2D) -> None:
         super().__init__()
         self.net = net
         self.ranges = nn.ModuleList(MovingRange() for _ in LAYERS)

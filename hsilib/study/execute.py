@@ -58,9 +58,9 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
         return execute(run, store or Store(), device=device)[1]
     try:
         with safe_open(path, framework="pt") as handle:
-            about = json.loads(handle.metadata()["hsilib"])
+            metadata = json.loads(handle.metadata()["hsilib"])
             weights = {key: handle.get_tensor(key) for key in handle.keys()}
-        model = NETWORKS[about["network"]](**about["config"])
+        model = NETWORKS[metadata["network"]](**metadata["config"])
         model.load_state_dict(weights)
     except Exception as error:
         reason = str(error).splitlines()[0]
@@ -73,9 +73,9 @@ def _save_weights(run, model):
     from safetensors.torch import save
 
     if type(model) in NETWORKS.values():
-        about = json.dumps({"network": type(model).__name__, "config": model.config, "run": asdict(run)})
+        metadata = {"network": type(model).__name__, "config": model.config, "run": asdict(run)}
         state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
-        write_atomically(weights_path(run), save(state, {"hsilib": about}))
+        write_atomically(weights_path(run), save(state, {"hsilib": json.dumps(metadata)}))
 
 
 def task_of(run: Run, store: Store | None = None, device: str = "cpu") -> Task:

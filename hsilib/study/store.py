@@ -53,7 +53,7 @@ class Store:
     """Rows and pictures under one folder: ``HSILIB_RESULTS``, or the book's, unless another is named.
 
     >>> rows = Store().rows()
-    >>> rows[rows["method"] == "cnn2d"].groupby("split")["oa"].mean()
+    >>> means = rows[rows["method"] == "cnn2d"].groupby("split")["oa"].mean()
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:

@@ -37,7 +37,7 @@ def collect(
     Training takes ``jobs`` processes, by default one for each core, and can be stopped at any time.
 
     >>> rows = collect(plan("synthetic_fields_small", ["disjoint"], ["scratch", "l1"], [98], epochs=5))
-    >>> rows.groupby("method")["oa"].mean()
+    >>> means = rows.groupby("method")["oa"].mean()
     """
     store = store or Store()
     rows = store.rows()
