@@ -14,9 +14,10 @@ from hsilib.data.splits import split_of
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import WIDTHS
 from hsilib.prune import sfp, thinet
-from hsilib.prune.criterion import criterion, layer_by_layer, multi_pass, one_shot
+from hsilib.prune.criterion import criterion
 from hsilib.prune.l1 import l1
 from hsilib.prune.slimming import slimming
+from hsilib.prune.strategies import layer_by_layer, multi_pass, one_shot
 from hsilib.prune.surgery import LAYERS, columns, cut, refresh_batch_norm, strongest
 from hsilib.study.execute import execute, task_of, trained
 from hsilib.study.runs import make_run, plan

@@ -1,4 +1,4 @@
-"""From a criterion to a method of pruning, and the three strategies of fine-tuning.
+"""From a criterion to a method of pruning.
 
 A criterion is one function ``kept(net, widths, task) -> {layer: indices of the channels that stay}``.
 Registering it with ``criterion`` gives it the surgery, the fine-tuning, a row in the tables and a mark in the
@@ -14,35 +14,14 @@ import torch
 
 from hsilib.models import evaluate
 from hsilib.models.networks import WIDTHS
+from hsilib.prune.strategies import Widths, one_shot
 from hsilib.prune.surgery import LAYERS, Channels, cut, refresh_batch_norm
 from hsilib.registry import dense, method
 
 if TYPE_CHECKING:
     from hsilib.study.runs import Run
 
-Widths = tuple[int, ...]  # channels of conv1, conv2 and fc1
 Kept = Callable[..., Channels]  # kept(net, widths, task)
-
-# ------------------------------------------------------------------ the strategies (methods C.2, Table 9)
-
-
-def one_shot(now: Widths, goal: Widths) -> list[Widths]:
-    """Strategy I cuts all layers at once.  Each strategy returns the widths that its passes aim at."""
-    return [goal]
-
-
-def layer_by_layer(now: Widths, goal: Widths) -> list[Widths]:
-    """Strategy II cuts conv1 and fine-tunes, then conv2, then fc1."""
-    return [goal[:done] + now[done:] for done in range(1, len(goal) + 1)]
-
-
-def multi_pass(now: Widths, goal: Widths, passes: int = 3) -> list[Widths]:
-    """Strategy III cuts all layers by the same factor several times: widths fall geometrically."""
-    shares = [number / passes for number in range(1, passes + 1)]
-    return [tuple(round(n * (g / n) ** share) for n, g in zip(now, goal)) for share in shares]
-
-
-# ------------------------------------------------------------------ from criterion to method
 
 
 def criterion(

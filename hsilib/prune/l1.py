@@ -4,7 +4,8 @@ Li, Kadav, Durdanovic, Samet, Graf, Pruning Filters for Efficient ConvNets, ICLR
 """
 
 from hsilib.models.networks import CNN2D
-from hsilib.prune.criterion import criterion, layer_by_layer, multi_pass
+from hsilib.prune.criterion import criterion
+from hsilib.prune.strategies import layer_by_layer, multi_pass
 from hsilib.prune.surgery import LAYERS, Channels, strongest
 from hsilib.task import Task
 
