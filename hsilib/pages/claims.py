@@ -105,7 +105,8 @@ def conclusion(chapter: "Chapter", rows: pd.DataFrame, *further, why: str = "11-
         "The highest of several means flatters the method it belongs to.",
         f"*Chance.* Of the {v.pairs_count} pairs {v.clear_better} beat Scratch with a 95 % interval that "
         f"leaves out zero and {v.clear_worse} lose to it; about {v.by_chance} would leave it out were all "
-        "methods equal to Scratch, give or take a good deal, as all are compared with the same few runs of Scratch.",
+        "methods equal to Scratch, give or take a good deal, as all are compared with the same few runs of "
+        "Scratch.",
         *further,
         f"*The split.* {v.leak} % of its test windows contain training pixels. {v.random_text}"
         + (ranks if "random" in chapter.splits[1:] else ""),
