@@ -67,11 +67,11 @@ class Chapter:
         """Loss terms per epoch of the first of these runs."""
         return self.store.read_log(rows["run"].iloc[0])
 
-    def noted(self, rows: pd.DataFrame, what) -> pd.Series:
+    def noted(self, rows: pd.DataFrame, what: str) -> pd.Series:
         """What each of these runs noted under this name, by seed."""
         return rows["run"].map(lambda run: self.store.read_note(run)[what])
 
-    def traces(self, rows: pd.DataFrame, what) -> list[np.ndarray]:
+    def traces(self, rows: pd.DataFrame, what: str) -> list[np.ndarray]:
         """What each of these runs noted under this name once an epoch, by seed."""
         return [np.array(list(noted.values())) for noted in self.noted(rows, what)]
 
@@ -85,7 +85,7 @@ class Chapter:
         options = {"hard": 1.0, "soft": 0.0}
         return self.plan(["soft_targets"], [self.large], [self.first], seeds=1, options=options)
 
-    def pictures(self, trained, plain) -> dict:
+    def pictures(self, trained: dict, plain: pd.DataFrame) -> dict:
         """{who: what the first seed noted of it} of the teacher, where there is one, of Scratch, and of every
         method by its title; from ``largest`` and the rows of ``plain``."""
         notes = {name: self.note(runs) for name, runs in trained.items()}
@@ -94,8 +94,8 @@ class Chapter:
         return dict(zip(["teacher"], teachers)) | {"Scratch": self.note(plain)["student"]} | students
 
     def plan(
-        self, names: Sequence[str], ratios: Sequence[int] = None, splits: Sequence[str] = None, seeds=None,
-        **common
+        self, names: Sequence[str], ratios: Sequence[int] | None = None, splits: Sequence[str] | None = None,
+        seeds: dict | int | None = None, **common
     ) -> list[Run]:
         """The runs of these methods; what is not said is as the chapter was asked for."""
         sizes = (0, *self.ratios) if ratios is None else ratios
@@ -104,7 +104,7 @@ class Chapter:
             self.scene, self.splits if splits is None else splits, names, sizes, seeds or self.seeds, **common
         )
 
-    def collect(self, *plans):
+    def collect(self, *plans: list[Run]) -> pd.DataFrame | list[pd.DataFrame]:
         """The rows of a plan; of several plans a list of them, trained in one sweep with one estimate of
         what it takes."""
         found = list(self.collect_each(dict(enumerate(plans))).values())
