@@ -12,15 +12,15 @@ def test_every_engine_is_timed_and_weighed(monkeypatch):
     forms = [f"{engine}, {form}" for engine in ("ONNX Runtime",) for form in ("32 bits", "dynamic int8", "static int8")]
     assert set(forms) | {"PyTorch", "PyTorch, folded"} <= set(times) == set(sizes)
     assert files["static int8"] - sizes[forms[2]] > 4 * 200 * 40  # the principal components travel along
-    assert all(median > 0 and iqr >= 0 for found in times.values() for median, iqr in found.values())
+    assert all(median > 0 and iqr >= 0 for result in times.values() for median, iqr in result.values())
     assert set(times["PyTorch"]) == {"1", "scene"} and sizes[forms[2]] < sizes[forms[1]] < sizes[forms[0]]
 
 
 def test_image_networks_are_timed_as_their_chapter_has_them(monkeypatch):
     monkeypatch.setattr(engines, "ROUNDS", {"1": (1, 1, 2)})
-    found = engines.images(size=32, classes=4)
-    assert found["size"] == 32 and set(found["ms"]) == {"vgg16", "mobilenet", "ghost"}
-    assert all(median > 0 for median, _ in found["ms"].values())
+    result = engines.images(size=32, classes=4)
+    assert result["size"] == 32 and set(result["ms"]) == {"vgg16", "mobilenet", "ghost"}
+    assert all(median > 0 for median, _ in result["ms"].values())
 
 
 def test_forms_are_of_one_network_and_layers_take_its_time():
@@ -35,7 +35,7 @@ def test_forms_are_of_one_network_and_layers_take_its_time():
 
 def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
     monkeypatch.setattr(engines.scenes, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
-    found = {(line["method"], line["engine"]): line for line in engines.agreement()["engines"]}
+    result = {(line["method"], line["engine"]): line for line in engines.agreement()["engines"]}
     for key, least in {
         ("cnn2d", "ONNX Runtime"): 99.9,
         ("static", "ONNX Runtime"): 99.9,
@@ -44,4 +44,4 @@ def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
         ("dynamic", "ONNX Runtime"): 99.9,
         ("dynamic", "ONNX Runtime, a pixel per call"): 99,  # other ranges than those of a scene
     }.items():
-        assert found[key]["same_class"] >= least, key
+        assert result[key]["same_class"] >= least, key

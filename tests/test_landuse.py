@@ -61,11 +61,11 @@ def test_networks_take_images_of_any_usual_size(net, size):
 
 def test_positions_are_the_symmetries_of_the_square():
     pictures = inputs.Images(torch.randint(0, 255, (3, 3, 4, 4), dtype=torch.uint8))
-    every = pictures.samples(torch.arange(24)).view(8, 3, 3, 4, 4)
-    assert torch.equal(every[0], pictures.pixels.float() / 127.5 - 1)
-    assert torch.equal(every[1], every[0].rot90(1, (2, 3))) and torch.equal(every[4], every[0].flip(3))
-    assert len({every[t].numpy().tobytes() for t in range(8)}) == 8
-    assert all(torch.equal(every[t].flatten().sort()[0], every[0].flatten().sort()[0]) for t in range(8))
+    views = pictures.samples(torch.arange(24)).view(8, 3, 3, 4, 4)
+    assert torch.equal(views[0], pictures.pixels.float() / 127.5 - 1)
+    assert torch.equal(views[1], views[0].rot90(1, (2, 3))) and torch.equal(views[4], views[0].flip(3))
+    assert len({views[t].numpy().tobytes() for t in range(8)}) == 8
+    assert all(torch.equal(views[t].flatten().sort()[0], views[0].flatten().sort()[0]) for t in range(8))
 
 
 def save(path, value=0, mode="RGB"):

@@ -65,11 +65,11 @@ def test_dense_equals_patchwise_on_every_pixel(make, strip, monkeypatch):
     scene = load_scene("synthetic_urban_small")
     net = randomised(make())
     inputs = make_inputs(scene, make_split(scene, "random", 0), "patches")
-    every = torch.arange(scene.labels.size)
+    pixels = torch.arange(scene.labels.size)
     if isinstance(net, CNN3D):
-        every = every[[0, 1, 47, 48, 500, 1000, 3023, 3070, 3071]]  # corners, borders, inside
+        pixels = pixels[[0, 1, 47, 48, 500, 1000, 3023, 3070, 3071]]  # corners, borders, inside
     dense = scene_scores(net, inputs)
-    assert np.abs(dense[every] - pixel_scores(net, inputs, every)).max() < 1e-5 * max(1, np.abs(dense).max())
+    assert np.abs(dense[pixels] - pixel_scores(net, inputs, pixels)).max() < 1e-5 * max(1, np.abs(dense).max())
 
 
 def test_cnn3d_is_a_3d_convolution():

@@ -63,8 +63,8 @@ def test_parameters_after_surgery_are_the_papers():
     from hsilib.models.measure import parameters
 
     net = worn()
-    found = [parameters(cut(net, some(net, WIDTHS[ratio]))) for ratio in (90, 95, 98)]
-    assert found == [49_321, 25_386, 8_951]
+    result = [parameters(cut(net, some(net, WIDTHS[ratio]))) for ratio in (90, 95, 98)]
+    assert result == [49_321, 25_386, 8_951]
     wide = (50, 100, 100)
     stages = {r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)}
     assert stages[90] == [304_331, 103_011, 49_321]  # Table 9, strategy II

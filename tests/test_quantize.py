@@ -138,13 +138,13 @@ def test_rounding_errors_are_told_in_decibels():
     net, x = worn(batch_norm=False), torch.randn(60, 40, 19, 19, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         small = convert(net, calibrate(net, x, minmax))
-    found = rounding(net, small, x)
+    result = rounding(net, small, x)
     step = float(small.conv1.in_scale)
     by_hand = 10 * torch.log10(x.square().mean() / (step**2 / 12))  # errors of rounding are spread evenly over a step
-    assert found["conv1"]["input_db"] == pytest.approx(float(by_hand), abs=0.2)
-    assert sum(found["conv1"]["counts"]) == x.numel() and found["conv2"]["observed"][0] == 0
-    assert found["conv1"]["kept"] == pytest.approx(found["conv1"]["observed"], abs=step)
-    assert found["fc2"]["output_db"] < found["conv1"]["output_db"] < found["conv1"]["input_db"]  # errors add up on the way
+    assert result["conv1"]["input_db"] == pytest.approx(float(by_hand), abs=0.2)
+    assert sum(result["conv1"]["counts"]) == x.numel() and result["conv2"]["observed"][0] == 0
+    assert result["conv1"]["kept"] == pytest.approx(result["conv1"]["observed"], abs=step)
+    assert result["fc2"]["output_db"] < result["conv1"]["output_db"] < result["conv1"]["input_db"]  # errors add up on the way
 
 
 def test_sizes_are_those_of_eight_bits():
@@ -229,8 +229,8 @@ def test_torch_computes_the_same_integers():
         theirs, ours = adapter.static(net, x, grids), convert(net, grids)(x).logits
         q = theirs.quant(x)
         mine = grids[1].quantize(F.relu(convert(net, grids).conv1(x)))
-        for found, wanted in ((q, grids[0].quantize(x)), (theirs.conv1(q), mine)):  # ties may fall on either side
-            gap = (found.int_repr().float() - wanted).abs()
+        for result, wanted in ((q, grids[0].quantize(x)), (theirs.conv1(q), mine)):  # ties may fall on either side
+            gap = (result.int_repr().float() - wanted).abs()
             assert gap.max() <= 1 and (gap > 0).float().mean() < 0.01
         apart = (theirs(x) - ours).abs().max()
     assert apart < 2 * float(theirs.fc2.scale)  # torch rounds the scores to 8 bits as well

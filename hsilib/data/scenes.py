@@ -129,9 +129,9 @@ def identity(name: str) -> str:
     if name in image_names():  # a published file is checked when it is read
         digest = "" if name in imagesets.PUBLISHED else image_set(name).digest
         return f"{name}@{digest}" if digest else name
-    about = entry(name)
-    marks = [about.digest] if about.digest else []
-    for file in (about.cube, about.labels, about.train, about.test):
+    listing = entry(name)
+    marks = [listing.digest] if listing.digest else []
+    for file in (listing.cube, listing.labels, listing.train, listing.test):
         path = local(file) if file else None
         if path is not None and (sidecar(path) or not file.check) and not Path(file.name).is_absolute():
             kind, _, want = file.check.partition(":")
@@ -179,36 +179,37 @@ def load_scene(name: str) -> Scene:
             name, pictures.title, None, labels, pictures.classes, train_fraction=0.5,
             synthetic=not pictures.path, of_images=True, pictures=pictures,
         )
-    about = entry(name)
-    cube_path = locate(about.cube, name)
-    cube = read_array(cube_path, about.cube.key)
-    h, w, b = about.shape
-    abundances = name in REGISTRY and about.labels.key == "A"
+    listing = entry(name)
+    cube_path = locate(listing.cube, name)
+    cube = read_array(cube_path, listing.cube.key)
+    h, w, b = listing.shape
+    abundances = name in REGISTRY and listing.labels.key == "A"
     if abundances and cube.shape == (b, h * w):
         cube = cube.reshape(b, w, h).transpose(2, 1, 0)  # bands x pixels, column-major
     if cube.shape != (h, w, b):
-        raise HsiError(f"{cube_path}: array {about.cube.key!r} has shape {cube.shape}, expected {(h, w, b)}")
-    labels_path = locate(about.labels, name)
+        key = listing.cube.key
+        raise HsiError(f"{cube_path}: array {key!r} has shape {cube.shape}, expected {(h, w, b)}")
+    labels_path = locate(listing.labels, name)
     if abundances:
         fractions = read_array(labels_path, "A")
-        expected = (len(about.classes), h * w)
+        expected = (len(listing.classes), h * w)
         if fractions.shape != expected:
             raise HsiError(f"{labels_path}: abundances have shape {fractions.shape}, expected {expected}")
         labels = fractions.argmax(0).reshape(w, h).T + 1
     else:
-        labels = sum(label_map(labels_path, key, (h, w)) for key in about.labels.key.split("+"))
-        labels = _renumber(labels, about.label_numbers, labels_path)
-    if labels.max() > len(about.classes):
-        raise HsiError(f"{labels_path}: label {labels.max()} but only {len(about.classes)} classes")
+        labels = sum(label_map(labels_path, key, (h, w)) for key in listing.labels.key.split("+"))
+        labels = _renumber(labels, listing.label_numbers, labels_path)
+    if labels.max() > len(listing.classes):
+        raise HsiError(f"{labels_path}: label {labels.max()} but only {len(listing.classes)} classes")
     train = test = None
-    if about.train:
-        train_path = locate(about.train, name)
-        train = _renumber(label_map(train_path, about.train.key, (h, w)), about.train_numbers, train_path)
-    if about.test:
-        test = label_map(locate(about.test, name), about.test.key, (h, w))
+    if listing.train:
+        train_path = locate(listing.train, name)
+        train = _renumber(label_map(train_path, listing.train.key, (h, w)), listing.train_numbers, train_path)
+    if listing.test:
+        test = label_map(locate(listing.test, name), listing.test.key, (h, w))
     return Scene(
-        name, about.title, check_cube(cube, cube_path), labels.astype(np.uint8), about.classes, train, test,
-        about.train_fraction, about.rgb,
+        name, listing.title, check_cube(cube, cube_path), labels.astype(np.uint8), listing.classes,
+        train, test, listing.train_fraction, listing.rgb,
     )
 
 

@@ -107,8 +107,8 @@ class Chapter:
     def collect(self, *plans: list[Run]) -> pd.DataFrame | list[pd.DataFrame]:
         """The rows of a plan; of several plans a list of them, trained in one sweep with one estimate of
         what it takes."""
-        found = list(self.collect_each(dict(enumerate(plans))).values())
-        return found[0] if len(plans) == 1 else found
+        frames = list(self.collect_each(dict(enumerate(plans))).values())
+        return frames[0] if len(plans) == 1 else frames
 
     def collect_each(self, plans: dict) -> dict:
         """{name: the rows of its plan}, trained in one sweep with one estimate of what it takes."""

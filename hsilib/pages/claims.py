@@ -60,15 +60,15 @@ def verdict(
         return mean_sd(runs(name, ratio)["oa"])
 
     versus, dense = against(rows, names, "scratch", splits[0], ratios), runs("cnn2d", 0)
-    found = {"dense": oa("cnn2d", 0), "first": splits[0], "count": str(len(names)), "seeds": str(len(dense))}
+    facts = {"dense": oa("cnn2d", 0), "first": splits[0], "count": str(len(names)), "seeds": str(len(dense))}
     for place, ratio in (("large", min(ratios)), ("small", max(ratios))):
         best = max(names, key=lambda name: runs(name, ratio)["oa"].mean())
-        found[f"best_{place}"], found[f"best_{place}_name"] = oa(best, ratio), get(best).title
-        found[f"scratch_{place}"], found[f"width_{place}"] = (
+        facts[f"best_{place}"], facts[f"best_{place}_name"] = oa(best, ratio), get(best).title
+        facts[f"scratch_{place}"], facts[f"width_{place}"] = (
             oa("scratch", ratio), f"{100 * WIDTHS[ratio][0] / WIDTHS[0][0]:.0f}"
         )
     sure = versus[versus["p (Holm)"] < 0.05]
-    found |= {
+    facts |= {
         "better": listed(sure.loc[sure["difference"] > 0, "comparison"]),
         "worse": listed(sure.loc[sure["difference"] < 0, "comparison"]), "pairs_count": str(len(versus)),
         "clear_better": str((versus["low"] > 0).sum()), "clear_worse": str((versus["high"] < 0).sum()),
@@ -80,10 +80,10 @@ def verdict(
     if "random" in splits[1:]:
         least = min(runs(name, ratio, "random")["oa"].mean() for name in names for ratio in ratios)
         change = mean_change(rows, names, "random", ratios)
-        found["random_text"] = (
+        facts["random_text"] = (
             f"On the random split the mean change is {change} points; every mean is {least:.1f} % or more."
         )
-    return SimpleNamespace(**found)
+    return SimpleNamespace(**facts)
 
 
 WAYS = {
@@ -137,13 +137,13 @@ def mean_change(rows: pd.DataFrame, names: Sequence[str], split: str, ratios: Se
 
 def fitted(store: Store, rows: pd.DataFrame) -> np.ndarray:
     """Accuracy on the very pixels a network was trained on, percent, of each row: how well it fits them."""
-    found, splits = [], {}
+    accuracy, splits = [], {}
     for run, *key in rows[["run", "scene", "split", "seed"]].itertuples(index=False):
         if tuple(key) not in splits:
             splits[tuple(key)] = split_of(store.card(key[0])[0], *key[1:])
         split = splits[tuple(key)]
-        found.append(100 * np.mean(store.read_map(run).ravel()[split.train] == split.train_y + 1))
-    return np.array(found)
+        accuracy.append(100 * np.mean(store.read_map(run).ravel()[split.train] == split.train_y + 1))
+    return np.array(accuracy)
 
 
 def fits(store: Store, scene: str, split: str, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
@@ -194,9 +194,9 @@ def gains(table: pd.DataFrame, other: str = "scratch") -> pd.DataFrame:
     """Every method against one of them in the mean over the sizes of ``by_seed``: difference, interval, p
     after Holm."""
     mean = table.T.groupby(level=0).mean().T
-    found = {name: stats.paired(mean[name], mean[other]) for name in mean if name != other}
-    found = pd.DataFrame(found, index=["difference", "low", "high", "p"]).T
-    return found.assign(p=stats.holm(found["p"])).sort_values("difference", ascending=False)
+    gains = {name: stats.paired(mean[name], mean[other]) for name in mean if name != other}
+    gains = pd.DataFrame(gains, index=["difference", "low", "high", "p"]).T
+    return gains.assign(p=stats.holm(gains["p"])).sort_values("difference", ascending=False)
 
 
 def gain(gained: pd.DataFrame, name: str) -> str:

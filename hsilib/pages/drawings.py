@@ -228,8 +228,8 @@ def looks(rgb: np.ndarray, classes: Sequence[str], noted: dict, window: int = 19
         cut = padded[row : row + window, column : column + window]
         bare(ax, classes[label]).imshow(cut, interpolation="nearest")
     axes[0, 0].set_ylabel("window", fontsize=9)
-    for row, (who, found) in zip(axes[1:], noted.items()):
-        for ax, look in zip(row, found["maps"]):
-            bare(ax).imshow(look, cmap="cividis", interpolation="nearest")
+    for row, (who, look) in zip(axes[1:], noted.items()):
+        for ax, picture in zip(row, look["maps"]):
+            bare(ax).imshow(picture, cmap="cividis", interpolation="nearest")
         row[0].set_ylabel(who, fontsize=9)
     return figure

@@ -166,11 +166,11 @@ def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "bytes", metric: str 
     """Accuracy of every network against one cost, coloured by family, joined where no cheaper one is better;
     the front."""
     label, scale = SIZES[size]
-    known = summary[summary[size] > 0].sort_values([size, metric], ascending=[True, False])
-    best = known[known[metric] > known[metric].cummax().shift(fill_value=-1)]
+    costed = summary[summary[size] > 0].sort_values([size, metric], ascending=[True, False])
+    best = costed[costed[metric] > costed[metric].cummax().shift(fill_value=-1)]
     ax.step(best[size] / scale, best[metric], where="post", color="#555555", lw=1)
     for name, (colour, marker) in FAMILIES.items():
-        part = known[known["method"].map(kind) == name]
+        part = costed[costed["method"].map(kind) == name]
         ax.plot(
             part[size] / scale, part[metric], marker, color=colour, ms=5, mec="white", mew=0.4, label=name,
             alpha=0.85

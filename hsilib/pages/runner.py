@@ -42,16 +42,16 @@ def source(chapter: str) -> Path:
 def parameters(notebook: Any) -> dict:
     """{name: (default, comment)} of the cell tagged ``parameters``."""
     cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    found = {}
+    declared = {}
     for line in (cells[0].source if cells else "").splitlines():
         head, _, comment = line.partition("#")
         name, _, value = head.partition("=")
         if value:
             try:
-                found[name.partition(":")[0].strip()] = (literal_eval(value.strip()), comment.strip())
+                declared[name.partition(":")[0].strip()] = (literal_eval(value.strip()), comment.strip())
             except (ValueError, SyntaxError):
                 raise HsiError(f"parameters cell: {line.strip()!r} must give a plain value") from None
-    return found
+    return declared
 
 
 def parameters_of(chapter: str) -> dict:

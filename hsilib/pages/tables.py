@@ -72,7 +72,8 @@ def _show(table, caption):
 def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str, stem: str) -> None:
     """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the
     table}.  All in one CSV, so that a page with fewer sizes has no dead link."""
-    every, columns = [], ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside"]
+    columns = ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside"]
+    frames = []
     splits = list(dict.fromkeys(rows["split"]))
     for ratio, place in tables.items():
         sized = rows[
@@ -85,7 +86,7 @@ def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene:
         table = table[[*columns, "Top-5 ours", "Top-5 paper"]].rename(
             columns={"95 % interval": "95 % interval of the mean"}
         )
-        every.append(table.assign(table=place))
+        frames.append(table.assign(table=place))
         narrow = table.drop(columns="95 % interval of the mean").rename(columns={"Top-5 ours": "Top-5"})
         _show(
             narrow,  # as wide as the page
@@ -93,7 +94,7 @@ def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene:
             "percent, mean ± sd over seeds. Inside: the paper's single value lies within our 95 % "
             "prediction interval for one run. Then Top-5.",
         )
-    _leave(pd.concat(every), f"{stem}-tables")
+    _leave(pd.concat(frames), f"{stem}-tables")
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
