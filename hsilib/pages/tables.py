@@ -161,5 +161,6 @@ def publish_costs(names: Sequence[str], stem: str) -> None:
         pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
         f"{stem}-costs",
         "Time of a training step of the 90 % student; training a dense teacher, where there is one, comes on "
-        f"top. Median of five, interleaved with Scratch, on one thread ({benchmarks().get('teaching', {}).get('device', '–')}).",
+        "top. Median of five, interleaved with Scratch, on one thread "
+        f"({benchmarks().get('teaching', {}).get('device', '–')}).",
     )
