@@ -177,6 +177,13 @@ def test_the_page_of_a_notebook_has_its_references(tmp_path, monkeypatch):
     assert "Distilling the knowledge" in page and ">42" in page
 
 
+def test_a_table_lies_beside_its_page_under_the_name_of_the_page(tmp_path, monkeypatch):
+    body = "import pandas as pd\nfrom hsilib import publish\npublish(pd.DataFrame({'x': [factor]}), 'sizes')"
+    done = executed(tmp_path, monkeypatch, body, {"factor": 3})
+    assert pd.read_csv(done.parent / "tables" / "90-mine-sizes.csv")["x"].tolist() == [3]
+    assert "[This table as CSV](tables/90-mine-sizes.csv)" in done.read_text()
+
+
 def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatch):
     body = "from hsilib import make_run\nmake_run(scene, 'randm', 'mlp')"
     with pytest.raises(HsiError, match="unknown split 'randm'") as error:

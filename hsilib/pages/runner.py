@@ -114,7 +114,7 @@ def _execute(notebook, path, given, target):
 
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
-    os.environ["HSILIB_PAGE"] = str(target.parent)  # where the kernel leaves the page's tables
+    os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     for name in ("HSILIB_DATA", "HSILIB_CACHE", "HSILIB_RESULTS"):
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.environ[name])  # the kernel works in another folder

@@ -12,7 +12,7 @@ from hsilib.methods import title
 from hsilib.pages import stats
 from hsilib.pages.claims import against
 from hsilib.pages.paper import beside_paper
-from hsilib.pages.text import megabytes, number, p_value, pm, signed, thousands
+from hsilib.pages.text import megabytes, number, p_value, pm, say, signed, thousands
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 
@@ -47,14 +47,18 @@ def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
 
 
 def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
-    """Show a table in the notebook and leave its CSV for download beside the page."""
-    _leave(table, name)
+    """Show a table in the notebook, with a link to its CSV, which lies beside the page."""
     _show(table, caption)
+    _leave(table, name, "This table as CSV")
 
 
-def _leave(table, name):
-    page = os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs"  # set by the runner
-    write_atomically(Path(page) / "tables" / f"{name}.csv", table.to_csv(index=False))
+def _leave(table, name, words):
+    """Write the CSV, under the page's name: a copied chapter leaves the tables of its original alone."""
+    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")
+    path = page.parent / "tables" / f"{page.name}-{name}.csv"
+    write_atomically(path, table.to_csv(index=False))
+    here = page.parent if os.environ.get("HSILIB_PAGE") else Path.cwd()  # the runner sets it
+    say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
 
 
 def _show(table, caption):
@@ -69,9 +73,9 @@ def _show(table, caption):
     display(HTML(f"<div class='hsi-scroll'>{caption}{html}</div>"))
 
 
-def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str, stem: str) -> None:
+def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str) -> None:
     """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the
-    table}.  All in one CSV, so that a page with fewer sizes has no dead link."""
+    table}.  All in one CSV."""
     columns = ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside"]
     frames = []
     splits = list(dict.fromkeys(rows["split"]))
@@ -94,7 +98,7 @@ def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene:
             "percent, mean ± sd over seeds. Inside: the paper's single value lies within our 95 % "
             "prediction interval for one run. Then Top-5.",
         )
-    _leave(pd.concat(frames), f"{stem}-tables")
+    _leave(pd.concat(frames), "tables", "These tables as CSV")
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
@@ -129,22 +133,22 @@ def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) ->
     return rows.assign(place=place).query("place >= 0").sort_values("place", kind="stable")
 
 
-def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence[str], stem: str) -> None:
+def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence[str], name: str) -> None:
     """What is deployed at each size: Scratch, which stands for all, and the methods that deploy more."""
     costs = {"params": "parameters", "macs": "multiply-adds, millions", "bytes": "file, kB"}
     lines = []
     for ratio in ratios:
         plain = stats.pick(rows, method="scratch", ratio=ratio).iloc[0]
-        for name in ("scratch", *others):
-            own = stats.pick(rows, method=name, ratio=ratio).iloc[0]
-            label = title(name, ratio) + (", and all other students" if name == "scratch" else "")
+        for method in ("scratch", *others):
+            own = stats.pick(rows, method=method, ratio=ratio).iloc[0]
+            label = title(method, ratio) + (", and all other students" if method == "scratch" else "")
             texts = [thousands(own["params"]), f"{own['macs'] / 1e6:.2f}", f"{own['bytes'] / 1e3:.0f}"]
             line = {"network": label}
             for text, (column, head) in zip(texts, costs.items()):
-                more = f"{100 * (own[column] / plain[column] - 1):+.0f} %" if name != "scratch" else ""
+                more = f"{100 * (own[column] / plain[column] - 1):+.0f} %" if method != "scratch" else ""
                 line |= {head: text, f"{head.partition(',')[0]}, more": more}
             lines.append(line)
-    publish(pd.DataFrame(lines), stem, "What is deployed.")
+    publish(pd.DataFrame(lines), name, "What is deployed.")
 
 
 def benchmarks() -> dict:
@@ -153,13 +157,13 @@ def benchmarks() -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def publish_costs(names: Sequence[str], stem: str) -> None:
+def publish_costs(names: Sequence[str]) -> None:
     """Training time of methods of distillation as multiples of Scratch's."""
     times = benchmarks().get("teaching", {}).get("times", {})
     lines = [(title(name), number(times.get(name, float("nan")), 2)) for name in names]
     publish(
         pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
-        f"{stem}-costs",
+        "costs",
         "Time of a training step of the 90 % student; training a dense teacher, where there is one, comes on "
         "top. Median of five, interleaved with Scratch, on one thread "
         f"({benchmarks().get('teaching', {}).get('device', '–')}).",
