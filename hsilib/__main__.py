@@ -55,7 +55,7 @@ def _list_scenes():
         else:
             entry = scenes.entry(name)
             title, (h, w, b), k = entry.title, entry.shape, len(entry.classes)
-            state = "found" if all(scenes.local(f) for f in (entry.cube, entry.labels)) else "not here"
+            state = "found" if all(map(scenes.local, entry.files)) else "not here"
         print(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
     for name in scenes.image_names():
         try:

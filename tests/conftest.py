@@ -40,7 +40,7 @@ def pavia(tmp_path):
     made = synthetic.make("synthetic_urban")
     about = scenes.REGISTRY["pavia_university"]
     for file, array in (
-        (about.cube, made["cube"]),
+        (about.cube[0], made["cube"]),
         (about.labels, made["labels"]),
         (about.train, made["train_map"]),
         (about.test, made["test_map"]),

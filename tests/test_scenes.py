@@ -1,16 +1,23 @@
+import json
+
 import numpy as np
 import pytest
 import scipy.io
-from hsilib.data import locate, scenes, synthetic
+import torch
+from hsilib.data import locate, pieces, scenes, synthetic
 from hsilib.data import own as own_scene
-from hsilib.data.formats import label_map
+from hsilib.data.formats import label_map, read_array
+from hsilib.data.inputs import make_inputs
 from hsilib.data.splits import SPLITS, make_split
 from hsilib.errors import HsiError
 from hsilib.files import fingerprint
+from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import parameters
-from hsilib.models.networks import CNN2D
+from hsilib.models.networks import CNN2D, MLP, initialise
 from hsilib.study.runs import make_run, plan
 from hsilib.task import Task
+
+from conftest import tiny
 
 
 @pytest.mark.parametrize("name", synthetic.SCENES)
@@ -33,11 +40,11 @@ def test_synthetic_scenes_are_the_same_every_time():
 
 
 def test_the_registry_is_complete():
-    assert len(scenes.REGISTRY) == 11
+    assert len(scenes.REGISTRY) == 17
     for name, about in scenes.REGISTRY.items():
         assert about.citation and len(about.shape) == 3 and len(about.classes) >= 3, name
-        assert about.cube.check or name in ("pavia_centre", "houston2013"), name
-        for file in (about.cube, about.labels):
+        assert all(file.check for file in about.cube) or name in ("pavia_centre", "houston2013"), name
+        for file in about.files:
             assert not file.url or file.url.startswith("https://"), name
     assert scenes.REGISTRY["pavia_university"].lr == 8e-4
 
@@ -75,7 +82,7 @@ def test_odd_folders_and_damaged_descriptions_are_one_line(tmp_path, monkeypatch
     path = own_scene.add_scene("mine", *files)
     files[0].rename(tmp_path / "moved.npy")
     scenes.load_scene.cache_clear()
-    assert scenes.local(scenes.entry("mine").cube) is None
+    assert scenes.local(scenes.entry("mine").cube[0]) is None
     with pytest.raises(HsiError, match="not found"):
         scenes.load_scene("mine")
     path.write_text("{")
@@ -129,7 +136,7 @@ def test_pavia_from_a_file_of_the_real_form(pavia):
 
 def _altered(tmp_path, change):
     about = scenes.REGISTRY["pavia_university"]
-    change(tmp_path / "data" / about.cube.name, about.cube.key)
+    change(tmp_path / "data" / about.cube[0].name, about.cube[0].key)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +188,46 @@ def test_real_scenes_load(real_data, name, labelled):
 
 
 @pytest.mark.data
+@pytest.mark.parametrize(
+    "name, counts",
+    [
+        ("pavia_university_spectra", [971, 1329, 888, 927, 1091, 1181, 1299, 1083, 896]),
+        ("ksc_spectra", [761, 243, 256, 252, 161, 229, 105, 431, 520, 404, 419, 503, 927]),
+        ("botswana_spectra", [270, 101, 251, 215, 269, 269, 259, 203, 314, 248, 305, 181, 268, 95]),
+    ],
+)
+def test_sets_of_spectra_have_the_published_counts_and_blocks(real_data, name, counts):
+    scene = scenes.load_scene(name)
+    assert np.bincount(scene.labels.ravel())[1:].tolist() == counts and scene.cube is None
+    assert len(scene.spectra) == scene.there.sum() >= sum(counts) and not scene.labels[~scene.there].any()
+    split = make_split(scene, "blocks", 0)
+    assert len(set(split.train_y)) == len(set(split.test_y)) == len(counts)
+
+
+@pytest.mark.data
+def test_the_visible_channels_of_pavia_are_in_order_and_have_the_published_split(real_data):
+    scene = scenes.load_scene("pavia_university_visible")
+    assert scene.cube.shape == (610, 340, 9) and make_split(scene, "disjoint-labelled", 0).train.size == 2774
+    whole = scenes.load_scene("pavia_university_spectra")
+    full, channels = whole.spectra, scene.cube[whole.there]
+    bands = []
+    for channel in channels.T:
+        clear = (channel > 0) & (channel < 255)  # not clipped
+        bands.append(int(np.corrcoef(full[clear].T, channel[clear])[-1, :-1].argmax()) + 1)
+    assert np.abs(np.array(bands) - sorted(scenes.entry("pavia_university_visible").bands)).max() <= 1
+
+
+@pytest.mark.data
+def test_the_rebuilt_scene_is_the_crop_where_there_is_one(real_data):
+    sound, hurt = (scenes.load_scene(f"indian_pines_{name}").cube for name in ("undamaged", "rebuilt"))
+    crop = read_array(scenes.locate(scenes.entry("indian_pines_rebuilt").cube[1], "x"), "X")
+    off = np.abs(hurt[30:115, 25:95] - crop)
+    assert np.median(off) < 2 and (off > 200).mean() < 0.005 < 0.02 < (sound[30:115, 25:95] - crop > 700).mean()
+    assert round(100 * (sound.astype(int) >> 8 == 13).mean(), 1) == 2.8
+    assert not ((hurt.astype(int) >> 8 == 13) | (hurt.astype(int) & 255 == 13)).any()
+
+
+@pytest.mark.data
 def test_published_counts_of_indian_pines(real_data):
     scene = scenes.load_scene("indian_pines_8bit")
     counts = {
@@ -224,3 +271,60 @@ def test_planning_looks_a_scenes_files_up_once_and_identities_never(monkeypatch,
     (tmp_path / "PaviaU.mat.sha256").write_text("1" * 64)
     assert [run.id for run in runs + more] == before and len(asked) == 2 * once
     assert plan("pavia_university", ["random"], ["cnn2d"], seeds=1)[0].id != before[0]  # a changed file is another run
+
+
+def test_spectra_come_from_a_list_with_places_and_from_crops(tmp_path):
+    places, spectra = [[0, 1], [2, 3], [4, 0]], np.arange(12, dtype="<f4").reshape(3, 4)
+    (tmp_path / "s.bin").write_bytes(spectra.tobytes())
+    (tmp_path / "m.json").write_text(json.dumps({"rows": [{"xy": xy} for xy in places]}))
+    np.save(tmp_path / "crop.npy", np.full((2, 1, 4), 7))
+    files = tuple(locate.File(name, "") for name in ("s.bin", "m.json", "crop.npy"))
+    listing = scenes.Entry("t", (5, 4, 4), ("a", "b", "c"), files, files[0], form="spectra", corners=((1, 2),))
+    values, there = pieces.read(listing, [tmp_path / file.name for file in files])
+    assert np.argwhere(there).tolist() == [[0, 1], [1, 2], [2, 2], [2, 3], [4, 0]]
+    assert values[:, 0].tolist() == [0, 7, 7, 4, 8]
+    (tmp_path / "s.bin").write_bytes(spectra.tobytes()[:-4])
+    with pytest.raises(HsiError, match="11 values, expected 3 spectra of 4 bands"):
+        pieces.read(listing, [tmp_path / file.name for file in files])
+
+
+def a_set_of_spectra():
+    whole = tiny()
+    there = whole.labels > 0
+    labels = dict(labels=whole.labels, train_map=whole.train_map)
+    return whole, scenes.Scene(
+        "tiny", "tiny", None, **labels, classes=whole.classes, of_spectra=True, spectra=whole.cube[there], there=there
+    )
+
+
+@pytest.mark.parametrize("fit", ["scene", "train"])
+@pytest.mark.parametrize("kind", ["bands", "minmax"])
+def test_a_set_of_spectra_gives_networks_of_spectra_what_the_scene_gives_on_the_same_pixels(kind, fit):
+    whole, listed = a_set_of_spectra()
+    split = make_split(whole, "disjoint", 0)
+    inputs = make_inputs(listed, split, kind, fit=fit)
+    pixels = make_inputs(whole, split, kind, fit=fit).pixels.numpy() if fit == "train" else None
+    there = listed.there.ravel()
+    if pixels is not None:
+        assert np.allclose(inputs.pixels.numpy()[there], pixels[there], atol=1e-5)
+    else:
+        values = inputs.pixels.numpy()[there]
+        assert np.allclose(values.mean(0), 0, atol=1e-5) if kind == "bands" else values.min() == 0 and values.max() == 1
+    assert not inputs.pixels.numpy()[~there].any()
+
+
+def test_only_the_pixels_at_hand_are_classified_and_there_are_no_windows():
+    _, listed = a_set_of_spectra()
+    split = make_split(listed, "disjoint", 0)
+    net = initialise(MLP(6, 3), 0)
+    inputs = make_inputs(listed, split, "bands")
+    scores = scene_scores(net, inputs)
+    assert (scores.any(1) == listed.there.ravel()).all()
+    assert np.allclose(scores[split.test], pixel_scores(net, inputs, torch.from_numpy(split.test)), atol=1e-6)
+    with pytest.raises(HsiError, match="tiny is a set of spectra: it has no windows"):
+        make_inputs(listed, split, "patches")
+
+
+def test_a_scene_of_few_bands_gives_as_many_components():
+    scene = tiny()
+    assert make_inputs(scene, make_split(scene, "disjoint", 0), "patches").pixels.shape[1] == 6

@@ -44,8 +44,9 @@ def _classical(task, estimator, kind="bands"):
 
 
 def pavia(**options: Any) -> dict[str, dict[str, Any]]:
-    """Return hyper-parameters as those of Pavia University, for ``by_scene``."""
-    return {"pavia_university": options}
+    """Return hyper-parameters as those of University of Pavia, in each of its forms, for ``by_scene``."""
+    scenes = ("pavia_university", "pavia_university_visible", "pavia_university_spectra")
+    return dict.fromkeys(scenes, options)
 
 
 @method(

@@ -31,15 +31,19 @@ def write_card(folder: Path, scene: scenes.Scene) -> None:
     for name in ("labels", "train_map", "test_map"):
         if getattr(scene, name) is not None:
             write_atomically(folder / f"{name}.png", png(getattr(scene, name)))
-    if scene.cube is not None:
-        write_atomically(folder / "rgb.png", _encode(false_colour(scene.cube, scene.rgb), "RGB"))
-        spectra = {}
+    if not scene.of_images:
+        there = np.ones(scene.labels.shape, bool) if scene.there is None else scene.there
+        values = scene.spectra if scene.cube is None else scene.cube[there]
+        picture = np.zeros((*there.shape, 3), np.uint8)
+        picture[there] = false_colour(values, scene.rgb)
+        write_atomically(folder / "rgb.png", _encode(picture, "RGB"))
+        spectra, labels = {}, scene.labels[there]
         for number, name in enumerate(scene.classes, 1):
-            pixels = scene.cube[scene.labels == number]
+            pixels = values[labels == number]
             if len(pixels):
                 spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
-    fields = ("title", "classes", "train_fraction", "synthetic", "of_images")
+    fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images")
     card = {field: getattr(scene, field) for field in fields} | {"identity": scenes.identity(scene.name)}
     write_atomically(folder / "card.json", json.dumps(card, indent=1))
 
@@ -79,10 +83,10 @@ def thumbnails(folder: Path, scene: str, numbers: Sequence[int], size: int = 64)
     return [read_png(path) for path in paths]
 
 
-def false_colour(cube: np.ndarray, bands: tuple[int, int, int]) -> np.ndarray:
-    """Return three bands as (H, W, 3) bytes, each stretched between its 2nd and 98th percentile."""
-    image = cube[..., list(bands)].astype(float)
-    low, high = np.percentile(image, [2, 98], axis=(0, 1))
+def false_colour(spectra: np.ndarray, bands: tuple[int, int, int]) -> np.ndarray:
+    """Return three bands of spectra (N, B) as bytes (N, 3), stretched from the 2nd to 98th percentile."""
+    image = spectra[:, list(bands)].astype(float)
+    low, high = np.percentile(image, [2, 98], axis=0)
     return (255 * ((image - low) / np.maximum(high - low, 1e-12)).clip(0, 1)).astype(np.uint8)
 
 

@@ -8,14 +8,17 @@ from hsilib.errors import HsiError
 
 
 def read_array(path: Path, key: str) -> np.ndarray:
-    """Read one array of a .mat or .npy file; an empty ``key`` takes the only array of a .mat file."""
+    """Read one array of a .mat, .npy or .png file; an empty ``key`` takes the only array of a .mat file."""
     import scipy.io
+    from PIL import Image
 
-    if path.suffix not in (".npy", ".mat"):
+    if path.suffix not in (".npy", ".mat", ".png"):
         raise HsiError(f"{path}: expected a .npy or .mat file")
     if not path.is_file():
         raise HsiError(f"{path}: no such file")
     try:
+        if path.suffix == ".png":
+            return np.array(Image.open(path))
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
         shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}

@@ -27,6 +27,7 @@ class Inputs:
     padded: torch.Tensor | None  # (H+18, W+18, C)
     # (mean, weight, shift) of patches: (spectrum - mean) @ weight + shift gives ``pixels``
     reduction: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    there: torch.Tensor | None = None  # which pixels have values, as flat indices; None: all
     turns: ClassVar[int] = 1  # positions in which a sample is trained on
 
     @property
@@ -52,8 +53,8 @@ class Inputs:
 
     def to(self, device: str | torch.device) -> "Inputs":
         """Return the same inputs on a device."""
-        padded = None if self.padded is None else self.padded.to(device)
-        return replace(self, pixels=self.pixels.to(device), padded=padded)
+        padded, there = (None if t is None else t.to(device) for t in (self.padded, self.there))
+        return replace(self, pixels=self.pixels.to(device), padded=padded, there=there)
 
 
 def turned(x: torch.Tensor, element: int) -> torch.Tensor:
@@ -71,6 +72,7 @@ class Images:
     """
 
     pixels: torch.Tensor  # (N, 3, S, S) bytes
+    there: ClassVar[None] = None  # all are
     turns: ClassVar[int] = 8
     at_once: ClassVar[int] = 100
 
@@ -106,21 +108,28 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     """Prepare a scene for networks of a kind.
 
     ``kind`` is ``bands`` (standardised), ``minmax`` (scaled to 0 to 1) or ``patches`` (PCA, standardised and
-    padded).  ``fit`` says on which pixels means, components and scales are estimated: ``scene`` or ``train``.
+    padded), with at most so many ``components``: no more than the scene has bands.  ``fit`` says on which
+    pixels means, components and scales are estimated: ``scene`` or ``train``.
 
     >>> scene = load_scene("synthetic_urban_small")
     >>> inputs = make_inputs(scene, split_of(scene, "random"), "patches", components=40)
     >>> inputs.samples(torch.tensor([0, 100])).shape
     torch.Size([2, 40, 19, 19])
     """
-    h, w, bands = scene.cube.shape
+    h, w = scene.labels.shape
     known("pca_fit", fit, ("scene", "train"))
-    if kind == "patches" and not 1 <= components <= bands:
-        raise HsiError(f"components must lie between 1 and the scene's {bands} bands, not {components}")
-    pixels = scene.cube.reshape(-1, bands).astype(np.float64)
-    rows = split.train if fit == "train" else slice(None)
+    if kind == "patches" and scene.of_spectra:
+        raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
+    if kind == "patches" and components < 1:
+        raise HsiError(f"components must be at least 1, not {components}")
+    there, rows = None, split.train if fit == "train" else slice(None)
+    if scene.of_spectra:
+        pixels, there = scene.spectra.astype(np.float64), np.flatnonzero(scene.there)
+        rows = np.searchsorted(there, rows) if fit == "train" else rows
+    else:
+        pixels = scene.cube.reshape(h * w, -1).astype(np.float64)
     if kind == "patches":
-        pixels, mean, vectors = pca(pixels, components, pixels[rows])
+        pixels, mean, vectors = pca(pixels, min(components, pixels.shape[1]), pixels[rows])
     if kind == "minmax":
         low, high = pixels[rows].min(0), pixels[rows].max(0)
         pixels = (pixels - low) / np.where(high > low, high - low, 1)
@@ -129,9 +138,12 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         spread, centre = np.where(spread > 1e-7 * spread.max(), spread, 1), pixels[rows].mean(0)
         pixels = (pixels - centre) / spread
     pixels = torch.from_numpy(pixels.astype(np.float32))
+    if there is not None:
+        there = torch.from_numpy(there)
+        pixels = torch.zeros(h * w, pixels.shape[1]).index_copy_(0, there, pixels)
     padded = reduction = None
     if kind == "patches":
         reduction = tuple(a.astype(np.float32) for a in (mean, vectors / spread, -centre / spread))
         image = pixels.view(h, w, -1)
         padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
-    return Inputs((h, w), pixels, padded, reduction)
+    return Inputs((h, w), pixels, padded, reduction, there)

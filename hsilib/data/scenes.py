@@ -1,7 +1,8 @@
 """Scenes: what is known of them, and how they are loaded and checked.
 
 A scene is a cube (H, W, B), a label map (H, W) with 0 = unlabelled, class names, and the published train and
-test maps if there are any.  A set of images is a scene of one column whose pixels are images.
+test maps if there are any.  Of a set of spectra only some pixels are at hand, so that there are no windows.
+A set of images is a scene of one column whose pixels are images.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hsilib.data import imagesets, synthetic
+from hsilib.data import imagesets, pieces, synthetic
 from hsilib.data.formats import check_cube, label_map, read_array
 from hsilib.data.locate import File, data_folders, local, locate, sidecar
 from hsilib.errors import HsiError, known
@@ -26,11 +27,11 @@ GIT = "https://raw.githubusercontent.com/"
 
 @dataclass(frozen=True)
 class Scene:
-    """What all later steps see; ``cube`` is None when only the committed label maps are at hand."""
+    """What all later steps see; a card has neither cube nor spectra, only the committed label maps."""
 
     name: str
     title: str
-    cube: np.ndarray | None  # (H, W, B) float32
+    cube: np.ndarray | None  # (H, W, B) float32; a set of spectra has none
     labels: np.ndarray  # (H, W) uint8, 0 = unlabelled
     classes: tuple[str, ...]
     train_map: np.ndarray | None = None  # published training map, class numbers of ``labels``
@@ -38,6 +39,9 @@ class Scene:
     train_fraction: float = 0.55  # of the random split
     rgb: tuple[int, int, int] = (0, 0, 0)
     synthetic: bool = False
+    of_spectra: bool = False  # a set of spectra: only the pixels of ``there`` are at hand
+    spectra: np.ndarray | None = None  # (N, B) float32, theirs, row by row
+    there: np.ndarray | None = None  # (H, W) bool; None: all pixels
     of_images: bool = False  # a set of images: labels (N, 1), no cube
     pictures: imagesets.ImageSet | None = None  # where its images are read from; a card has none
 
@@ -49,10 +53,13 @@ class Entry:
     title: str
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
-    cube: File
+    cube: tuple[File, ...]  # one file, or several that are put together
     labels: File
     train: File | None = None
     test: File | None = None
+    form: str = "cube"  # how the files become a cube: see ``pieces``
+    bands: tuple[int, ...] = ()  # of pictures: which bands of the distributor's cube they show, from 1
+    corners: tuple[tuple[int, int], ...] = ()  # of crops: their first row and column, from 0
     label_numbers: tuple[int, ...] = ()  # number stored in the label map -> class number, where they differ
     train_numbers: tuple[int, ...] = ()  # the same for the training map
     train_fraction: float = 0.55
@@ -63,19 +70,31 @@ class Entry:
     note: str = ""
     digest: str = field(default="", compare=False)  # of an own scene's files: part of a run's identity
 
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All files of the scene."""
+        return (*self.cube, *filter(None, (self.labels, self.train, self.test)))
+
 
 def _registry():
     hosts = {"EHU/": EHU, "GIT/": GIT}
     entries = {}
     tables = tomllib.loads(Path(__file__).with_name("scenes.toml").read_text())
     for name, table in tables.items():
-        table = tables.get(table.pop("like", None), {}) | table
+        tables[name] = tables.get(table.pop("like", None), {}) | table
+        table = dict(tables[name])
         table["classes"] = [c.strip() for c in table["classes"].split(",")]
-        for part in {"cube", "labels", "train", "test"} & set(table):
-            *rest, url = table[part]
-            table[part] = File(*rest, hosts.get(url[:4], "") + url[4:])
+        for part in {"labels", "train", "test"} & set(table):
+            table[part] = _file(table[part], hosts)
+        files = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
+        table["cube"] = [_file(file, hosts) for file in files]
         entries[name] = Entry(**_tuples(table))
     return entries
+
+
+def _file(words, hosts):
+    *rest, url = words
+    return File(*rest, hosts.get(url[:4], "") + url[4:])
 
 
 def _tuples(table):
@@ -96,7 +115,7 @@ def entry(name: str) -> Entry:
             try:
                 table = _tuples(json.loads(path.read_text()))
                 content = json.dumps([table["cube"][1:], table["labels"][1:], table["classes"]])
-                table |= {part: File(*table[part]) for part in ("cube", "labels")}
+                table |= {"cube": (File(*table["cube"]),), "labels": File(*table["labels"])}
                 return Entry(**table, digest=hashlib.sha256(content.encode()).hexdigest()[:12])
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise HsiError(f"{path}: damaged; add the scene again") from None
@@ -131,8 +150,8 @@ def identity(name: str) -> str:
         return f"{name}@{digest}" if digest else name
     listing = entry(name)
     marks = [listing.digest] if listing.digest else []
-    for file in (listing.cube, listing.labels, listing.train, listing.test):
-        path = local(file) if file else None
+    for file in listing.files:
+        path = local(file)
         if path is not None and (sidecar(path) or not file.check) and not Path(file.name).is_absolute():
             kind, _, want = file.check.partition(":")
             stamp = path.stat()
@@ -180,37 +199,40 @@ def load_scene(name: str) -> Scene:
             synthetic=not pictures.path, of_images=True, pictures=pictures,
         )
     listing = entry(name)
-    cube_path = locate(listing.cube, name)
-    cube = read_array(cube_path, listing.cube.key)
-    h, w, b = listing.shape
-    abundances = name in REGISTRY and listing.labels.key == "A"
-    if abundances and cube.shape == (b, h * w):
-        cube = cube.reshape(b, w, h).transpose(2, 1, 0)  # bands x pixels, column-major
-    if cube.shape != (h, w, b):
-        key = listing.cube.key
-        raise HsiError(f"{cube_path}: array {key!r} has shape {cube.shape}, expected {(h, w, b)}")
-    labels_path = locate(listing.labels, name)
-    if abundances:
-        fractions = read_array(labels_path, "A")
+    paths = [locate(file, name) for file in listing.cube]
+    values, there = pieces.read(listing, paths)
+    values, maps = check_cube(values, paths[0]), _maps(listing, name)
+    about = dict(classes=listing.classes, train_fraction=listing.train_fraction, rgb=listing.rgb)
+    if there is None:
+        return Scene(name, listing.title, values, **maps, **about)
+    maps = {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
+    return Scene(
+        name, listing.title, None, **maps, **about, of_spectra=True, spectra=values, there=there
+    )
+
+
+def _maps(listing, name):
+    """Read the label map, and the training and test maps if any are published."""
+    h, w, _ = listing.shape
+    path = locate(listing.labels, name)
+    if listing.form == "columns":  # the class of a pixel is its largest abundance
+        fractions = read_array(path, listing.labels.key)
         expected = (len(listing.classes), h * w)
         if fractions.shape != expected:
-            raise HsiError(f"{labels_path}: abundances have shape {fractions.shape}, expected {expected}")
-        labels = fractions.argmax(0).reshape(w, h).T + 1
+            raise HsiError(f"{path}: abundances have shape {fractions.shape}, expected {expected}")
+        labels = (fractions.argmax(0).reshape(w, h).T + 1).astype(np.uint8)
     else:
-        labels = sum(label_map(labels_path, key, (h, w)) for key in listing.labels.key.split("+"))
-        labels = _renumber(labels, listing.label_numbers, labels_path)
+        labels = sum(label_map(path, key, (h, w)) for key in listing.labels.key.split("+"))
+        labels = _renumber(labels, listing.label_numbers, path)
     if labels.max() > len(listing.classes):
-        raise HsiError(f"{labels_path}: label {labels.max()} but only {len(listing.classes)} classes")
+        raise HsiError(f"{path}: label {labels.max()} but only {len(listing.classes)} classes")
     train = test = None
     if listing.train:
-        train_path = locate(listing.train, name)
-        train = _renumber(label_map(train_path, listing.train.key, (h, w)), listing.train_numbers, train_path)
+        path = locate(listing.train, name)
+        train = _renumber(label_map(path, listing.train.key, (h, w)), listing.train_numbers, path)
     if listing.test:
         test = label_map(locate(listing.test, name), listing.test.key, (h, w))
-    return Scene(
-        name, listing.title, check_cube(cube, cube_path), labels.astype(np.uint8), listing.classes,
-        train, test, listing.train_fraction, listing.rgb,
-    )
+    return dict(labels=labels, train_map=train, test_map=test)
 
 
 def _renumber(labels, numbers, path):

@@ -21,7 +21,9 @@ SPLITS = {
     "disjoint-corrected":
         "the same, training pixels whose class contradicts the ground truth moved to the test set",
     "buffered": "the published training map; only test pixels with no training pixel in their window",
-    "blocks": "square blocks drawn to train or test; test windows touch no training pixel",
+    "blocks":
+        "square blocks drawn to train or test; test windows touch no training pixel (in a set of spectra, "
+        "which has no windows: none lies within two pixels)",
     "validation":
         "for choices: a quarter of the training pixels of `disjoint`, in 8 x 8 blocks; never a test pixel",
 }
@@ -144,6 +146,7 @@ def _validation(train):
 def _blocks(scene, rng, draws=300):
     """Draw many block patterns, and keep the one whose worst-off class has most pixels on both sides."""
     h, w = scene.labels.shape
+    reach = 5 if scene.of_spectra else WINDOW
     totals = np.bincount(scene.labels.ravel(), minlength=len(scene.classes) + 1)[1:]
     present, best = totals > 0, (-1.0, 0, None)
     for _ in range(draws):
@@ -153,7 +156,7 @@ def _blocks(scene, rng, draws=300):
         rows, cols = (np.arange(h) + shift[0]) // side, (np.arange(w) + shift[1]) // side
         side_a = grid[rows][:, cols]
         train = np.where(side_a, scene.labels, 0)
-        test = np.where(side_a | near(train > 0), 0, scene.labels)
+        test = np.where(side_a | near(train > 0, reach), 0, scene.labels)
         counts = [np.bincount(m.ravel(), minlength=len(totals) + 1)[1:][present] for m in (train, test)]
         worst = np.minimum(*counts) / totals[present]
         score = (worst > 0).sum() + worst.min()

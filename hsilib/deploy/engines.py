@@ -189,7 +189,7 @@ def agreement() -> dict:
     The networks are the trained CNN2D and its three integer forms.
     """
     scene, store = dict(scene=REAL), Store()
-    if not all(scenes.local(file) for file in (scenes.entry(REAL).cube, scenes.entry(REAL).labels)):
+    if not all(map(scenes.local, scenes.entry(REAL).files)):
         scene, store = dict(scene="synthetic_fields_small", epochs=2), smoke_store()
     names = ("cnn2d", "dynamic", "static", "qat")
     runs = {name: make_run(split="disjoint", method=name, **scene) for name in names}

@@ -16,7 +16,7 @@ STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
 
 @torch.no_grad()
 def scene_scores(model: "nn.Module | Estimator", inputs: Inputs | Images) -> np.ndarray:
-    """Return the class scores (H*W, K) of every pixel.
+    """Return the class scores (H*W, K) of every pixel; of one without values they are zero.
 
     Networks with ``dense`` run each convolution once over the padded scene.  That gives the same logits as
     cutting a patch per pixel, border included, for a small part of the work.
@@ -26,18 +26,28 @@ def scene_scores(model: "nn.Module | Estimator", inputs: Inputs | Images) -> np.
     >>> scene_scores(initialise(CNN2D(40, 9), seed=0), inputs).shape
     (3072, 9)
     """
-    if not isinstance(model, nn.Module):
-        return model.scores(inputs.pixels.cpu().numpy())
-    model.eval()
-    if hasattr(model, "dense"):
-        h, margin = inputs.shape[0], inputs.padded.shape[0] - inputs.shape[0]
-        strips, rows = [], h if getattr(model, "at_once", False) else STRIP
-        for top in range(0, h, rows):
-            image = inputs.padded[top : min(top + rows, h) + margin]  # (rows + 18, W + 18, C)
-            strips.append(model.dense(image.permute(2, 0, 1)[None]).flatten(1).T)
-        return torch.cat(strips).cpu().numpy()
-    index = torch.arange(len(inputs.pixels), device=inputs.pixels.device)
-    return pixel_scores(model, inputs, index, inputs.at_once)
+    if isinstance(model, nn.Module) and hasattr(model, "dense"):
+        return _dense_scores(model.eval(), inputs)
+    device = inputs.pixels.device
+    index = torch.arange(len(inputs.pixels), device=device) if inputs.there is None else inputs.there
+    if isinstance(model, nn.Module):
+        scores = pixel_scores(model, inputs, index, inputs.at_once)
+    else:
+        scores = model.scores(inputs.pixels[index].cpu().numpy())
+    if inputs.there is None:
+        return scores
+    out = np.zeros((len(inputs.pixels), scores.shape[1]), scores.dtype)
+    out[index.cpu().numpy()] = scores
+    return out
+
+
+def _dense_scores(model, inputs):
+    h, margin = inputs.shape[0], inputs.padded.shape[0] - inputs.shape[0]
+    strips, rows = [], h if getattr(model, "at_once", False) else STRIP
+    for top in range(0, h, rows):
+        image = inputs.padded[top : min(top + rows, h) + margin]  # (rows + 18, W + 18, C)
+        strips.append(model.dense(image.permute(2, 0, 1)[None]).flatten(1).T)
+    return torch.cat(strips).cpu().numpy()
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -125,7 +126,8 @@ def execute(
         }
     _save_weights(run, model)
     if not store.has(run.id):  # a stored run keeps its map: this may be another machine
-        store.write_map(run.id, (scores.argmax(1) + 1).reshape(scene.labels.shape))
+        labels = (scores.argmax(1) + 1).reshape(scene.labels.shape)
+        store.write_map(run.id, labels if scene.there is None else np.where(scene.there, labels, 0))
         store.log(run.id, task.history)
         store.note(run.id, task.notes)
         store.append(method.family, row)  # last: a row promises its map
