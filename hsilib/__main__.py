@@ -18,15 +18,24 @@ if TYPE_CHECKING:
 
 
 def scenes_command(args: Namespace) -> None:
-    """List the scenes, or add one's own."""
+    """List the scenes; show, add, check or forget one."""
+    from hsilib.data import own, told
+
     if args.add:
         _add_scene(args)
+    elif args.check:
+        print("\n".join(told.of_bytes(args.check, args.cube_key, args.repair)))
+    elif args.show:
+        print("\n".join(told.of_scene(args.show)))
+    elif args.remove:
+        own.remove(args.remove)
+        print(f"{args.remove}: forgotten; its files stay")
     else:
-        _list_scenes()
+        print("\n".join(told.of_all()))
 
 
 def _add_scene(args):
-    from hsilib.data import own, scenes
+    from hsilib.data import own, scenes, told
 
     name = args.add[0]
     if len(args.add) == 2:
@@ -37,33 +46,10 @@ def _add_scene(args):
         return
     if len(args.add) != 3:
         raise HsiError("scenes --add takes NAME CUBE LABELS, or NAME and a folder of images")
-    classes = [c.strip() for c in args.classes.split(",")] if args.classes else ()
-    path = own.add_scene(*args.add, cube_key=args.cube_key, label_key=args.label_key, classes=classes)
-    print(f"{name}: written to {path}")
-
-
-def _list_scenes():
-    from hsilib.data import scenes, synthetic
-
-    print(f"{'name':24} {'rows x cols x bands':20} {'classes':>7}  {'files':10} title")
-    for name in scenes.names():
-        if name in scenes.image_names():
-            continue
-        if name in synthetic.SCENES:
-            title, h, w, b, k, *_ = synthetic.SCENES[name]
-            state = "embedded"
-        else:
-            entry = scenes.entry(name)
-            title, (h, w, b), k = entry.title, entry.shape, len(entry.classes)
-            state = "found" if all(map(scenes.local, entry.files)) else "not here"
-        print(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
-    for name in scenes.image_names():
-        try:
-            images = scenes.image_set(name)
-            count, k = f"{len(images.files)} images", len(images.classes)
-            print(f"{name:24} {count:20} {k:7}  {'found':10} {images.title}")
-        except HsiError:
-            print(f"{name:24} {'images':20} {'':7}  {'not here':10}")
+    words = {part: getattr(args, part) for part in ("cube_key", "label_key", "train", "test", "nodata")}
+    words["classes"] = [c.strip() for c in args.classes.split(",")] if args.classes else ()
+    path = own.add_scene(*args.add, **words)
+    print("\n".join([f"{name}: written to {path}", *told.of_scene(name)]))
 
 
 def methods_command(args: Namespace) -> None:
@@ -242,14 +228,22 @@ def parser() -> argparse.ArgumentParser:
         return p
 
     example = "--add my_field cube.npy labels.npy --classes wheat,oats"
-    p = add(scenes_command, "list the scenes, or add your own", example)
-    two_forms = "NAME CUBE LABELS: two .mat or .npy files; "
+    p = add(scenes_command, "list the scenes; show, add, check or forget one", example)
+    two_forms = "NAME CUBE LABELS: .npy, .npz, .mat, ENVI or GeoTIFF, labels from polygons too; "
     two_forms += "NAME FOLDER: a folder or .zip of images, one folder a class"
     p.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help=two_forms)
+    p.add_argument("--show", metavar="NAME", help="print what is known of a scene")
+    p.add_argument("--remove", metavar="NAME", help="forget a scene of your own; its files stay")
+    p.add_argument("--check", metavar="FILE", help="say whether a cube of 16-bit numbers has lost bytes")
+    again = "with --check: write a copy in which what is certain is put right"
+    p.add_argument("--repair", metavar="FILE.npy", help=again)
     p.add_argument("--skip", action="store_true", help="leave out images that are damaged or not RGB")
-    p.add_argument("--cube-key", default="", help="array in the cube's .mat file, if it holds several")
-    p.add_argument("--label-key", default="", help="array in the label map's .mat file")
+    p.add_argument("--cube-key", default="", help="array in the cube's file, if it holds several")
+    p.add_argument("--label-key", default="", help="array in the label map's file, or attribute of polygons")
     p.add_argument("--classes", default="", help="class names, separated by commas")
+    p.add_argument("--train", default="", help="training map: gives the scene a split disjoint")
+    p.add_argument("--test", default="", help="test map; without one, all other labelled pixels are tested")
+    p.add_argument("--nodata", type=float, help="what pixels without data hold, if the file does not say")
 
     p = add(methods_command, "list the methods and their hyper-parameters", "--json")
     p.add_argument("--json", action="store_true", help="for programs")

@@ -20,6 +20,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HSILIB_CACHE") or platformdirs.user_cache_dir("hsilib"))
 
 
+def own_folder() -> Path:
+    """Return the folder where your own scenes and sets of images are noted, whatever data is at hand.
+
+    ``HSILIB_OWN``, or the user's data folder.
+    """
+    import platformdirs
+
+    return Path(os.environ.get("HSILIB_OWN") or platformdirs.user_data_dir("hsilib"))
+
+
 def write_atomically(path: Path | str, data: bytes | str) -> None:
     """Write bytes or text through a temporary file, so that nobody ever sees half a file."""
     path = Path(path)
@@ -31,7 +41,9 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
 
 def fingerprint(path: Path | str, kind: str = "sha256") -> str:
     """Return the SHA-256 of a file, or with the kind ``git`` the id that git gives its contents."""
-    data = Path(path).read_bytes()
-    if kind == "git":
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    return hashlib.sha256(data).hexdigest()
+    path = Path(path)
+    seen = hashlib.sha1(b"blob %d\0" % path.stat().st_size) if kind == "git" else hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            seen.update(part)
+    return seen.hexdigest()

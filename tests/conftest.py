@@ -15,6 +15,7 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("HSILIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "store"))
     monkeypatch.setenv("HSILIB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HSILIB_OWN", str(tmp_path / "own"))
     (tmp_path / "data").mkdir()
     load_scene.cache_clear()
 

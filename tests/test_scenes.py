@@ -66,7 +66,7 @@ def test_own_scene_in_a_few_lines(tmp_path):
     assert scene.cube.shape == (30, 20, 7) and scene.classes == ("a", "b", "c")
     assert set(scenes.names()) - set(before) == {"mine"}
     first = scenes.identity("mine")
-    own_scene.add_scene("mine", *own(tmp_path, cube=np.ones((30, 20, 7))))
+    own_scene.add_scene("mine", *own(tmp_path, cube=np.arange(4200).reshape(30, 20, 7)))
     assert scenes.identity("mine") != first  # other pixels, other runs
 
 
@@ -90,7 +90,7 @@ def test_odd_folders_and_damaged_descriptions_are_one_line(tmp_path, monkeypatch
         scenes.entry("mine")
     monkeypatch.setenv("HSILIB_DATA", "/nowhere/at/all")
     with pytest.raises(HsiError, match="not a folder"):
-        scenes.names()
+        scenes.identity("salinas_a")
     monkeypatch.delenv("HSILIB_DATA")
     assert "salinas_a" in scenes.names()
 
@@ -260,8 +260,7 @@ def test_planning_looks_a_scenes_files_up_once_and_identities_never(monkeypatch,
 
     monkeypatch.setenv("HSILIB_DATA", str(tmp_path))
     folders, asked = locate.data_folders, []
-    for module in (locate, scenes):
-        monkeypatch.setattr(module, "data_folders", lambda: asked.append(1) or folders())
+    monkeypatch.setattr(locate, "data_folders", lambda: asked.append(1) or folders())
     runs = plan("pavia_university", ["random"], ["cnn2d", "scratch", "ca_mkd"], (0, 90), seeds=1)
     once = len(asked)
     more = plan("pavia_university", ["random"], ["cnn2d", "scratch", "ca_mkd"], (0, 90), seeds=9)

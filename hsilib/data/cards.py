@@ -43,7 +43,7 @@ def write_card(folder: Path, scene: scenes.Scene) -> None:
             if len(pixels):
                 spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
-    fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images")
+    fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images", "wavelengths")
     card = {field: getattr(scene, field) for field in fields} | {"identity": scenes.identity(scene.name)}
     write_atomically(folder / "card.json", json.dumps(card, indent=1))
 
@@ -62,7 +62,7 @@ def read_card(folder: Path, name: str) -> Card:
         return read_card(folder, name)
     paths = {part: folder / f"{part}.png" for part in ("train_map", "test_map")}
     maps = {part: read_png(path) for part, path in paths.items() if path.exists()}
-    card["classes"] = tuple(card["classes"])
+    card |= {field: tuple(card.get(field, ())) for field in ("classes", "wavelengths")}
     scene = scenes.Scene(name, cube=None, labels=read_png(folder / "labels.png"), **card, **maps)
     if not (folder / "rgb.png").exists():
         return scene, None, None

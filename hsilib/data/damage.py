@@ -4,7 +4,11 @@ Such a transfer takes every byte 13, a carriage return, for the end of a line an
 copies of the usual Indian Pines file that we saw have no byte 13.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from hsilib.errors import HsiError
 
 CR, LF = 13, 10
 
@@ -36,3 +40,70 @@ def rebuild(copy: np.ndarray, crop: np.ndarray, corner: tuple[int, int]) -> np.n
         slope = np.cov(x, y)[0, 1] / x.var(ddof=1)
         out[..., band] = slope * (copy[..., band] - x.mean()) + y.mean()
     return np.rint(out).clip(0, 65535).astype(int)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the bytes of a cube of 16-bit numbers tell: how often each of them occurs, as high or low byte."""
+
+    bytes: np.ndarray  # (256,)
+
+    @property
+    def expected(self) -> float:
+        """How many bytes 13 there should be, by the two beside it."""
+        return (self.bytes[CR - 1] + self.bytes[CR + 1]) / 2
+
+    @property
+    def damaged(self) -> bool:
+        """Whether there is none where there should be many, and more bytes 10 than their neighbours allow."""
+        beside = (self.bytes[LF - 1] + self.bytes[LF + 1]) / 2
+        more = self.bytes[LF] - beside
+        return self.bytes[CR] == 0 and self.expected >= 100 and more > 0.2 * self.expected
+
+
+def look(cube: np.ndarray) -> Finding:
+    """Count the bytes of a cube of whole numbers, and refuse any other.
+
+    >>> look(np.arange(60000).reshape(20, 30, 100)).damaged
+    False
+    """
+    whole = cube.dtype.kind in "iu" or bool(np.isfinite(cube).all() and (cube == np.round(cube)).all())
+    if not whole or cube.min() < -32768 or cube.max() > 65535:
+        says = "the values are not whole numbers of 16 bits: they were scaled or shifted since"
+        raise HsiError(f"{says}, and their bytes tell nothing")
+    bits = cube.astype(np.int64).ravel() & 65535
+    return Finding(sum(np.bincount(byte, minlength=256) for byte in (bits >> 8, bits & 255)))
+
+
+def repair(cube: np.ndarray, others: int = 20) -> tuple[np.ndarray, int, int]:
+    """Put byte 13 back where nothing else can have been there.
+
+    Returns the cube, how many values were put right and how many stay open.  A value of high byte 10 is
+    either right or 768 too low.  It is predicted from bands that no damage can have touched, and put right,
+    or called right, only where one of the two lies within the largest error that the prediction makes on
+    sound values and the other outside it.  A low byte changes three: no prediction tells, and it stays.
+    """
+    bits = cube.reshape(-1, cube.shape[2]).astype(np.int64)
+    suspect = bits >> 8 == LF
+    sound = np.flatnonzero(suspect.mean(0) < 1e-3)
+    out, right, still = bits.copy(), 0, 0
+    if len(sound) < 2:
+        return cube, 0, int(suspect.sum())
+    alike = np.abs(np.corrcoef(bits[:: max(1, len(bits) // 20000)].T))
+    for band in np.flatnonzero(suspect.any(0)):
+        near = sound[np.argsort(-alike[band, sound], kind="stable")]
+        near = near[near != band][:others]
+        x = np.c_[bits[:, near], np.ones(len(bits))].astype(float)
+        good, asked = ~suspect[:, band], suspect[:, band]
+        if good.sum() < 10 * x.shape[1]:
+            still += int(asked.sum())
+            continue
+        fit = np.linalg.lstsq(x[good], bits[good, band], rcond=None)[0]
+        error = np.abs(bits[good, band] - x[good] @ fit).max()
+        guess = x[asked] @ fit
+        low, high = np.abs(guess - bits[asked, band]), np.abs(guess - bits[asked, band] - 768)
+        back = (high <= error) & (low > error)
+        out[asked, band] += 768 * back
+        right += int(back.sum())
+        still += int(((high <= error) == (low <= error)).sum())
+    return out.reshape(cube.shape).astype(cube.dtype), right, still

@@ -1,55 +1,257 @@
-"""How arrays are read from files.  Each failure becomes one line, and no pickle is ever loaded."""
+"""How files are read, by content and not by suffix.  Each failure is one line; no pickle is ever loaded.
 
+Arrays: .npy, .npz, .mat up to 7.2 and 7.3.  Images on the ground: ENVI, also compressed by gzip, and GeoTIFF.
+Pictures: PNG.  Those of MATLAB 7.3 need h5py, those on the ground rasterio: the extra ``geo``.
+"""
+
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hsilib.errors import HsiError
 
+SIGNATURES = {
+    b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf", b"\x89HDF": "hdf",
+    b"II*\0": "geo", b"MM\0*": "geo", b"II+\0": "geo", b"MM\0+": "geo", b"\x89PNG": "png",
+    b"\0\0\x27\x0a": "polygons", b"SQLite format 3": "polygons", b"{": "polygons",
+}
+MOST = 4e9  # values of an array that is read as a whole
 
-def read_array(path: Path, key: str) -> np.ndarray:
-    """Read one array of a .mat, .npy or .png file; an empty ``key`` takes the only array of a .mat file."""
-    import scipy.io
-    from PIL import Image
 
-    if path.suffix not in (".npy", ".mat", ".png"):
-        raise HsiError(f"{path}: expected a .npy or .mat file")
+@dataclass(frozen=True)
+class Image:
+    """What a file holds of a cube, which is read by rows."""
+
+    shape: tuple[int, int, int]  # rows, columns, bands
+    read: Callable[[int, int], np.ndarray]  # (first row, row behind the last) -> (rows, columns, bands)
+    wavelengths: tuple[float, ...] = ()  # of the bands, in nm
+    bad: tuple[int, ...] = ()  # bands that the file calls bad, from 0
+    nodata: float | None = None  # what pixels without data hold
+    crs: str = ""  # where it lies: the reference system ...
+    transform: tuple[float, ...] = ()  # ... and the six numbers from (column, row) to it
+
+
+def kind_of(path: Path) -> str:
+    """Return what a file is by its first bytes: a kind of ``SIGNATURES``, or an empty text."""
     if not path.is_file():
         raise HsiError(f"{path}: no such file")
+    with open(path, "rb") as file:
+        head = file.read(16)
+    for start, kind in SIGNATURES.items():
+        if head.startswith(start):
+            return kind
+    if head.startswith(b"ENVI") or _header(path):
+        return "geo"
+    return "mat" if path.suffix == ".mat" else ""  # MATLAB 4 has no signature
+
+
+def _header(path):
+    """Return the ENVI header beside an image, or None."""
+    for header in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")):
+        if header.is_file() and header.read_bytes()[:4] == b"ENVI":
+            return header
+    return None
+
+
+def image_file(path: Path) -> Path:
+    """Return the image that an ENVI header belongs to; any other file stands for itself."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"ENVI":
+            return path
+    beside = [path.with_suffix(s) for s in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw")]
+    found = [file for file in beside if file.is_file()]
+    if not found:
+        raise HsiError(f"{path}: the image that belongs to this header is not beside it")
+    return found[0]
+
+
+def needs(package: str, what: str) -> Any:
+    """Import a package of the extra ``geo``, or say in one line how to get it."""
+    from importlib import import_module
+
     try:
-        if path.suffix == ".png":
-            return np.array(Image.open(path))
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
-        if not key and len(shapes) == 1:
-            key = next(iter(shapes))
-        if key in shapes and np.prod(shapes[key], dtype=float) < 4e9:  # before anything is unpacked
-            return scipy.io.loadmat(path, variable_names=[key])[key]
+        return import_module(package)
+    except ImportError:
+        name = package.partition(".")[0]
+        raise HsiError(f"{what} needs {name}, which is not installed: pip install {name}") from None
+
+
+def open_image(path: Path, key: str = "") -> Image:
+    """Open a cube of any format; ``key`` names the array of a file that holds several."""
+    path, kind = Path(path), kind_of(Path(path))
+    if kind == "geo":
+        return _on_the_ground(path)
+    array = _array(path, key, kind, axes=3, lazily=True)
+    if len(array.shape) != 3:
+        raise HsiError(f"{path}: array has shape {array.shape}, expected (rows, columns, bands)")
+    return Image(array.shape, lambda top, bottom: np.asarray(array[top:bottom]))
+
+
+def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
+    """Read one array of a file; an empty ``key`` takes the only one, or the only one of so many axes."""
+    path, kind = Path(path), kind_of(Path(path))
+    if kind != "geo":
+        return np.asarray(_array(path, key, kind, axes))
+    image = _on_the_ground(path)
+    values = image.read(0, image.shape[0])
+    if image.nodata is not None and image.shape[2] == 1:  # a map of classes
+        values = np.where(values == image.nodata, 0, values)
+    return values[..., 0] if image.shape[2] == 1 else values
+
+
+def _array(path, key, kind, axes=0, lazily=False):
+    """Return an array, or with ``lazily`` what is read where it is sliced."""
+    shapes = {}
+    try:
+        if kind == "npy":
+            return np.load(path, allow_pickle=False, mmap_mode="r" if lazily else None)
+        if kind == "png":
+            from PIL import Image as Picture
+
+            return np.array(Picture.open(path))
+        if kind in ("npz", "hdf", "mat"):
+            shapes, get = _ARCHIVES[kind](path, lazily)
+            fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
+            if not key and len(fitting) == 1:
+                key = fitting[0]
+            later = lazily and kind == "hdf"
+            if key in shapes and (later or np.prod(shapes[key], dtype=float) < MOST):  # before unpacking
+                return get(key)
+    except HsiError:
+        raise
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason})") from None
+    if kind not in _ARCHIVES:
+        raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
     raise HsiError(f"{path}: no usable array {key!r} in it; it holds {content}")
 
 
-def check_cube(cube: np.ndarray, where: Path) -> np.ndarray:
+def _npz(path, lazily):
+    shapes = {}
+    with zipfile.ZipFile(path) as packed:
+        for name in packed.namelist():
+            with packed.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                lib = np.lib.format
+                header = lib.read_array_header_1_0 if version[0] == 1 else lib.read_array_header_2_0
+                shapes[name.removesuffix(".npy")] = header(file)[0]
+    return shapes, np.load(path, allow_pickle=False).__getitem__
+
+
+def _mat(path, lazily):
+    import scipy.io
+
+    shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
+    return shapes, lambda key: scipy.io.loadmat(path, variable_names=[key])[key]
+
+
+def _hdf(path, lazily):
+    file = needs("h5py", f"{path}: a file of MATLAB 7.3").File(path)
+    arrays = {name: part for name, part in file.items() if hasattr(part, "shape") and name[0] != "#"}
+    shapes = {name: array.shape[::-1] for name, array in arrays.items()}  # MATLAB's order of axes
+    return shapes, lambda key: _Turned(arrays[key]) if lazily else arrays[key][()].T
+
+
+class _Turned:
+    """An array on disk whose axes stand in reverse order."""
+
+    def __init__(self, array):
+        self.array, self.shape = array, array.shape[::-1]
+
+    def __getitem__(self, rows):
+        return self.array[..., rows].T
+
+
+_ARCHIVES = {"npz": _npz, "mat": _mat, "hdf": _hdf}
+
+
+def _on_the_ground(path):
+    """Open an ENVI or GeoTIFF file and keep what it says of its bands, its pixels and its place."""
+    rasterio = needs("rasterio", f"{path}: an image with a place on the ground")
+    path = image_file(path)
+
+    def opened():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has no place, which is well
+            try:
+                return rasterio.open(path)
+            except Exception as error:
+                raise HsiError(f"{path}: cannot be read, perhaps truncated ({error})") from None
+
+    def read(top, bottom):
+        try:
+            with opened() as file:
+                window = rasterio.windows.Window(0, top, file.width, bottom - top)
+                return np.moveaxis(file.read(window=window), 0, 2)
+        except rasterio.errors.RasterioIOError:
+            raise HsiError(f"{path}: cannot be read to its end, perhaps truncated") from None
+
+    with opened() as file:
+        bands = range(1, file.count + 1)
+        flags = file.tags(ns="ENVI").get("bbl", "").strip("{} ").split(",")
+        bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
+        placed = not file.transform.is_identity
+        return Image(
+            (file.height, file.width, file.count), read, _wavelengths([_band(file, i) for i in bands]), bad,
+            file.nodata, file.crs.to_wkt() if file.crs else "", tuple(file.transform)[:6] if placed else (),
+        )
+
+
+def _band(file, number):
+    """Return the wavelength of a band as the file gives it, and its unit."""
+    tags = file.tags(number)
+    if "wavelength" in tags:
+        return tags["wavelength"], tags.get("wavelength_units", "")
+    return file.tags(number, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM"), "Micrometers"
+
+
+def _wavelengths(bands):
+    try:
+        values = [float(value) for value, _ in bands]
+    except (TypeError, ValueError):
+        return ()
+    unit = bands[0][1].lower()
+    micro = unit.startswith(("micro", "um", "µm")) or (not unit.startswith("nano") and max(values) < 100)
+    return tuple(round(1000 * value if micro else value, 3) for value in values)
+
+
+def check_cube(cube: np.ndarray, where: Path | str) -> np.ndarray:
     """Return the cube as float32, and refuse one that holds anything but finite numbers."""
     if cube.dtype.kind not in "iuf":
         raise HsiError(f"{where}: values of type {cube.dtype}, expected real numbers")
     cube = np.ascontiguousarray(cube, dtype=np.float32)
     bad = ~np.isfinite(cube)
     if bad.any():
-        raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; mask or repair them first")
+        says = "mask or repair them first"
+        raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; {says}")
     return cube
 
 
-def label_map(path: Path, key: str, shape: tuple[int, int]) -> np.ndarray:
+def label_map(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
     """Read a map of class numbers, with 0 for none, and check that it has the shape of its scene."""
-    labels = read_array(path, key)
-    if labels.shape != shape:
-        raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}")
+    labels = read_array(path, key, axes=2)
+    if labels.shape != shape[:2]:
+        hint = _axes(shape, labels.shape)
+        raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}{hint}")
     numbers = labels.dtype.kind in "iufb"
     if not numbers or labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
         raise HsiError(f"{path}: labels must be whole numbers 0 (none) to 255")
     return labels.astype(np.uint8)
+
+
+def _axes(cube, labels):
+    """Say what to do when a cube does not fit a label map only because axes stand in another order."""
+    if labels == cube[1::-1]:
+        return "; the map is turned: transpose it"
+    if labels == cube[1:]:
+        return "; the cube's bands come first: save it as (rows, columns, bands)"
+    if labels == cube[::2]:
+        return "; the cube's bands come second: save it as (rows, columns, bands)"
+    return ""

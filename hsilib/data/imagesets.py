@@ -10,7 +10,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -172,14 +172,13 @@ def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[s
     return left
 
 
-def names(folders: Sequence[Path]) -> list[str]:
-    """Return the names of all sets: published, synthetic, and own ones that these folders hold."""
-    files = [path for folder in folders if folder.is_dir() for path in folder.glob("*.images.json")]
-    own = {path.name.removesuffix(".images.json") for path in files}
+def names(folder: Path) -> list[str]:
+    """Return the names of all sets: published, synthetic, and own ones that this folder holds."""
+    own = {path.name.removesuffix(".images.json") for path in folder.glob("*.images.json")}
     return [*PUBLISHED, "synthetic_landuse", *sorted(own - set(PUBLISHED))]
 
 
-def find(name: str, folders: Sequence[Path], local: Callable[[str, str], Path]) -> ImageSet | None:
+def find(name: str, folder: Path, local: Callable[[str, str], Path]) -> ImageSet | None:
     """Return the set of that name, or None; ``local(file, SHA-256)`` locates a published file on disk."""
     if name == "synthetic_landuse":
         _, labels, classes = synthetic.images()
@@ -189,12 +188,11 @@ def find(name: str, folders: Sequence[Path], local: Callable[[str, str], Path]) 
         title, file, check = PUBLISHED[name]
         path = local(file, check)
         return ImageSet(title, str(path), *listed(path))
-    for folder in folders:
-        path = folder / f"{name}.images.json"
-        if path.is_file():
-            try:
-                entry = json.loads(path.read_text())
-                return ImageSet(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
-            except (ValueError, TypeError, AttributeError):
-                raise HsiError(f"{path}: damaged; add the images again") from None
-    return None
+    path = folder / f"{name}.images.json"
+    if not path.is_file():
+        return None
+    try:
+        entry = json.loads(path.read_text())
+        return ImageSet(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
+    except (ValueError, TypeError, AttributeError):
+        raise HsiError(f"{path}: damaged; add the images again") from None

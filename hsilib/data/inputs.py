@@ -122,12 +122,12 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:
         raise HsiError(f"components must be at least 1, not {components}")
-    there, rows = None, split.train if fit == "train" else slice(None)
-    if scene.of_spectra:
-        pixels, there = scene.spectra.astype(np.float64), np.flatnonzero(scene.there)
-        rows = np.searchsorted(there, rows) if fit == "train" else rows
-    else:
-        pixels = scene.cube.reshape(h * w, -1).astype(np.float64)
+    there, rows = None, split.train
+    pixels = scene.spectra if scene.of_spectra else scene.cube.reshape(h * w, -1)
+    if scene.there is not None:  # only pixels with data count
+        there = np.flatnonzero(scene.there)
+        pixels, rows = pixels if scene.of_spectra else pixels[there], np.searchsorted(there, rows)
+    pixels, rows = pixels.astype(np.float64), rows if fit == "train" else slice(None)
     if kind == "patches":
         pixels, mean, vectors = pca(pixels, min(components, pixels.shape[1]), pixels[rows])
     if kind == "minmax":

@@ -1,55 +1,116 @@
 """Your own scenes and sets of images: once added, their name works wherever a scene is named."""
 
+import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hsilib.data import imagesets, synthetic
-from hsilib.data.formats import check_cube, label_map, read_array
-from hsilib.data.locate import data_folders
-from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, names
+import numpy as np
+
+from hsilib.data import imagesets, polygons, sanity, synthetic
+from hsilib.data.formats import Image, check_cube, image_file, kind_of, label_map, open_image
+from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, masked, names
 from hsilib.errors import HsiError, known
-from hsilib.files import fingerprint, write_atomically
+from hsilib.files import fingerprint, own_folder, write_atomically
+
+RGB = (640, 550, 470)  # nm of the false-colour image, where the wavelengths are known
 
 
 def add_scene(
     name: str, cube: Path | str, labels: Path | str, cube_key: str = "", label_key: str = "",
     classes: Sequence[str] = (), title: str = "", rgb: tuple[int, int, int] | None = None,
+    train: Path | str = "", test: Path | str = "", nodata: float | None = None,
+    say: Callable[[str], None] = print,
 ) -> Path:
-    """Register your own scene from two .mat or .npy files, and return the file that describes it.
+    """Register your own scene, and return the file that describes it.
 
-    From then on ``name`` works wherever a scene is named.  A key names an array in a .mat file; it may be
-    left out where the file holds only one.
+    ``cube``: .npy, .npz, .mat, ENVI or GeoTIFF.  ``labels``, ``train`` and ``test``: the same, with class
+    numbers and 0 for none, or polygons; ``train`` gives the scene a split ``disjoint``, which tests on
+    ``test``, or on all other labelled pixels.  A key names an array, or the attribute of polygons that holds
+    the class; it may be left out where there is only one.  ``nodata`` is what pixels without data hold, if
+    the file does not say.  From then on ``name`` works wherever a scene is named.
 
     >>> add_scene("my_field", "field.npy", "field_gt.npy", classes=["wheat", "oats"])
     """
     _check_name(name, {*REGISTRY, *synthetic.SCENES, *image_names()})
-    paths = [Path(p).resolve() for p in (cube, labels)]
-    for path in paths:
-        if not path.is_file():
-            raise HsiError(f"{path}: no such file")
-    values = check_cube(read_array(paths[0], cube_key), paths[0])
-    if values.ndim != 3:
-        raise HsiError(f"{paths[0]}: array has shape {values.shape}, expected (rows, columns, bands)")
-    marks = label_map(paths[1], label_key, values.shape[:2])
-    count = int(marks.max())
-    classes = list(classes) or [f"class {i}" for i in range(1, count + 1)]
-    if count == 0:
-        raise HsiError(f"{paths[1]}: no labelled pixel")
+    if not Path(cube).is_file():
+        raise HsiError(f"{cube}: no such file")
+    path = image_file(Path(cube).resolve())
+    image = open_image(path, cube_key)
+    nodata = image.nodata if nodata is None else nodata
+    kept = [band for band in range(image.shape[2]) if band not in image.bad]
+    entry = {"title": title or name, "cube": _file(path, cube_key)}
+    given = {"labels": labels, "train": train, "test": test}
+    maps = {part: _map(Path(file).resolve(), label_key, image) for part, file in given.items() if file}
+    values, there = masked(image.read(0, image.shape[0])[..., kept], nodata)
+    there = np.ones(image.shape[:2], bool) if there is None else there
+    notes = sanity.look(check_cube(values[there], path), nodata, str(path))
+    marks = np.where(there, maps["labels"][0], 0)
+    if marks.max() == 0:
+        raise HsiError(f"{labels}: no labelled pixel")
+    count = max(int(numbers.max()) for numbers, _ in maps.values())
+    named = next((names for _, names in maps.values() if names), ())
+    classes = list(classes) or list(named) or [f"class {i}" for i in range(1, count + 1)]
     if len(classes) < count:
-        raise HsiError(f"{paths[1]}: labels up to {count}, but {len(classes)} class names")
-    bands = values.shape[2]
-    entry = {
-        "title": title or name, "shape": values.shape, "classes": classes,
-        "cube": [str(paths[0]), cube_key, "sha256:" + fingerprint(paths[0])],
-        "labels": [str(paths[1]), label_key, "sha256:" + fingerprint(paths[1])],
-        "rgb": list(rgb or (bands * 3 // 5, bands * 3 // 10, bands // 10)),
-    }
-    path = data_folders()[0] / f"{name}.scene.json"
-    write_atomically(path, json.dumps(entry, indent=1))
+        raise HsiError(f"{labels}: labels up to {count}, but {len(classes)} class names")
+    for says in notes + sanity.class_names(classes, marks, str(labels)):
+        say(f"note: {says}")
+    for part, (numbers, burnt) in maps.items():
+        entry[part] = _kept(name, part, numbers) if burnt else _file(given[part], label_key)
+    wavelengths = [image.wavelengths[band] for band in kept] if image.wavelengths else []
+    entry |= {"shape": [*image.shape[:2], len(kept)], "classes": classes}
+    entry |= {"rgb": list(rgb or _colours(len(kept), wavelengths)), "wavelengths": wavelengths}
+    entry |= {"bad": list(image.bad), "nodata": nodata, "crs": image.crs, "transform": list(image.transform)}
+    path = own_folder() / f"{name}.scene.json"
+    said = {key: value for key, value in entry.items() if value not in ([], "", None)}
+    write_atomically(path, json.dumps(said, indent=1))
     load_scene.cache_clear()
     return path
+
+
+def _map(path: Path, key: str, image: Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a label map, and from polygons, which are burnt into one, the names of its classes."""
+    if kind_of(path) == "polygons":
+        return polygons.burn(path, key, image)
+    return label_map(path, key, image.shape), ()
+
+
+def _file(path, key):
+    return [str(Path(path).resolve()), key, "sha256:" + fingerprint(path)]
+
+
+def _kept(name, part, labels):
+    """Keep a map that was burnt in beside the description of its scene."""
+    path, data = own_folder() / f"{name}.{part}.npy", io.BytesIO()
+    np.save(data, labels)
+    write_atomically(path, data.getvalue())
+    return _file(path, "")
+
+
+def _colours(bands, wavelengths):
+    """Return the bands of the false-colour image: red, green and blue where the wavelengths are known."""
+    if not wavelengths:
+        return bands * 3 // 5, bands * 3 // 10, bands // 10
+    return [int(np.abs(np.array(wavelengths) - want).argmin()) for want in RGB]
+
+
+def remove(name: str) -> None:
+    """Forget a scene or a set of images of your own; the files it was made from stay.
+
+    >>> remove("my_field")
+    """
+    mine = [own_folder() / f"{name}.{kind}.json" for kind in ("scene", "images")]
+    if not any(path.is_file() for path in mine):
+        known("scene of your own", name, [other for other in names() if is_own(other)])
+    for path in [*mine, *own_folder().glob(f"{name}.*.npy")]:
+        path.unlink(missing_ok=True)
+    load_scene.cache_clear()
+
+
+def is_own(name: str) -> bool:
+    """Say whether a scene or a set of images is your own."""
+    return any((own_folder() / f"{name}.{kind}.json").is_file() for kind in ("scene", "images"))
 
 
 def images_named(text: str) -> str:
@@ -87,6 +148,6 @@ def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
     """
     given = {*imagesets.PUBLISHED, "synthetic_landuse"}
     _check_name(name, set(names()) - (set(image_names()) - given))
-    left = imagesets.add(name, path, data_folders()[0], skip)
+    left = imagesets.add(name, path, own_folder(), skip)
     load_scene.cache_clear()
     return left

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsilib.data import damage
-from hsilib.data.formats import read_array
+from hsilib.data.formats import open_image, read_array
 from hsilib.errors import HsiError
 
 if TYPE_CHECKING:
@@ -21,12 +21,15 @@ def read(listing: "Entry", paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarra
 
 
 def _cube(listing, paths):
-    """One array: rows, columns, bands."""
+    """One array: rows, columns, bands; bands that the file calls bad are left out."""
     key = listing.cube[0].key
-    cube = read_array(paths[0], key)
-    if cube.shape != listing.shape:
-        raise HsiError(f"{paths[0]}: array {key!r} has shape {cube.shape}, expected {listing.shape}")
-    return cube, None
+    image = open_image(paths[0], key)
+    kept = [band for band in range(image.shape[2]) if band not in listing.bad]
+    shape = (*image.shape[:2], len(kept))
+    if shape != listing.shape:
+        raise HsiError(f"{paths[0]}: array {key!r} has shape {shape}, expected {listing.shape}")
+    cube = image.read(0, shape[0])
+    return cube[..., kept] if listing.bad else cube, None
 
 
 def _columns(listing, paths):

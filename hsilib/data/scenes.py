@@ -17,9 +17,9 @@ import numpy as np
 
 from hsilib.data import imagesets, pieces, synthetic
 from hsilib.data.formats import check_cube, label_map, read_array
-from hsilib.data.locate import File, data_folders, local, locate, sidecar
+from hsilib.data.locate import File, local, locate, sidecar
 from hsilib.errors import HsiError, known
-from hsilib.files import fingerprint
+from hsilib.files import fingerprint, own_folder
 
 EHU = "https://www.ehu.eus/ccwintco/uploads/"
 GIT = "https://raw.githubusercontent.com/"
@@ -41,7 +41,10 @@ class Scene:
     synthetic: bool = False
     of_spectra: bool = False  # a set of spectra: only the pixels of ``there`` are at hand
     spectra: np.ndarray | None = None  # (N, B) float32, theirs, row by row
-    there: np.ndarray | None = None  # (H, W) bool; None: all pixels
+    there: np.ndarray | None = None  # (H, W) bool: which pixels have data; None: all
+    wavelengths: tuple[float, ...] = ()  # of the bands, in nm, where they are known
+    crs: str = ""  # where the scene lies on the ground: the reference system ...
+    transform: tuple[float, ...] = ()  # ... and the six numbers from (column, row) to it
     of_images: bool = False  # a set of images: labels (N, 1), no cube
     pictures: imagesets.ImageSet | None = None  # where its images are read from; a card has none
 
@@ -60,6 +63,11 @@ class Entry:
     form: str = "cube"  # how the files become a cube: see ``pieces``
     bands: tuple[int, ...] = ()  # of pictures: which bands of the distributor's cube they show, from 1
     corners: tuple[tuple[int, int], ...] = ()  # of crops: their first row and column, from 0
+    wavelengths: tuple[float, ...] = ()  # these five of own scenes: see ``Scene`` and ``formats.Image``
+    bad: tuple[int, ...] = ()
+    nodata: float | None = None
+    crs: str = ""
+    transform: tuple[float, ...] = ()
     label_numbers: tuple[int, ...] = ()  # number stored in the label map -> class number, where they differ
     train_numbers: tuple[int, ...] = ()  # the same for the training map
     train_fraction: float = 0.55
@@ -109,35 +117,36 @@ REGISTRY: dict[str, Entry] = _registry()
 
 def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
-    for folder in data_folders():
-        path = folder / f"{name}.scene.json"
-        if path.is_file():
-            try:
-                table = _tuples(json.loads(path.read_text()))
-                content = json.dumps([table["cube"][1:], table["labels"][1:], table["classes"]])
-                table |= {"cube": (File(*table["cube"]),), "labels": File(*table["labels"])}
-                return Entry(**table, digest=hashlib.sha256(content.encode()).hexdigest()[:12])
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise HsiError(f"{path}: damaged; add the scene again") from None
+    path = own_folder() / f"{name}.scene.json"
+    if path.is_file():
+        try:
+            table = _tuples(json.loads(path.read_text()))
+            content = [table["cube"][1:], table["labels"][1:], table["classes"]]
+            content += [table[part][1:] for part in ("train", "test") if part in table]
+            content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
+            digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+            table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
+            return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise HsiError(f"{path}: damaged; add the scene again") from None
     return REGISTRY[known("scene", name, names())]
 
 
 def image_set(name: str) -> imagesets.ImageSet | None:
     """Return the set of images of that name, or None."""
     return imagesets.find(
-        name, data_folders(), lambda file, check: locate(File(file, "", f"sha256:{check}"), name)
+        name, own_folder(), lambda file, check: locate(File(file, "", f"sha256:{check}"), name)
     )
 
 
 def image_names() -> list[str]:
     """Return the names of all sets of images, own sets included."""
-    return imagesets.names(data_folders())
+    return imagesets.names(own_folder())
 
 
 def names() -> list[str]:
     """Return the names of all scenes: published, synthetic and own ones, then the sets of images."""
-    files = [path for folder in data_folders() if folder.is_dir() for path in folder.glob("*.scene.json")]
-    own = {path.name.removesuffix(".scene.json") for path in files}
+    own = {path.name.removesuffix(".scene.json") for path in own_folder().glob("*.scene.json")}
     return [*REGISTRY, *synthetic.SCENES, *sorted(own - set(REGISTRY)), *image_names()]
 
 
@@ -201,14 +210,29 @@ def load_scene(name: str) -> Scene:
     listing = entry(name)
     paths = [locate(file, name) for file in listing.cube]
     values, there = pieces.read(listing, paths)
-    values, maps = check_cube(values, paths[0]), _maps(listing, name)
-    about = dict(classes=listing.classes, train_fraction=listing.train_fraction, rgb=listing.rgb)
-    if there is None:
+    if values.ndim == 3:
+        values, there = masked(values, listing.nodata)
+    maps, values = _maps(listing, name), check_cube(values, paths[0])
+    if there is not None:
+        maps = {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
+    taken = ("classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
+    about = {part: getattr(listing, part) for part in taken} | {"there": there}
+    if values.ndim == 3:
         return Scene(name, listing.title, values, **maps, **about)
-    maps = {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
-    return Scene(
-        name, listing.title, None, **maps, **about, of_spectra=True, spectra=values, there=there
-    )
+    return Scene(name, listing.title, None, **maps, **about, of_spectra=True, spectra=values)
+
+
+def masked(cube: np.ndarray, nodata: float | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a cube (H, W, B) with zeros in the pixels without data, and a map that is True elsewhere.
+
+    Without such pixels the map is None.
+    """
+    if nodata is None:
+        return cube, None
+    there = ~(np.isnan(cube) if np.isnan(nodata) else cube == nodata).any(2)
+    if not there.any():
+        raise HsiError(f"every pixel holds {nodata:g}, which stands for no data")
+    return (cube, None) if there.all() else (np.where(there[..., None], cube, 0), there)
 
 
 def _maps(listing, name):

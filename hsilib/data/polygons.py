@@ -1,0 +1,45 @@
+"""Label maps from polygons (GeoPackage, shapefile, GeoJSON), burnt into the grid of an image."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hsilib.data.formats import Image, needs
+from hsilib.errors import HsiError
+
+
+def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the labels (H, W) that polygons give to the pixels whose centres they hold, and the class names.
+
+    ``field`` is the attribute that names the class.  A later polygon lies on top of an earlier one.
+    """
+    pyogrio, shapely = (needs(package, f"{path}: polygons") for package in ("pyogrio", "shapely"))
+    features, warp = (needs(f"rasterio.{part}", f"{path}: polygons") for part in ("features", "warp"))
+    if not image.transform:
+        raise HsiError(f"{path}: polygons need an image with a place on the ground, which the cube has not")
+    try:
+        about, _, shapes, columns = pyogrio.raw.read(path)
+    except Exception as error:
+        raise HsiError(f"{path}: cannot be read as polygons ({str(error).splitlines()[0]})") from None
+    fields = dict(zip(about["fields"], columns))
+    if not field and len(fields) == 1:
+        field = next(iter(fields))
+    if field not in fields:
+        says = f"no attribute {field!r}" if field else "the class is one of several attributes"
+        raise HsiError(f"{path}: {says}; name it with --label-key: {', '.join(fields) or 'there are none'}")
+    values = fields[field]
+    names = sorted({value for value in values.tolist() if value not in (None, "")})
+    if not 1 <= len(names) <= 255:
+        raise HsiError(f"{path}: attribute {field!r} has {len(names)} values, expected 1 to 255 classes")
+    number, burnt = {name: i for i, name in enumerate(names, 1)}, []
+    for shape, value in zip(shapely.from_wkb(shapes), values.tolist()):
+        if shape is not None and value in number:
+            outline = shapely.geometry.mapping(shape)
+            if about["crs"] and image.crs:
+                outline = warp.transform_geom(about["crs"], image.crs, outline)
+            burnt.append((outline, number[value]))
+    transform = needs("affine", f"{path}: polygons").Affine(*image.transform)
+    labels = features.rasterize(burnt, image.shape[:2], transform=transform, dtype="uint8")
+    if not labels.any():
+        raise HsiError(f"{path}: no polygon lies on the image; do both have the same reference system?")
+    return labels, tuple(str(name) for name in names)

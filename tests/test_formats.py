@@ -1,0 +1,313 @@
+"""Files as people have them: every format gives the same cube, and a bad file is one line."""
+
+import gzip
+
+import numpy as np
+import pytest
+import scipy.io
+from hsilib.__main__ import main
+from hsilib.data import damage, formats, scenes
+from hsilib.data import own as own_scene
+from hsilib.data.cards import read_card
+from hsilib.data.inputs import make_inputs
+from hsilib.data.splits import make_split
+from hsilib.errors import HsiError
+from hsilib.models.evaluate import scene_scores
+from hsilib.models.networks import MLP, initialise
+
+H, W, B = 24, 20, 9
+CUBE = np.random.default_rng(0).integers(0, 9000, (H, W, B)).astype(np.int16)
+LABELS = np.repeat(np.arange(H)[:, None] // 8, W, 1).astype(np.uint8)  # 0, 1, 2
+CORNER, STEP = (383472.37, 5818302.35), 30.0
+UTM33 = "EPSG:32633"
+
+
+def envi(path, cube, zipped=False, **fields):
+    """Write an ENVI image, band by band, with its header."""
+    about = {"samples": cube.shape[1], "lines": cube.shape[0], "bands": cube.shape[2], "data type": 2}
+    about |= {"interleave": "bsq", "byte order": 0, "header offset": 0, "file type": "ENVI Standard"}
+    place = f"UTM, 1, 1, {CORNER[0]}, {CORNER[1]}, {STEP}, {STEP}, 33, North, WGS-84, units=Meters"
+    about |= {"map info": f"{{{place}}}"}
+    about |= {"file compression": 1} if zipped else {}
+    data = np.moveaxis(cube, 2, 0).astype("<i2").tobytes()
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    lines = ["ENVI", *(f"{key} = {value}" for key, value in (about | fields).items())]
+    path.with_suffix(".hdr").write_text("\n".join(lines) + "\n")
+    return path
+
+
+def geotiff(path, array, **more):
+    rasterio = pytest.importorskip("rasterio")
+    planes = np.atleast_3d(array)
+    transform = rasterio.Affine(STEP, 0, CORNER[0], 0, -STEP, CORNER[1])
+    shape = dict(height=planes.shape[0], width=planes.shape[1], count=planes.shape[2])
+    profile = dict(driver="GTiff", **shape, dtype=planes.dtype, crs=UTM33, transform=transform)
+    with rasterio.open(path, "w", **profile | more) as file:
+        file.write(np.moveaxis(planes, 2, 0))
+    return path
+
+
+def matlab_7_3(path, **arrays):
+    """Write arrays as MATLAB 7.3 does: axes in reverse order, behind a text of 512 bytes."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            file[name] = array.T
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512, b" "))
+    return path
+
+
+def written(kind, path):
+    if kind == "npy":
+        with open(path, "wb") as file:
+            np.save(file, CUBE)
+    elif kind == "npz":
+        with open(path, "wb") as file:
+            np.savez(file, other=LABELS, cube=CUBE)
+    elif kind == "mat":
+        with open(path, "wb") as file:
+            scipy.io.savemat(file, {"cube": CUBE, "gt": LABELS})
+    elif kind == "mat 7.3":
+        matlab_7_3(path, cube=CUBE, gt=LABELS)
+    elif kind == "GeoTIFF":
+        geotiff(path, CUBE)
+    else:
+        pytest.importorskip("rasterio")
+        envi(path, CUBE, zipped=kind.endswith("gzip"))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "mat", "mat 7.3", "GeoTIFF", "ENVI", "ENVI, gzip"])
+def test_a_cube_is_read_by_content_whatever_its_suffix(tmp_path, kind):
+    image = formats.open_image(written(kind, tmp_path / "cube.img"))
+    assert image.shape == CUBE.shape
+    assert (image.read(0, H) == CUBE).all() and (image.read(5, 9) == CUBE[5:9]).all()
+    placed = kind.startswith(("ENVI", "Geo"))
+    assert image.transform == ((STEP, 0, CORNER[0], 0, -STEP, CORNER[1]) if placed else ())
+    assert bool(image.crs) == placed
+
+
+def test_an_envi_header_stands_for_its_image_and_says_what_it_knows(tmp_path):
+    pytest.importorskip("rasterio")
+    waves = ", ".join(f"{0.4 + 0.1 * i:.1f}" for i in range(B))
+    about = {"wavelength units": "Micrometers", "wavelength": f"{{{waves}}}", "data ignore value": -99}
+    envi(tmp_path / "a.bsq", CUBE, **about, bbl="{1, 1, 0, 1, 1, 1, 1, 1, 0}")
+    image = formats.open_image(tmp_path / "a.hdr")
+    assert image.wavelengths == tuple(round(400 + 100.0 * i, 3) for i in range(B))
+    assert image.bad == (2, 8) and image.nodata == -99
+
+
+def test_without_rasterio_one_line_says_what_to_install(tmp_path, monkeypatch):
+    envi(tmp_path / "a.bsq", CUBE)
+    monkeypatch.setitem(__import__("sys").modules, "rasterio", None)
+    with pytest.raises(HsiError, match="needs rasterio, which is not installed: pip install rasterio"):
+        formats.open_image(tmp_path / "a.bsq")
+
+
+def berlin(tmp_path, **more):
+    """An own scene with wavelengths, bad bands, pixels without data and a place on the ground."""
+    pytest.importorskip("rasterio")
+    cube = CUBE.copy()
+    cube[:, :3] = -99
+    waves = ", ".join(f"{430 + 30 * i}" for i in range(B))
+    about = {"wavelength units": "Nanometers", "wavelength": f"{{{waves}}}", "data ignore value": -99}
+    envi(tmp_path / "a.bsq", cube, **about, bbl="{1, 1, 0, 1, 1, 1, 1, 1, 1}")
+    np.save(tmp_path / "labels.npy", LABELS)
+    own_scene.add_scene("mine", tmp_path / "a.hdr", tmp_path / "labels.npy", say=lambda text: None, **more)
+    return scenes.load_scene("mine")
+
+
+def test_bad_bands_masks_wavelengths_and_place_are_kept_and_used(tmp_path):
+    scene = berlin(tmp_path)
+    assert scene.cube.shape == (H, W, B - 1) and scene.wavelengths == (430, 460, 520, 550, 580, 610, 640, 670)
+    assert scene.rgb == (6, 3, 1)  # 640, 550 and 460 nm
+    assert scene.transform == (STEP, 0, CORNER[0], 0, -STEP, CORNER[1])
+    assert not scene.there[:, :3].any() and scene.there[:, 3:].all() and not scene.labels[:, :3].any()
+    card, rgb, spectra = read_card(tmp_path / "card", "mine")
+    assert card.wavelengths == scene.wavelengths and not rgb[:, :3].any() and len(spectra) == B - 1
+
+
+def test_pixels_without_data_neither_train_nor_count(tmp_path):
+    scene = berlin(tmp_path)
+    split = make_split(scene, "random", 0)
+    there = scene.there.ravel()
+    assert there[split.train].all() and there[split.test].all()
+    for kind in ("bands", "patches"):
+        values = make_inputs(scene, split, kind).pixels.numpy()
+        assert np.allclose(values[there].mean(0), 0, atol=1e-5) and not values[~there].any()
+    scores = scene_scores(initialise(MLP(B - 1, 2), 0), make_inputs(scene, split, "bands"))
+    assert (scores.any(1) == there).all()
+
+
+def test_what_a_scene_is_read_with_is_part_of_its_identity(tmp_path):
+    berlin(tmp_path)
+    first = scenes.identity("mine")
+    berlin(tmp_path, train=tmp_path / "labels.npy")
+    assert scenes.identity("mine") != first
+
+
+def test_a_training_map_gives_a_disjoint_split(tmp_path):
+    np.save(tmp_path / "train.npy", np.where(np.arange(W) < 8, LABELS, 0))
+    split = make_split(berlin(tmp_path, train=tmp_path / "train.npy"), "disjoint", 0)
+    assert (split.train % W < 8).all() and (split.test % W >= 8).all()
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "shp", "geojson"])
+def test_polygons_are_burnt_into_the_pixels_whose_centres_they_hold(tmp_path, suffix):
+    pyogrio, shapely = pytest.importorskip("pyogrio"), pytest.importorskip("shapely")
+    east, north = CORNER
+    boxes = [shapely.box(east, north - 300, east + 300, north), shapely.box(east + 310, north - 600, east + 590, north)]
+    path = tmp_path / f"fields.{suffix}"
+    names = np.array(["wheat", "oats"], dtype=object)
+    pyogrio.raw.write(
+        path, np.array(shapely.to_wkb(boxes)), [names], ["crop"], geometry_type="Polygon", crs=UTM33,
+        driver={"gpkg": "GPKG", "shp": "ESRI Shapefile", "geojson": "GeoJSON"}[suffix],
+    )
+    own_scene.add_scene("mine", geotiff(tmp_path / "cube.tif", CUBE), path)
+    scene = scenes.load_scene("mine")
+    assert scene.classes == ("oats", "wheat")
+    want = np.zeros((H, W), int)
+    want[:10, :10], want[:20, 10:] = 2, 1
+    assert (scene.labels == want).mean() > 0.98  # GeoJSON holds degrees: a pixel at the edge may differ
+    own_scene.remove("mine")
+    assert "mine" not in scenes.names() and not list(tmp_path.glob("own/*"))
+
+
+@pytest.mark.parametrize(
+    "cube, labels, more, says",
+    [
+        (np.where(np.arange(W)[:, None] < 3, -9999, CUBE), LABELS, {}, "15 % of the pixels hold -9999 in every band"),
+        (np.ones_like(CUBE), LABELS, {}, "all values are 1"),
+        (CUBE, LABELS, {"classes": ["a", "a"]}, "two classes are called 'a'"),
+        (CUBE, LABELS, {"classes": ["a", " "]}, "class 2 has no name"),
+        (np.moveaxis(CUBE, 2, 0), LABELS, {}, "bands come first"),
+        (np.moveaxis(CUBE, 2, 1), LABELS, {}, "bands come second"),
+        (CUBE, LABELS.T, {}, "the map is turned"),
+        (np.full_like(CUBE, -1), LABELS, {"nodata": -1}, "every pixel holds -1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, cube, labels, more, says):
+    np.save(tmp_path / "cube.npy", cube)
+    np.save(tmp_path / "labels.npy", labels)
+    with pytest.raises(HsiError, match=says) as error:
+        own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy", **more)
+    assert "\n" not in str(error.value) and not list(tmp_path.glob("own/*"))
+
+
+def smooth(kind=">i2"):
+    """Spectra that rise and fall slowly along 60 bands."""
+    rise = np.sin(np.linspace(0, 3, 60)) * 2000 + np.random.default_rng(0).normal(size=(H, W, 1)) * 300
+    return (rise - 200).astype(kind)
+
+
+@pytest.mark.parametrize(
+    "cube, says",
+    [
+        (smooth().view("<i2"), "far smoother if the file were read with its bytes in the other order"),
+        (smooth("<i2").view("<u2"), "far smoother if the file were read as signed numbers"),
+        (smooth(), ""),
+    ],
+)
+def test_numbers_read_wrongly_are_told(tmp_path, cube, says):
+    np.save(tmp_path / "cube.npy", cube)
+    np.save(tmp_path / "labels.npy", LABELS)
+    lines = []
+    own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy", say=lines.append)
+    assert len(lines) == bool(says) and says in "".join(lines)
+
+
+def test_a_class_of_one_pixel_and_an_empty_class_are_told(tmp_path):
+    labels = LABELS.copy()
+    labels[0, 0] = 3
+    np.save(tmp_path / "cube.npy", CUBE)
+    np.save(tmp_path / "labels.npy", labels)
+    lines = []
+    names = ["a", "b", "c", "d"]
+    own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy", classes=names, say=lines.append)
+    assert lines == ["note: no split can divide a class of one pixel: c (1)", "note: no pixel of: d"]
+
+
+def test_own_scenes_stay_whatever_folder_of_data_is_named(tmp_path, monkeypatch):
+    np.save(tmp_path / "cube.npy", CUBE)
+    np.save(tmp_path / "labels.npy", LABELS)
+    own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy")
+    monkeypatch.delenv("HSILIB_DATA")
+    assert "mine" in scenes.names() and scenes.load_scene("mine").cube.shape == CUBE.shape
+
+
+# ------------------------------------------------------------------------------------------------ lost bytes
+
+
+def a_cube_of_16_bits(noise=3.0):
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(60, 50, 3)) @ rng.normal(size=(3, 40)) * 150 + np.linspace(1500, 5000, 40)
+    return (base + rng.normal(size=base.shape) * noise).clip(0, 60000).astype(np.uint16)
+
+
+def test_lost_bytes_are_found_and_repaired_where_that_is_certain():
+    sound = a_cube_of_16_bits()
+    hurt = damage.text_mode(sound.astype(int)).astype(np.uint16)
+    assert not damage.look(sound).damaged and damage.look(hurt).damaged
+    mended, right, still = damage.repair(hurt)
+    high, low = sound >> 8 == 13, sound & 255 == 13
+    touched = mended != hurt
+    assert right == touched.sum() > 0.5 * high.sum() and not touched[~high].any()
+    assert (mended[touched & ~low] == sound[touched & ~low]).all()
+    assert still <= (hurt >> 8 == 10).sum() - right
+
+
+def test_where_nothing_is_certain_nothing_is_repaired():
+    hurt = damage.text_mode(a_cube_of_16_bits(noise=4000.0).astype(int))
+    mended, right, still = damage.repair(hurt)
+    assert right == 0 and (mended == hurt).all() and still > 0
+
+
+def test_the_command_tells_lost_bytes_and_writes_the_repaired_copy(tmp_path, capsys):
+    sound = a_cube_of_16_bits()
+    np.save(tmp_path / "hurt.npy", damage.text_mode(sound.astype(int)).astype(np.uint16))
+    np.save(tmp_path / "sound.npy", sound)
+    assert main(["scenes", "--check", str(tmp_path / "sound.npy")]) == 0
+    assert "no sign of missing bytes" in capsys.readouterr().out
+    arguments = ["scenes", "--check", str(tmp_path / "hurt.npy"), "--repair", str(tmp_path / "mended.npy")]
+    assert main(arguments) == 0
+    assert "damaged as a transfer in text mode does it" in capsys.readouterr().out
+    assert (np.load(tmp_path / "mended.npy") != np.load(tmp_path / "hurt.npy")).any()
+    np.save(tmp_path / "scaled.npy", sound / 7)
+    assert main(["scenes", "--check", str(tmp_path / "scaled.npy")]) == 2
+    assert "not whole numbers of 16 bits" in capsys.readouterr().err
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name, key, damaged",
+    [
+        ("indian_pines/Indian_part.mat", "X", True), ("indian_pines/IP_200_M.mat", "", False),
+        ("salinas_a/SalinasA_corrected.mat", "", False), ("pavia_university/UPavia_Subset.mat", "paviaU", False),
+    ],
+)
+def test_the_public_copy_of_indian_pines_has_lost_bytes_and_others_have_not(real_data, name, key, damaged):
+    path = scenes.locate(scenes.File(name, key), "x")
+    image = formats.open_image(path, key)
+    assert damage.look(image.read(0, image.shape[0])).damaged == damaged
+
+
+@pytest.mark.data
+def test_what_is_repaired_in_the_rebuilt_scene_is_right(real_data):
+    sound, hurt = (scenes.load_scene(f"indian_pines_{name}").cube.astype(int) for name in ("undamaged", "rebuilt"))
+    mended, right, _ = damage.repair(hurt)
+    high = sound >> 8 == 13
+    assert (mended != hurt)[high].sum() == right > 0.9 * high.sum() and (mended == hurt)[~high].all()
+
+
+@pytest.mark.data
+def test_enmap_berlin_comes_with_all_that_its_files_say(real_data, capsys):
+    folder = scenes.locate(scenes.File("EnMAP_BerlinUrbanGradient.bsq", ""), "x").parent
+    files = [str(folder / f"{name}") for name in ("EnMAP_BerlinUrbanGradient.bsq", "LandCov_BerlinUrbanGradient.shp")]
+    assert main(["scenes", "--add", "berlin", *files, "--label-key", "Level_2"]) == 0
+    assert "460 to 2409 nm" in capsys.readouterr().out
+    scene = scenes.load_scene("berlin")
+    assert scene.cube.shape == (80, 60, 177) and len(scene.classes) == 6 and scene.transform[0] == 30
+    assert 0.15 < (scene.labels > 0).mean() < 0.19
+    assert main(["scenes", "--remove", "berlin"]) == 0 and "berlin" not in scenes.names()
+    assert "UTM" in scene.crs
