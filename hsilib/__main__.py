@@ -146,48 +146,53 @@ def export_command(args: Namespace) -> None:
 
 
 def predict_command(args: Namespace) -> None:
-    """Write the class map of a scene by an exported file, as PNG and .npy."""
+    """Write the class map of a scene by an exported file."""
     from pathlib import Path
 
     import numpy as np
+    from tqdm import tqdm
 
     from hsilib.data import scenes
-    from hsilib.data.cards import png
-    from hsilib.data.formats import read_array
-    from hsilib.deploy.predict import predict
-    from hsilib.files import write_atomically
+    from hsilib.data.formats import open_image
+    from hsilib.deploy.maps import write_map
+    from hsilib.deploy.predict import predict_image
 
     if args.scene in scenes.names():
-        cube = scenes.load_scene(args.scene).cube
+        image = scenes.image_of(args.scene)
     elif Path(args.scene).suffix or "/" in args.scene:
-        cube = read_array(Path(args.scene), args.cube_key)
+        image = open_image(Path(args.scene), args.cube_key)
     else:
         known("scene", args.scene, scenes.names())
-    labels, metadata = predict(args.model, cube)
-    base = args.output or f"{Path(args.model).stem}-{Path(args.scene).stem}"
-    write_atomically(f"{base}.png", png(labels))
-    np.save(f"{base}.npy", labels)
-    counts = np.bincount(labels.ravel(), minlength=len(metadata["classes"]) + 1)[1:]
-    print(f"{metadata['model']}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels")
-    for name, count in zip(metadata["classes"], counts):
-        print(f"{100 * count / labels.size:6.2f} %  {name}")
+    with tqdm(total=image.size[0], unit=" rows", disable=None, leave=False) as bar:
+        labels, sure, metadata = predict_image(args.model, image, lambda done, rows: bar.update(done - bar.n))
+    base, classes = args.output or f"{Path(args.model).stem}-{Path(args.scene).stem}", metadata["classes"]
+    files = write_map(base, labels, sure, classes, image.crs, image.transform)
+    counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
+    print(f"{metadata['model']}: {_joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
+    for name, count in zip(classes, counts[1:]):
+        print(f"{100 * count / max(counts[1:].sum(), 1):6.2f} %  {name}")
+    if counts[0]:
+        print(f"{100 * counts[0] / labels.size:6.2f} %  of the pixels hold no data")
+
+
+def _joined(files):
+    return f"{', '.join(files[:-1])} and {files[-1]}"
 
 
 def map_command(args: Namespace) -> None:
-    """Write the class map of a whole scene by one run, as PNG and .npy."""
-    import numpy as np
-
-    from hsilib.files import write_atomically
+    """Write the class map of a whole scene by one run."""
+    from hsilib.data.scenes import load_scene
+    from hsilib.deploy.maps import confidence, write_map
     from hsilib.study.store import Store
     from hsilib.study.sweep import collect
 
     store, run = Store(), chosen_run(args)
     collect([run], store)  # trains it if need be
-    labels = store.read_map(run.id)
+    labels, scene = store.read_map(run.id), load_scene(run.scene)
+    sure = confidence(run, store) if scene.transform else None
     base = args.output or file_name(args, run)
-    write_atomically(f"{base}.png", store.map_path(run.id).read_bytes())
-    np.save(f"{base}.npy", labels)
-    print(f"{run}: {base}.png and {base}.npy, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
+    files = write_map(base, labels, sure, scene.classes, scene.crs, scene.transform)
+    print(f"{run}: {_joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
 
 
 def bench_command(args: Namespace) -> None:
@@ -261,7 +266,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--check", type=int, metavar="N", help=again)
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
 
-    p = add(map_command, "class map of a whole scene, as PNG and .npy", f"scratch {small}")
+    p = add(map_command, "class map of a whole scene: PNG, .npy, GeoTIFF", f"scratch {small}")
     run_arguments(p)
     p.add_argument("--output", help="path without extension")
 
@@ -270,11 +275,11 @@ def parser() -> argparse.ArgumentParser:
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
 
-    what = "class map of a scene by an exported file, as PNG and .npy"
+    what = "class map of a scene by an exported file: PNG, .npy, GeoTIFF"
     p = add(predict_command, what, "model.onnx cube.npy")
     p.add_argument("model", help="a file written by export")
-    p.add_argument("scene", help="name of a scene, or a .npy or .mat file with (rows, columns, bands)")
-    p.add_argument("--cube-key", default="", help="array in the .mat file, if it holds several")
+    p.add_argument("scene", help="name of a scene, or a file: .npy, .npz, .mat, ENVI, GeoTIFF")
+    p.add_argument("--cube-key", default="", help="array in the file, if it holds several")
     p.add_argument("--output", help="path without extension")
 
     p = add(bench_command, "speed, as ratios within one run", "dense")

@@ -1,19 +1,27 @@
 """Exported files against the networks they hold, alone in another folder, and damaged."""
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from hsilib.__main__ import main
-from hsilib.data.cards import read_png
+from hsilib.data.cards import CLASSES, read_png
+from hsilib.data.formats import of_array
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
 from hsilib.deploy import export as deploy
-from hsilib.deploy.predict import predict, session
+from hsilib.deploy import predict as predict_module
+from hsilib.deploy.export import classifier
+from hsilib.deploy.maps import write_map
+from hsilib.deploy.predict import predict, predict_image, session
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.models.evaluate import scene_scores
@@ -128,6 +136,7 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
     del stranger.metadata_props[:]
     onnx.helper.set_model_props(stranger, {"author": "Bob"})
     (tmp_path / "other.onnx").write_bytes(stranger.SerializeToString())
+    Path("text.npz").write_text("not an array")
     np.save("empty.npy", scene.cube[:0])
     np.save("complex.npy", scene.cube.astype(complex))
     np.save("narrow.npy", scene.cube[:, :, :20])
@@ -138,7 +147,7 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
         (["good.onnx", "empty.npy"], "the scene is 0 x 48 x 103"),
         (["good.onnx", "complex.npy"], "expected real numbers"),
         (["good.onnx", "missing.npy"], "missing.npy: no such file"),
-        (["good.onnx", "cube.npz"], "expected a .npy or .mat file"),
+        (["good.onnx", "text.npz"], "expected a .npy, .npz or .mat file, GeoTIFF, or ENVI"),
         (["other.onnx", SMALL], "not written by `python -m hsilib export`"),
         (["cut.onnx", SMALL], "cut.onnx: not an ONNX file that can be run, or cut off"),
         (["bare.onnx", SMALL], "not written by `python -m hsilib export`"),
@@ -174,3 +183,88 @@ def test_a_model_to_download_draws_the_stored_map(path, real_data):
     run = json.loads({p.key: p.value for p in onnx.load(path).metadata_props}["run"])
     stored = Store(project() / "book" / "results").read_map(run)
     assert (predict(path, load_scene("indian_pines_8bit").cube)[0] == stored).mean() > 0.999
+
+
+# ------------------------------------------------------------------------------------- strips, places, memory
+
+
+def narrow(bands=12, classes=4, seed=0):
+    """A classifier of raw spectra small enough to run on a large scene."""
+    net = worn(bands=5, classes=classes, widths=(6, 6, 6), seed=seed)
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(bands, 5)).astype(np.float32) / 40
+    reduction = np.full(bands, 128, np.float32), weight, np.zeros(5, np.float32)
+    with torch.no_grad():
+        net.fc2.bias.zero_()
+        net.fc2.weight.mul_(5)
+    return classifier(net, reduction, "abcd", model="narrow")
+
+
+def test_the_map_of_strips_is_the_map_of_the_whole(tmp_path, monkeypatch):
+    (tmp_path / "m.onnx").write_bytes(narrow())
+    cube = np.random.default_rng(1).integers(0, 256, (150, 31, 12)).astype(np.uint8)
+    whole = session(tmp_path / "m.onnx").run(["map"], {"cube": cube.astype(np.float32)})[0]
+    told = []
+    monkeypatch.setattr(predict_module, "STRIP", 1)
+    labels, sure, _ = predict_image(tmp_path / "m.onnx", of_array(cube, "x"), lambda done, rows: told.append(done))
+    assert (labels == whole).all() and np.bincount(whole.ravel()).max() < 0.95 * whole.size
+    assert told == [36, 72, 108, 144, 150] and 0.25 < sure.min() <= sure.max() <= 1
+
+
+def test_pixels_without_data_get_no_class_and_change_no_other(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(narrow())
+    cube = np.random.default_rng(1).integers(0, 256, (40, 30, 12)).astype(np.float32)
+    cube[:, :12] = -99
+    image = replace(of_array(cube, "x"), nodata=-99)
+    labels, sure, _ = predict_image(tmp_path / "m.onnx", image)
+    assert not labels[:, :12].any() and not sure[:, :12].any() and labels[:, 12:].all()
+    cube[:, :12] = cube[:, 12:].reshape(-1, 12).mean(0)
+    assert (predict(tmp_path / "m.onnx", cube)[0][:, 12:] == labels[:, 12:]).all()
+
+
+def test_a_map_with_a_place_is_a_geotiff_that_gdal_reads_back(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    labels = np.random.default_rng(0).integers(0, 5, (20, 30)).astype(np.uint8)
+    transform = (30.0, 0.0, 383472.37, 0.0, -30.0, 5818302.35)
+    files = write_map(tmp_path / "m", labels, labels / 4, ["a", "b & c", "d", "e"], "EPSG:32633", transform)
+    assert [Path(file).name for file in files] == ["m.png", "m.npy", "m.tif", "m-confidence.tif"]
+    with rasterio.open(tmp_path / "m.tif") as file:
+        assert (file.read(1) == labels).all() and file.nodata == 0 and file.crs.to_epsg() == 32633
+        assert tuple(file.transform)[:6] == transform and file.colormap(1)[2][:3] == CLASSES[2]
+        assert file.tags(1)["CLASS_2"] == "b & c"
+    with rasterio.open(tmp_path / "m-confidence.tif") as file:
+        assert np.allclose(file.read(1), labels / 4) and tuple(file.bounds)[0] == 383472.37
+    names = ElementTree.parse(tmp_path / "m.tif.aux.xml").getroot().iter("Category")
+    assert [name.text for name in names] == ["none", "a", "b & c", "d", "e"]
+
+
+def peak(arguments, **environment):
+    """Run a command; return the most memory it held, in bytes, as the operating system counts it."""
+    code = "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:]); "
+    code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024); sys.exit(done.returncode)"
+    command = [sys.executable, "-c", code, sys.executable, "-m", "hsilib", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted as Linux does")
+def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
+    """2,000 x 2,000 pixels of 100 bands are 1.6 GB of floats: learnt from, mapped and classified under 1 GB."""
+    side, bands = 2000, 100
+    cube = np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (side, side, bands))
+    rows = np.arange(side)[:, None] // 500 * 40
+    for band in range(bands):
+        cube[..., band] = rows + (np.arange(side) * (band + 3)) % 61
+    del cube
+    labels = np.zeros((side, side), np.uint8)
+    labels[::500, :200], labels[499::500, :200] = 1, 2
+    np.save(tmp_path / "labels.npy", labels)
+    (tmp_path / "m.onnx").write_bytes(narrow(bands))
+    files = [tmp_path / "large.npy", tmp_path / "labels.npy"]
+    assert peak(["scenes", "--add", "large", *files]) < 1e9
+    assert peak(["predict", tmp_path / "m.onnx", "large", "--output", tmp_path / "p"]) < 1e9
+    assert (np.load(tmp_path / "p.npy") > 0).all()
+    arguments = ["map", "mlp", "--scene", "large", "--split", "random", "--epochs", 1, "--output", tmp_path / "q"]
+    assert peak(arguments) < 1e9
+    assert np.load(tmp_path / "q.npy").shape == (side, side)

@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hsilib.data import own as own_scene
+from hsilib.data.formats import Image, of_array
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import SPLITS, make_split, training_pixels_in_window
 from hsilib.errors import HsiError
+from hsilib.models.evaluate import scene_scores
+from hsilib.models.networks import CNN2D, initialise
 from hsilib.study.runs import make_run
 from hsilib.task import Task
 
@@ -150,3 +155,24 @@ def test_a_constant_band_becomes_zero():
     scene = tiny()
     scene.cube[..., 2] = 5
     assert (make_inputs(scene, make_split(scene, "random", 0), "bands").pixels[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("fit", ["scene", "train"])
+@pytest.mark.parametrize("kind", ["bands", "minmax", "patches"])
+def test_a_scene_read_by_rows_gives_what_it_gives_in_memory(monkeypatch, kind, fit):
+    scene = tiny(h=40, w=30, bands=12)
+    scene = replace(scene, there=np.random.default_rng(0).random(scene.labels.shape) < 0.9)
+    cube = np.where(scene.there[..., None], scene.cube, np.float32(-99))
+    labels = np.where(scene.there, scene.labels, 0).astype(np.uint8)
+    scene = replace(scene, cube=np.where(cube == -99, 0, cube), labels=labels, train_map=None)
+    monkeypatch.setattr(Image, "strips", lambda self: [(0, 7), (7, 32), (32, 40)])
+    large = replace(scene, cube=None, image=replace(of_array(cube, "x"), nodata=-99))
+    split = make_split(scene, "random", 0)
+    a, b = (make_inputs(made, split, kind, components=5, fit=fit) for made in (scene, large))
+    index = torch.arange(a.count)
+    there = torch.from_numpy(scene.there.ravel())
+    torch.testing.assert_close(a.samples(index)[there], b.samples(index)[there], atol=2e-5, rtol=2e-5)
+    assert (a.reduction is None) == (b.reduction is None) and torch.equal(a.there, b.there)
+    if kind == "patches":
+        net = initialise(CNN2D(5, 3, (3, 3, 3)), 0)
+        assert np.allclose(scene_scores(net, a), scene_scores(net, b), atol=1e-4)

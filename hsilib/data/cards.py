@@ -32,20 +32,33 @@ def write_card(folder: Path, scene: scenes.Scene) -> None:
         if getattr(scene, name) is not None:
             write_atomically(folder / f"{name}.png", png(getattr(scene, name)))
     if not scene.of_images:
-        there = np.ones(scene.labels.shape, bool) if scene.there is None else scene.there
-        values = scene.spectra if scene.cube is None else scene.cube[there]
-        picture = np.zeros((*there.shape, 3), np.uint8)
-        picture[there] = false_colour(values, scene.rgb)
+        picture, labelled = _looked_at(scene)
         write_atomically(folder / "rgb.png", _encode(picture, "RGB"))
-        spectra, labels = {}, scene.labels[there]
+        labels, spectra = scene.labels[scene.labels > 0], {}
         for number, name in enumerate(scene.classes, 1):
-            pixels = values[labels == number]
+            pixels = labelled[labels == number]
             if len(pixels):
                 spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
     fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images", "wavelengths")
     card = {field: getattr(scene, field) for field in fields} | {"identity": scenes.identity(scene.name)}
     write_atomically(folder / "card.json", json.dumps(card, indent=1))
+
+
+def _looked_at(scene):
+    """Return the false-colour image of a scene, and the spectra of its labelled pixels, row by row."""
+    there = np.ones(scene.labels.shape, bool) if scene.there is None else scene.there
+    picture, colours, labelled = np.zeros((*there.shape, 3), np.uint8), [], []
+    strips = scene.image.strips() if scene.image else [(0, len(there))]
+    for top, bottom in strips:
+        if scene.of_spectra:
+            values = scene.spectra
+        else:
+            values = (scene.image.rows(top, bottom)[0] if scene.image else scene.cube)[there[top:bottom]]
+        colours.append(values[:, list(scene.rgb)])
+        labelled.append(values[scene.labels[top:bottom][there[top:bottom]] > 0])
+    picture[there] = false_colour(np.concatenate(colours), (0, 1, 2))
+    return picture, np.concatenate(labelled)
 
 
 def read_card(folder: Path, name: str) -> Card:

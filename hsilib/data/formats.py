@@ -6,7 +6,7 @@ Pictures: PNG.  Those of MATLAB 7.3 need h5py, those on the ground rasterio: the
 
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,48 @@ MOST = 4e9  # values of an array that is read as a whole
 class Image:
     """What a file holds of a cube, which is read by rows."""
 
-    shape: tuple[int, int, int]  # rows, columns, bands
+    where: str  # it comes from
+    size: tuple[int, int, int]  # rows, columns, bands
     read: Callable[[int, int], np.ndarray]  # (first row, row behind the last) -> (rows, columns, bands)
-    wavelengths: tuple[float, ...] = ()  # of the bands, in nm
+    waves: tuple[float, ...] = ()  # wavelengths of the bands, in nm
     bad: tuple[int, ...] = ()  # bands that the file calls bad, from 0
     nodata: float | None = None  # what pixels without data hold
     crs: str = ""  # where it lies: the reference system ...
     transform: tuple[float, ...] = ()  # ... and the six numbers from (column, row) to it
+
+    @property
+    def kept(self) -> list[int]:
+        """The bands that are not bad."""
+        return [band for band in range(self.size[2]) if band not in self.bad]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands without the bad ones."""
+        return (*self.size[:2], len(self.kept))
+
+    @property
+    def wavelengths(self) -> tuple[float, ...]:
+        """Of the bands that are not bad."""
+        return tuple(self.waves[band] for band in self.kept) if self.waves else ()
+
+    def rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return some rows (h, W, B) as float32, and a map (h, W) that is True where they are data.
+
+        Pixels without data hold zeros.  Any other value that is not finite is an error.
+        """
+        values = self.read(top, bottom)
+        values = values[..., self.kept] if self.bad else values
+        there = np.ones(values.shape[:2], bool)
+        if self.nodata is not None:
+            there = ~(np.isnan(values) if np.isnan(self.nodata) else values == self.nodata).any(2)
+        values = values if there.all() else np.where(there[..., None], values, 0)
+        return check_cube(values, self.where), there
+
+    def strips(self, values: int = 1 << 24) -> Iterator[tuple[int, int]]:
+        """Give first and last row of strips of at most so many values, which together are the image."""
+        rows = max(1, values // (self.size[1] * self.size[2]))
+        for top in range(0, self.size[0], rows):
+            yield top, min(top + rows, self.size[0])
 
 
 def kind_of(path: Path) -> str:
@@ -89,7 +124,12 @@ def open_image(path: Path, key: str = "") -> Image:
     array = _array(path, key, kind, axes=3, lazily=True)
     if len(array.shape) != 3:
         raise HsiError(f"{path}: array has shape {array.shape}, expected (rows, columns, bands)")
-    return Image(array.shape, lambda top, bottom: np.asarray(array[top:bottom]))
+    return of_array(array, path)
+
+
+def of_array(array: np.ndarray, where: Path | str) -> Image:
+    """Give an array in memory, or one that is read where it is sliced, the form of an image on disk."""
+    return Image(str(where), array.shape, lambda top, bottom: np.asarray(array[top:bottom]))
 
 
 def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
@@ -98,10 +138,10 @@ def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
     if kind != "geo":
         return np.asarray(_array(path, key, kind, axes))
     image = _on_the_ground(path)
-    values = image.read(0, image.shape[0])
-    if image.nodata is not None and image.shape[2] == 1:  # a map of classes
+    values = image.read(0, image.size[0])
+    if image.nodata is not None and image.size[2] == 1:  # a map of classes
         values = np.where(values == image.nodata, 0, values)
-    return values[..., 0] if image.shape[2] == 1 else values
+    return values[..., 0] if image.size[2] == 1 else values
 
 
 def _array(path, key, kind, axes=0, lazily=False):
@@ -109,7 +149,7 @@ def _array(path, key, kind, axes=0, lazily=False):
     shapes = {}
     try:
         if kind == "npy":
-            return np.load(path, allow_pickle=False, mmap_mode="r" if lazily else None)
+            return _Rows(path) if lazily else np.load(path, allow_pickle=False)
         if kind == "png":
             from PIL import Image as Picture
 
@@ -159,6 +199,23 @@ def _hdf(path, lazily):
     return shapes, lambda key: _Turned(arrays[key]) if lazily else arrays[key][()].T
 
 
+class _Rows:
+    """A .npy file of which rows are read; a map of it into memory would count as memory."""
+
+    def __init__(self, path):
+        mapped = np.load(path, allow_pickle=False, mmap_mode="r")
+        self.path, self.shape, self.dtype, self.start = path, mapped.shape, mapped.dtype, mapped.offset
+        self.whole = None if mapped.flags.c_contiguous else mapped
+
+    def __getitem__(self, rows):
+        if self.whole is not None:
+            return self.whole[rows]
+        each = int(np.prod(self.shape[1:]))
+        count = len(range(*rows.indices(self.shape[0])))
+        offset = self.start + rows.start * each * self.dtype.itemsize
+        return np.fromfile(self.path, self.dtype, count * each, offset=offset).reshape(count, *self.shape[1:])
+
+
 class _Turned:
     """An array on disk whose axes stand in reverse order."""
 
@@ -197,11 +254,10 @@ def _on_the_ground(path):
         bands = range(1, file.count + 1)
         flags = file.tags(ns="ENVI").get("bbl", "").strip("{} ").split(",")
         bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
-        placed = not file.transform.is_identity
-        return Image(
-            (file.height, file.width, file.count), read, _wavelengths([_band(file, i) for i in bands]), bad,
-            file.nodata, file.crs.to_wkt() if file.crs else "", tuple(file.transform)[:6] if placed else (),
-        )
+        transform = () if file.transform.is_identity else tuple(file.transform)[:6]
+        waves, crs = _wavelengths([_band(file, i) for i in bands]), file.crs.to_wkt() if file.crs else ""
+        size = (file.height, file.width, file.count)
+        return Image(str(path), size, read, waves, bad, file.nodata, crs, transform)
 
 
 def _band(file, number):

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from hsilib.data import large
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import WINDOW, Split
 from hsilib.errors import HsiError, known
@@ -23,12 +24,22 @@ class Inputs:
     """What the networks see of a scene; only patch models need ``padded``."""
 
     shape: tuple[int, int]
-    pixels: torch.Tensor  # (H*W, C)
+    pixels: torch.Tensor  # (H*W, C), none where ``padded`` of a large scene holds them
     padded: torch.Tensor | None  # (H+18, W+18, C)
     # (mean, weight, shift) of patches: (spectrum - mean) @ weight + shift gives ``pixels``
     reduction: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     there: torch.Tensor | None = None  # which pixels have values, as flat indices; None: all
+    disk: np.memmap | None = None  # what holds them of a large scene
     turns: ClassVar[int] = 1  # positions in which a sample is trained on
+
+    @property
+    def count(self) -> int:
+        """How many pixels the scene has."""
+        return self.shape[0] * self.shape[1]
+
+    def release(self) -> None:
+        """Let go of what was read of a large scene."""
+        large.release(self.disk)
 
     @property
     def at_once(self) -> int:
@@ -86,6 +97,14 @@ class Images:
                 x[rows] = turned(x[rows], turn)
         return x.contiguous(memory_format=torch.channels_last)
 
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.pixels)
+
+    def release(self) -> None:
+        """They are held in memory."""
+
     def to(self, device: str | torch.device) -> "Images":
         """Return the same images on a device."""
         return Images(self.pixels.to(device))
@@ -98,10 +117,14 @@ def pca(cube: np.ndarray, components: int, basis: np.ndarray) -> tuple[np.ndarra
     each with its largest loading made positive.
     """
     mean = basis.mean(0)
-    _, vectors = np.linalg.eigh(np.cov(basis - mean, rowvar=False))
-    vectors = vectors[:, ::-1][:, :components]
-    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
+    vectors = principal(np.cov(basis - mean, rowvar=False), components)
     return (cube - mean) @ vectors, mean, vectors
+
+
+def principal(covariance: np.ndarray, components: int) -> np.ndarray:
+    """Return the first eigenvectors of a covariance (B, B), each with its largest loading made positive."""
+    vectors = np.linalg.eigh(covariance)[1][:, ::-1][:, :components]
+    return vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
 
 
 def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit: str = "scene") -> Inputs:
@@ -122,6 +145,8 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:
         raise HsiError(f"components must be at least 1, not {components}")
+    if scene.image is not None:
+        return _large_inputs(scene, split, kind, components, fit)
     there, rows = None, split.train
     pixels = scene.spectra if scene.of_spectra else scene.cube.reshape(h * w, -1)
     if scene.there is not None:  # only pixels with data count
@@ -147,3 +172,27 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         image = pixels.view(h, w, -1)
         padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
     return Inputs((h, w), pixels, padded, reduction, there)
+
+
+def _large_inputs(scene, split, kind, components, fit):
+    """Do the same for a scene that is not held in memory, in two passes over its file."""
+    h, w = scene.labels.shape
+    seen = large.moments(scene, split.train if fit == "train" else None)
+    mean, reduction, margin = seen.mean, None, MARGIN if kind == "patches" else 0
+    if kind == "minmax":
+        spread = np.where(seen.high > seen.low, seen.high - seen.low, 1)
+        weight, mean = np.diag(1 / spread), seen.low
+    elif kind == "bands":
+        spread = np.sqrt(np.diag(seen.covariance) * (seen.count - 1) / seen.count)
+        weight = np.diag(1 / np.where(spread > 1e-7 * spread.max(), spread, 1))
+    else:
+        weight = principal(seen.covariance, components)
+        along = np.einsum("bc,bd,dc->c", weight, seen.covariance, weight)
+        spread = np.sqrt(along * (seen.count - 1) / seen.count)
+        weight = weight / np.where(spread > 1e-7 * spread.max(), spread, 1)
+        reduction = tuple(a.astype(np.float32) for a in (mean, weight, np.zeros(weight.shape[1])))
+    array = large.on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
+    there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
+    values = torch.from_numpy(array)
+    pixels, padded = (values[0, :0], values) if kind == "patches" else (values.view(h * w, -1), None)
+    return Inputs((h, w), pixels, padded, reduction, there, array)

@@ -4,13 +4,14 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hsilib.data import imagesets, polygons, sanity, synthetic
-from hsilib.data.formats import Image, check_cube, image_file, kind_of, label_map, open_image
-from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, masked, names
+from hsilib.data.formats import Image, image_file, kind_of, label_map, open_image
+from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, names
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_atomically
 
@@ -38,14 +39,18 @@ def add_scene(
         raise HsiError(f"{cube}: no such file")
     path = image_file(Path(cube).resolve())
     image = open_image(path, cube_key)
-    nodata = image.nodata if nodata is None else nodata
-    kept = [band for band in range(image.shape[2]) if band not in image.bad]
+    image = image if nodata is None else replace(image, nodata=nodata)
     entry = {"title": title or name, "cube": _file(path, cube_key)}
     given = {"labels": labels, "train": train, "test": test}
     maps = {part: _map(Path(file).resolve(), label_key, image) for part, file in given.items() if file}
-    values, there = masked(image.read(0, image.shape[0])[..., kept], nodata)
-    there = np.ones(image.shape[:2], bool) if there is None else there
-    notes = sanity.look(check_cube(values[there], path), nodata, str(path))
+    step, there, some = max(1, image.shape[0] * image.shape[1] // sanity.SAMPLE), [], []
+    for strip in image.strips():
+        values, has = image.rows(*strip)
+        there, some = [*there, has], [*some, values[has][::step].copy()]
+    there, some = np.concatenate(there), np.concatenate(some)
+    if not there.any():
+        raise HsiError(f"{path}: every pixel holds {image.nodata:g}, which stands for no data")
+    notes = sanity.look(some, image.nodata, str(path))
     marks = np.where(there, maps["labels"][0], 0)
     if marks.max() == 0:
         raise HsiError(f"{labels}: no labelled pixel")
@@ -58,10 +63,9 @@ def add_scene(
         say(f"note: {says}")
     for part, (numbers, burnt) in maps.items():
         entry[part] = _kept(name, part, numbers) if burnt else _file(given[part], label_key)
-    wavelengths = [image.wavelengths[band] for band in kept] if image.wavelengths else []
-    entry |= {"shape": [*image.shape[:2], len(kept)], "classes": classes}
-    entry |= {"rgb": list(rgb or _colours(len(kept), wavelengths)), "wavelengths": wavelengths}
-    entry |= {"bad": list(image.bad), "nodata": nodata, "crs": image.crs, "transform": list(image.transform)}
+    entry |= {"shape": image.shape, "classes": classes, "wavelengths": list(image.wavelengths)}
+    entry |= {"rgb": list(rgb or _colours(image)), "bad": list(image.bad), "nodata": image.nodata}
+    entry |= {"crs": image.crs, "transform": list(image.transform)}
     path = own_folder() / f"{name}.scene.json"
     said = {key: value for key, value in entry.items() if value not in ([], "", None)}
     write_atomically(path, json.dumps(said, indent=1))
@@ -88,11 +92,12 @@ def _kept(name, part, labels):
     return _file(path, "")
 
 
-def _colours(bands, wavelengths):
+def _colours(image):
     """Return the bands of the false-colour image: red, green and blue where the wavelengths are known."""
-    if not wavelengths:
+    if not image.wavelengths:
+        bands = image.shape[2]
         return bands * 3 // 5, bands * 3 // 10, bands // 10
-    return [int(np.abs(np.array(wavelengths) - want).argmin()) for want in RGB]
+    return [int(np.abs(np.array(image.wavelengths) - want).argmin()) for want in RGB]
 
 
 def remove(name: str) -> None:

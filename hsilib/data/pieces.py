@@ -2,34 +2,33 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hsilib.data import damage
-from hsilib.data.formats import open_image, read_array
+from hsilib.data.formats import Image, check_cube, of_array, open_image, read_array
 from hsilib.errors import HsiError
 
 if TYPE_CHECKING:
     from hsilib.data.scenes import Entry
 
 
-def read(listing: "Entry", paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the cube (H, W, B) and None; or the spectra (N, B) and a map that is True where they belong."""
-    return FORMS[listing.form](listing, paths)
+def read(listing: "Entry", paths: Sequence[Path]) -> Image | tuple[np.ndarray, np.ndarray]:
+    """Return the image; or of a set of spectra (N, B) them and a map that is True where they belong."""
+    made = FORMS[listing.form](listing, paths)
+    return made if isinstance(made, (Image, tuple)) else of_array(made, paths[0])
 
 
 def _cube(listing, paths):
-    """One array: rows, columns, bands; bands that the file calls bad are left out."""
+    """One array: rows, columns, bands; bands that are called bad are left out."""
     key = listing.cube[0].key
-    image = open_image(paths[0], key)
-    kept = [band for band in range(image.shape[2]) if band not in listing.bad]
-    shape = (*image.shape[:2], len(kept))
-    if shape != listing.shape:
-        raise HsiError(f"{paths[0]}: array {key!r} has shape {shape}, expected {listing.shape}")
-    cube = image.read(0, shape[0])
-    return cube[..., kept] if listing.bad else cube, None
+    image = replace(open_image(paths[0], key), bad=listing.bad, nodata=listing.nodata)
+    if image.shape != listing.shape:
+        raise HsiError(f"{paths[0]}: array {key!r} has shape {image.shape}, expected {listing.shape}")
+    return image
 
 
 def _columns(listing, paths):
@@ -39,7 +38,7 @@ def _columns(listing, paths):
     cube = read_array(paths[0], key)
     if cube.shape != (bands, h * w):
         raise HsiError(f"{paths[0]}: array {key!r} has shape {cube.shape}, expected {(bands, h * w)}")
-    return cube.reshape(bands, w, h).transpose(2, 1, 0), None
+    return cube.reshape(bands, w, h).transpose(2, 1, 0)
 
 
 def _pictures(listing, paths):
@@ -47,7 +46,7 @@ def _pictures(listing, paths):
     cube = np.concatenate([read_array(path, "") for path in paths], 2)
     if cube.shape != listing.shape:
         raise HsiError(f"{paths[0]}: the pictures have shape {cube.shape}, expected {listing.shape}")
-    return cube[..., np.argsort(listing.bands)], None
+    return cube[..., np.argsort(listing.bands)]
 
 
 def _spectra(listing, paths):
@@ -64,18 +63,18 @@ def _spectra(listing, paths):
         crop = read_array(path, file.key)
         place = np.s_[row : row + crop.shape[0], column : column + crop.shape[1]]
         cube[place], there[place] = crop, True
-    return cube[there], there
+    return check_cube(cube[there], paths[0]), there
 
 
 def _undamaged(listing, paths):
     """The 8-bit copy on the scale of the crop."""
     copy, crop = (read_array(path, file.key) for path, file in zip(paths, listing.cube))
-    return damage.rebuild(copy, crop, listing.corners[0]), None
+    return damage.rebuild(copy, crop, listing.corners[0])
 
 
 def _damaged(listing, paths):
     """The same, and every byte 13 turned to 10."""
-    return damage.text_mode(_undamaged(listing, paths)[0]), None
+    return damage.text_mode(_undamaged(listing, paths))
 
 
 FORMS = {

@@ -7,12 +7,11 @@ import numpy as np
 
 from hsilib.errors import HsiError
 
-SAMPLE = 200_000  # pixels that are looked at
+SAMPLE = 20_000  # pixels of a scene that are looked at
 
 
-def look(spectra: np.ndarray, nodata: float | None, where: str) -> list[str]:
-    """Refuse spectra (N, B) that cannot be what was meant, and return warnings of what may not be."""
-    values = spectra[:: max(1, len(spectra) // SAMPLE)]
+def look(values: np.ndarray, nodata: float | None, where: str) -> list[str]:
+    """Refuse some spectra (N, B) of a scene that cannot be meant; return warnings of what may not be."""
     if values.size and (values == values.flat[0]).all():
         raise HsiError(f"{where}: all values are {values.flat[0]:g}; there is nothing to learn from")
     same = values[(values == values[:, :1]).all(1), 0] if values.shape[1] > 1 else values[:0, 0]

@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from hsilib.data import imagesets, pieces, synthetic
-from hsilib.data.formats import check_cube, label_map, read_array
+from hsilib.data.formats import Image, label_map, of_array, read_array
 from hsilib.data.locate import File, local, locate, sidecar
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder
 
 EHU = "https://www.ehu.eus/ccwintco/uploads/"
 GIT = "https://raw.githubusercontent.com/"
+LARGE = 1 << 29  # bytes of a cube of float32 that is not held in memory
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Scene:
 
     name: str
     title: str
-    cube: np.ndarray | None  # (H, W, B) float32; a set of spectra has none
+    cube: np.ndarray | None  # (H, W, B) float32; a set of spectra has none, and a large scene
     labels: np.ndarray  # (H, W) uint8, 0 = unlabelled
     classes: tuple[str, ...]
     train_map: np.ndarray | None = None  # published training map, class numbers of ``labels``
@@ -42,6 +43,7 @@ class Scene:
     of_spectra: bool = False  # a set of spectra: only the pixels of ``there`` are at hand
     spectra: np.ndarray | None = None  # (N, B) float32, theirs, row by row
     there: np.ndarray | None = None  # (H, W) bool: which pixels have data; None: all
+    image: Image | None = None  # of a large scene: where it is read from, by rows
     wavelengths: tuple[float, ...] = ()  # of the bands, in nm, where they are known
     crs: str = ""  # where the scene lies on the ground: the reference system ...
     transform: tuple[float, ...] = ()  # ... and the six numbers from (column, row) to it
@@ -209,30 +211,41 @@ def load_scene(name: str) -> Scene:
         )
     listing = entry(name)
     paths = [locate(file, name) for file in listing.cube]
-    values, there = pieces.read(listing, paths)
-    if values.ndim == 3:
-        values, there = masked(values, listing.nodata)
-    maps, values = _maps(listing, name), check_cube(values, paths[0])
-    if there is not None:
-        maps = {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
+    made, maps = pieces.read(listing, paths), _maps(listing, name)
     taken = ("classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
-    about = {part: getattr(listing, part) for part in taken} | {"there": there}
-    if values.ndim == 3:
-        return Scene(name, listing.title, values, **maps, **about)
-    return Scene(name, listing.title, None, **maps, **about, of_spectra=True, spectra=values)
-
-
-def masked(cube: np.ndarray, nodata: float | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a cube (H, W, B) with zeros in the pixels without data, and a map that is True elsewhere.
-
-    Without such pixels the map is None.
-    """
-    if nodata is None:
-        return cube, None
-    there = ~(np.isnan(cube) if np.isnan(nodata) else cube == nodata).any(2)
+    about = {part: getattr(listing, part) for part in taken}
+    if not isinstance(made, Image):
+        about |= dict(of_spectra=True, spectra=made[0], there=made[1])
+        return Scene(name, listing.title, None, **_where(maps, made[1]), **about)
+    large = 4 * np.prod(made.shape, dtype=float) > LARGE
+    if large:
+        cube, there = None, np.concatenate([made.rows(*strip)[1] for strip in made.strips()])
+    else:
+        cube, there = made.rows(0, made.shape[0])
     if not there.any():
-        raise HsiError(f"every pixel holds {nodata:g}, which stands for no data")
-    return (cube, None) if there.all() else (np.where(there[..., None], cube, 0), there)
+        raise HsiError(f"{paths[0]}: every pixel holds {listing.nodata:g}, which stands for no data")
+    there = None if there.all() else there
+    image = made if large else None
+    return Scene(name, listing.title, cube, **_where(maps, there), **about, there=there, image=image)
+
+
+def image_of(name: str) -> Image:
+    """Return a scene as an image that is read by rows, from its file where it is all in one."""
+    if name not in synthetic.SCENES and name not in image_names():
+        listing = entry(name)
+        if listing.form == "cube":
+            return pieces.read(listing, [locate(file, name) for file in listing.cube])
+    cube = load_scene(name).cube
+    if cube is None:
+        raise HsiError(f"{name} is no image of the ground: it has no windows")
+    return of_array(cube, name)
+
+
+def _where(maps, there):
+    """Return label maps with none where there is no data."""
+    if there is None:
+        return maps
+    return {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
 
 
 def _maps(listing, name):

@@ -212,7 +212,7 @@ def agreement() -> dict:
 def _by_onnx(nets, inputs):
     """{(method, engine): (pixels, scores)} in ONNX Runtime; the dynamic form also a pixel at a time."""
     scene = inputs.padded.permute(2, 0, 1)[None].contiguous().numpy()
-    pixels, scores = torch.arange(len(inputs.pixels)), {}
+    pixels, scores = torch.arange(inputs.count), {}
     for name, net in nets.items():
         engine = session(network(net))
         maps = engine.run(None, {"x": scene})[0]
@@ -228,7 +228,7 @@ def _by_torch(nets, inputs, samples):
     """The same of the static form, by fake quantization and in torch's integers, and its step."""
     plain = fold_batch_norm(nets["cnn2d"])
     grids = [getattr(nets["static"], layer).grid(None) for layer in LAYERS]
-    pixels, step = torch.arange(len(inputs.pixels)), None
+    pixels, step = torch.arange(inputs.count), None
     fake = QAT(plain).eval()
     for observer, grid in zip(fake.ranges, grids):
         observer.range = torch.stack(grid.ends())

@@ -1,16 +1,25 @@
-"""A map from an exported file; needs onnxruntime and numpy only."""
+"""A map from an exported file; needs onnxruntime and numpy only.
+
+A large scene is read by rows: the map of strips is the map of the whole, because each strip comes with the
+margin that its windows reach into.
+"""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hsilib.data.formats import check_cube
+from hsilib.data.formats import Image, of_array
 from hsilib.errors import HsiError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+REACH = 9  # rows that a window reaches up and down
+STRIP = 1 << 22  # values of a cube that are looked at together
 
 
 def predict(path: Path | str, cube: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
@@ -21,17 +30,54 @@ def predict(path: Path | str, cube: np.ndarray) -> tuple[np.ndarray, dict[str, A
     >>> labels, metadata = predict("model.onnx", load_scene("synthetic_fields_small").cube)
     >>> first_pixel = metadata["classes"][labels[0, 0] - 1]
     """
+    labels, _, metadata = predict_image(path, of_array(cube, "the scene"))
+    return labels, metadata
+
+
+def predict_image(
+    path: Path | str, image: Image, watch: Callable[[int, int], None] = lambda done, rows: None
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Return the map (H, W), 0 where there is no data, the confidence (H, W), and what the file says.
+
+    The confidence is the largest share of softmax.  ``watch`` is told how many rows of how many are done.
+    """
     opened = session(path)
     try:
         texts = opened.get_modelmeta().custom_metadata_map
         metadata = {key: json.loads(text) for key, text in texts.items()}
-        _, _, bands = metadata["classes"], metadata["model"], metadata["bands"]
+        _, model, bands = metadata["classes"], metadata["model"], metadata["bands"]
     except (ValueError, KeyError):
         raise HsiError(f"{path}: not written by `python -m hsilib export`") from None
-    if cube.ndim != 3 or cube.shape[2] != bands or not cube.size:
-        shape = " x ".join(map(str, cube.shape))
-        raise HsiError(f"{path} takes (rows, columns, {bands}), the scene is {shape}")
-    return opened.run(["map"], {"cube": check_cube(cube, "the scene")})[0], metadata
+    if len(image.size) == 3 and image.shape[2] != bands:
+        image = replace(image, bad=())  # a file of which the model takes all bands
+    if len(image.size) != 3 or image.shape[2] != bands or 0 in image.size:
+        size = " x ".join(map(str, image.size))
+        raise HsiError(f"{path} takes (rows, columns, {bands}), the scene is {size}")
+    h, w, _ = image.shape
+    fill = _mean(image) if image.nodata is not None else 0
+    labels, confidence = np.zeros((h, w), np.uint8), np.zeros((h, w), np.float32)
+    strip = max(4 * REACH, STRIP // (w * bands))
+    strip = h if model.startswith("dynamic") else strip  # its ranges are those of the whole scene
+    for top in range(0, h, strip):
+        first, bottom = max(top - REACH, 0), min(top + strip, h)
+        values, there = image.rows(first, min(bottom + REACH, h))
+        values = values if there.all() else np.where(there[..., None], values, fill)
+        found, scores = opened.run(["map", "scores"], {"cube": values})
+        rows = slice(top - first, bottom - first)
+        labels[top:bottom] = np.where(there, found, 0)[rows]
+        shares = np.exp(scores - scores.max(0))
+        confidence[top:bottom] = np.where(there, 1 / shares.sum(0), 0)[rows]
+        watch(bottom, h)
+    return labels, confidence, metadata
+
+
+def _mean(image):
+    """The mean spectrum of the pixels with data, which is nothing to a network behind its standardisation."""
+    total, count = 0, 0
+    for strip in image.strips():
+        values, there = image.rows(*strip)
+        total, count = total + values[there].sum(0, dtype=np.float64), count + int(there.sum())
+    return (total / max(count, 1)).astype(np.float32)
 
 
 def session(model: Path | str | bytes, profile: str | None = None) -> "InferenceSession":

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hsilib.baselines.classical import Estimator
 
 STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
+ROWS = 1 << 20  # pixels per pass of a classical model
 
 
 @torch.no_grad()
@@ -26,28 +27,35 @@ def scene_scores(model: "nn.Module | Estimator", inputs: Inputs | Images) -> np.
     >>> scene_scores(initialise(CNN2D(40, 9), seed=0), inputs).shape
     (3072, 9)
     """
-    if isinstance(model, nn.Module) and hasattr(model, "dense"):
-        return _dense_scores(model.eval(), inputs)
-    device = inputs.pixels.device
-    index = torch.arange(len(inputs.pixels), device=device) if inputs.there is None else inputs.there
-    if isinstance(model, nn.Module):
-        scores = pixel_scores(model, inputs, index, inputs.at_once)
-    else:
-        scores = model.scores(inputs.pixels[index].cpu().numpy())
-    if inputs.there is None:
-        return scores
-    out = np.zeros((len(inputs.pixels), scores.shape[1]), scores.dtype)
-    out[index.cpu().numpy()] = scores
+    out = None
+    for where, scores in _parts(model, inputs):
+        if out is None:
+            out = np.zeros((inputs.count, scores.shape[1]), scores.dtype)
+        out[where] = scores
+        inputs.release()
     return out
 
 
-def _dense_scores(model, inputs):
-    h, margin = inputs.shape[0], inputs.padded.shape[0] - inputs.shape[0]
-    strips, rows = [], h if getattr(model, "at_once", False) else STRIP
-    for top in range(0, h, rows):
-        image = inputs.padded[top : min(top + rows, h) + margin]  # (rows + 18, W + 18, C)
-        strips.append(model.dense(image.permute(2, 0, 1)[None]).flatten(1).T)
-    return torch.cat(strips).cpu().numpy()
+def _parts(model, inputs):
+    """Give some pixels and their scores, strip by strip or batch by batch: memory is bounded."""
+    if isinstance(model, nn.Module):
+        model.eval()
+    if hasattr(model, "dense"):
+        h, w = inputs.shape
+        margin, rows = inputs.padded.shape[0] - h, h if getattr(model, "at_once", False) else STRIP
+        for top in range(0, h, rows):
+            bottom = min(top + rows, h)
+            image = inputs.padded[top : bottom + margin]  # (rows + 18, W + 18, C)
+            scores = model.dense(image.permute(2, 0, 1)[None]).flatten(1).T
+            yield slice(top * w, bottom * w), scores.cpu().numpy()
+        return
+    index = torch.arange(inputs.count, device=inputs.pixels.device) if inputs.there is None else inputs.there
+    for part in index.split(inputs.at_once if isinstance(model, nn.Module) else ROWS):
+        if isinstance(model, nn.Module):
+            scores = model(inputs.samples(part)).logits.cpu().numpy()
+        else:
+            scores = model.scores(inputs.pixels[part].cpu().numpy())
+        yield part.cpu().numpy(), scores
 
 
 @torch.no_grad()

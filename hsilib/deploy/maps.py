@@ -1,0 +1,92 @@
+"""Maps as files: PNG and .npy, and GeoTIFF where the scene has a place on the ground."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+from torch import nn
+
+from hsilib.data.cards import CLASSES, png
+from hsilib.data.formats import needs
+from hsilib.errors import HsiError
+from hsilib.files import write_atomically
+from hsilib.models.evaluate import ROWS, scene_scores
+from hsilib.study.execute import task_of, trained
+from hsilib.study.runs import Run
+from hsilib.study.store import Store
+
+
+def confidence(run: Run, store: Store) -> np.ndarray | None:
+    """Return how sure the network of a run is of each pixel (H, W): the largest share of softmax.
+
+    It is 0 where there is no data.  The scores of a classical model are no such shares: it has none.
+    """
+    task, model = task_of(run, store), trained(run, store)
+    if not isinstance(model, nn.Module):
+        return None
+    scores, sure = scene_scores(model, task.inputs(model.kind)), []
+    for part in np.array_split(scores, len(scores) // ROWS + 1):
+        sure.append(1 / np.exp(part - part.max(1, keepdims=True)).sum(1))
+    sure = np.concatenate(sure).reshape(task.scene.labels.shape)
+    return sure if task.scene.there is None else np.where(task.scene.there, sure, 0)
+
+
+def write_map(
+    base: Path | str, labels: np.ndarray, confidence: np.ndarray | None, classes: Sequence[str],
+    crs: str = "", transform: Sequence[float] = (),
+) -> list[str]:
+    """Write a class map (H, W) to ``base`` and a suffix each, and return the names of the files.
+
+    With a ``transform``: a GeoTIFF of the classes too, with colours and names, and one of the confidence.
+
+    >>> write_map("my-map", labels, None, ["wheat", "oats"])
+    ['my-map.png', 'my-map.npy']
+    """
+    write_atomically(f"{base}.png", png(labels))
+    np.save(f"{base}.npy", labels)
+    files = [f"{base}.png", f"{base}.npy"]
+    if not transform:
+        return files
+    colours = {i: (*colour, 255) for i, colour in enumerate(CLASSES[: len(classes) + 1])}
+    _geotiff(f"{base}.tif", labels.astype(np.uint8), crs, transform, 0, classes, colours)
+    write_atomically(f"{base}.tif.aux.xml", _names(classes, colours))
+    files.append(f"{base}.tif")
+    if confidence is not None:
+        _geotiff(f"{base}-confidence.tif", confidence.astype(np.float32), crs, transform)
+        files.append(f"{base}-confidence.tif")
+    return files
+
+
+def _geotiff(path, array, crs, transform, nodata=None, classes=(), colours=None):
+    rasterio = needs("rasterio", f"{path}: a GeoTIFF")
+    h, w = array.shape
+    about = dict(driver="GTiff", height=h, width=w, count=1, dtype=array.dtype, compress="deflate")
+    about |= dict(crs=crs or None, transform=rasterio.Affine(*transform), nodata=nodata)
+    try:
+        with rasterio.open(path, "w", **about) as file:
+            file.write(array, 1)
+            if colours:
+                file.write_colormap(1, colours)
+                file.set_band_description(1, "class")
+                file.update_tags(1, **{f"CLASS_{i}": name for i, name in enumerate(classes, 1)})
+    except rasterio.errors.RasterioError as error:
+        raise HsiError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from None
+
+
+def _names(classes, colours):
+    """The names of the classes as GDAL and QGIS read them from a file beside the GeoTIFF."""
+    names = ["none", *classes]
+    categories = "".join(f"<Category>{escape(name)}</Category>" for name in names)
+    fields = [("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8)]
+    table = "".join(
+        f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>'
+        for i, (name, kind, usage) in enumerate(fields)
+    )
+    for i, name in enumerate(names):
+        cells = [i, escape(name), *colours.get(i, (0, 0, 0, 255))[:3]]
+        table += f'<Row index="{i}">{"".join(f"<F>{cell}</F>" for cell in cells)}</Row>'
+    return (
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>'
+        f"<GDALRasterAttributeTable>{table}</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>\n"
+    )
