@@ -39,6 +39,14 @@ class Method:
     network: Callable | None = field(default=None, compare=False)
     config: tuple[str, ...] = ()  # the options that are arguments of the network
     mark: str = ""  # hue and marker in plots, such as "blue o" (`pages/colours.py`)
+    sees: str = ""  # "patches": it needs windows, so it does not run on sets of spectra
+    least: int = 1  # bands or components that it needs
+
+    def lacks(self, bands: int, of_spectra: bool) -> str:
+        """Say what a scene lacks that the method needs, or nothing."""
+        if of_spectra and self.sees == "patches":
+            return "it needs windows, of which a set of spectra has none"
+        return f"it needs {self.least} bands, here are {bands}" if bands < self.least else ""
 
     def defaults(self, scene: str) -> dict[str, Any]:
         """Return the hyper-parameters that the method has on a scene unless a run says otherwise."""
@@ -52,7 +60,7 @@ def method(
     name: str, family: str, title: str, *, mark: str = "", version: int | str = 1,
     ratios: tuple[int, ...] = (0,), epochs: float = 1.0, paper: str = "", parents: Callable = lambda run: (),
     by_scene: dict | None = None, prepare: Callable | None = None, network: Callable | None = None,
-    config: tuple[str, ...] = (), **options: Any,
+    config: tuple[str, ...] = (), sees: str = "", least: int = 1, **options: Any,
 ) -> Callable:
     """Register ``train(task) -> model`` under ``name``.
 
@@ -75,7 +83,7 @@ def method(
             name=name, family=family, title=title, train=train, options=options, by_scene=by_scene or {},
             version=stamp, ratios=tuple(ratios), epochs=epochs, paper=paper,
             about=" ".join((train.__doc__ or "").split()), parents=parents, prepare=prepare, network=network,
-            config=config, mark=mark,
+            config=config, mark=mark, sees=sees, least=least,
         )
         return train
 

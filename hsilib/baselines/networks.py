@@ -13,6 +13,7 @@ from hsilib.registry import method
 from hsilib.task import Task
 
 SMALL = (90, 95, 98)  # the sizes of Scratch
+PATCHES = "patches"
 
 
 @method("mlp", "baselines", "MLP", mark="sky o", paper="MLP")
@@ -33,7 +34,7 @@ def lstm_review(task: Task) -> nn.Module:
     return task.fit(task.network(networks.LSTM, review=True))
 
 
-@method("cnn1d", "baselines", "CNN1D", mark="green o", paper="CNN1D")
+@method("cnn1d", "baselines", "CNN1D", mark="green o", paper="CNN1D", least=28)
 def cnn1d(task: Task) -> nn.Module:
     """A convolution of length 24 runs along the spectrum."""
     return task.fit(task.network(networks.CNN1D))
@@ -48,9 +49,14 @@ def _cnn2d(task):
     return task.fit(net, augment=augment)
 
 
+def _wide(name, family, title, mark, options, **fields):
+    """Register a CNN2D of full width with these options."""
+    method(name, family, title, mark=mark, sees=PATCHES, **fields, **options)(_cnn2d)
+
+
 def _scratch(name, title, mark, options, **fields):
     """Register a Scratch with these options."""
-    method(name, "controls", title, mark=mark, ratios=SMALL, **fields, **options)(_cnn2d)
+    _wide(name, "controls", title, mark, options, ratios=SMALL, **fields)
 
 
 OPTIONS = dict(components=40, pca_fit="scene", batch_norm=True, augment="none")
@@ -58,18 +64,19 @@ ONE = OPTIONS | {"components": 1}
 FLIPS, CROPS = OPTIONS | {"augment": "dihedral"}, OPTIONS | {"augment": "crops"}
 BALANCED = dict(balance=1.0, **OPTIONS)  # all classes equally often: the controls for rare classes
 
-method("cnn2d_c1", "baselines", "CNN2D (c=1)", mark="orange s", paper="CNN2D (c=1)", **ONE)(_cnn2d)
-method("cnn2d", "baselines", "CNN2D (c=40)", mark="red o", paper="CNN2D (c=40)", **OPTIONS)(_cnn2d)
+_wide("cnn2d_c1", "baselines", "CNN2D (c=1)", "orange s", ONE, paper="CNN2D (c=1)")
+_wide("cnn2d", "baselines", "CNN2D (c=40)", "red o", OPTIONS, paper="CNN2D (c=40)")
 _scratch("scratch", "Scratch", "black o", OPTIONS, paper="Scratch (pruned CNN2D)")
 _scratch("scratch_b", "Scratch, twice as long", "dark D", OPTIONS, epochs=2.0)
 _scratch("scratch_aug", "Scratch, flips", "grey ^", FLIPS)
 _scratch("scratch_crops", "Scratch, flips and crops", "grey v", CROPS)
-method("cnn2d_balanced", "controls", "CNN2D, balanced batches", mark="red ^", **BALANCED)(_cnn2d)
+_wide("cnn2d_balanced", "controls", "CNN2D, balanced batches", "red ^", BALANCED)
 _scratch("scratch_balanced", "Scratch, balanced batches", "dark P", BALANCED)
 
 
 @method(
-    "label_smoothing", "controls", "Scratch, smooth labels", mark="light s", ratios=SMALL, smoothing=0.1
+    "label_smoothing", "controls", "Scratch, smooth labels", mark="light s", sees=PATCHES, ratios=SMALL,
+    smoothing=0.1,
 )
 def label_smoothing(task: Task) -> nn.Module:
     """Scratch learns labels of which a part is spread over all classes: what an ignorant teacher is worth."""
@@ -82,7 +89,8 @@ def label_smoothing(task: Task) -> nn.Module:
 
 
 @method(
-    "cnn2d_member", "controls", "CNN2D, another draw", mark="red D", member=1, components=40, pca_fit="scene"
+    "cnn2d_member", "controls", "CNN2D, another draw", mark="red D", sees=PATCHES, member=1, components=40,
+    pca_fit="scene",
 )
 def cnn2d_member(task: Task) -> nn.Module:
     """A dense network with other initial weights and batch order is one of the further teachers of CA-MKD."""
@@ -91,7 +99,8 @@ def cnn2d_member(task: Task) -> nn.Module:
 
 
 @method(
-    "cnn3d", "baselines", "CNN3D", mark="pink P", epochs=0.1, paper="CNN3D", components=40, pca_fit="scene"
+    "cnn3d", "baselines", "CNN3D", mark="pink P", sees=PATCHES, least=39, epochs=0.1, paper="CNN3D",
+    components=40, pca_fit="scene",
 )
 def cnn3d(task: Task) -> nn.Module:
     """3-D convolutions see space and components, for a tenth of the epochs: each costs ten of CNN2D's."""

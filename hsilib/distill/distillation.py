@@ -78,7 +78,7 @@ def distillation(
 
         fields.setdefault("ratios", (90, 95, 98))
         parents = {"parents": lambda run: teachers_of(run, teachers)}
-        method(name, family, title, prepare=prepare, **parents, **fields)(train)
+        method(name, family, title, sees="patches", prepare=prepare, **parents, **fields)(train)
         return build
 
     return register

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hsilib import registry
+from hsilib.data.own import is_own
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
@@ -15,6 +16,7 @@ from hsilib.methods import title
 from hsilib.models.networks import WIDTHS
 from hsilib.pages import figures
 from hsilib.pages.stats import pick
+from hsilib.pages.text import say
 from hsilib.study.runs import Run, plan
 from hsilib.study.store import Store, smoke_store
 from hsilib.study.sweep import collect
@@ -54,6 +56,11 @@ class Chapter:
     def large(self) -> int:
         """The largest size of the small networks."""
         return min(self.ratios)
+
+    @property
+    def components(self) -> int:
+        """How many components the networks of windows see: as many as the scene has bands, 40 at most."""
+        return min(registry.get("cnn2d").options["components"], len(self.spectra))
 
     @property
     def smoke(self) -> bool:
@@ -128,8 +135,9 @@ def chapter(
 ) -> Chapter:
     """A chapter about a family of methods, from its parameters; without one (``""``), about ``methods``.
 
-    ``budget``: ``paper`` runs what is asked for and keeps it in the book's store; ``smoke`` runs the small
-    synthetic scene that ``smoke`` names, two seeds and two epochs, in a store of its own.  Without ``splits``
+    ``budget``: ``paper`` runs what is asked for and keeps it in the book's store; ``smoke`` runs your own
+    scene, or in place of any other the small synthetic one that ``smoke`` names, with two seeds and two
+    epochs, in a store of its own.  Without ``splits``
     it takes the published split, or blocks, and the random one; ``further_seeds``: repetitions of the splits
     after the first, if those are to be fewer.
 
@@ -138,16 +146,32 @@ def chapter(
     """
     known("budget", budget, ("paper", "smoke"))
     figures.style()
-    store, names = Store(), tuple(registry.family(family, methods)) if family else tuple(methods)
+    store, names = Store(), registry.family(family, methods) if family else list(methods)
     ratios = tuple(ratios) or tuple(ratio for ratio in WIDTHS if ratio)
     if budget == "smoke":
         store, ratios = smoke_store(), (max(ratios),)
-        scene, seeds, epochs = smoke, SMOKE["seeds"], SMOKE["epochs"]
+        scene = scene if is_own(scene) else smoke
+        seeds, epochs = SMOKE["seeds"], SMOKE["epochs"]
     card, rgb, spectra = store.card(scene)
+    names = _able(names, card, spectra)
     splits = tuple(splits) or usual_splits(card)
     fewer = seeds if further_seeds is None else min(seeds, further_seeds)
     each = {split: fewer if number else seeds for number, split in enumerate(splits)}
+    names = tuple(names)
     return Chapter(family, names, scene, splits, ratios, each, epochs, budget, store, card, rgb, spectra)
+
+
+def _able(names, card, spectra):
+    """Leave out, and say so, the methods that cannot run on this scene."""
+    if card.of_images:
+        return names
+    lacks = {name: registry.get(name).lacks(len(spectra), card.of_spectra) for name in names}
+    left = [f"{title(name)}: {why}" for name, why in lacks.items() if why]
+    if names and len(left) == len(names):
+        raise HsiError(f"scene {card.name}: no method of this chapter can run on it ({left[0]})")
+    if left:
+        say(f"Left out on this scene: {'; '.join(left)}.")
+    return [name for name in names if not lacks[name]]
 
 
 def usual_splits(scene: Scene) -> tuple[str, ...]:

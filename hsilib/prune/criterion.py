@@ -59,7 +59,7 @@ def criterion(
             return net
 
         settings = {"ratios": (90, 95, 98), "finetune": finetune, "rate": rate} | fields
-        method(name, family, title, parents=lambda run: (start(run),), **settings)(train)
+        method(name, family, title, sees="patches", parents=lambda run: (start(run),), **settings)(train)
         return kept
 
     return register

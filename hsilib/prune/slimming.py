@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PENALTY = dict(sparsity=0.03, decay=0.01)
 
 
-@method("cnn2d_sparse", "controls", "CNN2D, sparse scales", mark="red s", **PENALTY)
+@method("cnn2d_sparse", "controls", "CNN2D, sparse scales", mark="red s", sees="patches", **PENALTY)
 def cnn2d_sparse(task: Task) -> CNN2D:
     """Train the dense CNN2D with penalties on the scales of its batch norms (L1) and on its weights (L2)."""
     o = task.options

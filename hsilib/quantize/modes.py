@@ -40,7 +40,7 @@ def original(run: "Run") -> "Run":
 def mode(name: str, title: str, family: str = "quantization", **fields) -> Callable:
     """Register a mode of quantization, of the dense network and of the three small sizes."""
     ratios, parents = (0, 90, 95, 98), lambda run: (original(run),)
-    return method(name, family, title, ratios=ratios, parents=parents, of=OF, **fields)
+    return method(name, family, title, sees="patches", ratios=ratios, parents=parents, of=OF, **fields)
 
 
 @mode("dynamic", "Dynamic int8", mark="orange v", paper="Dynamic Quantization", version=2)
