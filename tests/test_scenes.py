@@ -1,4 +1,6 @@
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hsilib.data import locate, pieces, scenes, synthetic
 from hsilib.data import own as own_scene
 from hsilib.data.formats import label_map, read_array
 from hsilib.data.inputs import make_inputs
+from hsilib.data.pack import errata, write_pack
 from hsilib.data.splits import SPLITS, make_split
 from hsilib.errors import HsiError
 from hsilib.files import fingerprint
@@ -16,6 +19,7 @@ from hsilib.models.measure import parameters
 from hsilib.models.networks import CNN2D, MLP, initialise
 from hsilib.study.runs import make_run, plan
 from hsilib.task import Task
+from PIL import Image
 
 from conftest import tiny
 
@@ -327,3 +331,30 @@ def test_only_the_pixels_at_hand_are_classified_and_there_are_no_windows():
 def test_a_scene_of_few_bands_gives_as_many_components():
     scene = tiny()
     assert make_inputs(scene, make_split(scene, "disjoint", 0), "patches").pixels.shape[1] == 6
+
+
+def test_the_pack_of_divisions_can_be_read_without_this_library(tmp_path):
+    scene = scenes.load_scene("synthetic_fields_small")
+    counts = write_pack(tmp_path / "splits.zip", [scene])
+    first = (tmp_path / "splits.zip").read_bytes()
+    write_pack(tmp_path / "splits.zip", [scene])
+    assert (tmp_path / "splits.zip").read_bytes() == first
+    with zipfile.ZipFile(tmp_path / "splits.zip") as pack:
+        about = json.loads(pack.read("splits.json"))[scene.name]
+        for name, said in about["splits"].items():
+            split = make_split(scene, name, 0)
+            train, test = (
+                np.array(Image.open(io.BytesIO(pack.read(f"{scene.name}/{name}-{side}.png")))) for side in ("train", "test")
+            )
+            assert (np.flatnonzero(train) == split.train).all() and (train.flat[split.train] == split.train_y + 1).all()
+            assert (np.flatnonzero(test) == split.test).all() and (test.flat[split.test] == split.test_y + 1).all()
+            assert said["train"] == len(split.train) and said["leakage"] == round(split.leakage, 4)
+            assert counts[counts["split"] == name]["train"].sum() == len(split.train)
+        assert "xdrl1/SpatiallyDisjointHSI" in pack.read("README.txt").decode()
+
+
+@pytest.mark.data
+def test_the_pack_lists_the_errata_of_indian_pines(real_data):
+    odd = errata(scenes.load_scene("indian_pines_8bit"))
+    assert (odd["ground truth"] == "none").sum() == 151 and len(odd) == 161
+    assert set(odd[odd["ground truth"] != "none"]["row"]) == {76, 77, 78}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
@@ -19,6 +20,13 @@ def bare(ax: plt.Axes, title: str = "") -> plt.Axes:
     ax.set(xticks=[], yticks=[], frame_on=False)
     ax.set_title(title, fontsize=10)
     return ax
+
+
+def along(scene: Scene, spectra: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Where the bands of a scene lie on an axis, and what it is called: nanometres, if they are known."""
+    if scene.wavelengths:
+        return np.array(scene.wavelengths), "wavelength, nm"
+    return spectra.index.to_numpy() + 1, "band"
 
 
 def panels(count: int, columns: int, height: float, **settings) -> tuple:

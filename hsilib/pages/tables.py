@@ -53,12 +53,17 @@ def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
 
 
 def _leave(table, name, words):
-    """Write the CSV, under the page's name: a copied chapter leaves the tables of its original alone."""
-    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")
-    path = page.parent / "tables" / f"{page.name}-{name}.csv"
+    path = beside_page(f"{name}.csv")
     write_atomically(path, table.to_csv(index=False))
-    here = page.parent if os.environ.get("HSILIB_PAGE") else Path.cwd()  # the runner sets it
+    here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
     say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
+
+
+def beside_page(name: str) -> Path:
+    """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
+    files of its original alone."""
+    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")  # the runner's
+    return page.parent / "tables" / f"{page.name}-{name}"
 
 
 def _show(table, caption):
