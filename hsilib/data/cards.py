@@ -33,7 +33,7 @@ def write_card(folder: Path, scene: scenes.Scene) -> None:
             write_atomically(folder / f"{name}.png", png(getattr(scene, name)))
     if not scene.of_images:
         picture, labelled = _looked_at(scene)
-        write_atomically(folder / "rgb.png", _encode(picture, "RGB"))
+        write_atomically(folder / "rgb.png", encode(picture, "RGB"))
         labels, spectra = scene.labels[scene.labels > 0], {}
         for number, name in enumerate(scene.classes, 1):
             pixels = labelled[labels == number]
@@ -92,7 +92,7 @@ def thumbnails(folder: Path, scene: str, numbers: Sequence[int], size: int = 64)
     for path, number in zip(paths, numbers):
         if not path.exists():
             picture = scenes.load_scene(scene).pictures.read(size)[number]
-            write_atomically(path, _encode(picture.transpose(1, 2, 0), "RGB"))
+            write_atomically(path, encode(picture.transpose(1, 2, 0), "RGB"))
     return [read_png(path) for path in paths]
 
 
@@ -103,7 +103,8 @@ def false_colour(spectra: np.ndarray, bands: tuple[int, int, int]) -> np.ndarray
     return (255 * ((image - low) / np.maximum(high - low, 1e-12)).clip(0, 1)).astype(np.uint8)
 
 
-def _encode(array, mode, palette=None):
+def encode(array: np.ndarray, mode: str, palette: bytes | None = None) -> bytes:
+    """Encode an array of bytes as a PNG of one of Pillow's modes."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(array, np.uint8), mode="L" if mode == "P" else mode)
@@ -118,7 +119,7 @@ def png(labels: np.ndarray) -> bytes:
     """Encode a label map as an indexed PNG in the book's class colours; index 0 is unlabelled."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(CLASSES)] = CLASSES
-    return _encode(labels, "P", palette.tobytes())
+    return encode(labels, "P", palette.tobytes())
 
 
 def read_png(path: Path) -> np.ndarray:
