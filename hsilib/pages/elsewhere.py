@@ -1,0 +1,98 @@
+"""The same methods on other scenes: what the store holds of them, as differences, for the inputs differ."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hsilib.data.scenes import entry
+from hsilib.methods import get, title
+from hsilib.pages import paper, stats
+from hsilib.pages.chapter import Chapter
+from hsilib.pages.tables import publish
+from hsilib.pages.text import joined, mean_sd, number, say, signed
+from hsilib.study.runs import stored
+from hsilib.study.store import Store
+
+LEAST = 3  # methods and sizes that make an order
+PAPER = {"pavia_university_visible": "pavia_university"}  # scenes that are a part of one of the paper's
+
+
+def spectral(scenes: dict, names: Sequence[str], store: Store) -> pd.DataFrame:
+    """Both accuracies of these models on several scenes, ``scenes`` {name: splits}, mean ± sd over draws."""
+    lines = []
+    for scene, splits in scenes.items():
+        rows = stored(store, scene, splits, names, [0])
+        for split in splits:
+            for name in names:
+                runs = stats.pick(rows, method=name, split=split)
+                if len(runs):
+                    texts = [mean_sd(runs[metric]) for metric in ("oa", "aa")]
+                    lines.append([scene, split, title(name), len(runs), *texts])
+    return pd.DataFrame(lines, columns=["scene", "split", "model", "seeds", "OA %", "AA %"])
+
+
+def differences(
+    rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int], split: str, other: str
+) -> pd.DataFrame:
+    """Both accuracies of every method and size less those of ``other``, paired by seed: OA and AA."""
+    lines = {}
+    for ratio in ratios:
+        for name in names:
+            mine = stats.pick(rows, method=name, ratio=ratio, split=split)
+            base = stats.pick(rows, method=other, ratio=0 if other == "cnn2d" else ratio, split=split)
+            both = mine.index.intersection(base.index)
+            if len(both) > 1:
+                pairs = [stats.paired(mine.loc[both, m], base.loc[both, m])[:3] for m in ("oa", "aa")]
+                lines[name, ratio] = [len(both), *pairs]
+    return pd.DataFrame(lines, index=["seeds", "oa", "aa"]).T
+
+
+def beside(
+    c: Chapter, rows: pd.DataFrame, scene: str, other: str = "scratch", table: int | dict = 3,
+    names: Sequence[str] | None = None, ratios: Sequence[int] | None = None,
+) -> None:
+    """Show what methods change against ``other`` on the chapter's scene and on another one, beside the
+    paper's own difference there, and say how alike the orders of methods are.
+
+    ``table``: the table of the paper, or {size: table}.
+    """
+    names, ratios = names or c.names, c.ratios if ratios is None else ratios
+    held = stored(Store(), scene, c.splits, [*names, other], [0, *ratios])
+    lines, told = [], []
+    for split in c.splits:
+        here, there = (differences(r, names, ratios, split, other) for r in (rows, held))
+        both = [key for key in here.index if key in there.index]
+        for name, ratio in both:
+            place = table[ratio] if isinstance(table, dict) else table
+            values = [
+                paper.paper_value(place, get(who).paper, PAPER.get(scene, scene), split, ratio=size)
+                for who, size in ((name, ratio), (other, 0 if other == "cnn2d" else ratio))
+            ]
+            mine = [signed(*frame.loc[(name, ratio), m]) for m in ("oa", "aa") for frame in (here, there)]
+            lines.append([title(name, ratio), split, *mine, number(values[0] - values[1]).replace("-", "−")])
+        if len(both) >= LEAST:
+            told.append(f"{number(alike(here, there), 2)} on the {split} split".replace("-", "−"))
+    if not lines:
+        say(f"The store holds no runs of these methods on {entry(scene).title}.")
+        return
+    less = f"less {title(other)}"
+    columns = [f"OA {less}, {where}" for where in ("here", "there")]
+    columns += [f"AA {less}, {where}" for where in ("here", "there")]
+    publish(
+        pd.DataFrame(lines, columns=["method", "split", *columns, "paper, OA, there"]), "elsewhere",
+        f"Differences to {title(other)} in points, paired by seed, with 95 % intervals. Here: "
+        f"{c.card.title}; there: {entry(scene).title}. The paper's own difference is of single runs.",
+    )
+    if told:
+        say(
+            "How alike the two scenes order the methods, by mean overall accuracy (rank correlation over "
+            f"methods, mean over the sizes; 1 is the same order, 0 none): {joined(told)}."
+        )
+
+
+def alike(here: pd.DataFrame, there: pd.DataFrame) -> float:
+    """Rank correlation of two tables of ``differences`` over methods, mean over the sizes."""
+    means = pd.DataFrame({"here": here["oa"].str[0], "there": there["oa"].str[0]}).dropna().astype(float)
+    sizes = [part for _, part in means.groupby(level=1) if len(part) >= LEAST]
+    ranks = [part.corr("spearman").iloc[0, 1] for part in sizes]
+    return sum(ranks) / len(ranks) if ranks else float("nan")
