@@ -165,7 +165,7 @@ def test_texts_joined_as_in_a_sentence():
     assert [joined(texts) for texts in ([1], "ab", "abc")] == ["1", "a and b", "a, b and c"]
 
 
-def rows_of(order, seeds=4, shift=0.0):
+def runs_of(order, seeds=4, shift=0.0):
     """Runs of Scratch and of methods that lie ``order`` points above it, at two sizes."""
     rng = np.random.default_rng(0)
     lines = []
@@ -183,12 +183,12 @@ def rows_of(order, seeds=4, shift=0.0):
 def test_differences_are_paired_by_seed_and_orders_are_compared_over_methods():
     order = {"l1": 1.0, "one": 2.0, "dml": 3.0, "ddgsd": 4.0}
     names = list(order)
-    here = elsewhere.differences(rows_of(order), names, (90, 98), "disjoint", "scratch")
-    there = elsewhere.differences(rows_of(order, seeds=3, shift=-30), names, (90, 98), "disjoint", "scratch")
+    here = elsewhere.differences(runs_of(order), names, (90, 98), "disjoint", "scratch")
+    there = elsewhere.differences(runs_of(order, seeds=3, shift=-30), names, (90, 98), "disjoint", "scratch")
     mean, low, high = here.loc[("one", 98), "oa"]
     assert abs(mean - 2) < 0.02 and low < 2 < high and high - low < 0.1  # the spread of Scratch itself is gone
     assert abs(here.loc[("one", 98), "aa"][0] + 2) < 1e-9 and here.loc[("one", 98), "seeds"] == 4
     assert elsewhere.alike(here, there) == 1
     turned = dict(zip(names, [4.0, 3.0, 2.0, 1.0]))
-    other = elsewhere.differences(rows_of(turned), names, (90, 98), "disjoint", "scratch")
+    other = elsewhere.differences(runs_of(turned), names, (90, 98), "disjoint", "scratch")
     assert elsewhere.alike(here, other) == -1
