@@ -1,7 +1,7 @@
 """All methods: importing this module registers those of every package that has some."""
 
-from hsilib import baselines, distill, landuse, prune, quantize
+from hsilib import baselines, compact, distill, landuse, prune, quantize
 from hsilib.registry import METHODS, Method, dense, family, get, method, title
 
-ROOMS = baselines, prune, quantize, distill, landuse
+ROOMS = baselines, prune, quantize, distill, landuse, compact
 __all__ = ["METHODS", "ROOMS", "Method", "dense", "family", "get", "method", "title"]

@@ -66,7 +66,7 @@ class Task:
 
     def network(self, net: type[nn.Module], role: str = "init", **config: Any) -> nn.Module:
         """Build a fresh network whose initial weights depend only on the repetition and on its own shape."""
-        known("kind of the network", getattr(net, "kind", None), ("bands", "patches", "images"))
+        known("kind of the network", getattr(net, "kind", None), ("bands", "windows", "patches", "images"))
         bands = self.inputs(net.kind).pixels.shape[1]
         return initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
 

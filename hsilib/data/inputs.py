@@ -17,6 +17,7 @@ from hsilib.data.splits import WINDOW, Split
 from hsilib.errors import HsiError, known
 
 MARGIN = WINDOW // 2
+WINDOWED = ("patches", "windows")
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,10 @@ def principal(covariance: np.ndarray, components: int) -> np.ndarray:
 def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit: str = "scene") -> Inputs:
     """Prepare a scene for networks of a kind.
 
-    ``kind`` is ``bands`` (standardised), ``minmax`` (scaled to 0 to 1) or ``patches`` (PCA, standardised and
-    padded), with at most so many ``components``: no more than the scene has bands.  ``fit`` says on which
-    pixels means, components and scales are estimated: ``scene`` or ``train``.
+    ``kind`` is ``bands`` (standardised), ``minmax`` (scaled to 0 to 1), ``windows`` (standardised and padded)
+    or ``patches`` (PCA, standardised and padded), with at most so many ``components``: no more than the scene
+    has bands.  ``fit`` says on which pixels means, components and scales are estimated: ``scene`` or
+    ``train``.
 
     >>> scene = load_scene("synthetic_urban_small")
     >>> inputs = make_inputs(scene, split_of(scene, "random"), "patches", components=40)
@@ -141,7 +143,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     """
     h, w = scene.labels.shape
     known("pca_fit", fit, ("scene", "train"))
-    if kind == "patches" and scene.of_spectra:
+    if kind in WINDOWED and scene.of_spectra:
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:
         raise HsiError(f"components must be at least 1, not {components}")
@@ -169,6 +171,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     padded = reduction = None
     if kind == "patches":
         reduction = tuple(a.astype(np.float32) for a in (mean, vectors / spread, -centre / spread))
+    if kind in WINDOWED:
         image = pixels.view(h, w, -1)
         padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
     return Inputs((h, w), pixels, padded, reduction, there)
@@ -178,11 +181,11 @@ def _large_inputs(scene, split, kind, components, fit):
     """Do the same for a scene that is not held in memory, in two passes over its file."""
     h, w = scene.labels.shape
     seen = large.moments(scene, split.train if fit == "train" else None)
-    mean, reduction, margin = seen.mean, None, MARGIN if kind == "patches" else 0
+    mean, reduction, margin = seen.mean, None, MARGIN if kind in WINDOWED else 0
     if kind == "minmax":
         spread = np.where(seen.high > seen.low, seen.high - seen.low, 1)
         weight, mean = np.diag(1 / spread), seen.low
-    elif kind == "bands":
+    elif kind != "patches":
         spread = np.sqrt(np.diag(seen.covariance) * (seen.count - 1) / seen.count)
         weight = np.diag(1 / np.where(spread > 1e-7 * spread.max(), spread, 1))
     else:
@@ -194,5 +197,5 @@ def _large_inputs(scene, split, kind, components, fit):
     array = large.on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
     there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
     values = torch.from_numpy(array)
-    pixels, padded = (values[0, :0], values) if kind == "patches" else (values.view(h * w, -1), None)
+    pixels, padded = (values[0, :0], values) if margin else (values.view(h * w, -1), None)
     return Inputs((h, w), pixels, padded, reduction, there, array)

@@ -21,11 +21,11 @@ class Recipe:
     epochs: int = 30
     lr: float = 1e-3  # 8e-4 on Pavia, as in the paper
     batch: int = 100
-    schedule: str = "cosine"  # to zero; "constant" is the paper-like recipe
+    schedule: str = "cosine"  # to zero; "constant" is paper-like; "one_cycle": up, then to zero, with AdamW
     precision: str = "fp32"  # what is published; "bf16" for exploring
 
     def __post_init__(self) -> None:
-        known("schedule", self.schedule, ("cosine", "constant"))
+        known("schedule", self.schedule, ("cosine", "constant", "one_cycle"))
         known("precision", self.precision, ("fp32", "bf16"))
         for name, least in (("epochs", 1), ("batch", 2)):
             value = getattr(self, name)
@@ -62,6 +62,16 @@ def training_set(inputs: Inputs | Images, split: Split) -> TrainingSet:
     if inputs.turns > 1:
         pixels = torch.cat([turn * len(inputs.pixels) + pixels for turn in range(inputs.turns)])
     return TrainingSet(lambda position: inputs.samples(pixels[position]), y.repeat(inputs.turns))
+
+
+def one_cycle(t: float, up: float = 0.3, first: float = 0.04) -> float:
+    """Return the share of the rate after a share ``t`` of all steps, of 1cycle (Smith, Topin, 2018).
+
+    It rises from ``first`` to one until ``up``, then falls to zero, both along a cosine.
+    """
+    if t < up:
+        return first + (1 - first) * 0.5 * (1 - math.cos(math.pi * t / up))
+    return 0.5 * (1 + math.cos(math.pi * (t - up) / (1 - up)))
 
 
 def cross_entropy(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
@@ -125,7 +135,8 @@ def fit(
     modules = [model, *extra]
     # modules may share some
     weights = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
-    optimizer = torch.optim.Adam(weights, lr=recipe.lr, fused=True)
+    optimizer = torch.optim.AdamW if recipe.schedule == "one_cycle" else torch.optim.Adam
+    optimizer = optimizer(weights, lr=recipe.lr, fused=True)
     per_epoch = math.ceil(count / recipe.batch)
     history, step, total = [], 0, recipe.epochs * per_epoch
     for m in modules:
@@ -135,6 +146,8 @@ def fit(
         for index in draw(count, order).split(recipe.batch):
             if recipe.schedule == "cosine":
                 optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
+            elif recipe.schedule == "one_cycle":
+                optimizer.param_groups[0]["lr"] = recipe.lr * one_cycle(step / total)
             step += 1
             if len(index) < 2:
                 continue  # batch norm needs two

@@ -1,0 +1,5 @@
+"""Chapter 16, compact networks: small by design, from raw bands to classes."""
+
+from hsilib.registry import rooms
+
+rooms(__name__, "lens ghost spectral")

@@ -1,0 +1,105 @@
+"""From a network to a method: what a network of your own has to be.
+
+A network is a class ``Net(bands, classes, **sizes)``.  ``kind`` says what it is given: ``bands`` (spectra,
+each band standardised), ``windows`` (19 x 19 of the same, zeros outside of the scene) or ``patches`` (windows
+of principal components).  ``config`` holds all arguments it was built with, so that it can be stored and
+loaded.  ``forward`` returns ``Outputs``: the logits (B, K) and inner tensors by name, which methods of
+distillation may look at.  Two things are optional: ``dense``, which gives the logits (K, H, W) of a padded
+image (1, C, H + 18, W + 18) at once and must equal the windows; ``start``, which sets first weights from
+spectra (N, B) of the scene.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from hsilib.data.inputs import MARGIN
+from hsilib.data.splits import WINDOW
+from hsilib.errors import HsiError, known
+from hsilib.models.networks import NETWORKS, Outputs, initialise
+from hsilib.models.train import flips_and_rotations
+from hsilib.registry import method
+from hsilib.task import Task
+
+KINDS = ("bands", "windows", "patches")
+VIEWS = {"none": None, "dihedral": flips_and_rotations}  # how windows are turned while training
+
+
+def compact(name: str, title: str, *, family: str = "compact", least: int = 1, **fields) -> Callable:
+    """Register a network class as a method that trains it on labels.
+
+    least: how many bands it needs; ``mark`` and the like are those of ``method``, and all other words are
+    sizes of the network with their defaults.
+
+    >>> @compact("one_layer", "One layer", width=8)
+    ... class OneLayer(nn.Module):
+    ...     kind = "bands"
+    ...     def __init__(self, bands, classes, width):
+    ...         super().__init__()
+    ...         self.config = dict(bands=bands, classes=classes, width=width)
+    ...         self.layers = nn.Sequential(nn.Linear(bands, width), nn.ReLU(), nn.Linear(width, classes))
+    ...     def forward(self, x):
+    ...         return Outputs(self.layers(x), {})
+    """
+    own = {key: fields.pop(key) for key in list(fields) if key in ("mark", "version", "epochs", "paper")}
+
+    def register(net):
+        check(net, max(least, 12), **fields)
+        windows = net.kind != "bands"
+        options = fields | ({"augment": "dihedral"} if windows else {})
+
+        def train(task):
+            views = VIEWS[known("augment", getattr(task.options, "augment", "none"), VIEWS)]
+            return task.fit(build(task, net, fields), augment=views)
+
+        train.__doc__, train.__module__ = net.__doc__, net.__module__
+        NETWORKS[net.__name__] = net
+        words = dict(sees="patches" if windows else "", least=least, network=net, config=tuple(fields))
+        method(name, family, title, **words, **own, **options)(train)
+        return net
+
+    return register
+
+
+def build(task: Task, net: type[nn.Module], sizes: dict) -> nn.Module:
+    """Return a fresh network of the sizes that the run asks for, its first weights set as it likes."""
+    made = task.network(net, **{key: getattr(task.options, key) for key in sizes})
+    if hasattr(made, "start"):
+        spectra = task.inputs("bands")
+        made.start(spectra.pixels if spectra.there is None else spectra.pixels[spectra.there])
+    return made
+
+
+@torch.no_grad()
+def check(net: type[nn.Module], bands: int = 12, classes: int = 3, **sizes) -> None:
+    """Refuse in one line a network that does not keep the contract at the head of this file."""
+    name = net.__name__
+    known(f"kind of {name}", getattr(net, "kind", None), KINDS)
+    try:
+        made = initialise(net(bands, classes, **sizes), 0).eval()
+    except Exception as error:
+        words = ", ".join(["bands", "classes", *sizes])
+        raise HsiError(f"{name} cannot be built from {words}: {type(error).__name__}: {error}") from None
+    config = getattr(made, "config", None)
+    if not isinstance(config, dict) or {"bands", "classes", *sizes} - set(config):
+        words = ", ".join(["bands", "classes", *sizes])
+        raise HsiError(f"{name}.config must hold all it was built with: {words}")
+    shape = (2, bands) if net.kind == "bands" else (2, bands, WINDOW, WINDOW)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    try:
+        out = made(x)
+    except Exception as error:
+        raise HsiError(f"{name} cannot classify {tuple(shape)}: {type(error).__name__}: {error}") from None
+    if not isinstance(out, Outputs) or out.logits.shape != (2, classes):
+        raise HsiError(f"{name} must return Outputs(logits of shape (batch, classes), taps)")
+    again = net(**made.config)
+    if again.load_state_dict(made.state_dict()) and not torch.equal(again.eval()(x).logits, out.logits):
+        raise HsiError(f"{name}: built again from its config and weights it gives other answers")
+    if hasattr(made, "dense"):
+        sides = 2 + 2 * MARGIN, 3 + 2 * MARGIN  # six pixels
+        image = torch.randn((1, bands, *sides), generator=torch.Generator().manual_seed(1))
+        windows = torch.cat([image[..., i : i + WINDOW, j : j + WINDOW] for i in range(2) for j in range(3)])
+        gap = (made.dense(image).flatten(1).T - made(windows).logits).abs().max()
+        if not gap < 1e-4:
+            raise HsiError(f"{name}.dense differs from its windows by {gap:.1e}: it must be exact")

@@ -1,0 +1,95 @@
+"""Lens: a sharp look at the centre and a coarse one around it, from raw bands; methods J.
+
+The bands of every pixel are projected once, by a layer that learns along and starts at the whitened principal
+components.  Depthwise separable convolutions look at the surroundings, a layer on the centre's projection at
+the pixel itself: rare classes live there.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hsilib.compact.compact import compact
+from hsilib.data.inputs import MARGIN, principal
+from hsilib.models.networks import Outputs
+
+
+def whitened(spectra: torch.Tensor, count: int) -> torch.Tensor:
+    """Return weights (count, B) that make principal components of variance one of spectra (N, B)."""
+    x = spectra.double().cpu().numpy()
+    x = x - x.mean(0)
+    covariance = x.T @ x / max(len(x) - 1, 1)
+    vectors = principal(covariance, count)
+    spread = (vectors * (covariance @ vectors)).sum(0) ** 0.5
+    return torch.from_numpy((vectors / spread.clip(1e-3 * spread.max())).T.copy()).float()
+
+
+class Separable(nn.Module):
+    """A depthwise convolution, then one across channels; batch norm and ReLU behind each."""
+
+    def __init__(self, channels: int, out: int, size: int) -> None:
+        super().__init__()
+        self.depth = nn.Conv2d(channels, channels, size, groups=channels, bias=False)
+        self.point = nn.Conv2d(channels, out, 1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(out)
+
+    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
+        x = F.conv2d(x, self.depth.weight, groups=len(self.depth.weight), dilation=dilation)
+        return F.relu(self.bn2(self.point(F.relu(self.bn1(x)))))
+
+
+@compact("lens", "Lens", mark="red o", width=24, centre=24)
+class Lens(nn.Module):
+    """A learnt projection of the bands; depthwise separable convolutions on the window beside a layer on the
+    centre's spectrum."""
+
+    kind = "windows"
+
+    def __init__(self, bands: int, classes: int, width: int = 24, centre: int = 24) -> None:
+        super().__init__()
+        self.config = dict(bands=bands, classes=classes, width=width, centre=centre)
+        self.project, self.bn = nn.Conv2d(bands, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.first = Separable(width, width, 5)
+        self.second = Separable(width, width, 3)
+        self.third, self.bn3 = nn.Conv2d(width, width, 3, groups=width, bias=False), nn.BatchNorm2d(width)
+        self.spot = nn.Conv2d(width, centre, 1, bias=False) if centre else None
+        self.bn_spot = nn.BatchNorm2d(centre) if centre else None
+        self.head = nn.Linear(2 * width + centre, classes)
+        self.to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def start(self, spectra: torch.Tensor) -> None:
+        """Begin with the whitened principal components; more channels than bands keep random weights."""
+        weight = whitened(spectra, len(self.project.weight))
+        self.project.weight[: len(weight)] = weight[..., None, None].to(self.project.weight.device)
+
+    def maps(self, x: torch.Tensor, spread: int) -> torch.Tensor:
+        """(B, bands, h, w) -> features (B, 2 width + centre, h - 18, w - 18).
+
+        The cells behind the pool lie two pixels apart: in a window the pool has stride 2; in a scene it has
+        stride 1 and later kernels are dilated by ``spread`` = 2.
+        """
+        p, stride = F.relu(self.bn(self.project(x))), 3 - spread
+        f = F.max_pool2d(self.first(p), 2, stride)  # (B, width, 7, 7) of a window
+        f = self.second(f, spread)  # (B, width, 5, 5)
+        f = F.conv2d(f, self.third.weight, groups=len(self.third.weight), dilation=spread)
+        f = F.relu(self.bn3(f))  # (B, width, 3, 3)
+        ones = f.new_ones(f.shape[1], 1, 3, 3) / 9
+        mean = F.conv2d(f, ones, groups=f.shape[1], dilation=spread)
+        parts = [mean, F.max_pool2d(f, 3, 1, dilation=spread)]
+        h, w = x.shape[2] - 2 * MARGIN, x.shape[3] - 2 * MARGIN
+        parts = [part[:, :, :h, :w] for part in parts]
+        if self.spot is not None:
+            centre = p[:, :, MARGIN : MARGIN + h, MARGIN : MARGIN + w]
+            parts.append(F.relu(self.bn_spot(self.spot(centre))))
+        return torch.cat(parts, 1)
+
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Classify windows (B, bands, 19, 19)."""
+        e = self.maps(x, 1)[:, :, 0, 0]
+        return Outputs(self.head(e), {"e": e})
+
+    def dense(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
+        e = self.maps(image, 2)[0]
+        return self.head(e.flatten(1).T).T.view(-1, *e.shape[1:])

@@ -1,0 +1,149 @@
+"""Networks small by design: their published sizes, their exact maps, and the contract that a network keeps."""
+
+import numpy as np
+import pytest
+import torch
+from hsilib import methods
+from hsilib.compact.compact import check, compact
+from hsilib.compact.ghost import GhostLens
+from hsilib.compact.lens import Lens, whitened
+from hsilib.compact.spectral import LiuNet, Perceptron, Pointwise
+from hsilib.data.inputs import make_inputs
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import make_split
+from hsilib.errors import HsiError
+from hsilib.models.evaluate import pixel_scores, scene_scores
+from hsilib.models.measure import macs, parameters
+from hsilib.models.networks import NETWORKS, Outputs, initialise
+from hsilib.models.train import one_cycle
+from hsilib.study.execute import trained, weights_path
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+from torch import nn
+
+SMALL = "synthetic_urban_small"
+
+
+@pytest.mark.parametrize(
+    "net, bands, classes, count",
+    [(LiuNet, 112, 3, 4563), (LiuNet, 200, 16, 7120), (Pointwise, 200, 16, 5332), (Perceptron, 200, 16, 5224)],
+)
+def test_networks_that_were_published_have_their_published_size(net, bands, classes, count):
+    assert parameters(net(bands, classes)) == count
+
+
+def test_the_pointwise_network_costs_what_a_pixel_costs():
+    assert macs(Pointwise(200, 16), torch.zeros(1, 200)) == 200 * 24 + 24 * 12 + 12 * 16
+
+
+def after_training(net, seed=0):
+    """Weights and statistics of batch norm as they are after training."""
+    initialise(net, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            with torch.no_grad():
+                for part, low in ((module.weight, 0.5), (module.bias, -0.5), (module.running_mean, -0.3)):
+                    part.copy_(low + torch.rand(part.shape, generator=generator))
+                module.running_var.copy_(0.5 + torch.rand(module.running_var.shape, generator=generator))
+    return net.eval()
+
+
+@pytest.mark.parametrize("net", [Lens, GhostLens])
+@pytest.mark.parametrize("centre", [0, 5])
+def test_a_whole_scene_at_once_gives_what_windows_give_border_included(net, centre):
+    scene = load_scene(SMALL)
+    inputs = make_inputs(scene, make_split(scene, "random", 0), "windows")
+    made = after_training(net(103, 9, width=6, centre=centre))
+    index = torch.from_numpy(np.random.default_rng(0).choice(inputs.count, 200, replace=False))
+    index = torch.cat([index, torch.tensor([0, 47, inputs.count - 48, inputs.count - 1])])  # and the corners
+    np.testing.assert_allclose(scene_scores(made, inputs)[index], pixel_scores(made, inputs, index), atol=2e-4)
+
+
+def test_windows_hold_standardised_bands_and_zeros_outside_of_the_scene():
+    scene = load_scene(SMALL)
+    split = make_split(scene, "random", 0)
+    windows, bands = (make_inputs(scene, split, kind) for kind in ("windows", "bands"))
+    corner = windows.samples(torch.tensor([0]))[0]
+    assert not corner[:, :9].any() and not corner[:, :, :9].any()
+    assert torch.equal(corner[:, 9, 9], bands.pixels[0]) and torch.equal(corner[:, 9, 10], bands.pixels[1])
+
+
+def test_the_projection_starts_at_whitened_components():
+    spectra = torch.randn(500, 10, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.arange(1.0, 11))
+    net = Lens(10, 3, width=4)
+    net.start(spectra)
+    out = (spectra - spectra.mean(0)) @ net.project.weight.flatten(1).T
+    assert torch.allclose(out.T @ out / 499, torch.eye(4), atol=1e-4)
+    wide = initialise(Lens(10, 3, width=14), 0)
+    before = wide.project.weight.detach().clone()
+    wide.start(spectra)
+    assert torch.equal(before[10:], wide.project.weight[10:]) and not torch.equal(before[:10], wide.project.weight[:10])
+    assert whitened(spectra, 14).shape == (10, 10)
+
+
+class Mine(nn.Module):
+    """A network of one's own."""
+
+    kind = "windows"
+
+    def __init__(self, bands, classes, width=3):
+        super().__init__()
+        self.config = dict(bands=bands, classes=classes, width=width)
+        self.mix, self.out = nn.Conv2d(bands, width, 1), nn.Linear(width, classes)
+
+    def forward(self, x):
+        e = self.mix(x).relu()[:, :, 9, 9]
+        return Outputs(self.out(e), {"e": e})
+
+
+@pytest.fixture
+def registered():
+    """Forget what a test registers."""
+    before, networks = dict(methods.METHODS), dict(NETWORKS)
+    yield
+    for table, kept in ((methods.METHODS, before), (NETWORKS, networks)):
+        table.clear()
+        table.update(kept)
+
+
+def test_a_network_of_ones_own_is_trained_stored_and_loaded_by_being_registered(registered, tmp_path):
+    compact("mine", "Mine", width=4)(Mine)
+    run, store = make_run(SMALL, "disjoint", "mine", epochs=1, options={"width": 5}), Store(tmp_path / "store")
+    net = trained(run, store)
+    assert weights_path(run).is_file() and store.rows()["options"].tolist() == ["width=5"]
+    again = trained(run, store)
+    assert again is not net and all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values()))
+    assert methods.get("mine").lacks(103, of_spectra=True) and not methods.get("liunet").lacks(103, of_spectra=True)
+    assert "it needs 91 bands" in methods.get("liunet").lacks(9, of_spectra=False)
+
+
+def changed(**parts):
+    return type("Mine", (Mine,), parts)
+
+
+@pytest.mark.parametrize(
+    "net, says",
+    [
+        (changed(kind="spectrum"), "unknown kind of Mine 'spectrum'"),
+        (changed(forward=lambda self, x: self.out(self.mix(x).mean((2, 3)))), "must return Outputs"),
+        (changed(forward=lambda self, x: Outputs(self.mix(x), {})), "must return Outputs"),
+        (changed(forward=lambda self, x: self.nothing(x)), "cannot classify .2, 12, 19, 19.: AttributeError"),
+        (changed(dense=lambda self, image: torch.zeros(3, 2, 3)), "dense differs from its windows by"),
+        (changed(config=property(lambda self: {"bands": 12}, lambda self, value: None)), "config must hold all"),
+    ],
+)
+def test_a_network_that_breaks_the_contract_is_refused_in_one_line(net, says):
+    with pytest.raises(HsiError, match=says) as error:
+        check(net, width=3)
+    assert "\n" not in str(error.value)
+
+
+def test_a_size_that_the_network_does_not_know_is_refused_in_one_line():
+    with pytest.raises(HsiError, match="Mine cannot be built from bands, classes, depth: TypeError"):
+        check(Mine, depth=3)
+
+
+def test_one_cycle_rises_and_falls_to_zero():
+    rates = [one_cycle(t) for t in (0, 0.15, 0.3, 0.65, 1)]
+    np.testing.assert_allclose(rates, [0.04, 0.52, 1, 0.5, 0], atol=1e-9)
