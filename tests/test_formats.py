@@ -14,6 +14,7 @@ from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import MLP, initialise
+from hsilib.pages.chapter import chapter
 
 H, W, B = 24, 20, 9
 CUBE = np.random.default_rng(0).integers(0, 9000, (H, W, B)).astype(np.int16)
@@ -311,3 +312,14 @@ def test_enmap_berlin_comes_with_all_that_its_files_say(real_data, capsys):
     assert 0.15 < (scene.labels > 0).mean() < 0.19
     assert main(["scenes", "--remove", "berlin"]) == 0 and "berlin" not in scenes.names()
     assert "UTM" in scene.crs
+
+
+def test_a_scene_of_nine_bands_runs_what_can_run_on_it_and_says_what_cannot(tmp_path, capsys):
+    np.save(tmp_path / "cube.npy", CUBE)
+    np.save(tmp_path / "labels.npy", LABELS)
+    own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy", say=lambda text: None)
+    c = chapter("baselines", scene="mine", budget="smoke")
+    assert c.scene == "mine" and c.components == 9
+    assert not {"cnn1d", "cnn3d"} & set(c.names) and {"svm", "cnn2d"} <= set(c.names)
+    with pytest.raises(HsiError, match="no method of this chapter can run on it .CNN1D: it needs 28 bands"):
+        chapter("baselines", scene="mine", methods=["cnn1d"], budget="smoke")

@@ -17,18 +17,25 @@ LEAST = 3  # methods and sizes that make an order
 PAPER = {"pavia_university_visible": "pavia_university"}  # scenes that are a part of one of the paper's
 
 
-def spectral(scenes: dict, names: Sequence[str], store: Store) -> pd.DataFrame:
-    """Both accuracies of these models on several scenes, ``scenes`` {name: splits}, mean ± sd over draws."""
-    lines = []
-    for scene, splits in scenes.items():
-        rows = stored(store, scene, splits, names, [0])
-        for split in splits:
-            for name in names:
-                runs = stats.pick(rows, method=name, split=split)
-                if len(runs):
-                    texts = [mean_sd(runs[metric]) for metric in ("oa", "aa")]
-                    lines.append([scene, split, title(name), len(runs), *texts])
-    return pd.DataFrame(lines, columns=["scene", "split", "model", "seeds", "OA %", "AA %"])
+def by_scene(rows: pd.DataFrame, names: Sequence[str], metric: str = "oa") -> pd.DataFrame:
+    """One accuracy of these models, a line each, a column for each scene and split, mean ± sd over draws."""
+    table = {"model": [title(name) for name in names]}
+    for (scene, split), part in rows.groupby(["scene", "split"], sort=False):
+        texts = [mean_sd(stats.pick(part, method=name)[metric]) for name in names]
+        table[f"{short(scene)}, {split}"] = texts
+    return pd.DataFrame(table)
+
+
+def short(scene: str) -> str:
+    """A scene's title up to the first comma or bracket."""
+    return entry(scene).title.partition(",")[0].partition(" (")[0]
+
+
+def held(scenes: dict, names: Sequence[str], ratios: Sequence[int] = (0,), **common) -> pd.DataFrame:
+    """What the store holds of these methods on scenes, {scene: splits}, in this order."""
+    places = [(scene, split) for scene, splits in scenes.items() for split in splits]
+    parts = [stored(Store(), scene, [split], names, ratios, **common) for scene, split in places]
+    return pd.concat(parts, ignore_index=True)
 
 
 def differences(
@@ -57,10 +64,10 @@ def beside(
     ``table``: the table of the paper, or {size: table}.
     """
     names, ratios = names or c.names, c.ratios if ratios is None else ratios
-    held = stored(Store(), scene, c.splits, [*names, other], [0, *ratios])
+    far = held({scene: c.splits}, [*names, other], [0, *ratios])
     lines, told = [], []
     for split in c.splits:
-        here, there = (differences(r, names, ratios, split, other) for r in (rows, held))
+        here, there = (differences(r, names, ratios, split, other) for r in (rows, far))
         both = [key for key in here.index if key in there.index]
         for name, ratio in both:
             place = table[ratio] if isinstance(table, dict) else table
