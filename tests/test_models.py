@@ -2,14 +2,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hsilib.compact.lens import Lens
+from hsilib.compact.spectral import LiuNet
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
 from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
-from hsilib.models.measure import macs, parameters
+from hsilib.models.measure import macs, parameters, payload
 from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
 from hsilib.models.train import Recipe, TrainingSet, fit, flips_and_rotations
+from hsilib.quantize.integer import Int8CNN2D, fold_batch_norm
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,28 @@ def test_flips_and_rotations_are_the_eight_symmetries():
     x = torch.arange(9.0).view(1, 1, 3, 3).repeat(400, 1, 1, 1)
     out = flips_and_rotations(x, torch.Generator().manual_seed(0))
     assert len({tuple(p.flatten().tolist()) for p in out}) == 8
+
+
+def by_hand(bands, components, widths, classes):
+    """Weights and outputs of CNN2D's four layers, and the numbers of its principal components."""
+    c1, c2, f1 = widths
+    weights = 25 * (components * c1 + c1 * c2 + c2 * f1) + f1 * classes
+    return weights, c1 + c2 + f1 + classes, (bands + 1) * components
+
+
+def test_the_payload_is_every_number_from_raw_spectrum_to_class():
+    weights, outputs, reduction = by_hand(200, 40, (5, 10, 10), 16)
+    net = CNN2D(40, 16, (5, 10, 10))
+    assert payload(net, 200) == 4 * (weights + outputs + reduction) == payload(fold_batch_norm(net), 200)
+    small = Int8CNN2D(40, 16, (5, 10, 10))
+    assert payload(small, 200) == weights + 8 * outputs + 4 * 5 + 4 * reduction == 41_418
+    assert payload(MLP(200, 16), 200) == 4 * parameters(MLP(200, 16))  # standardised bands fold into fc1
+    plain = CNN1D(200, 16)
+    assert payload(plain, 200) == 4 * (parameters(plain) - 200) + 8 * 200  # batch norm folds, bands do not
+
+
+def test_the_payload_of_a_compact_network_needs_no_components():
+    net = Lens(200, 16, width=12)
+    layers = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    assert payload(net, 200) == 4 * sum(m.weight.numel() + len(m.weight) for m in layers)
+    assert payload(LiuNet(200, 16), 200) == 4 * 7120 + 8 * 200

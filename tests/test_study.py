@@ -413,3 +413,16 @@ def test_the_estimate_follows_what_runs_really_take():
     assert pace([(1.0, 1.0)]) == 1
     assert 1 < pace([(20.0, 10.0)]) < pace(60 * [(20.0, 10.0)]) < 2
     assert pace(60 * [(5.0, 10.0)]) < 0.6
+
+
+def test_a_store_of_the_first_edition_gets_the_new_column_when_it_is_written_to(tmp_path):
+    run, store = make_run(SMALL, "random", "mlp", epochs=1), Store(tmp_path)
+    row = execute(run, store)[0]
+    path = tmp_path / "baselines.csv"
+    old = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(old) + "\n")
+    assert store.rows()["payload"].isna().all() and store.rows()["oa"].tolist() == [row["oa"]]
+    execute(make_run(SMALL, "random", "mlp", seed=1, epochs=1), store)
+    rows = store.rows()
+    assert rows["run"].nunique() == 2 and rows["payload"].isna().tolist() == [True, False]
+    assert rows["payload"].iloc[1] == row["payload"] and rows["parents"].tolist() == ["", ""]

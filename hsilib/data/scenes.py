@@ -50,6 +50,14 @@ class Scene:
     of_images: bool = False  # a set of images: labels (N, 1), no cube
     pictures: imagesets.ImageSet | None = None  # where its images are read from; a card has none
 
+    @property
+    def bands(self) -> int:
+        """How many bands it has; a card does not say."""
+        if self.of_images:
+            return 3
+        held = next(part for part in (self.cube, self.spectra, self.image) if part is not None)
+        return held.shape[-1]
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -53,6 +53,58 @@ def bytes_on_disk(model: "nn.Module | Estimator") -> int:
     return len(pickle.dumps(model.estimator))
 
 
+FLOAT = 4  # bytes of a number
+
+
+def payload(model: "nn.Module | Estimator", bands: int) -> int:
+    """Count the bytes of every number that the deployed form stores, from a raw spectrum to its class.
+
+    Batch norm is folded into the layer before it, and standardised bands into a first layer that mixes them
+    all; any other network on bands stores two numbers a band, one on ``patches`` the components.  Whole
+    numbers count one byte, with scales and biases beside them.  A classical model counts as it is pickled.
+
+    >>> payload(CNN2D(40, 16, widths=(5, 10, 10)), bands=200)
+    67964
+    """
+    if not isinstance(model, nn.Module):
+        return bytes_on_disk(model) + 2 * FLOAT * bands
+    layers = [m for m in model.modules() if _weights(m)]
+    total = sum(map(_bytes_of, layers))
+    if model.kind == "patches":
+        return total + FLOAT * (bands + 1) * model.config["bands"]
+    if model.kind in ("bands", "windows") and not _mixes(layers[0], bands):
+        return total + 2 * FLOAT * bands
+    return total
+
+
+def _weights(module):
+    """The weights of a layer; of batch norm, which is folded, none."""
+    if isinstance(module, BATCH_NORMS):
+        return []
+    return [p for name, p in module.named_parameters(recurse=False) if "weight" in name]
+
+
+def _bytes_of(layer):
+    if isinstance(layer, nn.LSTM):  # two biases of each gate are one
+        biases = [p for name, p in layer.named_parameters() if name.startswith("bias_ih")]
+        return FLOAT * sum(p.numel() for p in [*_weights(layer), *biases])
+    weight = layer.weight
+    if weight.dtype != torch.int8:
+        return FLOAT * (weight.numel() + len(weight))  # its own bias, or batch norm's
+    grid = FLOAT + 1 if hasattr(layer, "in_scale") else 0  # scale and zero of its input
+    return weight.numel() + FLOAT * (len(weight) + layer.scale.numel()) + grid
+
+
+def _mixes(layer, bands):
+    """Whether a layer takes all bands of one pixel together."""
+    if isinstance(layer, nn.LSTM):
+        return layer.input_size == bands
+    if isinstance(layer, nn.Linear):
+        return layer.in_features == bands
+    one = all(size == 1 for size in getattr(layer, "kernel_size", (0,)))
+    return one and layer.in_channels == bands and layer.groups == 1
+
+
 def timed(
     functions: Mapping[str, Callable[[], object]], warm_up: int = 3, rounds: int = 20, calls: int = 1
 ) -> dict[str, tuple[float, float]]:

@@ -22,8 +22,9 @@ from hsilib.files import project, write_atomically
 
 COLUMNS = (
     "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
-    "epochs lr batch schedule precision version device threads seconds commit versions parents"
+    "epochs lr batch schedule precision version device threads seconds commit versions parents payload"
 ).split()
+HEADER = ",".join(COLUMNS)
 
 
 @lru_cache
@@ -33,7 +34,7 @@ def _table(path, changed, size):
         table = pd.read_csv(path, dtype=dict.fromkeys(("run", "commit", "options", "parents"), str))
     except Exception as error:
         raise HsiError(f"{path}: not a table of runs ({str(error).splitlines()[0]})") from None
-    missing = set(COLUMNS) - set(table)
+    missing = set(COLUMNS[:-1]) - set(table)
     if missing:
         raise HsiError(f"{path}: columns missing: {', '.join(sorted(missing))}")
     scored = np.isfinite(pd.to_numeric(table["oa"], errors="coerce"))
@@ -41,7 +42,7 @@ def _table(path, changed, size):
     if not sound.all():
         says = "not a row of the store (cut off, or a merge left marks); delete the line"
         raise HsiError(f"{path}, line {int(np.flatnonzero(~sound)[0]) + 2}: {says}")
-    return table.fillna({"options": "", "parents": ""})
+    return table.reindex(columns=COLUMNS).fillna({"options": "", "parents": ""})
 
 
 def smoke_store() -> "Store":
@@ -80,9 +81,11 @@ class Store:
         path = self.folder / f"{family}.csv"
         line = pd.DataFrame([row], columns=COLUMNS)
         with self._locked():
-            text = path.read_text() if path.exists() else ",".join(COLUMNS) + "\n"
+            text = path.read_text() if path.exists() else f"{HEADER}\n"
             if not self.has(row["run"]):
                 text += "" if text.endswith("\n") else "\n"
+                if text.startswith(HEADER.removesuffix(",payload") + "\n"):  # of the first edition
+                    text = f"{HEADER}\n" + text.partition("\n")[2].replace("\n", ",\n")
                 write_atomically(path, text + line.to_csv(index=False, header=False, lineterminator="\n"))
 
     # -------------------------------------------------------------- what lies beside the rows, by identity
