@@ -158,8 +158,8 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error), error
     monkeypatch.setattr(deploy, "trained", None)  # refused before anything is trained
-    with pytest.raises(HsiError, match="mlp cannot be exported"):
-        deploy.export(make_run(SMALL, "random", "mlp", epochs=1), "x.onnx")
+    with pytest.raises(HsiError, match="svm cannot be exported"):
+        deploy.export(make_run(SMALL, "random", "svm", epochs=1), "x.onnx")
     with pytest.raises(HsiError, match="is a folder"):
         deploy.export(make_run(SMALL, "random", "cnn2d", epochs=1), tmp_path)
 
@@ -183,6 +183,18 @@ def test_a_model_to_download_draws_the_stored_map(path, real_data):
     run = json.loads({p.key: p.value for p in onnx.load(path).metadata_props}["run"])
     stored = Store(project() / "book" / "results").read_map(run)
     assert (predict(path, load_scene("indian_pines_8bit").cube)[0] == stored).mean() > 0.999
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn1d", "lstm", "perceptron", "liunet", "lens", "ghost_lens"])
+def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spectra(name, tmp_path):
+    run = make_run(SMALL, "disjoint", name, epochs=1)
+    deploy.export(run, tmp_path / "net.onnx")
+    scene = load_scene(SMALL)
+    labels, metadata = predict(tmp_path / "net.onnx", scene.cube)
+    assert (labels == Store().read_map(run.id)).mean() > 0.999 and metadata["bands"] == 103
+    part, _ = predict(tmp_path / "net.onnx", scene.cube[:30, :20])  # any size
+    inside = np.s_[:20, :10]
+    assert part.shape == (30, 20) and (part[inside] == labels[inside]).mean() > 0.999
 
 
 # ------------------------------------------------------------------------------------- strips, places, memory

@@ -55,6 +55,7 @@ class Lens(nn.Module):
         self.spot = nn.Conv2d(width, centre, 1, bias=False) if centre else None
         self.bn_spot = nn.BatchNorm2d(centre) if centre else None
         self.head = nn.Linear(2 * width + centre, classes)
+        self.register_buffer("ninth", torch.full((width, 1, 3, 3), 1 / 9), persistent=False)
         self.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -74,8 +75,7 @@ class Lens(nn.Module):
         f = self.second(f, spread)  # (B, width, 5, 5)
         f = F.conv2d(f, self.third.weight, groups=len(self.third.weight), dilation=spread)
         f = F.relu(self.bn3(f))  # (B, width, 3, 3)
-        ones = f.new_ones(f.shape[1], 1, 3, 3) / 9
-        mean = F.conv2d(f, ones, groups=f.shape[1], dilation=spread)
+        mean = F.conv2d(f, self.ninth, groups=len(self.ninth), dilation=spread)
         parts = [mean, F.max_pool2d(f, 3, 1, dilation=spread)]
         h, w = x.shape[2] - 2 * MARGIN, x.shape[3] - 2 * MARGIN
         parts = [part[:, :, :h, :w] for part in parts]

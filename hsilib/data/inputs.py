@@ -27,8 +27,9 @@ class Inputs:
     shape: tuple[int, int]
     pixels: torch.Tensor  # (H*W, C), none where ``padded`` of a large scene holds them
     padded: torch.Tensor | None  # (H+18, W+18, C)
-    # (mean, weight, shift) of patches: (spectrum - mean) @ weight + shift gives ``pixels``
-    reduction: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    # how a spectrum becomes ``pixels``: of patches (mean, weight, shift), (spectrum - mean) @ weight + shift;
+    # of bands and windows (mean, spread), (spectrum - mean) / spread
+    reduction: tuple[np.ndarray, ...] | None = None
     there: torch.Tensor | None = None  # which pixels have values, as flat indices; None: all
     disk: np.memmap | None = None  # what holds them of a large scene
     turns: ClassVar[int] = 1  # positions in which a sample is trained on
@@ -149,7 +150,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         raise HsiError(f"components must be at least 1, not {components}")
     if scene.image is not None:
         return _large_inputs(scene, split, kind, components, fit)
-    there, rows = None, split.train
+    there, rows, reduction = None, split.train, None
     pixels = scene.spectra if scene.of_spectra else scene.cube.reshape(h * w, -1)
     if scene.there is not None:  # only pixels with data count
         there = np.flatnonzero(scene.there)
@@ -164,13 +165,16 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         spread = pixels[rows].std(0)  # a constant band, or a component of rounding errors, becomes zero
         spread, centre = np.where(spread > 1e-7 * spread.max(), spread, 1), pixels[rows].mean(0)
         pixels = (pixels - centre) / spread
+        reduction = centre, spread
     pixels = torch.from_numpy(pixels.astype(np.float32))
     if there is not None:
         there = torch.from_numpy(there)
         pixels = torch.zeros(h * w, pixels.shape[1]).index_copy_(0, there, pixels)
-    padded = reduction = None
+    padded = None
     if kind == "patches":
-        reduction = tuple(a.astype(np.float32) for a in (mean, vectors / spread, -centre / spread))
+        reduction = mean, vectors / spread, -centre / spread
+    if reduction:
+        reduction = tuple(a.astype(np.float32) for a in reduction)
     if kind in WINDOWED:
         image = pixels.view(h, w, -1)
         padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
@@ -187,13 +191,16 @@ def _large_inputs(scene, split, kind, components, fit):
         weight, mean = np.diag(1 / spread), seen.low
     elif kind != "patches":
         spread = np.sqrt(np.diag(seen.covariance) * (seen.count - 1) / seen.count)
-        weight = np.diag(1 / np.where(spread > 1e-7 * spread.max(), spread, 1))
+        spread = np.where(spread > 1e-7 * spread.max(), spread, 1)
+        weight, reduction = np.diag(1 / spread), (mean, spread)
     else:
         weight = principal(seen.covariance, components)
         along = np.einsum("bc,bd,dc->c", weight, seen.covariance, weight)
         spread = np.sqrt(along * (seen.count - 1) / seen.count)
         weight = weight / np.where(spread > 1e-7 * spread.max(), spread, 1)
-        reduction = tuple(a.astype(np.float32) for a in (mean, weight, np.zeros(weight.shape[1])))
+        reduction = mean, weight, np.zeros(weight.shape[1])
+    if reduction:
+        reduction = tuple(a.astype(np.float32) for a in reduction)
     array = large.on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
     there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
     values = torch.from_numpy(array)

@@ -6,20 +6,25 @@ padding, the network in 32 bits or in integers, and the names of the classes.  I
 needs onnxruntime and numpy only.
 """
 
+import io
 import json
+import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from hsilib.data.inputs import MARGIN
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
-from hsilib.methods import get
-from hsilib.quantize.integer import LAYERS, Int8Layer, fold_batch_norm
+from hsilib.models.networks import CNN2D
+from hsilib.quantize.integer import LAYERS, Int8CNN2D, Int8Layer, fold_batch_norm
 from hsilib.study.execute import task_of, trained
 from hsilib.study.runs import Run
 
@@ -150,6 +155,52 @@ def classifier(
     return graph.bytes(inputs, outputs, {"classes": list(classes), "bands": len(mean)} | metadata)
 
 
+class Chain(nn.Module):
+    """A network of bands or windows behind its standardisation: raw cube (H, W, B) -> (map, scores)."""
+
+    def __init__(self, net: nn.Module, mean: np.ndarray, spread: np.ndarray) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("spread", torch.from_numpy(spread))
+
+    def forward(self, cube: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = (cube - self.mean) / self.spread
+        if self.net.kind == "windows":
+            scores = self.net.dense(F.pad(x.permute(2, 0, 1)[None], (MARGIN,) * 4))
+        else:
+            logits = self.net(x.reshape(-1, x.shape[2])).logits
+            scores = logits.T.reshape(-1, cube.shape[0], cube.shape[1])
+        return (scores.argmax(0) + 1).to(torch.uint8), scores
+
+
+def traced(
+    net: nn.Module, reduction: tuple[np.ndarray, np.ndarray], classes: Sequence[str], **metadata
+) -> bytes:
+    """Write any network of bands, or of windows with ``dense``, as an ONNX file from raw spectra.
+
+    The graph is what torch's exporter traces, so it may be made of any layers that ONNX knows.
+    """
+    import onnx
+
+    chain, out = Chain(net, *reduction).eval().requires_grad_(False), io.BytesIO()
+    axes = {"cube": {0: "rows", 1: "columns"}}
+    names = dict(input_names=["cube"], output_names=["map", "scores"], dynamic_axes=axes)
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # that a newer exporter exists; it needs another package
+        try:
+            cube = torch.zeros(3, 4, len(reduction[0]))
+            torch.onnx.export(chain, (cube,), out, opset_version=OPSET, dynamo=False, **names)
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise HsiError(f"{type(net).__name__} cannot be exported: {reason}") from None
+    made = onnx.load_from_string(out.getvalue())
+    made.producer_name = "hsilib"
+    said = {"classes": list(classes), "bands": len(reduction[0])} | metadata
+    onnx.helper.set_model_props(made, {key: json.dumps(value) for key, value in said.items()})
+    return made.SerializeToString()
+
+
 def export(run: Run, path: Path | str) -> int:
     """Write the trained network of a run as a classifier of raw spectra, and return how many bytes that took.
 
@@ -158,18 +209,21 @@ def export(run: Run, path: Path | str) -> int:
     >>> run = make_run("synthetic_fields_small", "disjoint", "static", ratio=98, epochs=5)
     >>> size = export(run, "model.onnx")
     """
-    says = "only networks of CNN2D's shape can, whole or in 8 bits"
+    says = "only networks of bands, of windows with an exact dense form, and of CNN2D's shape can"
     refusal = HsiError(f"{run.method} cannot be exported: {says}")
-    if get(run.method).family == "baselines" and not run.method.startswith(("cnn2d", "scratch")):
-        raise refusal  # before it is trained, as for the other two
+    if run.method in ("rf", "mlr", "svm", "cnn3d"):  # before it is trained
+        raise refusal
     if Path(path).is_dir():
         raise HsiError(f"{path} is a folder; name the file to be written")
     Graph()  # onnx is there
     model = trained(run)
-    if not hasattr(model, "maps") and type(model).__name__ != "CNN2D":
+    ours = isinstance(model, Int8CNN2D) or type(model) is CNN2D
+    whole = model.kind == "bands" or (model.kind == "windows" and hasattr(model, "dense"))
+    if not ours and not (whole and isinstance(model, nn.Module)):
         raise refusal
     task = task_of(run)
     metadata = dict(scene=task.scene.name, model=str(run), run=run.id)
-    made = classifier(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, **metadata)
+    write = classifier if ours else traced
+    made = write(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, **metadata)
     write_atomically(path, made)
     return len(made)
