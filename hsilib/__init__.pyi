@@ -5,7 +5,7 @@ from .errors import HsiError as HsiError
 
 # data: Scenes, splits, and what a network is given of them
 from .data.inputs import Inputs as Inputs, make_inputs as make_inputs
-from .data.own import add_images as add_images, add_scene as add_scene
+from .data.own import add_images as add_images, add_scene as add_scene, remove as remove
 from .data.scenes import Scene as Scene, load_scene as load_scene
 from .data.splits import SPLITS as SPLITS, Split as Split, seed_of as seed_of, split_of as split_of
 
@@ -13,7 +13,7 @@ from .data.splits import SPLITS as SPLITS, Split as Split, seed_of as seed_of, s
 from .models.evaluate import confusion as confusion, metrics as metrics, per_class as per_class
 from .models.evaluate import pixel_scores as pixel_scores, scene_scores as scene_scores
 from .models.measure import bytes_on_disk as bytes_on_disk, macs as macs, parameters as parameters
-from .models.measure import timed as timed
+from .models.measure import payload as payload, timed as timed
 from .models.networks import CNN1D as CNN1D, CNN2D as CNN2D, CNN3D as CNN3D, LSTM as LSTM, MLP as MLP
 from .models.networks import Outputs as Outputs, WIDTHS as WIDTHS, initialise as initialise
 from .models.train import Batch as Batch, Recipe as Recipe, cross_entropy as cross_entropy, fit as fit
@@ -33,6 +33,9 @@ from .quantize.integer import calibrate as calibrate, convert as convert, fold_b
 # distill: Distillation.
 from .distill.distillation import distillation as distillation
 from .distill.parts import kd as kd, ramp as ramp
+
+# compact: Networks small by design, and your own
+from .compact.compact import compact as compact
 
 # study: Runs, sweeps and the store.
 from .study.execute import execute as execute, task_of as task_of, trained as trained
