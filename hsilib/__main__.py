@@ -137,10 +137,19 @@ def file_name(args: Namespace, run: "Run") -> str:
 
 
 def export_command(args: Namespace) -> None:
-    """Write one trained network as an ONNX file."""
+    """Write one trained network as an ONNX file, or as C."""
     from hsilib.deploy.export import export
 
     run = chosen_run(args)
+    if args.format == "c":
+        from hsilib.deploy.c99 import export_c
+
+        report = export_c(run, args.output or f"{args.method}.c", tuple(args.tile))
+        rows, columns = report["tile"]
+        print(f"{run}: {report['code']}, {rows} x {columns} pixels a call; {report['test']} checks it")
+        flash, ram = (report[part] or "?" for part in ("flash", "ram"))
+        print(f"flash {flash} bytes, stack {ram} bytes, as gcc makes them here")
+        return
     path = args.output or f"{file_name(args, run)}.onnx"
     print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
 
@@ -274,6 +283,9 @@ def parser() -> argparse.ArgumentParser:
     p = add(export_command, what, f"static {small}")
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
+    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99 that needs libc only")
+    sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C"
+    p.add_argument("--tile", nargs=2, type=int, default=(1, 32), metavar=sides, help=once)
 
     what = "class map of a scene by an exported file: PNG, .npy, GeoTIFF"
     p = add(predict_command, what, "model.onnx cube.npy")

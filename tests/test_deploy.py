@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +21,7 @@ from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
 from hsilib.deploy import export as deploy
 from hsilib.deploy import predict as predict_module
+from hsilib.deploy.c99 import FLAGS, export_c
 from hsilib.deploy.export import classifier
 from hsilib.deploy.maps import write_map
 from hsilib.deploy.predict import predict, predict_image, session
@@ -280,3 +283,39 @@ def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
     arguments = ["map", "mlp", "--scene", "large", "--split", "random", "--epochs", 1, "--output", tmp_path / "q"]
     assert peak(arguments) < 1e9
     assert np.load(tmp_path / "q.npy").shape == (side, side)
+
+
+# ------------------------------------------------------------------------------------------------------- C
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.parametrize(
+    "name, ratio, tile", [("perceptron", 0, (1, 48)), ("liunet", 0, (2, 30)), ("lens", 0, (3, 4)), ("static", 98, (2, 3))]
+)
+def test_c_code_gives_the_classes_of_onnxruntime_on_every_pixel(name, ratio, tile, tmp_path):
+    pytest.importorskip("emx_onnx_cgen")
+    run = make_run(SMALL, "disjoint", name, ratio, epochs=1)
+    report = export_c(run, tmp_path / "net.c", tile)
+    files = [str(tmp_path / "net.c"), str(tmp_path / "net_test.c")]
+    subprocess.run(["gcc", *FLAGS, *files, "-o", str(tmp_path / "check"), "-lm"], check=True)
+    done = subprocess.run([tmp_path / "check"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == f"0 of {tile[0] * tile[1]} pixels differ\n"
+    assert report["flash"] > 3000 and report["ram"] > 100
+    h, w, edge = *Store().read_map(run.id).shape, 9 * (name in ("lens", "static"))
+    top, left = (h - tile[0]) // 2, (w - tile[1]) // 2
+    there = Store().read_map(run.id)[top : top + tile[0], left : left + tile[1]]
+    text = Path(report["test"]).read_text()
+    assert f"cube[{tile[0] + 2 * edge}][{tile[1] + 2 * edge}][103]" in text
+    want = re.findall(r"\d+", text.partition("want")[2].partition("{")[2].partition(";")[0])
+    assert (np.array(want, int) == there.ravel()).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    "path, tile, says",
+    [("net.onnx", (1, 4), "must end in .c"), ("my-net.c", (1, 4), "be a name in C"), ("net.c", (1, 400), "1 to 48 columns")],
+)
+def test_a_mistake_in_asking_for_c_is_one_line(path, tile, says, tmp_path):
+    pytest.importorskip("emx_onnx_cgen")
+    with pytest.raises(HsiError, match=says) as error:
+        export_c(make_run(SMALL, "disjoint", "mlp", epochs=1), tmp_path / path, tile)
+    assert "\n" not in str(error.value)

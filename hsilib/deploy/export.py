@@ -130,12 +130,14 @@ def network(net: nn.Module) -> bytes:
 
 
 def classifier(
-    net: nn.Module, reduction: tuple[np.ndarray, np.ndarray, np.ndarray], classes: Sequence[str], **metadata
+    net: nn.Module, reduction: tuple[np.ndarray, ...], classes: Sequence[str],
+    tile: tuple[int, int] | None = None, **metadata
 ) -> bytes:
     """Write the whole chain from raw spectra as an ONNX file.
 
-    reduction: (mean (B,), weight (B, C), shift (C,)), the map from a spectrum to the network's input;
-    metadata: what else the file is to say of itself.
+    reduction: (mean (B,), weight (B, C), shift (C,)), the map from a spectrum to the network's input; tile:
+    rows and columns that the file is to classify at once, for code that knows its sizes, of which it is given
+    nine more on every side; metadata: what else the file is to say of itself.
     """
     mean, weight, shift = reduction
     graph = Graph()
@@ -144,30 +146,37 @@ def classifier(
     x = graph.add("Add", [x, graph.constant("shift", shift)], "reduced")
     x = graph.add("Transpose", [x], "planes", perm=[2, 0, 1])
     x = graph.add("Unsqueeze", [x, graph.constant("first", [0], np.int64)], "image")
-    margins = graph.constant("margins", [0, 0, MARGIN, MARGIN, 0, 0, MARGIN, MARGIN], np.int64)
-    x = graph.add("Pad", [x, margins], "padded")
+    if not tile:
+        margins = graph.constant("margins", [0, 0, MARGIN, MARGIN, 0, 0, MARGIN, MARGIN], np.int64)
+        x = graph.add("Pad", [x, margins], "padded")
     x = graph.add("Squeeze", [_layers(graph, net, x), "first"], "scores")
     x = graph.add("ArgMax", [x], "best", axis=0, keepdims=0)
     x = graph.add("Add", [x, graph.constant("one", 1, np.int64)], "label")
     graph.add("Cast", [x], "map", to=BYTE)
-    outputs = [("map", BYTE, ["rows", "columns"]), ("scores", FLOAT, [len(classes), "rows", "columns"])]
-    inputs = [("cube", FLOAT, ["rows", "columns", len(mean)])]
+    size = list(tile or ("rows", "columns"))
+    given = [side + 2 * MARGIN for side in tile] if tile else size
+    outputs = [("map", BYTE, size), ("scores", FLOAT, [len(classes), *size])]
+    inputs = [("cube", FLOAT, [*given, len(mean)])]
     return graph.bytes(inputs, outputs, {"classes": list(classes), "bands": len(mean)} | metadata)
 
 
 class Chain(nn.Module):
-    """A network of bands or windows behind its standardisation: raw cube (H, W, B) -> (map, scores)."""
+    """A network of bands or windows behind its standardisation: raw cube (H, W, B) -> (map, scores).
 
-    def __init__(self, net: nn.Module, mean: np.ndarray, spread: np.ndarray) -> None:
+    ``margin``: pixels of zeros that it puts around the scene; a tile brings its own.
+    """
+
+    def __init__(self, net: nn.Module, mean: np.ndarray, spread: np.ndarray, margin: int) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.margin = net, margin
         self.register_buffer("mean", torch.from_numpy(mean))
         self.register_buffer("spread", torch.from_numpy(spread))
 
     def forward(self, cube: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = (cube - self.mean) / self.spread
         if self.net.kind == "windows":
-            scores = self.net.dense(F.pad(x.permute(2, 0, 1)[None], (MARGIN,) * 4))
+            x = x.permute(2, 0, 1)[None]
+            scores = self.net.dense(F.pad(x, (self.margin,) * 4) if self.margin else x)
         else:
             logits = self.net(x.reshape(-1, x.shape[2])).logits
             scores = logits.T.reshape(-1, cube.shape[0], cube.shape[1])
@@ -175,21 +184,26 @@ class Chain(nn.Module):
 
 
 def traced(
-    net: nn.Module, reduction: tuple[np.ndarray, np.ndarray], classes: Sequence[str], **metadata
+    net: nn.Module, reduction: tuple[np.ndarray, ...], classes: Sequence[str],
+    tile: tuple[int, int] | None = None, **metadata
 ) -> bytes:
     """Write any network of bands, or of windows with ``dense``, as an ONNX file from raw spectra.
 
-    The graph is what torch's exporter traces, so it may be made of any layers that ONNX knows.
+    The graph is what torch's exporter traces, so it may be made of any layers that ONNX knows.  The words are
+    those of ``classifier``; a network of bands needs no margin around its tile.
     """
     import onnx
 
-    chain, out = Chain(net, *reduction).eval().requires_grad_(False), io.BytesIO()
-    axes = {"cube": {0: "rows", 1: "columns"}}
-    names = dict(input_names=["cube"], output_names=["map", "scores"], dynamic_axes=axes)
+    edge = 2 * MARGIN * (tile is not None and net.kind == "windows")
+    rows, columns = tile or (3, 4)
+    chain = Chain(net, *reduction, margin=0 if edge else MARGIN).eval().requires_grad_(False)
+    names = dict(input_names=["cube"], output_names=["map", "scores"])
+    names |= {} if tile else {"dynamic_axes": {"cube": {0: "rows", 1: "columns"}}}
+    out = io.BytesIO()
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # that a newer exporter exists; it needs another package
         try:
-            cube = torch.zeros(3, 4, len(reduction[0]))
+            cube = torch.zeros(rows + edge, columns + edge, len(reduction[0]))
             torch.onnx.export(chain, (cube,), out, opset_version=OPSET, dynamo=False, **names)
         except Exception as error:
             reason = str(error).splitlines()[0]
@@ -201,20 +215,12 @@ def traced(
     return made.SerializeToString()
 
 
-def export(run: Run, path: Path | str) -> int:
-    """Write the trained network of a run as a classifier of raw spectra, and return how many bytes that took.
-
-    The network is trained if need be.
-
-    >>> run = make_run("synthetic_fields_small", "disjoint", "static", ratio=98, epochs=5)
-    >>> size = export(run, "model.onnx")
-    """
+def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:
+    """Return the trained network of a run as an ONNX file; the network is trained if need be."""
     says = "only networks of bands, of windows with an exact dense form, and of CNN2D's shape can"
     refusal = HsiError(f"{run.method} cannot be exported: {says}")
     if run.method in ("rf", "mlr", "svm", "cnn3d"):  # before it is trained
         raise refusal
-    if Path(path).is_dir():
-        raise HsiError(f"{path} is a folder; name the file to be written")
     Graph()  # onnx is there
     model = trained(run)
     ours = isinstance(model, Int8CNN2D) or type(model) is CNN2D
@@ -224,6 +230,19 @@ def export(run: Run, path: Path | str) -> int:
     task = task_of(run)
     metadata = dict(scene=task.scene.name, model=str(run), run=run.id)
     write = classifier if ours else traced
-    made = write(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, **metadata)
+    return write(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, tile, **metadata)
+
+
+def export(run: Run, path: Path | str) -> int:
+    """Write the trained network of a run as a classifier of raw spectra, and return how many bytes that took.
+
+    The network is trained if need be.
+
+    >>> run = make_run("synthetic_fields_small", "disjoint", "static", ratio=98, epochs=5)
+    >>> size = export(run, "model.onnx")
+    """
+    if Path(path).is_dir():
+        raise HsiError(f"{path} is a folder; name the file to be written")
+    made = graph_of(run)
     write_atomically(path, made)
     return len(made)
