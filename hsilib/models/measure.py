@@ -56,12 +56,13 @@ def bytes_on_disk(model: "nn.Module | Estimator") -> int:
 FLOAT = 4  # bytes of a number
 
 
-def payload(model: "nn.Module | Estimator", bands: int) -> int:
+def payload(model: "nn.Module | Estimator", bands: int, components: int = 40) -> int:
     """Count the bytes of every number that the deployed form stores, from a raw spectrum to its class.
 
     Batch norm is folded into the layer before it, and standardised bands into a first layer that mixes them
-    all; any other network on bands stores two numbers a band, one on ``patches`` the components.  Whole
-    numbers count one byte, with scales and biases beside them.  A classical model counts as it is pickled.
+    all; any other network on bands stores two numbers a band, one on ``patches`` its principal
+    ``components``.  Whole numbers count one byte, with scales and biases beside them.  A classical model
+    counts as it is pickled.
 
     >>> payload(CNN2D(40, 16, widths=(5, 10, 10)), bands=200)
     67964
@@ -71,7 +72,7 @@ def payload(model: "nn.Module | Estimator", bands: int) -> int:
     layers = [m for m in model.modules() if _weights(m)]
     total = sum(map(_bytes_of, layers))
     if model.kind == "patches":
-        return total + FLOAT * (bands + 1) * model.config["bands"]
+        return total + FLOAT * (bands + 1) * components
     if model.kind in ("bands", "windows") and not _mixes(layers[0], bands):
         return total + 2 * FLOAT * bands
     return total

@@ -38,6 +38,11 @@ def held(scenes: dict, names: Sequence[str], ratios: Sequence[int] = (0,), **com
     return pd.concat(parts, ignore_index=True)
 
 
+def _size(other, ratio):
+    """The size at which a method is held against another: the same, if that has it."""
+    return ratio if ratio in get(other).ratios else 0
+
+
 def differences(
     rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int], split: str, other: str
 ) -> pd.DataFrame:
@@ -46,7 +51,7 @@ def differences(
     for ratio in ratios:
         for name in names:
             mine = stats.pick(rows, method=name, ratio=ratio, split=split)
-            base = stats.pick(rows, method=other, ratio=0 if other == "cnn2d" else ratio, split=split)
+            base = stats.pick(rows, method=other, ratio=_size(other, ratio), split=split)
             both = mine.index.intersection(base.index)
             if len(both) > 1:
                 pairs = [stats.paired(mine.loc[both, m], base.loc[both, m])[:3] for m in ("oa", "aa")]
@@ -73,7 +78,7 @@ def beside(
             place = table[ratio] if isinstance(table, dict) else table
             values = [
                 paper.paper_value(place, get(who).paper, PAPER.get(scene, scene), split, ratio=size)
-                for who, size in ((name, ratio), (other, 0 if other == "cnn2d" else ratio))
+                for who, size in ((name, ratio), (other, _size(other, ratio)))
             ]
             mine = [signed(*frame.loc[(name, ratio), m]) for m in ("oa", "aa") for frame in (here, there)]
             lines.append([title(name, ratio), split, *mine, number(values[0] - values[1]).replace("-", "−")])

@@ -123,7 +123,7 @@ def execute(
             "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(), "threads": 1,
             "seconds": round(seconds, 1), "commit": machine.commit(), "versions": machine.versions(),
             "parents": " ".join(parent.id for parent in parents(run)),
-            "payload": measure.payload(model, scene.bands),
+            "payload": measure.payload(model, scene.bands, inputs.pixels.shape[1]),
         }
     _save_weights(run, model)
     if not store.has(run.id):  # a stored run keeps its map: this may be another machine
