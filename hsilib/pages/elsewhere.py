@@ -81,20 +81,23 @@ def beside(
                 for who, size in ((name, ratio), (other, _size(other, ratio)))
             ]
             mine = [signed(*frame.loc[(name, ratio), m]) for m in ("oa", "aa") for frame in (here, there)]
-            lines.append([title(name, ratio), split, *mine, number(values[0] - values[1]).replace("-", "−")])
+            theirs = number(values[0] - values[1]).replace("-", "−")
+            lines.append([title(name, ratio), split, *mine[:2], theirs, *mine[2:]])
         if len(both) >= LEAST:
             told.append(f"{number(alike(here, there), 2)} on the {split} split".replace("-", "−"))
     if not lines:
         say(f"The store holds no runs of these methods on {entry(scene).title}.")
         return
-    less = f"less {title(other)}"
-    columns = [f"OA {less}, {where}" for where in ("here", "there")]
-    columns += [f"AA {less}, {where}" for where in ("here", "there")]
+    columns = ["method", "split", "here", "there", "paper, there", "AA here", "AA there"]
+    rows = pd.DataFrame(lines, columns=columns)
+    what = f"less that of {title(other)} in points, paired by seed, with 95 % intervals"
+    where = f"Here: {c.card.title}; there: {entry(scene).title}."
     publish(
-        pd.DataFrame(lines, columns=["method", "split", *columns, "paper, OA, there"]), "elsewhere",
-        f"Differences to {title(other)} in points, paired by seed, with 95 % intervals. Here: "
-        f"{c.card.title}; there: {entry(scene).title}. The paper's own difference is of single runs.",
+        rows[columns[:5]], "elsewhere-oa",
+        f"Overall accuracy {what}. {where} The paper's own difference is of single runs.",
     )
+    average = rows[["method", "split", "AA here", "AA there"]].set_axis(columns[:4], axis=1)
+    publish(average, "elsewhere-aa", f"Average accuracy {what}. {where}")
     if told:
         say(
             "How alike the two scenes order the methods, by mean overall accuracy (rank correlation over "
