@@ -8,7 +8,7 @@ import scipy.io
 from hsilib.__main__ import main
 from hsilib.data import damage, formats, scenes
 from hsilib.data import own as own_scene
-from hsilib.data.cards import read_card
+from hsilib.data.cards import CLASSES, read_card
 from hsilib.data.inputs import make_inputs
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
@@ -302,7 +302,8 @@ def test_what_is_repaired_in_the_rebuilt_scene_is_right(real_data):
 
 
 @pytest.mark.data
-def test_enmap_berlin_comes_with_all_that_its_files_say(real_data, capsys):
+def test_enmap_berlin_comes_with_all_that_its_files_say_and_is_mapped_in_its_place(real_data, capsys, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
     folder = scenes.locate(scenes.File("EnMAP_BerlinUrbanGradient.bsq", ""), "x").parent
     files = [str(folder / f"{name}") for name in ("EnMAP_BerlinUrbanGradient.bsq", "LandCov_BerlinUrbanGradient.shp")]
     assert main(["scenes", "--add", "berlin", *files, "--label-key", "Level_2"]) == 0
@@ -310,6 +311,13 @@ def test_enmap_berlin_comes_with_all_that_its_files_say(real_data, capsys):
     scene = scenes.load_scene("berlin")
     assert scene.cube.shape == (80, 60, 177) and len(scene.classes) == 6 and scene.transform[0] == 30
     assert 0.15 < (scene.labels > 0).mean() < 0.19
+    target = str(tmp_path / "berlin")
+    assert main(["map", "mlp", "--scene", "berlin", "--split", "random", "--epochs", "1", "--output", target]) == 0
+    with rasterio.open(f"{target}.tif") as file, rasterio.open(f"{target}-confidence.tif") as sure:
+        assert (round(file.bounds.left, 2), round(file.bounds.top, 2)) == (383472.37, 5818302.35)
+        assert file.crs.to_epsg() == 32633 and file.colormap(1)[1][:3] == CLASSES[1]
+        assert file.tags(1)["CLASS_3"] == "Pavement" and set(np.unique(file.read(1))) <= set(range(1, 7))
+        assert 1 / 6 <= sure.read(1).min() <= sure.read(1).max() <= 1
     assert main(["scenes", "--remove", "berlin"]) == 0 and "berlin" not in scenes.names()
     assert "UTM" in scene.crs
 
