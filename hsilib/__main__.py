@@ -165,6 +165,7 @@ def predict_command(args: Namespace) -> None:
     from hsilib.data.formats import open_image
     from hsilib.deploy.maps import write_map
     from hsilib.deploy.predict import predict_image
+    from hsilib.pages.text import joined
 
     if args.scene in scenes.names():
         image = scenes.image_of(args.scene)
@@ -177,21 +178,18 @@ def predict_command(args: Namespace) -> None:
     base, classes = args.output or f"{Path(args.model).stem}-{Path(args.scene).stem}", metadata["classes"]
     files = write_map(base, labels, sure, classes, image.crs, image.transform)
     counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
-    print(f"{metadata['model']}: {_joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
+    print(f"{metadata['model']}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
     for name, count in zip(classes, counts[1:]):
         print(f"{100 * count / max(counts[1:].sum(), 1):6.2f} %  {name}")
     if counts[0]:
         print(f"{100 * counts[0] / labels.size:6.2f} %  of the pixels hold no data")
 
 
-def _joined(files):
-    return f"{', '.join(files[:-1])} and {files[-1]}"
-
-
 def map_command(args: Namespace) -> None:
     """Write the class map of a whole scene by one run."""
     from hsilib.data.scenes import load_scene
     from hsilib.deploy.maps import confidence, write_map
+    from hsilib.pages.text import joined
     from hsilib.study.store import Store
     from hsilib.study.sweep import collect
 
@@ -201,7 +199,7 @@ def map_command(args: Namespace) -> None:
     sure = confidence(run, store) if scene.transform else None
     base = args.output or file_name(args, run)
     files = write_map(base, labels, sure, scene.classes, scene.crs, scene.transform)
-    print(f"{run}: {_joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
+    print(f"{run}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
 
 
 def bench_command(args: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Chapter 16, compact networks: small by design, from raw bands to classes."""
+"""Compact networks: small by design, from raw bands to classes."""
 
 from hsilib.registry import rooms
 
