@@ -86,14 +86,16 @@ class Task:
         return data.x(chosen.to(data.y.device))
 
     def fit(
-        self, model: nn.Module, epochs: float = 1.0, rate: float = 1.0, order: str = "order", **arguments: Any
+        self, model: nn.Module, epochs: float = 1.0, rate: float = 1.0, order: str = "order",
+        data: TrainingSet | None = None, **arguments: Any,
     ) -> nn.Module:
         """Train for a share of the recipe's epochs and rate, and keep the loss terms for the log.
 
-        A method with the option ``balance`` is given batches in which rare classes come more often.  All
-        further arguments are those of ``hsilib.fit``.
+        A method with the option ``balance`` is given batches in which rare classes come more often.  ``data``
+        are the training pixels, if they are to be given in another way.  All further arguments are those of
+        ``hsilib.fit``.
         """
-        recipe, data = self.run.recipe, self.data(model)
+        recipe, data = self.run.recipe, data or self.data(model)
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
         draw = balanced(data.y, self.options.balance) if hasattr(self.options, "balance") else shuffled
         history = fit(model, data, recipe, self.seed(order), draw=draw, **arguments)

@@ -66,6 +66,7 @@ BALANCED = dict(balance=1.0, **OPTIONS)  # all classes equally often: the contro
 
 _wide("cnn2d_c1", "baselines", "CNN2D (c=1)", "orange s", ONE, paper="CNN2D (c=1)")
 _wide("cnn2d", "baselines", "CNN2D (c=40)", "red o", OPTIONS, paper="CNN2D (c=40)")
+_wide("cnn2d_aug", "controls", "CNN2D, flips", "red v", FLIPS)
 _scratch("scratch", "Scratch", "black o", OPTIONS, paper="Scratch (pruned CNN2D)")
 _scratch("scratch_b", "Scratch, twice as long", "dark D", OPTIONS, epochs=2.0)
 _scratch("scratch_aug", "Scratch, flips", "grey ^", FLIPS)

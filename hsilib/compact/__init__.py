@@ -2,4 +2,4 @@
 
 from hsilib.registry import rooms
 
-rooms(__name__, "lens ghost spectral")
+rooms(__name__, "lens ghost spectral taught")

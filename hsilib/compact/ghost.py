@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hsilib.compact.compact import compact
-from hsilib.compact.lens import Lens
+from hsilib.compact.lens import Depthwise, Lens
 
 
 class Ghost(nn.Module):
@@ -17,16 +17,17 @@ class Ghost(nn.Module):
     def __init__(self, channels: int, out: int, size: int) -> None:
         super().__init__()
         self.point, self.bn1 = nn.Conv2d(channels, out // 2, 1, bias=False), nn.BatchNorm2d(out // 2)
-        self.cheap = nn.Conv2d(out // 2, out // 2, size, groups=out // 2, bias=False)
+        self.cheap = Depthwise(out // 2, size)
         self.bn2 = nn.BatchNorm2d(out // 2)
 
     def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
         main = F.relu(self.bn1(self.point(x)))
-        copy = F.conv2d(main, self.cheap.weight, groups=len(self.cheap.weight), dilation=dilation)
+        copy = self.cheap(main, dilation)
         edge = (main.shape[2] - copy.shape[2]) // 2  # what the depthwise kernel needs around a pixel
         return torch.cat([main[:, :, edge:-edge, edge:-edge], F.relu(self.bn2(copy))], 1)
 
 
+@compact("ghost_lens_20k", "Ghost lens 20 kB", mark="orange s", width=48, centre=48)
 @compact("ghost_lens", "Ghost lens", mark="orange D", width=24, centre=24)
 class GhostLens(Lens):
     """As Lens, with ghost modules in place of depthwise separable convolutions."""

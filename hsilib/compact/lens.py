@@ -24,34 +24,46 @@ def whitened(spectra: torch.Tensor, count: int) -> torch.Tensor:
     return torch.from_numpy((vectors / spread.clip(1e-3 * spread.max())).T.copy()).float()
 
 
+class Depthwise(nn.Conv2d):
+    """A kernel of its own for every channel; in a scene its cells lie ``dilation`` pixels apart."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__(channels, channels, size, groups=channels, bias=False)
+
+    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
+        return F.conv2d(x, self.weight, self.bias, dilation=dilation, groups=self.groups)
+
+
 class Separable(nn.Module):
     """A depthwise convolution, then one across channels; batch norm and ReLU behind each."""
 
     def __init__(self, channels: int, out: int, size: int) -> None:
         super().__init__()
-        self.depth = nn.Conv2d(channels, channels, size, groups=channels, bias=False)
+        self.depth = Depthwise(channels, size)
         self.point = nn.Conv2d(channels, out, 1, bias=False)
         self.bn1, self.bn2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(out)
 
     def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
-        x = F.conv2d(x, self.depth.weight, groups=len(self.depth.weight), dilation=dilation)
-        return F.relu(self.bn2(self.point(F.relu(self.bn1(x)))))
+        return F.relu(self.bn2(self.point(F.relu(self.bn1(self.depth(x, dilation))))))
 
 
-@compact("lens", "Lens", mark="red o", width=24, centre=24)
+@compact("lens_20k", "Lens 20 kB", mark="red s", width=40, centre=40)
+@compact("lens_5k", "Lens 5 kB", mark="red v", width=12, centre=12)
+@compact("lens_2k", "Lens 2 kB", mark="red ^", width=5, centre=5)
+@compact("lens", "Lens", mark="red o", width=22, centre=22)
 class Lens(nn.Module):
     """A learnt projection of the bands; depthwise separable convolutions on the window beside a layer on the
     centre's spectrum."""
 
     kind = "windows"
 
-    def __init__(self, bands: int, classes: int, width: int = 24, centre: int = 24) -> None:
+    def __init__(self, bands: int, classes: int, width: int = 22, centre: int = 22) -> None:
         super().__init__()
         self.config = dict(bands=bands, classes=classes, width=width, centre=centre)
         self.project, self.bn = nn.Conv2d(bands, width, 1, bias=False), nn.BatchNorm2d(width)
         self.first = Separable(width, width, 5)
         self.second = Separable(width, width, 3)
-        self.third, self.bn3 = nn.Conv2d(width, width, 3, groups=width, bias=False), nn.BatchNorm2d(width)
+        self.third, self.bn3 = Depthwise(width, 3), nn.BatchNorm2d(width)
         self.spot = nn.Conv2d(width, centre, 1, bias=False) if centre else None
         self.bn_spot = nn.BatchNorm2d(centre) if centre else None
         self.head = nn.Linear(2 * width + centre, classes)
@@ -65,16 +77,15 @@ class Lens(nn.Module):
         self.project.weight[: len(weight)] = weight[..., None, None].to(self.project.weight.device)
 
     def maps(self, x: torch.Tensor, spread: int) -> torch.Tensor:
-        """(B, bands, h, w) -> features (B, 2 width + centre, h - 18, w - 18).
+        """Projected bands (B, width, h, w) -> features (B, 2 width + centre, h - 18, w - 18).
 
         The cells behind the pool lie two pixels apart: in a window the pool has stride 2; in a scene it has
         stride 1 and later kernels are dilated by ``spread`` = 2.
         """
-        p, stride = F.relu(self.bn(self.project(x))), 3 - spread
+        p, stride = F.relu(self.bn(x)), 3 - spread
         f = F.max_pool2d(self.first(p), 2, stride)  # (B, width, 7, 7) of a window
         f = self.second(f, spread)  # (B, width, 5, 5)
-        f = F.conv2d(f, self.third.weight, groups=len(self.third.weight), dilation=spread)
-        f = F.relu(self.bn3(f))  # (B, width, 3, 3)
+        f = F.relu(self.bn3(self.third(f, spread)))  # (B, width, 3, 3)
         mean = F.conv2d(f, self.ninth, groups=len(self.ninth), dilation=spread)
         parts = [mean, F.max_pool2d(f, 3, 1, dilation=spread)]
         h, w = x.shape[2] - 2 * MARGIN, x.shape[3] - 2 * MARGIN
@@ -86,10 +97,14 @@ class Lens(nn.Module):
 
     def forward(self, x: torch.Tensor) -> Outputs:
         """Classify windows (B, bands, 19, 19)."""
+        return self.after(self.project(x))
+
+    def after(self, x: torch.Tensor) -> Outputs:
+        """Do all that follows the projection."""
         e = self.maps(x, 1)[:, :, 0, 0]
         return Outputs(self.head(e), {"e": e})
 
     def dense(self, image: torch.Tensor) -> torch.Tensor:
         """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
-        e = self.maps(image, 2)[0]
+        e = self.maps(self.project(image), 2)[0]
         return self.head(e.flatten(1).T).T.view(-1, *e.shape[1:])

@@ -55,6 +55,7 @@ class Pointwise(nn.Module):
         return Outputs(self.fc3(e), {"e": e})
 
 
+@compact("perceptron_wide", "Perceptron, wide", mark="sky s", width=80)
 @compact("perceptron", "Perceptron", mark="sky ^", width=24)
 class Perceptron(nn.Module):
     """One hidden layer with batch norm on the spectrum."""

@@ -55,14 +55,16 @@ class Inputs:
         """
         if self.padded is None:
             return self.pixels[index]
-        h, w = self.shape
+        picked = self.padded.view(-1, self.padded.shape[-1])[self.cells(index)]
+        return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
+
+    def cells(self, index: torch.Tensor) -> torch.Tensor:
+        """Return the places (B, 361) in the padded scene of the pixels of each window."""
+        w = self.shape[1]
         wide = w + 2 * MARGIN
         corner = torch.div(index, w, rounding_mode="floor") * wide + index % w
         steps = torch.arange(WINDOW, device=index.device)
-        window = (steps[:, None] * wide + steps).flatten()
-        flat = self.padded.view(-1, self.padded.shape[-1])
-        picked = flat[corner[:, None] + window]
-        return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
+        return corner[:, None] + (steps[:, None] * wide + steps).flatten()
 
     def to(self, device: str | torch.device) -> "Inputs":
         """Return the same inputs on a device."""

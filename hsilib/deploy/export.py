@@ -6,21 +6,17 @@ padding, the network in 32 bits or in integers, and the names of the classes.  I
 needs onnxruntime and numpy only.
 """
 
-import io
 import json
-import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import nn
 
 from hsilib.data.inputs import MARGIN
+from hsilib.deploy.trace import OPSET, traced
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.models.networks import CNN2D
@@ -28,7 +24,7 @@ from hsilib.quantize.integer import LAYERS, Int8CNN2D, Int8Layer, fold_batch_nor
 from hsilib.study.execute import task_of, trained
 from hsilib.study.runs import Run
 
-OPSET, IR = 17, 9  # what onnxruntime 1.15 and later read
+IR = 9  # what onnxruntime 1.15 and later read, as OPSET
 FLOAT, BYTE = 1, 2  # of onnx.TensorProto
 End = tuple[str, int, Sequence[int | str]]  # an input or output: name, type, shape
 
@@ -158,61 +154,6 @@ def classifier(
     outputs = [("map", BYTE, size), ("scores", FLOAT, [len(classes), *size])]
     inputs = [("cube", FLOAT, [*given, len(mean)])]
     return graph.bytes(inputs, outputs, {"classes": list(classes), "bands": len(mean)} | metadata)
-
-
-class Chain(nn.Module):
-    """A network of bands or windows behind its standardisation: raw cube (H, W, B) -> (map, scores).
-
-    ``margin``: pixels of zeros that it puts around the scene; a tile brings its own.
-    """
-
-    def __init__(self, net: nn.Module, mean: np.ndarray, spread: np.ndarray, margin: int) -> None:
-        super().__init__()
-        self.net, self.margin = net, margin
-        self.register_buffer("mean", torch.from_numpy(mean))
-        self.register_buffer("spread", torch.from_numpy(spread))
-
-    def forward(self, cube: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = (cube - self.mean) / self.spread
-        if self.net.kind == "windows":
-            x = x.permute(2, 0, 1)[None]
-            scores = self.net.dense(F.pad(x, (self.margin,) * 4) if self.margin else x)
-        else:
-            logits = self.net(x.reshape(-1, x.shape[2])).logits
-            scores = logits.T.reshape(-1, cube.shape[0], cube.shape[1])
-        return (scores.argmax(0) + 1).to(torch.uint8), scores
-
-
-def traced(
-    net: nn.Module, reduction: tuple[np.ndarray, ...], classes: Sequence[str],
-    tile: tuple[int, int] | None = None, **metadata
-) -> bytes:
-    """Write any network of bands, or of windows with ``dense``, as an ONNX file from raw spectra.
-
-    The graph is what torch's exporter traces, so it may be made of any layers that ONNX knows.  The words are
-    those of ``classifier``; a network of bands needs no margin around its tile.
-    """
-    import onnx
-
-    edge = 2 * MARGIN * (tile is not None and net.kind == "windows")
-    rows, columns = tile or (3, 4)
-    chain = Chain(net, *reduction, margin=0 if edge else MARGIN).eval().requires_grad_(False)
-    names = dict(input_names=["cube"], output_names=["map", "scores"])
-    names |= {} if tile else {"dynamic_axes": {"cube": {0: "rows", 1: "columns"}}}
-    out = io.BytesIO()
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # that a newer exporter exists; it needs another package
-        try:
-            cube = torch.zeros(rows + edge, columns + edge, len(reduction[0]))
-            torch.onnx.export(chain, (cube,), out, opset_version=OPSET, dynamo=False, **names)
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise HsiError(f"{type(net).__name__} cannot be exported: {reason}") from None
-    made = onnx.load_from_string(out.getvalue())
-    made.producer_name = "hsilib"
-    said = {"classes": list(classes), "bands": len(reduction[0])} | metadata
-    onnx.helper.set_model_props(made, {key: json.dumps(value) for key, value in said.items()})
-    return made.SerializeToString()
 
 
 def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:

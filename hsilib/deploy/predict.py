@@ -92,6 +92,8 @@ def session(model: Path | str | bytes, profile: str | None = None) -> "Inference
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # products with whole weights and 32-bit values stay in 32 bits; by default the values are rounded too
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
     name = "the model" if isinstance(model, bytes) else model

@@ -75,6 +75,8 @@ def payload(model: "nn.Module | Estimator", bands: int, components: int = 40) ->
         return total + FLOAT * (bands + 1) * components
     if model.kind in ("bands", "windows") and not _mixes(layers[0], bands):
         return total + 2 * FLOAT * bands
+    if model.kind == "windows":  # what such a layer makes of the mean spectrum, which lies around the scene
+        total += FLOAT * len(layers[0].weight)
     return total
 
 
@@ -93,17 +95,16 @@ def _bytes_of(layer):
     if weight.dtype != torch.int8:
         return FLOAT * (weight.numel() + len(weight))  # its own bias, or batch norm's
     grid = FLOAT + 1 if hasattr(layer, "in_scale") else 0  # scale and zero of its input
-    return weight.numel() + FLOAT * (len(weight) + layer.scale.numel()) + grid
+    stored = -(-weight.numel() // 2) if layer.bits <= 4 else weight.numel()  # two of four bits share a byte
+    return stored + FLOAT * (len(weight) + layer.scale.numel()) + grid
 
 
 def _mixes(layer, bands):
     """Whether a layer takes all bands of one pixel together."""
     if isinstance(layer, nn.LSTM):
         return layer.input_size == bands
-    if isinstance(layer, nn.Linear):
-        return layer.in_features == bands
-    one = all(size == 1 for size in getattr(layer, "kernel_size", (0,)))
-    return one and layer.in_channels == bands and layer.groups == 1
+    weight = layer.weight
+    return weight.shape[1] == bands and all(size == 1 for size in weight.shape[2:])
 
 
 def timed(

@@ -180,12 +180,25 @@ def fit(
 
 def flips_and_rotations(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Turn each patch by a random element of the square's eight symmetries."""
-    which = torch.randint(8, (len(x),), generator=generator).to(x.device)
-    out = x.clone()
-    for element in range(1, 8):
-        rows = which == element
-        out[rows] = turned(x[rows], element)
-    return out
+    return turned_by(x, torch.randint(8, (len(x),), generator=generator).to(x.device))
+
+
+VIEWS = {"none": None, "dihedral": flips_and_rotations}  # how windows are turned while training
+
+
+def turned_by(x: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Turn each patch by the element of the square's eight symmetries that ``which`` (B,) names."""
+    count, channels, span, _ = x.shape
+    cells = turns(span, x.device)[which]  # (B, span^2)
+    flat = x.permute(0, 2, 3, 1).reshape(count, span**2, channels)
+    flat = flat[torch.arange(count, device=x.device)[:, None], cells]
+    return flat.view(count, span, span, channels).permute(0, 3, 1, 2)
+
+
+def turns(span: int, device: torch.device) -> torch.Tensor:
+    """Return (8, span^2): which cell of a patch comes to each place when it is turned."""
+    cells = torch.arange(span**2, device=device).view(1, 1, span, span)
+    return torch.stack([turned(cells, element).flatten() for element in range(8)])
 
 
 def flips_and_crops(x: torch.Tensor, generator: torch.Generator, pad: int = 2) -> torch.Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 BYTE = (0, 255)  # activations
-# weights: two products then fit 16 bits together, which is all that CPUs without VNNI add them in
-SEVEN_BITS = (-64, 63)
+# of a weight: two products then fit 16 bits together, which is all that CPUs without VNNI add them in
+BITS = 7
 EPS = torch.finfo(torch.float32).eps
 Observer = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # tensor -> the range it is given
 
@@ -47,12 +47,13 @@ def affine(low: torch.Tensor | float, high: torch.Tensor | float, levels: tuple[
     return Grid(scale, zero, *levels)
 
 
-def symmetric(weight: torch.Tensor, per_channel: bool = True) -> Grid:
+def symmetric(weight: torch.Tensor, per_channel: bool = True, bits: int = BITS) -> Grid:
     """Return the grid of a weight tensor, zero at 0: one scale for each output channel, or one for all."""
+    half = 2 ** (bits - 1)
     size = weight.detach().abs()
     bound = size.amax(tuple(range(1, weight.ndim)), keepdim=True) if per_channel else size.max()
-    scale = (bound / 63.5).clamp(min=EPS)
-    return Grid(scale, torch.zeros_like(scale), *SEVEN_BITS)
+    scale = (bound / (half - 0.5)).clamp(min=EPS)
+    return Grid(scale, torch.zeros_like(scale), -half, half - 1)
 
 
 def fake_quantize(x: torch.Tensor, grid: Grid) -> torch.Tensor:

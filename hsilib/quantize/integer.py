@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +13,20 @@ from hsilib.models.networks import CNN2D, NETWORKS, Outputs
 from hsilib.quantize.arithmetic import Grid, Observer, affine, histogram, minmax, symmetric
 
 
-def fold_batch_norm(net: CNN2D) -> CNN2D:
-    """Build the same network without batch norm, which is what ``calibrate`` and ``convert`` take.
+def absorbed(
+    weight: torch.Tensor, bias: torch.Tensor | None, norm: nn.Module
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight and bias of a layer that does what the layer and the batch norm behind it do.
 
     W' = W gamma / sigma, b' = (b - mu) gamma / sigma + beta
     """
+    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    bias = torch.zeros_like(factor) if bias is None else bias
+    return weight * factor.view(-1, *[1] * (weight.ndim - 1)), (bias - norm.running_mean) * factor + norm.bias
+
+
+def fold_batch_norm(net: CNN2D) -> CNN2D:
+    """Build the same network without batch norm, which is what ``calibrate`` and ``convert`` take."""
     if type(net) is not CNN2D:
         raise HsiError(f"only networks of CNN2D's shape can be quantized, not {type(net).__name__}")
     if not net.config["batch_norm"]:
@@ -24,26 +34,27 @@ def fold_batch_norm(net: CNN2D) -> CNN2D:
     folded = CNN2D(**net.config | {"batch_norm": False}).to(net.fc1.weight.device)
     state = {k: v for k, v in net.state_dict().items() if not k.startswith("bn")}
     for layer, norm in (("conv1", net.bn1), ("conv2", net.bn2)):
-        factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        state[f"{layer}.weight"] = state[f"{layer}.weight"] * factor[:, None, None, None]
-        state[f"{layer}.bias"] = (state[f"{layer}.bias"] - norm.running_mean) * factor + norm.bias
+        weight, bias = (f"{layer}.{part}" for part in ("weight", "bias"))
+        state[weight], state[bias] = absorbed(state[weight], state[bias], norm)
     folded.load_state_dict(state)
     return folded.eval()
 
 
 class Int8Layer(nn.Module):
-    """A convolution in whole numbers.
+    """A convolution or a linear layer in whole numbers.
 
     ``dynamic``: the grid of the input is that of each call, and the bias, whose grid would change with it, is
-    added in 32 bits.
+    added in 32 bits.  ``bits``: those of a weight; ``how``: stride and the like of a convolution.
     """
 
-    def __init__(self, shape: Sequence[int], per_channel: bool = True, dynamic: bool = False) -> None:
+    def __init__(
+        self, shape: Sequence[int], per_channel: bool = True, dynamic: bool = False, bits: int = 7, **how: Any
+    ) -> None:
         super().__init__()
-        self.dynamic = dynamic
+        self.dynamic, self.bits, self.how = dynamic, bits, how
         self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.int8), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(shape[0]), requires_grad=False)
-        self.register_buffer("scale", torch.ones(shape[0] if per_channel else 1, 1, 1, 1))
+        self.register_buffer("scale", torch.ones(shape[0] if per_channel else 1, *[1] * (len(shape) - 1)))
         if not dynamic:
             self.register_buffer("in_scale", torch.ones(()))
             self.register_buffer("in_zero", torch.zeros(()))
@@ -52,11 +63,12 @@ class Int8Layer(nn.Module):
         """Return the grid of the input; only a dynamic layer looks at ``x``."""
         return affine(*minmax(x)) if self.dynamic else Grid(self.in_scale, self.in_zero)
 
-    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
-        grid = self.grid(x)
-        step = (grid.scale * self.scale).view(-1, 1, 1)
+    def forward(self, x: torch.Tensor, dilation: int | None = None) -> torch.Tensor:
+        grid, ones = self.grid(x), [1] * (self.weight.ndim - 2)
+        step, bias = (v.view(-1, *ones) for v in (grid.scale * self.scale, self.bias))
         q = (grid.quantize(x) - grid.zero).double()  # whole numbers; in 64 bits their sums are exact
-        total, bias = F.conv2d(q, self.weight.double(), dilation=dilation), self.bias[:, None, None]
+        apply = (F.linear, F.conv1d, F.conv2d)[len(ones)]
+        total = apply(q, self.weight.double(), **self.how | ({"dilation": dilation} if dilation else {}))
         if self.dynamic:
             return total.float() * step + bias
         return (total + torch.round(bias / step)).float() * step

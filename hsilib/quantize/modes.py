@@ -9,7 +9,9 @@ import torch
 
 from hsilib.errors import HsiError, known
 from hsilib.models.networks import CNN2D
-from hsilib.quantize.arithmetic import histogram, minmax
+from hsilib.models.train import VIEWS
+from hsilib.quantize import layers
+from hsilib.quantize.arithmetic import BITS, histogram, minmax
 from hsilib.quantize.integer import Int8CNN2D, calibrate, convert, fold_batch_norm, rounding
 from hsilib.quantize.qat import QAT
 from hsilib.registry import dense, get, method
@@ -20,19 +22,21 @@ if TYPE_CHECKING:
 
 OBSERVERS = {"histogram": histogram, "minmax": minmax}
 OF = "l1"  # the method whose small networks are quantized
+OF_SIZES = {90, 95, 98}
 
 
 def original(run: "Run") -> "Run":
-    """Return the run whose network is quantized: the dense one, or at a smaller size that of ``of``."""
+    """Return the run whose network is quantized: that of ``of``, or without a size the dense one."""
     of = dict(run.options)["of"]
-    if not run.ratio:
-        if of != OF:
-            says = "`of` chooses among the small networks; give a ratio too (90, 95, 98)"
-            raise HsiError(f"{run.method}: {says}")
+    if not run.ratio and of == OF:
         return dense(run)
     source = get(of)
     if run.ratio not in source.ratios or source.family == "quantization":
-        raise HsiError(f"{of} has no network of the {run.ratio} % size to quantize")
+        if not run.ratio and OF_SIZES <= set(source.ratios):
+            says = "`of` chooses among the small networks; give a ratio too (90, 95, 98)"
+            raise HsiError(f"{run.method}: {says}")
+        size = f"the {run.ratio} % size" if run.ratio else "one size"
+        raise HsiError(f"{of} has no network of {size} to quantize")
     recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
     return replace(run, method=of, options=tuple(sorted(source.defaults(run.scene).items())), recipe=recipe)
 
@@ -50,24 +54,38 @@ def dynamic(task: Task) -> Int8CNN2D:
 
 
 @mode("static", "Static int8", mark="blue s", paper="Static Quantization", samples=1000, observer="histogram")
-def static(task: Task) -> Int8CNN2D:
+def static(task: Task) -> Int8CNN2D | layers.Int8Net:
     """All layers have 8 bits; ranges of activations are those of training pixels, drawn with all classes
     equally likely."""
-    o, net = task.options, fold_batch_norm(task.parent(original(task.run)))
+    o, net = task.options, task.parent(original(task.run))
     observe = OBSERVERS[known("observer", o.observer, OBSERVERS)]
-    x = task.balanced(net, o.samples, torch.Generator().manual_seed(task.seed("calibration")))
+    x = calibration(task, net, o.samples)
+    if not isinstance(net, CNN2D):
+        return layers.static(net, x, task.inputs(net.kind).reduction, observe, bits=getattr(o, "bits", BITS))
+    net = fold_batch_norm(net)
     small = convert(net, calibrate(net, x, observe))
     task.notes["layers"] = rounding(net, small, x)
     return small
 
 
 @mode("qat", "QAT int8", mark="green ^", paper="Quantization Aware Training", share=1 / 3, rate=0.1)
-def qat(task: Task) -> Int8CNN2D:
+def qat(task: Task) -> Int8CNN2D | layers.Int8Net:
     """Train further with all roundings in place, then take the static form of what was learnt."""
-    o, net = task.options, QAT(deepcopy(task.parent(original(task.run)))).to(task.device)
+    o, net, source = task.options, task.parent(original(task.run)), dict(original(task.run).options)
+    if isinstance(net, CNN2D):
+        net = QAT(deepcopy(net)).to(task.device)
+    else:
+        x, reduction = calibration(task, net, 10), task.inputs(net.kind).reduction
+        net = layers.Aware(net, x, reduction, bits=getattr(o, "bits", BITS)).to(task.device)
     epochs = max(1, round(task.run.recipe.epochs * o.share))
-    task.fit(net, o.share, o.rate, after_epoch=lambda model, epoch: model.freeze((epoch + 1) / epochs))
+    views = {"augment": VIEWS[source["augment"]]} if "augment" in source else {}
+    task.fit(net, o.share, o.rate, after_epoch=lambda m, epoch: m.freeze((epoch + 1) / epochs), **views)
     return net.convert()
+
+
+def calibration(task: Task, net: torch.nn.Module, count: int) -> torch.Tensor:
+    """Draw inputs of so many training pixels, all classes equally likely."""
+    return task.balanced(net, count, torch.Generator().manual_seed(task.seed("calibration")))
 
 
 @mode("further", "Trained further", mark="grey D", family="controls", share=1 / 3, rate=0.1)

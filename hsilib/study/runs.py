@@ -145,7 +145,8 @@ def parents(run: Run) -> tuple[Run, ...]:
 
 # what a part of a study file must say, and what else it may say
 NEEDED = dict(title=str, scenes=list, splits=list, methods=list, ratios=list, seeds=int)
-PART = NEEDED | dict(epochs=int, batch=int, options=dict)
+RECIPE = dict(epochs=int, batch=int, lr=float, schedule=str)
+PART = NEEDED | RECIPE | dict(options=dict)
 
 
 def declared(path: Path | str) -> dict[str, list[Run]]:
@@ -164,7 +165,7 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
             if not isinstance(value, PART[known(f"entry of a part in {path}", key, PART)]):
                 raise HsiError(f"{path}: {key} must be {PART[key].__name__}, not {value!r}")
         names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
-        common = {key: part[key] for key in ("epochs", "batch", "options") if key in part}
+        common = {key: part[key] for key in (*RECIPE, "options") if key in part}
         grid = part["splits"], names, part["ratios"], part["seeds"]
         runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
     return runs

@@ -1,0 +1,88 @@
+"""Compact networks that learn from teachers of any kind, all of which see the same turned window.
+
+Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2014; Beyer et al., Knowledge
+distillation: A good teacher is patient and consistent, CVPR 2022; methods E.1 and J.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hsilib.compact.compact import Look, build
+from hsilib.data.inputs import turned
+from hsilib.errors import HsiError
+from hsilib.registry import get, method
+from hsilib.task import Task
+
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
+
+
+def teachers(run: "Run") -> tuple["Run", ...]:
+    """Return the runs of the teachers that ``by`` names: ``lens_20k+3*perceptron`` are four of them.
+
+    Each sees what it sees alone, on the same scene, split and seed, for as many epochs.
+    """
+    found = []
+    for word in dict(run.options)["by"].split("+"):
+        times, _, name = word.rpartition("*")
+        source = get(name)
+        if not (times or "1").isdigit() or (times and "member" not in source.options):
+            raise HsiError(f"{run.method}: `by` names teachers, such as lens_20k+3*perceptron, not {word!r}")
+        recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
+        for member in range(int(times or 1)):
+            options = source.defaults(run.scene) | ({"member": member} if times else {})
+            ratio = min(source.ratios)
+            words = dict(method=name, ratio=ratio, options=tuple(sorted(options.items())), recipe=recipe)
+            found.append(replace(run, **words))
+    return tuple(found)
+
+
+@torch.no_grad()
+def answers(net: nn.Module, task: Task, temperature: float, views: int) -> torch.Tensor:
+    """Return what a teacher softly says of each training pixel in each position: (views, N, K)."""
+    data, said = task.data(net), []
+    for element in range(views):
+        parts = []
+        for index in torch.arange(len(data.y), device=task.device).split(500):
+            x = data.x(index)
+            x = turned(x, element) if x.ndim == 4 else x
+            parts.append(F.softmax(net.eval()(x).logits / temperature, 1))
+        said.append(torch.cat(parts))
+    return torch.stack(said)
+
+
+def taught(name: str, title: str, of: str, *, by: str, mark: str) -> None:
+    """Register a method: the network of the method ``of`` learns from the teachers that ``by`` names."""
+    source = get(of)
+    sizes = {key: source.options[key] for key in source.config}
+
+    def train(task):
+        """It learns labels and the mean of what its teachers softly say of the same turned window:
+        L = hard CE(z, y) + soft T^2 KL(p || p_z), p the mean of softmax(z_k / T) over teachers k."""
+        o, student = task.options, build(task, source.network, sizes)
+        look = Look(task, student)
+        nets = [task.parent(run) for run in teachers(task.run)]
+        p = torch.stack([answers(net, task, o.temperature, look.views) for net in nets]).mean(0)
+
+        def loss(model, batch):
+            z = look(model, batch)
+            target = p[look.view, batch.index]
+            apart = F.kl_div(F.log_softmax(z / o.temperature, 1), target, reduction="batchmean")
+            kd = o.soft * o.temperature**2 * apart
+            return {"kd": kd} | ({"ce": o.hard * F.cross_entropy(z, batch.y)} if o.hard else {})
+
+        return task.fit(student, data=look.data, augment=look.draw, loss=loss)
+
+    words = dict(sees=source.sees, least=source.least, mark=mark, parents=teachers)
+    options = dict(by=by, hard=0.1, soft=0.9, temperature=4.0, augment="dihedral")
+    method(name, source.family, title, **words, **options, **sizes)(train)
+
+
+MIXED = "lens_20k+ghost_lens_20k+perceptron_wide"
+taught("lens_taught", "Lens, taught", "lens", by=MIXED, mark="red P")
+taught("lens_5k_taught", "Lens 5 kB, taught", "lens_5k", by=MIXED, mark="pink P")
+taught("perceptron_taught", "Perceptron, taught", "perceptron", by=MIXED, mark="sky P")
