@@ -30,6 +30,8 @@ class Method:
     version: int | str = 1  # raise it when the code changes what it computes: old rows then no longer count
     ratios: tuple[int, ...] = (0,)
     epochs: float = 1.0  # share of the recipe's epochs
+    # parts of the recipe that are other than the study's unless a run says otherwise
+    recipe: dict[str, Any] = field(default_factory=dict, compare=False)
     paper: str = ""  # the name in the paper's tables
     about: str = ""  # the docstring, in one line
     parents: Callable = field(default=lambda run: (), compare=False)  # run -> the runs whose models it needs
@@ -60,7 +62,7 @@ def method(
     name: str, family: str, title: str, *, mark: str = "", version: int | str = 1,
     ratios: tuple[int, ...] = (0,), epochs: float = 1.0, paper: str = "", parents: Callable = lambda run: (),
     by_scene: dict | None = None, prepare: Callable | None = None, network: Callable | None = None,
-    config: tuple[str, ...] = (), sees: str = "", least: int = 1, **options: Any,
+    config: tuple[str, ...] = (), sees: str = "", least: int = 1, recipe: dict | None = None, **options: Any,
 ) -> Callable:
     """Register ``train(task) -> model`` under ``name``.
 
@@ -83,7 +85,7 @@ def method(
             name=name, family=family, title=title, train=train, options=options, by_scene=by_scene or {},
             version=stamp, ratios=tuple(ratios), epochs=epochs, paper=paper,
             about=" ".join((train.__doc__ or "").split()), parents=parents, prepare=prepare, network=network,
-            config=config, mark=mark, sees=sees, least=least,
+            config=config, mark=mark, sees=sees, least=least, recipe=recipe or {},
         )
         return train
 

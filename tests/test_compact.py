@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from hsilib import methods
-from hsilib.compact.compact import check, compact
+from hsilib.compact import taught
+from hsilib.compact.compact import Look, check, compact
 from hsilib.compact.ghost import GhostLens
 from hsilib.compact.lens import Lens, whitened
 from hsilib.compact.spectral import LiuNet, Perceptron, Pointwise
+from hsilib.compact.taught import answers
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
@@ -15,9 +17,10 @@ from hsilib.errors import HsiError
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
 from hsilib.models.networks import NETWORKS, Outputs, initialise
-from hsilib.models.train import one_cycle
-from hsilib.study.execute import trained, weights_path
-from hsilib.study.runs import make_run
+from hsilib.models.train import Batch, Recipe, one_cycle, turned_by
+from hsilib.quantize import layers
+from hsilib.study.execute import execute, task_of, trained, weights_path
+from hsilib.study.runs import make_run, parents
 from hsilib.study.store import Store
 from torch import nn
 
@@ -147,3 +150,135 @@ def test_a_size_that_the_network_does_not_know_is_refused_in_one_line():
 def test_one_cycle_rises_and_falls_to_zero():
     rates = [one_cycle(t) for t in (0, 0.15, 0.3, 0.65, 1)]
     np.testing.assert_allclose(rates, [0.04, 0.52, 1, 0.5, 0], atol=1e-9)
+
+
+# ------------------------------------------------------------------------------------------- whole numbers
+
+
+def samples(scene, split, net, count=40):
+    inputs = make_inputs(scene, split, net.kind)
+    return inputs, inputs.samples(torch.from_numpy(split.train[:count]))
+
+
+@pytest.mark.parametrize("net", [Lens(103, 9, width=6, centre=5), GhostLens(103, 9, width=6, centre=5), Perceptron(103, 9), LiuNet(103, 9)])
+def test_folding_batch_norm_of_any_network_changes_nothing(net):
+    x = torch.randn((8, 103, 19, 19) if net.kind == "windows" else (8, 103), generator=torch.Generator().manual_seed(1))
+    plan = layers.plan_of(after_training(net), x)
+    folded = layers.fold(net, plan)
+    assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert (folded(x).logits - net(x).logits).abs().max() < 1e-4
+    assert plan.first == {"Lens": "project", "GhostLens": "project", "Perceptron": "fc1", "LiuNet": ""}[type(net).__name__]
+
+
+@pytest.mark.parametrize("net", [Lens(103, 9, width=6, centre=5), Perceptron(103, 9), LiuNet(103, 9)])
+def test_a_network_in_whole_numbers_is_close_and_runs_over_a_scene_as_over_windows(net):
+    scene = load_scene(SMALL)
+    split = make_split(scene, "random", 0)
+    inputs, x = samples(scene, split, after_training(net))
+    small = layers.static(net, x, inputs.reduction)
+    assert {m.weight.dtype for m in small.modules() if hasattr(m, "weight")} == {torch.int8}
+    apart = small(x).logits - net(x).logits
+    assert apart.abs().mean() < 0.05 * net(x).logits.std()
+    index = torch.arange(0, inputs.count, 37)
+    np.testing.assert_allclose(scene_scores(small, inputs)[index], pixel_scores(small, inputs, index), atol=1e-3)
+    again = layers.Int8Net(**small.config)
+    again.load_state_dict(small.state_dict())
+    assert torch.equal(again.eval()(x).logits, small(x).logits)
+
+
+def test_the_first_layer_multiplies_raw_values_with_bytes():
+    scene = load_scene(SMALL)
+    split = make_split(scene, "random", 0)
+    net = after_training(Perceptron(103, 9))
+    inputs, x = samples(scene, split, net)
+    first = layers.static(net, x, inputs.reduction).net.fc1
+    raw = torch.from_numpy(scene.cube.reshape(-1, 103)[split.train[:40]].astype(np.float64))
+    mean = torch.from_numpy(inputs.reduction[0]).double()
+    by_hand = (raw - mean) @ first.weight.double().T * first.scale.double().T + first.bias
+    assert torch.allclose(first(x).double(), by_hand, atol=1e-4) and first.weight.abs().max() > 100  # all eight bits
+
+
+def test_training_with_roundings_before_any_step_equals_what_it_is_converted_to():
+    scene = load_scene(SMALL)
+    split = make_split(scene, "random", 0)
+    net = after_training(Lens(103, 9, width=6, centre=5))
+    inputs, x = samples(scene, split, net)
+    aware = layers.Aware(net, x, inputs.reduction, bits=4).train()
+    with torch.no_grad():
+        aware(x)
+        aware.freeze(1.0)
+        apart = (aware(x).logits - aware.convert()(x).logits).abs()
+    assert apart.mean() < 2e-3 and apart.max() < 0.1
+    levels = [m.weight.unique() for m in aware.convert().modules() if getattr(m, "bits", 8) == 4]
+    assert levels and all(len(level) <= 16 and level.min() >= -8 for level in levels)
+
+
+class Recurrent(Mine):
+    def __init__(self, bands, classes, width=3):
+        super().__init__(bands, classes, width)
+        self.lstm = nn.LSTM(bands, 2)
+
+
+class Early(Mine):
+    def __init__(self, bands, classes, width=3):
+        super().__init__(bands, classes, width)
+        self.bn = nn.BatchNorm2d(bands)
+
+    def forward(self, x):
+        return super().forward(self.bn(x))
+
+
+@pytest.mark.parametrize(
+    "net, says", [(Recurrent, "Recurrent.lstm is LSTM"), (Early, "but Early.bn does not follow a layer")]
+)
+def test_what_cannot_be_put_in_whole_numbers_is_named(net, says):
+    with pytest.raises(HsiError, match=says):
+        layers.plan_of(net(12, 3), torch.randn(2, 12, 19, 19))
+
+
+def test_a_network_in_whole_numbers_is_a_run_with_the_recipe_of_its_network():
+    store = Store()
+    run = make_run(SMALL, "disjoint", "static", options={"of": "perceptron"}, epochs=2)
+    assert run.recipe == make_run(SMALL, "disjoint", "perceptron", epochs=2).recipe == parents(run)[0].recipe
+    assert make_run(SMALL, "disjoint", "lens").recipe == Recipe(epochs=60, lr=2e-3, schedule="one_cycle")
+    row, small = execute(run, store)
+    plain = store.rows().query("method == 'perceptron'").iloc[-1]
+    assert row["payload"] < plain["payload"] / 3 and row["params"] == plain["params"]
+    four = execute(make_run(SMALL, "disjoint", "qat4", options={"of": "perceptron"}, epochs=2), store)[0]
+    assert four["payload"] == row["payload"] - 24 * 9 // 2  # the second layer; the first keeps eight bits
+    with pytest.raises(HsiError, match="qat4 takes networks small by design, not CNN2D"):
+        execute(make_run(SMALL, "disjoint", "qat4", options={"of": "cnn2d_aug"}, epochs=1), store)
+
+
+# -------------------------------------------------------------------------------------------------- taught
+
+
+def test_teachers_are_those_that_are_named_and_members_of_an_ensemble_differ():
+    run = make_run(SMALL, "disjoint", "lens_taught", options={"by": "2*lens_2k+mlp"}, epochs=2)
+    found = parents(run)
+    assert [(r.method, dict(r.options).get("member")) for r in found] == [("lens_2k", 0), ("lens_2k", 1), ("mlp", None)]
+    assert {r.recipe for r in found} == {run.recipe} and found[0].id == make_run(SMALL, "disjoint", "lens_2k", epochs=2).id
+    for by, says in (("3*mlp", "not '3\\*mlp'"), ("lens+nobody", "unknown method 'nobody'"), ("x*lens", "not 'x\\*lens'")):
+        with pytest.raises(HsiError, match=says):
+            parents(make_run(SMALL, "disjoint", "lens_taught", options={"by": by}))
+
+
+def test_teacher_and_student_see_the_same_turned_window():
+    """A teacher that is the student leaves nothing to learn, however the windows are turned."""
+    task = task_of(make_run(SMALL, "disjoint", "lens_taught", epochs=1))
+    net = after_training(Lens(103, 9))
+    look = Look(task, net)
+    p = answers(net, task, 4.0, look.views)
+    index = torch.arange(20)
+    x = look.draw(look.data.x(index), torch.Generator().manual_seed(0))
+    z = look(net, Batch(index, x, look.data.y[index], 0.0))
+    assert len(look.view.unique()) > 3 and torch.allclose(p[look.view, index], torch.softmax(z / 4, 1), atol=1e-5)
+    assert torch.allclose(z, net(turned_by(task.data(net).x(index), look.view)).logits, atol=1e-4)
+
+
+def test_a_taught_network_learns_from_all_its_teachers(monkeypatch):
+    seen = []
+    monkeypatch.setattr(taught, "answers", lambda *given: seen.append(given) or answers(*given))
+    run = make_run(SMALL, "disjoint", "perceptron_taught", options={"by": "perceptron+mlp", "hard": 0.0}, epochs=2)
+    execute(run, Store())
+    assert [type(given[0]).__name__ for given in seen] == ["Perceptron", "MLP"]

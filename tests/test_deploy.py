@@ -28,7 +28,9 @@ from hsilib.deploy.predict import predict, predict_image, session
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.models.evaluate import scene_scores
+from hsilib.models.measure import payload
 from hsilib.quantize.integer import calibrate, convert, fold_batch_norm
+from hsilib.study.execute import trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from hsilib.task import Task
@@ -188,9 +190,18 @@ def test_a_model_to_download_draws_the_stored_map(path, real_data):
     assert (predict(path, load_scene("indian_pines_8bit").cube)[0] == stored).mean() > 0.999
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn1d", "lstm", "perceptron", "liunet", "lens", "ghost_lens"])
+INTEGERS = [f"static {name}" for name in ("perceptron", "cnn1d", "lens", "ghost_lens")]
+
+
+def run_of(name, ratio=0):
+    """A run of a method, or of its network in whole numbers."""
+    name, _, of = name.partition(" ")
+    return make_run(SMALL, "disjoint", name, ratio, epochs=1, options={"of": of} if of else {})
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn1d", "lstm", "perceptron", "liunet", "lens", "ghost_lens", *INTEGERS])
 def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spectra(name, tmp_path):
-    run = make_run(SMALL, "disjoint", name, epochs=1)
+    run = run_of(name)
     deploy.export(run, tmp_path / "net.onnx")
     scene = load_scene(SMALL)
     labels, metadata = predict(tmp_path / "net.onnx", scene.cube)
@@ -198,6 +209,16 @@ def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spe
     part, _ = predict(tmp_path / "net.onnx", scene.cube[:30, :20])  # any size
     inside = np.s_[:20, :10]
     assert part.shape == (30, 20) and (part[inside] == labels[inside]).mean() > 0.999
+
+
+def test_a_first_layer_is_stored_in_bytes_and_the_raw_values_are_not_rounded(tmp_path):
+    run = run_of("static lens")
+    size = deploy.export(run, tmp_path / "net.onnx")
+    small = trained(run)
+    constants = [node.attribute[0].t for node in onnx.load(tmp_path / "net.onnx").graph.node if node.op_type == "Constant"]
+    weights = next(t for t in constants if list(t.dims) == [103, 22])
+    assert weights.data_type == onnx.TensorProto.INT8
+    assert payload(small, 103) < size < payload(small, 103) + 16_000  # the graph itself, and the names of the classes
 
 
 # ------------------------------------------------------------------------------------- strips, places, memory
@@ -290,18 +311,18 @@ def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.parametrize(
-    "name, ratio, tile", [("perceptron", 0, (1, 48)), ("liunet", 0, (2, 30)), ("lens", 0, (3, 4)), ("static", 98, (2, 3))]
+    "name, ratio, tile", [("perceptron", 0, (1, 48)), ("liunet", 0, (2, 30)), ("lens", 0, (3, 4)), ("static", 98, (2, 3)), ("static lens", 0, (1, 8))]
 )
 def test_c_code_gives_the_classes_of_onnxruntime_on_every_pixel(name, ratio, tile, tmp_path):
     pytest.importorskip("emx_onnx_cgen")
-    run = make_run(SMALL, "disjoint", name, ratio, epochs=1)
+    run = run_of(name, ratio)
     report = export_c(run, tmp_path / "net.c", tile)
     files = [str(tmp_path / "net.c"), str(tmp_path / "net_test.c")]
     subprocess.run(["gcc", *FLAGS, *files, "-o", str(tmp_path / "check"), "-lm"], check=True)
     done = subprocess.run([tmp_path / "check"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == f"0 of {tile[0] * tile[1]} pixels differ\n"
     assert report["flash"] > 3000 and report["ram"] > 100
-    h, w, edge = *Store().read_map(run.id).shape, 9 * (name in ("lens", "static"))
+    h, w, edge = *Store().read_map(run.id).shape, 9 * (name in ("lens", "static", "static lens"))
     top, left = (h - tile[0]) // 2, (w - tile[1]) // 2
     there = Store().read_map(run.id)[top : top + tile[0], left : left + tile[1]]
     text = Path(report["test"]).read_text()

@@ -24,6 +24,7 @@ from hsilib.models.train import VIEWS, Batch, TrainingSet, turned_by, turns
 from hsilib.registry import method
 from hsilib.task import Task
 
+RECIPE = dict(epochs=60, lr=2e-3, schedule="one_cycle")  # unless a run says otherwise
 KINDS = ("bands", "windows", "patches")
 
 
@@ -64,6 +65,7 @@ def compact(name: str, title: str, *, family: str = "compact", least: int = 1, *
         train.__doc__, train.__module__ = net.__doc__, net.__module__
         NETWORKS[net.__name__] = net
         words = dict(sees="patches" if windows else "", least=least, network=net, config=tuple(fields))
+        words["recipe"] = RECIPE
         method(name, family, title, **words, **own, **options)(train)
         return net
 

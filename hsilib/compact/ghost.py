@@ -34,5 +34,6 @@ class GhostLens(Lens):
 
     def __init__(self, bands: int, classes: int, width: int = 24, centre: int = 24) -> None:
         super().__init__(bands, classes, width, centre)
+        del self.config["learnt"]
         self.first, self.second = Ghost(width, width, 5), Ghost(width, width, 3)
         self.to(memory_format=torch.channels_last)

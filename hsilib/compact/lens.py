@@ -47,20 +47,23 @@ class Separable(nn.Module):
         return F.relu(self.bn2(self.point(F.relu(self.bn1(self.depth(x, dilation))))))
 
 
-@compact("lens_20k", "Lens 20 kB", mark="red s", width=40, centre=40)
-@compact("lens_5k", "Lens 5 kB", mark="red v", width=12, centre=12)
-@compact("lens_2k", "Lens 2 kB", mark="red ^", width=5, centre=5)
-@compact("lens", "Lens", mark="red o", width=22, centre=22)
+@compact("lens_20k", "Lens 20 kB", mark="red s", width=40, centre=40, learnt=True)
+@compact("lens_5k", "Lens 5 kB", mark="red v", width=12, centre=12, learnt=True)
+@compact("lens_2k", "Lens 2 kB", mark="red ^", width=5, centre=5, learnt=True)
+@compact("lens", "Lens", mark="red o", width=22, centre=22, learnt=True)
 class Lens(nn.Module):
     """A learnt projection of the bands; depthwise separable convolutions on the window beside a layer on the
     centre's spectrum."""
 
     kind = "windows"
 
-    def __init__(self, bands: int, classes: int, width: int = 22, centre: int = 22) -> None:
+    def __init__(
+        self, bands: int, classes: int, width: int = 22, centre: int = 22, learnt: bool = True
+    ) -> None:
         super().__init__()
-        self.config = dict(bands=bands, classes=classes, width=width, centre=centre)
+        self.config = dict(bands=bands, classes=classes, width=width, centre=centre, learnt=learnt)
         self.project, self.bn = nn.Conv2d(bands, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.project.requires_grad_(learnt)  # else it stays at the principal components
         self.first = Separable(width, width, 5)
         self.second = Separable(width, width, 3)
         self.third, self.bn3 = Depthwise(width, 3), nn.BatchNorm2d(width)

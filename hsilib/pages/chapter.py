@@ -13,6 +13,7 @@ from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
 from hsilib.methods import title
+from hsilib.models.evaluate import confusion, per_class
 from hsilib.models.networks import WIDTHS
 from hsilib.pages import figures
 from hsilib.pages.stats import pick
@@ -85,6 +86,19 @@ class Chapter:
     def largest(self, rows: pd.DataFrame) -> dict:
         """{method: its runs at the largest size on the first split}"""
         return {name: pick(rows, method=name, ratio=self.large, split=self.first) for name in self.names}
+
+    def confusions(self, rows: pd.DataFrame) -> list[np.ndarray]:
+        """The confusion matrix of each of these runs, from its stored map."""
+        counts = []
+        for run, name, seed in rows[["run", "split", "seed"]].itertuples(index=False):
+            split = split_of(self.card, name, seed)
+            predicted = self.store.read_map(run).ravel()[split.test].astype(int) - 1
+            counts.append(confusion(split.test_y, predicted, len(self.card.classes)))
+        return counts
+
+    def recall(self, rows: pd.DataFrame) -> np.ndarray:
+        """Recall of every class, percent, mean over these runs."""
+        return np.mean([per_class(table) for table in self.confusions(rows)], 0)
 
     def plain(self) -> list[Run]:
         """Scratch with the notes that distillation takes: soft targets of no weight, largest size, first

@@ -69,8 +69,8 @@ def strips(rows: pd.DataFrame, paper: Callable | None = None, metric: str = "oa"
 
 
 SIZES = {
-    "bytes": ("weights on disk, MB", 1e6), "macs": ("multiply-adds per pixel, millions", 1e6),
-    "ms": ("time per pixel, ms", 1)
+    "payload": ("as deployed, kB", 1e3), "bytes": ("weights on disk, MB", 1e6),
+    "macs": ("multiply-adds per pixel, millions", 1e6), "ms": ("time per pixel, ms", 1),
 }
 
 
@@ -131,7 +131,7 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
     return figure
 
 
-def against_size(summary: pd.DataFrame, size: str = "bytes", metric: str = "oa") -> plt.Figure:
+def against_size(summary: pd.DataFrame, size: str = "payload", metric: str = "oa") -> plt.Figure:
     """Accuracy against size on a log axis, mean ± sd, one panel per split; points are named directly."""
     splits = list(dict.fromkeys(summary["split"]))
     label, scale = SIZES[size]
@@ -162,7 +162,7 @@ FAMILIES = {
 }
 
 
-def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "bytes", metric: str = "oa") -> pd.DataFrame:
+def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "payload", metric: str = "oa") -> pd.DataFrame:
     """Accuracy of every network against one cost, coloured by family, joined where no cheaper one is better;
     the front."""
     label, scale = SIZES[size]

@@ -26,7 +26,8 @@ def summary(rows: pd.DataFrame, metrics: Sequence[str] = ("oa", "top5", "aa", "k
         for metric in metrics:
             line[metric], line[metric + "_sd"], line[metric + "_ci"] = stats.spread(group[metric])
         line |= {
-            c: group[c].iloc[0] for c in ("params", "macs", "bytes", "leakage", "epochs", "train", "test")
+            c: group[c].iloc[0]
+            for c in ("params", "macs", "bytes", "payload", "leakage", "epochs", "train", "test")
         }
         out.append(line)
     return pd.DataFrame(out)

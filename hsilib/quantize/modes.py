@@ -41,10 +41,11 @@ def original(run: "Run") -> "Run":
     return replace(run, method=of, options=tuple(sorted(source.defaults(run.scene).items())), recipe=recipe)
 
 
-def mode(name: str, title: str, family: str = "quantization", **fields) -> Callable:
-    """Register a mode of quantization, of the dense network and of the three small sizes."""
-    ratios, parents = (0, 90, 95, 98), lambda run: (original(run),)
-    return method(name, family, title, sees="patches", ratios=ratios, parents=parents, of=OF, **fields)
+def mode(name: str, title: str, family: str = "quantization", of: str = OF, **fields) -> Callable:
+    """Register a mode of quantization, of the dense network and of the three small sizes; or, with ``of``,
+    of that network, unless a run names another one."""
+    words = dict(sees="patches", ratios=(0, 90, 95, 98)) if of == OF else {}
+    return method(name, family, title, parents=lambda run: (original(run),), of=of, **words, **fields)
 
 
 @mode("dynamic", "Dynamic int8", mark="orange v", paper="Dynamic Quantization", version=2)
@@ -61,18 +62,21 @@ def static(task: Task) -> Int8CNN2D | layers.Int8Net:
     observe = OBSERVERS[known("observer", o.observer, OBSERVERS)]
     x = calibration(task, net, o.samples)
     if not isinstance(net, CNN2D):
-        return layers.static(net, x, task.inputs(net.kind).reduction, observe, bits=getattr(o, "bits", BITS))
+        return layers.static(net, x, task.inputs(net.kind).reduction, observe)
     net = fold_batch_norm(net)
     small = convert(net, calibrate(net, x, observe))
     task.notes["layers"] = rounding(net, small, x)
     return small
 
 
+@mode("qat4", "QAT, weights in 4 bits", "compact", "lens", mark="green d", share=1 / 3, rate=0.1, bits=4)
 @mode("qat", "QAT int8", mark="green ^", paper="Quantization Aware Training", share=1 / 3, rate=0.1)
 def qat(task: Task) -> Int8CNN2D | layers.Int8Net:
     """Train further with all roundings in place, then take the static form of what was learnt."""
     o, net, source = task.options, task.parent(original(task.run)), dict(original(task.run).options)
     if isinstance(net, CNN2D):
+        if hasattr(o, "bits"):
+            raise HsiError(f"{task.run.method} takes networks small by design, not CNN2D")
         net = QAT(deepcopy(net)).to(task.device)
     else:
         x, reduction = calibration(task, net, 10), task.inputs(net.kind).reduction

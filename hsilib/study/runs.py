@@ -87,7 +87,10 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
         options[name] = type(default)(value)
     for name in recipe:
         known("part of the recipe", name, Recipe.__dataclass_fields__)
-    recipe = Recipe(**{"lr": place.lr, "epochs": Recipe.epochs if epochs is None else epochs} | recipe)
+    # what is made of another method's network is trained as that is
+    usual = methods.get(options["of"]).recipe if "of" in options else chosen.recipe
+    recipe |= {} if epochs is None else {"epochs": epochs}
+    recipe = Recipe(**{"lr": place.lr} | usual | recipe)
     recipe = replace(recipe, epochs=max(1, round(recipe.epochs * chosen.epochs)))
     return Run(scene, split, method, ratio, seed, tuple(sorted(options.items())), recipe, place.content)
 
