@@ -97,7 +97,8 @@ class Task:
         """
         recipe, data = self.run.recipe, data or self.data(model)
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
-        draw = balanced(data.y, self.options.balance) if hasattr(self.options, "balance") else shuffled
+        power = getattr(self.options, "balance", 0)
+        draw = balanced(data.y, power) if power else shuffled
         history = fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
         self.history += history
         return model

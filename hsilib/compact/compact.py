@@ -24,6 +24,9 @@ from hsilib.models.train import VIEWS, Batch, TrainingSet, turned_by, turns
 from hsilib.registry import method
 from hsilib.task import Task
 
+# member: of an ensemble, with other first weights and another order; smoothing: of the labels; balance: how
+# much more often rare classes come; average: share of the epochs at the end whose weights are averaged
+CONTROLS = dict(member=0, smoothing=0.0, balance=0.0, average=0.0)
 RECIPE = dict(epochs=60, lr=2e-3, schedule="one_cycle")  # unless a run says otherwise
 KINDS = ("bands", "windows", "patches")
 
@@ -49,18 +52,19 @@ def compact(name: str, title: str, *, family: str = "compact", least: int = 1, *
     def register(net):
         check(net, max(least, 12), **fields)
         windows = net.kind != "bands"
-        options = fields | {"member": 0} | ({"augment": "dihedral"} if windows else {})
+        options = fields | CONTROLS | ({"augment": "dihedral"} if windows else {})
 
         def train(task):
-            member = task.options.member  # of an ensemble: other first weights, another order
-            order = {"order": f"member{member}"} if member else {}
-            made = build(task, net, fields, member)
-            look = Look(task, made)
+            o = task.options
+            made = build(task, net, fields, o.member)
+            look, mean = Look(task, made), Average(task.run.recipe.epochs, o.average)
 
             def loss(model, batch):
-                return {"ce": F.cross_entropy(look(model, batch), batch.y)}
+                return {"ce": F.cross_entropy(look(model, batch), batch.y, label_smoothing=o.smoothing)}
 
-            return task.fit(made, data=look.data, augment=look.draw, loss=loss, **order)
+            words = {"order": f"member{o.member}"} if o.member else {}
+            task.fit(made, data=look.data, augment=look.draw, loss=loss, after_epoch=mean, **words)
+            return mean.put_into(made)
 
         train.__doc__, train.__module__ = net.__doc__, net.__module__
         NETWORKS[net.__name__] = net
@@ -80,6 +84,28 @@ def build(task: Task, net: type[nn.Module], sizes: dict, member: int = 0) -> nn.
         spectra = task.inputs("bands")
         made.start(spectra.pixels if spectra.there is None else spectra.pixels[spectra.there])
     return made
+
+
+class Average:
+    """The mean of the weights after each of the last epochs, a share of all."""
+
+    def __init__(self, epochs: int, share: float) -> None:
+        self.first, self.count, self.mean = epochs - round(epochs * share), 0, {}
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, epoch: int) -> None:
+        if epoch < self.first:
+            return
+        self.count += 1
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                before = self.mean.get(name, torch.zeros_like(value))
+                self.mean[name] = before + (value - before) / self.count
+
+    def put_into(self, model: nn.Module) -> nn.Module:
+        """Give a model these weights, if there are some."""
+        model.load_state_dict(self.mean, strict=False)
+        return model
 
 
 class Look:

@@ -78,7 +78,7 @@ def taught(name: str, title: str, of: str, *, by: str, mark: str) -> None:
         return task.fit(student, data=look.data, augment=look.draw, loss=loss)
 
     words = dict(sees=source.sees, least=source.least, mark=mark, parents=teachers, recipe=source.recipe)
-    options = dict(by=by, hard=0.1, soft=0.9, temperature=4.0, augment="dihedral")
+    options = dict(by=by, hard=0.1, soft=0.9, temperature=4.0, balance=0.0, augment="dihedral")
     method(name, source.family, title, **words, **options, **sizes)(train)
 
 
