@@ -19,6 +19,7 @@ from hsilib.data.cards import CLASSES, read_png
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
+from hsilib.deploy import contract
 from hsilib.deploy import export as deploy
 from hsilib.deploy import predict as predict_module
 from hsilib.deploy.c99 import FLAGS, export_c
@@ -219,6 +220,31 @@ def test_a_first_layer_is_stored_in_bytes_and_the_raw_values_are_not_rounded(tmp
     weights = next(t for t in constants if list(t.dims) == [103, 22])
     assert weights.data_type == onnx.TensorProto.INT8
     assert payload(small, 103) < size < payload(small, 103) + 16_000  # the graph itself, and the names of the classes
+
+
+def test_a_scene_of_another_scale_or_of_other_bands_is_refused_in_one_line(tmp_path):
+    """A file says what it learnt: sixteen bits are not eight, reflectances are no counts."""
+    deploy.export(run_of("perceptron"), tmp_path / "net.onnx")
+    cube = load_scene(SMALL).cube
+    span = cube.max() - cube.min()
+    assert predict(tmp_path / "net.onnx", cube * 0.8 + 0.1 * span)[0].shape == cube.shape[:2]
+    for other in (cube * 256, cube / cube.max() * span / 40, cube + 3 * span):
+        with pytest.raises(HsiError, match="net.onnx was made for values of another scale: the scene has") as error:
+            predict(tmp_path / "net.onnx", other)
+        assert "\n" not in str(error.value)
+    image, learnt = of_array(cube, "it"), {"wavelengths": list(range(400, 503))}
+    contract.hold("net.onnx", learnt, image)  # not known
+    contract.hold("net.onnx", learnt, replace(image, waves=tuple(range(402, 505))))
+    with pytest.raises(HsiError, match="made for other bands: band 1 lies at 420 nm, it learnt one at 400"):
+        contract.hold("net.onnx", learnt, replace(image, waves=tuple(range(420, 523))))
+
+
+def test_a_file_says_what_its_scene_was(tmp_path, real_data):
+    deploy.export(make_run("indian_pines_8bit", "disjoint", "mlp", epochs=1), tmp_path / "net.onnx")
+    said = {p.key: json.loads(p.value) for p in onnx.load(tmp_path / "net.onnx").metadata_props}
+    assert (said["low"], said["high"]) == (0, 255) and said["scene"] == said["digest"] == "indian_pines_8bit"
+    with pytest.raises(HsiError, match="another scale"):
+        predict(tmp_path / "net.onnx", load_scene("indian_pines_rebuilt").cube)
 
 
 # ------------------------------------------------------------------------------------- strips, places, memory

@@ -15,6 +15,7 @@ import numpy as np
 
 from hsilib.data.formats import needs
 from hsilib.data.scenes import load_scene
+from hsilib.deploy.contract import in_c, of_scene
 from hsilib.deploy.export import graph_of
 from hsilib.deploy.predict import session
 from hsilib.errors import HsiError
@@ -29,6 +30,7 @@ TEST = """\
 
 void {name}(const float cube[{h}][{w}][{bands}], uint8_t map[{rows}][{columns}],
             float scores[{classes}][{rows}][{columns}]);
+int {name}_refuses(int bands, double least, double most);
 
 static const float cube[{h}][{w}][{bands}] = {values};
 static const uint8_t want[{rows}][{columns}] = {labels};
@@ -42,6 +44,8 @@ int main(void) {{
         for (j = 0; j < {columns}; j++)
             wrong += map[i][j] != want[i][j];
     printf("%d of %d pixels differ\\n", wrong, {rows} * {columns});
+    if ({name}_refuses({bands}, {low:.9g}, {high:.9g}) || !{name}_refuses({bands} + 1, {low:.9g}, {high:.9g}))
+        return 2;
     return wrong != 0;
 }}
 """
@@ -72,7 +76,7 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dic
     opened = session(made)
     edge = (opened.get_inputs()[0].shape[0] - rows) // 2
     cube = _tile(scene.cube, rows, columns, edge)
-    labels = opened.run(["map"], {"cube": cube})[0]
+    labels, asked = opened.run(["map"], {"cube": cube})[0], of_scene(scene)
     with tempfile.TemporaryDirectory() as folder:
         graph, code = Path(folder) / "net.onnx", Path(folder) / "net.c"
         graph.write_bytes(made)
@@ -83,11 +87,12 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dic
         if not code.is_file():
             reason = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
             raise HsiError(f"{path}: emx-onnx-cgen could not write it ({reason[-1].strip()[:200]})")
-        write_atomically(path, code.read_bytes())
+        write_atomically(path, code.read_text() + in_c(path.stem, cube.shape[2], asked))
     text = TEST.format(
         scene=run.scene, model=run, name=path.stem, h=rows + 2 * edge, w=columns + 2 * edge, rows=rows,
         columns=columns, bands=cube.shape[2], classes=len(scene.classes),
-        values=_nested(cube, lambda value: f"{value:.8e}f"), labels=_nested(labels, str),
+        values=_nested(cube, lambda value: f"{value:.8e}f"), labels=_nested(labels, str), low=asked["low"],
+        high=asked["high"],
     )
     test = path.with_name(f"{path.stem}_test.c")
     write_atomically(test, text)

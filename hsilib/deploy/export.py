@@ -16,6 +16,7 @@ import numpy as np
 from torch import nn
 
 from hsilib.data.inputs import MARGIN
+from hsilib.deploy import contract
 from hsilib.deploy.trace import OPSET, traced
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
@@ -169,7 +170,7 @@ def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:
     if not ours and not (whole and isinstance(model, nn.Module)):
         raise refusal
     task = task_of(run)
-    metadata = dict(scene=task.scene.name, model=str(run), run=run.id)
+    metadata = dict(scene=task.scene.name, model=str(run), run=run.id, **contract.of_scene(task.scene))
     write = classifier if ours else traced
     return write(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, tile, **metadata)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsilib.data.formats import Image, of_array
+from hsilib.deploy import contract
 from hsilib.errors import HsiError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def predict_image(
     if len(image.size) != 3 or image.shape[2] != bands or 0 in image.size:
         size = " x ".join(map(str, image.size))
         raise HsiError(f"{path} takes (rows, columns, {bands}), the scene is {size}")
+    contract.hold(path, metadata, image)
     h, w, _ = image.shape
     fill = _mean(image) if image.nodata is not None else 0
     labels, confidence = np.zeros((h, w), np.uint8), np.zeros((h, w), np.float32)
@@ -61,6 +63,7 @@ def predict_image(
     for top in range(0, h, strip):
         first, bottom = max(top - REACH, 0), min(top + strip, h)
         values, there = image.rows(first, min(bottom + REACH, h))
+        contract.hold_values(path, metadata, values[there])
         values = values if there.all() else np.where(there[..., None], values, fill)
         found, scores = opened.run(["map", "scores"], {"cube": values})
         rows = slice(top - first, bottom - first)
