@@ -44,15 +44,26 @@ def teachers(run: "Run") -> tuple["Run", ...]:
 @torch.no_grad()
 def answers(net: nn.Module, task: Task, temperature: float, views: int) -> torch.Tensor:
     """Return what a teacher softly says of each training pixel in each position: (views, N, K)."""
-    data, said = task.data(net), []
-    for element in range(views):
-        parts = []
-        for index in torch.arange(len(data.y), device=task.device).split(500):
-            x = data.x(index)
-            x = turned(x, element) if x.ndim == 4 else x
-            parts.append(F.softmax(net.eval()(x).logits / temperature, 1))
-        said.append(torch.cat(parts))
-    return torch.stack(said)
+    inputs, pixels = task.inputs(net.kind), torch.from_numpy(task.split.train).to(task.device)
+    net.eval()
+    said = []
+    if not hasattr(net, "dense") or inputs.disk is not None:
+        for view in range(views):
+            parts = [net(_seen(inputs, index, view)).logits for index in pixels.split(500)]
+            said.append(torch.cat(parts))
+        return F.softmax(torch.stack(said) / temperature, 2)
+    # the window of a turned scene is the turned window of the scene
+    image, places = inputs.padded.permute(2, 0, 1)[None], torch.arange(inputs.count, device=task.device)
+    for view in range(views):
+        logits = net.dense(turned(image, view)).flatten(1).T
+        place = turned(places.view(1, 1, *inputs.shape), view).flatten()
+        said.append(torch.empty_like(logits).index_copy_(0, place, logits)[pixels])
+    return F.softmax(torch.stack(said) / temperature, 2)
+
+
+def _seen(inputs, index, view):
+    x = inputs.samples(index)
+    return turned(x, view) if x.ndim == 4 else x
 
 
 def taught(name: str, title: str, of: str, *, by: str, mark: str) -> None:
