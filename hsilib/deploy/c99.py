@@ -77,17 +77,7 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dic
     edge = (opened.get_inputs()[0].shape[0] - rows) // 2
     cube = _tile(scene.cube, rows, columns, edge)
     labels, asked = opened.run(["map"], {"cube": cube})[0], of_scene(scene)
-    with tempfile.TemporaryDirectory() as folder:
-        graph, code = Path(folder) / "net.onnx", Path(folder) / "net.c"
-        graph.write_bytes(made)
-        words = ["--model-name", path.stem, "--large-temp-threshold", "0", "--large-weight-threshold", "0"]
-        run_it = "import sys; from emx_onnx_cgen.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", run_it, "compile", *words, str(graph), str(code)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if not code.is_file():
-            reason = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
-            raise HsiError(f"{path}: emx-onnx-cgen could not write it ({reason[-1].strip()[:200]})")
-        write_atomically(path, code.read_text() + in_c(path.stem, cube.shape[2], asked))
+    write_atomically(path, generated(made, path.stem) + in_c(path.stem, cube.shape[2], asked))
     text = TEST.format(
         scene=run.scene, model=run, name=path.stem, h=rows + 2 * edge, w=columns + 2 * edge, rows=rows,
         columns=columns, bands=cube.shape[2], classes=len(scene.classes),
@@ -97,6 +87,22 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dic
     test = path.with_name(f"{path.stem}_test.c")
     write_atomically(test, text)
     return {"code": str(path), "test": str(test), "tile": [rows, columns], **sizes(path)}
+
+
+def generated(made: bytes, name: str) -> str:
+    """Return the C that emx-onnx-cgen makes of an ONNX file whose sizes are fixed."""
+    needs("emx_onnx_cgen", "C code")
+    with tempfile.TemporaryDirectory() as folder:
+        graph, code = Path(folder) / "net.onnx", Path(folder) / "net.c"
+        graph.write_bytes(made)
+        words = ["--model-name", name, "--large-temp-threshold", "0", "--large-weight-threshold", "0"]
+        run_it = "import sys; from emx_onnx_cgen.cli import main; sys.exit(main())"
+        command = [sys.executable, "-c", run_it, "compile", *words, str(graph), str(code)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if not code.is_file():
+            reason = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
+            raise HsiError(f"{name}.c: emx-onnx-cgen could not write it ({reason[-1].strip()[:200]})")
+        return code.read_text()
 
 
 def _nested(array, text):

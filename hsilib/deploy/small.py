@@ -1,0 +1,97 @@
+"""How fast the ten-kilobyte network is: against the dense one, and as C against an engine."""
+
+import ctypes
+import shutil
+import subprocess
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hsilib.compact.lens import Lens
+from hsilib.compact.spectral import Perceptron
+from hsilib.data.inputs import MARGIN
+from hsilib.data.splits import WINDOW
+from hsilib.deploy.c99 import FLAGS, generated
+from hsilib.deploy.predict import session
+from hsilib.deploy.trace import traced
+from hsilib.models import measure
+from hsilib.models.networks import CNN2D, initialise
+from hsilib.quantize import layers
+
+SIDE, BANDS, CLASSES = 145, 200, 16  # of Indian Pines
+COLUMNS = 2  # of the scene that the patch loop is timed on: all of it takes half a minute
+
+
+def compact() -> dict:
+    """Time, from raw spectra to classes and untrained, one pixel, a whole scene, and a line of it in C."""
+    noise = torch.Generator().manual_seed(0)
+    cube = torch.randn(SIDE, SIDE, BANDS, generator=noise)
+    weight = torch.randn(BANDS, 40, generator=noise) / 14
+    dense = initialise(CNN2D(40, CLASSES), 0).eval()
+    reduction = np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32)
+    write = partial(traced, reduction=reduction, classes=["class"] * CLASSES)
+    lens, spectral = (initialise(net(BANDS, CLASSES), 0).eval() for net in (Lens, Perceptron))
+    small = layers.static(lens, torch.randn(64, BANDS, WINDOW, WINDOW, generator=noise), reduction)
+    smaller = layers.static(spectral, torch.randn(64, BANDS, generator=noise), reduction)
+    padded = F.pad(cube.permute(2, 0, 1), (MARGIN,) * 4).permute(1, 2, 0).contiguous()
+
+    def eager(row, column):
+        window = padded[row : row + WINDOW, column : column + WINDOW] @ weight
+        return dense(window.permute(2, 0, 1)[None]).logits.argmax(1)
+
+    def loop():
+        return [eager(row, column) for column in range(COLUMNS) for row in range(SIDE)]
+
+    def at_once():
+        return dense.dense(F.pad((cube @ weight).permute(2, 0, 1)[None], (MARGIN,) * 4)).argmax(0)
+
+    def engine(net, given, tile=None):
+        return partial(session(write(net, tile=tile)).run, ["map"], {"cube": given.numpy()})
+
+    calls = {
+        "pixel": {
+            "dense, eager": partial(eager, 0, 0),
+            "lens, int8": engine(small, padded[:WINDOW, :WINDOW].contiguous(), (1, 1)),
+            "perceptron, int8": engine(smaller, cube[:1, :1].contiguous(), (1, 1)),
+        },
+        "scene": {
+            "dense, patch loop": loop, "dense, at once": at_once, "lens, 32 bits": engine(lens, cube),
+            "lens, int8": engine(small, cube), "perceptron, int8": engine(smaller, cube),
+        },
+        "line": _line(write(small, tile=(1, SIDE)), padded[:WINDOW].numpy()),
+    }
+    found, text = {}, []
+    with torch.inference_mode():
+        for what, how in (("pixel", (20, 60, 5)), ("scene", (1, 7)), ("line", (2, 15))):
+            times = measure.timed(calls[what], *how)
+            found[what] = {name: [1e3 * v for v in pair] for name, pair in times.items()}
+    part = found["scene"]["dense, patch loop"]
+    found["scene"]["dense, patch loop"] = [SIDE / COLUMNS * v for v in part]
+    for what, rows in found.items():
+        first = next(iter(rows.values()))[0]
+        for name, (ms, iqr) in rows.items():
+            ratio = f"{first / ms:.1f} times as fast as the first"
+            text.append(f"{what}, {name}: {ms:.3f} ± {iqr:.3f} ms, {ratio}")
+    sizes = {"lens": measure.payload(small, BANDS), "perceptron": measure.payload(smaller, BANDS)}
+    return {"text": "\n".join(text), "ms": found, "payload": sizes}
+
+
+def _line(made, cube):
+    """{engine: function} for one line of the scene, in C too where gcc is."""
+    engine = session(made)
+    calls = {"ONNX Runtime": partial(engine.run, ["map"], {"cube": cube})}
+    if not shutil.which("gcc"):
+        return calls
+    with tempfile.TemporaryDirectory() as folder:
+        code, library = Path(folder) / "net.c", Path(folder) / "net.so"
+        code.write_text(generated(made, "net"))
+        flags = [*FLAGS, "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
+        subprocess.run(["gcc", *flags, str(code), "-o", str(library), "-lm"], check=True)
+        function = ctypes.CDLL(str(library)).net
+    classes, scores = np.zeros((1, SIDE), np.uint8), np.zeros((CLASSES, 1, SIDE), np.float32)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (cube, classes, scores)]
+    return calls | {"C, gcc -O3": partial(function, *pointers)}
