@@ -15,7 +15,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book env test study smoke clean
+.PHONY: book env test study models smoke clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -34,6 +34,9 @@ test: $(READY)
 
 study: $(READY)
 	$(PY) -m hsilib study
+
+models: $(READY)
+	$(PY) -m hsilib.deploy.zoo
 
 smoke: $(READY)
 	for chapter in $(SOURCES:notebooks/%.md=%); do \

@@ -165,6 +165,7 @@ def predict_command(args: Namespace) -> None:
     from hsilib.data.formats import open_image
     from hsilib.deploy.maps import write_map
     from hsilib.deploy.predict import predict_image
+    from hsilib.deploy.zoo import path_of
     from hsilib.pages.text import joined
 
     if args.scene in scenes.names():
@@ -174,8 +175,9 @@ def predict_command(args: Namespace) -> None:
     else:
         known("scene", args.scene, scenes.names())
     with tqdm(total=image.size[0], unit=" rows", disable=None, leave=False) as bar:
-        labels, sure, metadata = predict_image(args.model, image, lambda done, rows: bar.update(done - bar.n))
-    base, classes = args.output or f"{Path(args.model).stem}-{Path(args.scene).stem}", metadata["classes"]
+        model = path_of(args.model)
+        labels, sure, metadata = predict_image(model, image, lambda done, rows: bar.update(done - bar.n))
+    base, classes = args.output or f"{model.stem}-{Path(args.scene).stem}", metadata["classes"]
     files = write_map(base, labels, sure, classes, image.crs, image.transform)
     counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
     print(f"{metadata['model']}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")

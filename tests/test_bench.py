@@ -1,7 +1,7 @@
 """What the benchmarks measure is what they say; how fast it is, no test asks."""
 
 import numpy as np
-from hsilib.deploy import engines
+from hsilib.deploy import engines, small
 from hsilib.models.networks import WIDTHS
 
 
@@ -45,3 +45,19 @@ def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
         ("dynamic", "ONNX Runtime, a pixel per call"): 99,  # other ranges than those of a scene
     }.items():
         assert result[key]["same_class"] >= least, key
+
+
+def test_the_ten_kilobyte_network_is_timed_by_pixel_scene_and_line(monkeypatch):
+    """Every function that is timed runs, and the forms of one network give one map."""
+    maps = {}
+
+    def once(functions, *how):
+        maps.update({name: function() for name, function in functions.items()})
+        return {name: (1.0, 0.1) for name in functions}
+
+    monkeypatch.setattr(small, "SIDE", 22)
+    monkeypatch.setattr(small.measure, "timed", once)
+    result = small.compact()
+    assert list(result["ms"]) == ["pixel", "scene", "line"] and 9000 < result["payload"]["lens"] <= 10_000
+    assert (maps["lens, 32 bits"][0] == maps["lens, int8"][0]).mean() > 0.8 and len(maps["dense, patch loop"]) == 44
+    assert result["ms"]["scene"]["dense, patch loop"][0] == 1000 * 22 / 2  # two columns stand for all

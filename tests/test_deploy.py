@@ -1,11 +1,13 @@
 """Exported files against the networks they hold, alone in another folder, and damaged."""
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,7 +21,7 @@ from hsilib.data.cards import CLASSES, read_png
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
-from hsilib.deploy import contract
+from hsilib.deploy import contract, zoo
 from hsilib.deploy import export as deploy
 from hsilib.deploy import predict as predict_module
 from hsilib.deploy.c99 import FLAGS, export_c
@@ -182,6 +184,34 @@ def test_a_model_to_download_is_a_run_of_the_store(path):
     opened = session(path.read_bytes())
     labels, _ = opened.run(["map", "scores"], {"cube": np.random.default_rng(0).random((21, 30, 200), np.float32)})
     assert labels.shape == (21, 30) and 1 <= labels.min() and labels.max() <= len(json.loads(about["classes"]))
+
+
+def test_every_model_of_the_zoo_has_a_file_and_a_card_that_is_true():
+    rows = Store(project() / "book" / "results").rows().set_index("run")
+    assert {path.stem for path in MODELS} == set(zoo.entries())
+    for name, entry in zoo.entries().items():
+        card = json.loads((zoo.FOLDER / f"{name}.json").read_text())
+        row, data = rows.loc[zoo.run_of(entry).id], zoo.path_of(f"zoo:{name}").read_bytes()
+        assert card["run"] == row.name and card["why"] == entry["why"]
+        assert card["sha256"] == hashlib.sha256(data).hexdigest() and card["file"] == len(data)
+        assert (card["oa"], card["aa"], card["payload"]) == (row["oa"], row["aa"], row["payload"])
+        assert card["pixels that differ from the stored map"] <= 20
+        about = {p.key: json.loads(p.value) for p in onnx.load_from_string(data).metadata_props}
+        assert {key: about[key] for key in card["asks"]} == card["asks"] and about["run"] == card["run"]
+    with pytest.raises(HsiError, match="unknown model 'lens'") as error:
+        zoo.path_of("zoo:lens")
+    assert "\n" not in str(error.value) and zoo.path_of("net.onnx") == Path("net.onnx")
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_the_c_of_a_model_to_download_passes_its_own_test(tmp_path):
+    packed = sorted(zoo.FOLDER.glob("*-c.zip"), key=lambda path: path.stat().st_size)
+    assert {path.name.removesuffix("-c.zip") for path in packed} <= set(zoo.entries()) and packed
+    with zipfile.ZipFile(packed[0]) as file:
+        assert file.namelist() == ["network.c", "network_test.c"]
+        file.extractall(tmp_path)
+    subprocess.run(["gcc", *FLAGS, "network.c", "network_test.c", "-o", "check", "-lm"], check=True, cwd=tmp_path)
+    assert subprocess.run([tmp_path / "check"], capture_output=True, text=True).stdout == "0 of 8 pixels differ\n"
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)

@@ -81,7 +81,7 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dic
     text = TEST.format(
         scene=run.scene, model=run, name=path.stem, h=rows + 2 * edge, w=columns + 2 * edge, rows=rows,
         columns=columns, bands=cube.shape[2], classes=len(scene.classes),
-        values=_nested(cube, lambda value: f"{value:.8e}f"), labels=_nested(labels, str), low=asked["low"],
+        values=_nested(cube, lambda value: f"{value:.9g}"), labels=_nested(labels, str), low=asked["low"],
         high=asked["high"],
     )
     test = path.with_name(f"{path.stem}_test.c")

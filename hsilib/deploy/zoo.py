@@ -1,0 +1,109 @@
+"""Models to download: a file, its C, and a card that says what it is, what it costs and how it was checked.
+
+``book/models/zoo.toml`` says which runs they are; this module writes what is missing of their files.
+"""
+
+import hashlib
+import io
+import json
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import split_of
+from hsilib.deploy import contract
+from hsilib.deploy.c99 import export_c
+from hsilib.deploy.export import export
+from hsilib.deploy.predict import predict
+from hsilib.errors import HsiError, known
+from hsilib.files import project, write_atomically
+from hsilib.models.evaluate import confusion, metrics, per_class
+from hsilib.study.runs import Run, make_run
+from hsilib.study.store import Store
+
+FOLDER = project() / "book" / "models"
+SCENE, SPLIT = "indian_pines_8bit", "disjoint"  # unless an entry says otherwise
+SMALL = 25_000  # bytes of payload up to which C is offered too
+SAME = ["scene", "split", "method", "ratio", "options", "epochs", "schedule"]  # of all seeds of a run
+
+
+def entries() -> dict[str, dict[str, Any]]:
+    """Return {name: what ``zoo.toml`` says of a model}."""
+    try:
+        return tomllib.loads((FOLDER / "zoo.toml").read_text())
+    except OSError:
+        raise HsiError(f"{FOLDER} holds no models: they lie in a clone of the project") from None
+
+
+def path_of(model: str) -> Path:
+    """Return the file of a model: a path, or ``zoo:NAME`` of the models to download."""
+    if not model.startswith("zoo:"):
+        return Path(model)
+    name = model.removeprefix("zoo:")
+    return FOLDER / f"{known('model', name, entries())}.onnx"
+
+
+def run_of(entry: dict[str, Any]) -> Run:
+    """Return the run of an entry."""
+    words = {"scene": SCENE, "split": SPLIT} | {key: value for key, value in entry.items() if key != "why"}
+    return make_run(**words)
+
+
+def card(name: str, entry: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Return what is known of a model: accuracies of its run and of all seeds, classes, costs, checks."""
+    run, rows = run_of(entry), store.rows()
+    mine = rows[rows["run"] == run.id].iloc[0]
+    alike = rows[(rows[SAME] == mine[SAME]).all(axis=1)]
+    scene = load_scene(run.scene)
+    split, data = split_of(scene, run.split, run.seed), (FOLDER / f"{name}.onnx").read_bytes()
+    drawn = predict(FOLDER / f"{name}.onnx", scene.cube)[0]
+    recall = per_class(confusion(split.test_y, drawn.ravel()[split.test].astype(int) - 1, len(scene.classes)))
+    spread = {
+        metric: [round(float(alike[metric].mean()), 2), round(float(alike[metric].std()), 2)]
+        for metric in ("oa", "aa")
+    }
+    return {
+        "why": entry["why"], "run": run.id, "scene": run.scene, "split": run.split, "seed": run.seed,
+        "oa": float(mine["oa"]), "aa": float(mine["aa"]), "seeds": len(alike), "over seeds": spread,
+        "recall": dict(zip(scene.classes, [None if np.isnan(v) else round(float(v), 1) for v in recall])),
+        "payload": int(mine["payload"]), "file": len(data), "macs": int(mine["macs"]),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "pixels that differ from the stored map": int((drawn != store.read_map(run.id)).sum()),
+        "asks": contract.of_scene(scene),
+    }
+
+
+def build() -> None:
+    """Write the files that are missing, and all cards."""
+    store = Store()
+    for name, entry in entries().items():
+        run, path, code = run_of(entry), FOLDER / f"{name}.onnx", FOLDER / f"{name}-c.zip"
+        if not path.exists():
+            export(run, path)
+        said = card(name, entry, store)
+        if said["payload"] < SMALL:
+            said["c"] = _zip(run, code)
+        write_atomically(FOLDER / f"{name}.json", json.dumps(said, indent=1) + "\n")
+        print(f"{name}: {said['oa']} % OA, {said['aa']} % AA, {said['payload']} bytes")
+
+
+def _zip(run, path):
+    """Put the C of a network and its test into one file; return what gcc says of its size."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = export_c(run, Path(folder) / "network.c", (1, 8))
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+            for part in ("code", "test"):
+                file = zipfile.ZipInfo(Path(report[part]).name, (2000, 1, 1, 0, 0, 0))
+                packed.writestr(file, Path(report[part]).read_text(), zipfile.ZIP_DEFLATED)
+    write_atomically(path, out.getvalue())
+    return {key: report[key] for key in ("tile", "flash", "ram")}
+
+
+if __name__ == "__main__":
+    build()
