@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hsilib import methods
-from hsilib.compact import taught
+from hsilib.compact import low_rank, taught
 from hsilib.compact.compact import Look, check, compact
 from hsilib.compact.ghost import GhostLens
 from hsilib.compact.lens import Lens, whitened
@@ -16,7 +16,7 @@ from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
-from hsilib.models.networks import NETWORKS, Outputs, initialise
+from hsilib.models.networks import CNN1D, NETWORKS, Outputs, initialise
 from hsilib.models.train import Batch, Recipe, one_cycle, turned_by
 from hsilib.quantize import layers
 from hsilib.study.execute import execute, task_of, trained, weights_path
@@ -160,7 +160,10 @@ def samples(scene, split, net, count=40):
     return inputs, inputs.samples(torch.from_numpy(split.train[:count]))
 
 
-@pytest.mark.parametrize("net", [Lens(103, 9, width=6, centre=5), GhostLens(103, 9, width=6, centre=5), Perceptron(103, 9), LiuNet(103, 9)])
+TINY = [Lens(103, 9, width=6, centre=5), GhostLens(103, 9, width=6, centre=5), Perceptron(103, 9), LiuNet(103, 9)]
+
+
+@pytest.mark.parametrize("net", TINY)
 def test_folding_batch_norm_of_any_network_changes_nothing(net):
     x = torch.randn((8, 103, 19, 19) if net.kind == "windows" else (8, 103), generator=torch.Generator().manual_seed(1))
     plan = layers.plan_of(after_training(net), x)
@@ -170,7 +173,7 @@ def test_folding_batch_norm_of_any_network_changes_nothing(net):
     assert plan.first == {"Lens": "project", "GhostLens": "project", "Perceptron": "fc1", "LiuNet": ""}[type(net).__name__]
 
 
-@pytest.mark.parametrize("net", [Lens(103, 9, width=6, centre=5), Perceptron(103, 9), LiuNet(103, 9)])
+@pytest.mark.parametrize("net", TINY)
 def test_a_network_in_whole_numbers_is_close_and_runs_over_a_scene_as_over_windows(net):
     scene = load_scene(SMALL)
     split = make_split(scene, "random", 0)
@@ -282,3 +285,29 @@ def test_a_taught_network_learns_from_all_its_teachers(monkeypatch):
     run = make_run(SMALL, "disjoint", "perceptron_taught", options={"by": "perceptron+mlp", "hard": 0.0}, epochs=2)
     execute(run, Store())
     assert [type(given[0]).__name__ for given in seen] == ["Perceptron", "MLP"]
+
+
+# ------------------------------------------------------------------------------------------------ low rank
+
+
+def test_a_layer_of_full_rank_changes_nothing_and_the_nearest_of_lower_rank_is_taken():
+    net = initialise(CNN1D(103, 9), 0).eval()
+    x = torch.randn(20, 103, generator=torch.Generator().manual_seed(0))
+    assert (low_rank.factored(net, "fc1", 100)(x).logits - net(x).logits).abs().max() < 1e-4
+    made = low_rank.factored(net, "fc1", 5)
+    weight, product = net.fc1.weight.detach(), (made.net.fc1[1].weight @ made.net.fc1[0].weight).detach()
+    gone = torch.linalg.svdvals(weight)[5:]
+    assert float((product - weight).norm()) == pytest.approx(float(gone.norm()), rel=1e-3)
+    assert parameters(made) < parameters(net) / 4
+
+
+def test_a_network_of_low_rank_is_stored_put_in_whole_numbers_and_refused_in_one_line():
+    store = Store()
+    row, net = execute(make_run(SMALL, "disjoint", "low_rank", epochs=1), store)
+    again = trained(make_run(SMALL, "disjoint", "low_rank", epochs=1), store)
+    assert torch.equal(again.net.fc1[0].weight, net.net.fc1[0].weight)
+    small = execute(make_run(SMALL, "disjoint", "static", options={"of": "low_rank"}, epochs=1), store)[0]
+    assert small["payload"] < row["payload"] / 2
+    for options, says in (({"layer": "fc9"}, "no linear layer 'fc9'; it has fc1, fc2"), ({"rank": 0}, "between 1 and 100")):
+        with pytest.raises(HsiError, match=says):
+            execute(make_run(SMALL, "disjoint", "low_rank", options=options, epochs=1), store)

@@ -367,7 +367,11 @@ def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.parametrize(
-    "name, ratio, tile", [("perceptron", 0, (1, 48)), ("liunet", 0, (2, 30)), ("lens", 0, (3, 4)), ("static", 98, (2, 3)), ("static lens", 0, (1, 8))]
+    "name, ratio, tile",
+    [
+        ("perceptron", 0, (1, 48)), ("liunet", 0, (2, 30)), ("lens", 0, (3, 4)), ("static", 98, (2, 3)),
+        ("static lens", 0, (1, 8)),
+    ],
 )
 def test_c_code_gives_the_classes_of_onnxruntime_on_every_pixel(name, ratio, tile, tmp_path):
     pytest.importorskip("emx_onnx_cgen")

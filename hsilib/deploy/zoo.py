@@ -22,7 +22,7 @@ from hsilib.deploy.export import export
 from hsilib.deploy.predict import predict
 from hsilib.errors import HsiError, known
 from hsilib.files import project, write_atomically
-from hsilib.models.evaluate import confusion, metrics, per_class
+from hsilib.models.evaluate import confusion, per_class
 from hsilib.study.runs import Run, make_run
 from hsilib.study.store import Store
 
