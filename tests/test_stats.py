@@ -142,7 +142,7 @@ def test_the_front_holds_what_no_cheaper_network_beats():
         ("svm", np.nan, 99.0),
     ]
     _, ax = plt.subplots()
-    best = figures.front(ax, pd.DataFrame(lines, columns=["method", "bytes", "oa"]))
+    best = figures.front(ax, pd.DataFrame(lines, columns=["method", "payload", "oa"]))
     assert list(best["method"]) == ["mlr", "l1", "dml"] and ax.get_xscale() == "log"
     plt.close("all")
 
