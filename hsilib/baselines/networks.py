@@ -8,7 +8,7 @@ from torch import nn
 
 from hsilib.errors import known
 from hsilib.models import networks
-from hsilib.models.train import flips_and_crops, flips_and_rotations
+from hsilib.models.train import VIEWS, flips_and_crops
 from hsilib.registry import method
 from hsilib.task import Task
 
@@ -43,7 +43,7 @@ def cnn1d(task: Task) -> nn.Module:
 def _cnn2d(task):
     """Two 5 x 5 convolutions with batch norm, a max-pool and two linear layers see 19 x 19 patches."""
     o = task.options
-    views = {"none": None, "dihedral": flips_and_rotations, "crops": flips_and_crops}
+    views = VIEWS | {"crops": flips_and_crops}
     augment = views[known("augment", o.augment, views)]
     net = task.network(networks.CNN2D, widths=networks.WIDTHS[task.run.ratio], batch_norm=o.batch_norm)
     return task.fit(net, augment=augment)

@@ -4,29 +4,26 @@ Denton et al., Exploiting Linear Structure Within Convolutional Networks for Eff
 methods J.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from hsilib.errors import HsiError
-from hsilib.models.networks import NETWORKS, Outputs
-from hsilib.registry import get, method
+from hsilib.models.networks import NETWORKS, Around
+from hsilib.registry import dense, method
 from hsilib.task import Task
 
 if TYPE_CHECKING:
     from hsilib.study.runs import Run
 
 
-class LowRank(nn.Module):
+class LowRank(Around):
     """A network one of whose linear layers is the product of two."""
 
     def __init__(self, net: str, config: dict, layer: str, rank: int) -> None:
-        super().__init__()
+        super().__init__(net, config)
         self.config = dict(net=net, config=config, layer=layer, rank=rank)
-        self.net = NETWORKS[net](**config)
-        self.kind = self.net.kind
         whole = getattr(self.net, layer, None)
         if not isinstance(whole, nn.Linear):
             names = ", ".join(name for name, m in self.net.named_children() if isinstance(m, nn.Linear))
@@ -36,11 +33,6 @@ class LowRank(nn.Module):
             raise HsiError(f"rank must lie between 1 and {most}, not {rank}")
         pair = nn.Linear(whole.in_features, rank, bias=False), nn.Linear(rank, whole.out_features)
         setattr(self.net, layer, nn.Sequential(*pair))
-        if hasattr(self.net, "dense"):
-            self.dense = self.net.dense
-
-    def forward(self, x: torch.Tensor) -> Outputs:
-        return self.net(x)
 
 
 NETWORKS["LowRank"] = LowRank
@@ -61,8 +53,7 @@ def factored(net: nn.Module, layer: str, rank: int) -> LowRank:
 
 def original(run: "Run") -> "Run":
     """Return the run whose network is factored."""
-    source = get(dict(run.options)["of"])
-    return replace(run, method=source.name, options=tuple(sorted(source.defaults(run.scene).items())))
+    return dense(run, dict(run.options)["of"])
 
 
 @method("low_rank", "compact", "Low rank", mark="green P", parents=lambda run: (original(run),), of="cnn1d",

@@ -14,7 +14,7 @@ from torch import nn
 from hsilib.compact.compact import Look, build
 from hsilib.data.inputs import turned
 from hsilib.errors import HsiError
-from hsilib.registry import get, method
+from hsilib.registry import dense, get, method
 from hsilib.task import Task
 
 if TYPE_CHECKING:
@@ -34,10 +34,9 @@ def teachers(run: "Run") -> tuple["Run", ...]:
             raise HsiError(f"{run.method}: `by` names teachers, such as lens_20k+3*perceptron, not {word!r}")
         recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
         for member in range(int(times or 1)):
-            options = source.defaults(run.scene) | ({"member": member} if times else {})
-            ratio = min(source.ratios)
-            words = dict(method=name, ratio=ratio, options=tuple(sorted(options.items())), recipe=recipe)
-            found.append(replace(run, **words))
+            options = {"member": member} if times else {}
+            teacher = dense(run, name, **options)
+            found.append(replace(teacher, ratio=min(source.ratios), recipe=recipe))
     return tuple(found)
 
 

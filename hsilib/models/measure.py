@@ -73,7 +73,7 @@ def payload(model: "nn.Module | Estimator", bands: int, components: int = 40) ->
     total = sum(map(_bytes_of, layers))
     if model.kind == "patches":
         return total + FLOAT * (bands + 1) * components
-    if model.kind in ("bands", "windows") and not _mixes(layers[0], bands):
+    if model.kind in ("bands", "windows") and not mixes(layers[0], bands):
         return total + 2 * FLOAT * bands
     if model.kind == "windows":  # what such a layer makes of the mean spectrum, which lies around the scene
         total += FLOAT * len(layers[0].weight)
@@ -99,8 +99,8 @@ def _bytes_of(layer):
     return stored + FLOAT * (len(weight) + layer.scale.numel()) + grid
 
 
-def _mixes(layer, bands):
-    """Whether a layer takes all bands of one pixel together."""
+def mixes(layer: nn.Module, bands: int) -> bool:
+    """Tell whether a layer takes all bands of one pixel together."""
     if isinstance(layer, nn.LSTM):
         return layer.input_size == bands
     weight = layer.weight

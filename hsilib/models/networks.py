@@ -224,3 +224,17 @@ class CNN3D(nn.Module):
 
 
 NETWORKS = {net.__name__: net for net in (MLP, LSTM, CNN1D, CNN2D, CNN3D)}
+
+
+class Around(nn.Module):
+    """A network of ``NETWORKS`` some of whose layers are replaced: it sees and gives what that does."""
+
+    def __init__(self, net: str, config: dict) -> None:
+        super().__init__()
+        self.net = NETWORKS[net](**config)
+        self.kind = self.net.kind
+        if hasattr(self.net, "dense"):
+            self.dense = self.net.dense
+
+    def forward(self, x: torch.Tensor) -> Outputs:
+        return self.net(x)

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hsilib.errors import HsiError
-from hsilib.models.networks import NETWORKS, Outputs
+from hsilib.models.measure import mixes
+from hsilib.models.networks import NETWORKS, Around, Outputs
 from hsilib.quantize.arithmetic import (
     Grid,
     MovingRange,
@@ -51,11 +52,6 @@ def put(net: nn.Module, name: str, module: nn.Module) -> None:
     setattr(net.get_submodule(parent), last, module)
 
 
-def mixes(weight: torch.Tensor, bands: int) -> bool:
-    """Tell whether a layer of these weights takes all bands of one pixel together."""
-    return weight.shape[1] == bands and all(size == 1 for size in weight.shape[2:])
-
-
 @torch.no_grad()
 def plan_of(net: nn.Module, x: torch.Tensor) -> Plan:
     """Watch a network at work on samples ``x``, and find out which layers follow which."""
@@ -67,7 +63,7 @@ def plan_of(net: nn.Module, x: torch.Tensor) -> Plan:
     layers, made, folds, first = [], {}, {}, []  # made: tensor -> the layer that it comes out of
 
     def layer_hook(module, given, out):
-        if not layers and given[0].data_ptr() == x.data_ptr() and mixes(module.weight, x.shape[1]):
+        if not layers and given[0].data_ptr() == x.data_ptr() and mixes(module, x.shape[1]):
             first.append(names[module])
         layers.append(names[module])
         made[id(out)] = names[module], out
@@ -126,7 +122,7 @@ class RawLayer(nn.Module):
         return apply(z, self.weight * self.scale * self.spread, self.bias)
 
 
-class Int8Net(nn.Module):
+class Int8Net(Around):
     """A network of the library or of your own with all layers in whole numbers.
 
     ``net`` and ``config`` say which network; ``folds`` and ``first`` are those of its ``Plan``; ``bits`` are
@@ -134,10 +130,8 @@ class Int8Net(nn.Module):
     """
 
     def __init__(self, net: str, config: dict, folds: dict, first: str, bits: int) -> None:
-        super().__init__()
+        super().__init__(net, config)
         self.config = dict(net=net, config=config, folds=folds, first=first, bits=bits)
-        self.net = NETWORKS[net](**config)
-        self.kind = self.net.kind
         for norm in folds:
             put(self.net, norm, nn.Identity())
         for name, layer in list(self.net.named_modules()):
@@ -145,11 +139,6 @@ class Int8Net(nn.Module):
                 shape = tuple(layer.weight.shape)
                 whole = RawLayer(shape) if name == first else Int8Layer(shape, bits=bits, **how(layer))
                 put(self.net, name, whole)
-        if hasattr(self.net, "dense"):
-            self.dense = self.net.dense
-
-    def forward(self, x: torch.Tensor) -> Outputs:
-        return self.net(x)
 
 
 NETWORKS["Int8Net"] = Int8Net
@@ -207,7 +196,8 @@ class Rounding(nn.Module):
 
     def __init__(self, layer: nn.Module, bits: int, spread: torch.Tensor | None) -> None:
         super().__init__()
-        self.layer, self.bits, self.spread = layer, bits if spread is None else FIRST_BITS, spread
+        self.layer, self.bits = layer, bits if spread is None else FIRST_BITS
+        self.register_buffer("spread", spread)
         self.range = MovingRange() if spread is None else None
 
     def forward(self, x: torch.Tensor, dilation: int | None = None) -> torch.Tensor:
