@@ -94,6 +94,15 @@ def check(terms: dict[str, torch.Tensor]) -> None:
         raise HsiError(f"no term of the loss ({names}) depends on the network: nothing would be learned")
 
 
+def mean(name: str, values: list[tuple[torch.Tensor, int]], count: int, epoch: int) -> float:
+    """Return the mean of a loss term over the samples of an epoch; one that is not finite is refused."""
+    terms = torch.stack([value.float() for value, _ in values]).tolist()
+    if not all(map(math.isfinite, terms)):
+        says = "lower the rate or check the loss"
+        raise HsiError(f"training diverged in epoch {epoch + 1}: {name} is not finite; {says}")
+    return sum(term * size for term, (_, size) in zip(terms, values)) / count
+
+
 def shuffled(count: int, generator: torch.Generator) -> torch.Tensor:
     """Draw the order of an epoch in which each training pixel comes once."""
     return torch.randperm(count, generator=generator)
@@ -142,8 +151,8 @@ def fit(
     for m in modules:
         m.train()
     for epoch in range(recipe.epochs):
-        sums = {}
-        for index in draw(count, order).split(recipe.batch):
+        seen = {}  # read once an epoch: a GPU need not wait for each number
+        for index in draw(count, order).to(device).split(recipe.batch):
             if recipe.schedule == "cosine":
                 optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
             elif recipe.schedule == "one_cycle":
@@ -151,7 +160,6 @@ def fit(
             step += 1
             if len(index) < 2:
                 continue  # batch norm needs two
-            index = index.to(device)
             x = data.x(index)
             if augment is not None:
                 x = augment(x, order)
@@ -163,14 +171,8 @@ def fit(
             sum(terms.values()).backward()
             optimizer.step()
             for name, value in terms.items():
-                value = float(value.detach())
-                if not math.isfinite(value):
-                    raise HsiError(
-                        f"training diverged in epoch {epoch + 1}: {name} is not finite; "
-                        "lower the rate or check the loss"
-                    )
-                sums[name] = sums.get(name, 0.0) + value * len(index)
-        history.append({name: value / count for name, value in sums.items()})
+                seen.setdefault(name, []).append((value.detach(), len(index)))
+        history.append({name: mean(name, values, count, epoch) for name, values in seen.items()})
         if after_epoch is not None:
             after_epoch(model, epoch)
     for m in modules:
