@@ -94,13 +94,15 @@ def check(terms: dict[str, torch.Tensor]) -> None:
         raise HsiError(f"no term of the loss ({names}) depends on the network: nothing would be learned")
 
 
-def mean(name: str, values: list[tuple[torch.Tensor, int]], count: int, epoch: int) -> float:
-    """Return the mean of a loss term over the samples of an epoch; one that is not finite is refused."""
-    terms = torch.stack([value.float() for value, _ in values]).tolist()
-    if not all(map(math.isfinite, terms)):
+def means(seen: dict[str, list[tuple[torch.Tensor, int]]], count: int, epoch: int) -> dict[str, float]:
+    """Return the mean of each loss term over the samples of an epoch; one that is not finite is refused."""
+    terms = {name: torch.stack([value.float() for value, _ in seen[name]]).tolist() for name in seen}
+    broken = [(step, name) for name in terms for step, x in enumerate(terms[name]) if not math.isfinite(x)]
+    if broken:
+        name = min(broken, key=lambda pair: pair[0])[1]  # which was first; then all are
         says = "lower the rate or check the loss"
         raise HsiError(f"training diverged in epoch {epoch + 1}: {name} is not finite; {says}")
-    return sum(term * size for term, (_, size) in zip(terms, values)) / count
+    return {name: sum(x * size for x, (_, size) in zip(terms[name], seen[name])) / count for name in terms}
 
 
 def shuffled(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -172,7 +174,7 @@ def fit(
             optimizer.step()
             for name, value in terms.items():
                 seen.setdefault(name, []).append((value.detach(), len(index)))
-        history.append({name: mean(name, values, count, epoch) for name, values in seen.items()})
+        history.append(means(seen, count, epoch))
         if after_epoch is not None:
             after_epoch(model, epoch)
     for m in modules:
