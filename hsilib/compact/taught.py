@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.compact.compact import Look, build
+from hsilib.compact.compact import RECIPE, Look, build
 from hsilib.data.inputs import turned
 from hsilib.errors import HsiError
+from hsilib.models.networks import CNN2D, WIDTHS
 from hsilib.registry import dense, get, method
 from hsilib.task import Task
 
@@ -65,18 +66,24 @@ def _seen(inputs, index, view):
     return turned(x, view) if x.ndim == 4 else x
 
 
-def taught(name: str, title: str, of: str, *, by: str, balance: float, mark: str) -> None:
+def taught(name: str, title: str, of: str, *, by: str, balance: float, mark: str, family: str = "") -> None:
     """Register a method: the network of the method ``of`` learns from the teachers that ``by`` names.
 
-    ``balance`` says how much more often rare classes come, as in ``compact``.
+    ``of`` is small by design, or a CNN2D of any size.  ``balance`` says how much more often rare classes
+    come, as in ``compact``.
     """
     source = get(of)
     sizes = {key: source.options[key] for key in source.config}
 
+    def network(task):
+        if source.network is None:
+            return task.network(CNN2D, widths=WIDTHS[task.run.ratio])
+        return build(task, source.network, sizes)
+
     def train(task):
         """It learns labels and the mean of what its teachers softly say of the same turned window:
         L = hard CE(z, y) + soft T^2 KL(p || p_z), p the mean of softmax(z_k / T) over teachers k."""
-        o, student = task.options, build(task, source.network, sizes)
+        o, student = task.options, network(task)
         look = Look(task, student)
         nets = [task.parent(run) for run in teachers(task.run)]
         p = torch.stack([answers(net, task, o.temperature, look.views) for net in nets]).mean(0)
@@ -90,9 +97,11 @@ def taught(name: str, title: str, of: str, *, by: str, balance: float, mark: str
 
         return task.fit(student, data=look.data, augment=look.draw, loss=loss)
 
-    words = dict(sees=source.sees, least=source.least, mark=mark, parents=teachers, recipe=source.recipe)
+    words = dict(sees=source.sees, least=source.least, mark=mark, parents=teachers, ratios=source.ratios)
     options = dict(by=by, hard=0.1, soft=0.9, temperature=4.0, balance=balance, augment="dihedral")
-    method(name, source.family, title, **words, **options, **sizes)(train)
+    options |= {key: source.options[key] for key in ("components", "pca_fit") if key in source.options}
+    words["recipe"] = source.recipe or RECIPE
+    method(name, family or source.family, title, **words, **options, **sizes)(train)
 
 
 # chosen on the validation split (chapter 16): without balance a taught network loses its rare classes
@@ -100,3 +109,6 @@ ENSEMBLE = dict(by="3*lens_20k", balance=0.5)
 taught("lens_taught", "Lens, taught", "lens", mark="red P", **ENSEMBLE)
 taught("lens_5k_taught", "Lens 5 kB, taught", "lens_5k", mark="pink P", **ENSEMBLE)
 taught("perceptron_taught", "Perceptron, taught", "perceptron", mark="sky P", **ENSEMBLE)
+# the rivals: the paper's networks learn from the same teachers in the same way
+taught("scratch_taught", "Student of CNN2D, taught", "scratch", mark="grey P", family="controls", **ENSEMBLE)
+taught("cnn2d_taught", "CNN2D, taught", "cnn2d", mark="red <", family="controls", **ENSEMBLE)
