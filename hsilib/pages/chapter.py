@@ -22,6 +22,7 @@ from hsilib.study.runs import Run, plan
 from hsilib.study.store import Store, smoke_store
 from hsilib.study.sweep import collect
 
+FEW = 5
 # seconds, to see that a page works; ratios: the smallest
 SMOKE = dict(scene="synthetic_fields_small", seeds=2, epochs=2)
 
@@ -62,6 +63,11 @@ class Chapter:
     def components(self) -> int:
         """How many components the networks of windows see: as many as the scene has bands, 40 at most."""
         return min(registry.get("cnn2d").options["components"], len(self.spectra))
+
+    @property
+    def few(self) -> dict[str, int]:
+        """Repetitions of variants and trials, beside what the chapter is about: five at most."""
+        return {split: min(count, FEW) for split, count in self.seeds.items()}
 
     @property
     def smoke(self) -> bool:

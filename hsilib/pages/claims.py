@@ -264,8 +264,9 @@ class Trials:
         self.usual = usual
 
     def _plan(self, name, options, held=False):
-        where = dict(splits=[self.split], seeds=self.count) if held else dict(splits=[self.chapter.first])
-        return self.chapter.plan([name], [self.chapter.small], options=options, **where)
+        c = self.chapter
+        split, seeds = (self.split, self.count) if held else (c.first, c.few)
+        return c.plan([name], [c.small], [split], seeds, options=options)
 
     def table(self) -> pd.DataFrame:
         lines = []

@@ -17,7 +17,8 @@ from hsilib.study.store import Store
 class Evidence:
     """All networks of one scene and split as the store has them, for pages that train nothing.
 
-    ``rows`` and ``oa`` hold the seeds that every small network has, ``further`` the rows of the others.
+    ``rows`` and ``oa`` hold the seeds that every small network has.  What is picked as the best of many is
+    picked on the first half of them, ``picking``, and repeated on the others, which had no part in it.
     """
 
     sizes = tuple(ratio for ratio in WIDTHS if ratio)
@@ -31,9 +32,10 @@ class Evidence:
         self.oa = claims.by_seed(rows, self.names, self.sizes)
         self.divisions = {seed: split_of(self.card, split, seed) for seed in self.oa.index}
         common = rows["seed"].isin(self.oa.index)
-        self.rows, self.further = rows[common], rows[~common]
+        self.rows, half = rows[common], (len(self.oa) + 1) // 2
+        self.picking, self.fresh = self.oa.iloc[:half], self.oa.iloc[half:]
         self._all = self.rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
-        self.gained = claims.gains(self.oa)
+        self.gained = claims.gains(self.picking)
         self.top = self.gained.index[0]  # gains most over Scratch in the mean over the sizes
         leaders = {size: claims.leader(self.at(size)) for size in self.sizes}
         self.best = {size: name for size, (name, _) in leaders.items()}
@@ -62,8 +64,8 @@ class Evidence:
         return self.stored(["cnn2d"], (0,), options={"augment": "dihedral"})["oa"]
 
     def repeated(self, names: Sequence[str]) -> pd.DataFrame:
-        """As ``oa``, on seeds that had no part in picking these methods."""
-        return claims.by_seed(self.further, names, self.sizes, least=0)
+        """As ``oa``, on the seeds that had no part in picking these methods."""
+        return self.fresh[list(names)]
 
     def fits(self, ratios: Sequence[int]) -> pd.DataFrame:
         """Accuracy of training and test pixels, on the random split and here: methods that ran on both."""
