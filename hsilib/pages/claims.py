@@ -169,12 +169,13 @@ def comparable() -> list[str]:
     ]
 
 
-def by_seed(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int], least: int = 2) -> pd.DataFrame:
-    """Overall accuracy, seeds × (method, size): the seeds that have them all, of which there must be
-    ``least``."""
-    table = rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
+def by_seed(
+    rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int], metric: str = "oa"
+) -> pd.DataFrame:
+    """One accuracy, seeds × (method, size): the seeds that have them all, of which there must be two."""
+    table = rows.pivot_table(index="seed", columns=["method", "ratio"], values=metric)
     table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios])).dropna()
-    if len(table) < least:
+    if len(table) < 2:
         raise HsiError(
             "the store holds fewer than two seeds of every small network; see python -m hsilib study --list"
         )

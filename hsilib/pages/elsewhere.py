@@ -68,6 +68,9 @@ def beside(
 
     ``table``: the table of the paper, or {size: table}.
     """
+    if c.scene == scene:
+        say("This chapter is about that scene.")
+        return
     names, ratios = names or c.names, c.ratios if ratios is None else ratios
     far = held({scene: c.splits}, [*names, other], [0, *ratios])
     lines, told = [], []

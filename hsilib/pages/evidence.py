@@ -29,7 +29,7 @@ class Evidence:
         self.names = claims.comparable()
         self.taught = [name for name in self.names if get(name).family in ("offline", "online", "self")]
         rows = self.stored([*self.names, "simkd", *family("baselines"), *family("quantization")])
-        self.oa = claims.by_seed(rows, self.names, self.sizes)
+        self.oa, self.aa = (claims.by_seed(rows, self.names, self.sizes, metric) for metric in ("oa", "aa"))
         self.divisions = {seed: split_of(self.card, split, seed) for seed in self.oa.index}
         common = rows["seed"].isin(self.oa.index)
         self.rows, half = rows[common], (len(self.oa) + 1) // 2
@@ -74,11 +74,43 @@ class Evidence:
         )
         return random.add_suffix("_random").join(here.add_suffix("_here")).dropna()
 
-    def by_better_recipe(self, name: str) -> pd.Series:
+    def by_better_recipe(self, name: str) -> pd.DataFrame:
         """Runs of a network of spectra by the better recipe: as long as the reference code's, or ours."""
         longer = self.stored([name], (0,), epochs=300, schedule="constant")
         recipes = stats.pick(longer), stats.pick(self.rows, method=name)
         return max(recipes, key=lambda runs: runs["oa"].mean() if len(runs) > 1 else -1)
+
+    def claims(self, margin: float = 1.0) -> pd.DataFrame:
+        """What the seeds say of the paper's claims, and of controls of ours: a line for each, as ``judged``
+        returns it.  ``margin``: points; a loss of less counts as none.  What the store cannot tell is left
+        out."""
+        criteria = family("pruning")
+        offline, online, alone = (
+            [n for n in family(mode) if get(n).paper] for mode in ("offline", "online", "self")
+        )
+        kd = [*offline, *online, *alone]  # without the two that we added
+        spectral = {name: self.by_better_recipe(name).get("oa") for name in ("mlp", "cnn1d")}
+        loss = f"static integers lose less than {margin:g} point"
+        pairs = {
+            "pruning beats Scratch": (self.of(criteria), self.of("scratch")),
+            "control: … trained as long": (self.of(criteria), self.of("scratch_b")),
+            "strategy II beats I": (self.of("l1_iterative"), self.of("l1")),
+            "strategy II beats III": (self.of("l1_iterative"), self.of("l1_multipass")),
+            "98 % pruned beats MLP": (self.of(criteria, 98), spectral["mlp"]),
+            "98 % pruned beats CNN1D": (self.of(criteria, 98), spectral["cnn1d"]),
+            "distillation beats Scratch": (self.of(kd), self.of("scratch")),
+            "offline beats online": (self.of(offline), self.of(online)),
+            "offline beats self": (self.of(offline), self.of(alone)),
+        }
+        for name in ("okddip", "ddgsd"):
+            others = [other for other in kd if other != name]
+            pairs[f"{get(name).title} beats the mean of the others"] = self.of(name), self.of(others)
+        crops = "control: … and Scratch on windows like its own"
+        pairs[crops] = self.of("ddgsd"), self.of("scratch_crops")
+        pairs[loss] = self.of("static", 0), self.of("cnn2d", 0)
+        pairs = {claim: pair for claim, pair in pairs.items() if all(oa is not None for oa in pair)}
+        pairs = {claim: (a, b) for claim, (a, b) in pairs.items() if len(a.index.intersection(b.index)) > 1}
+        return claims.judged(pairs, {loss: margin} if loss in pairs else {})
 
     def right(self, name: str, ratio: int) -> np.ndarray:
         """{seed: whether each test pixel is right}"""
@@ -87,3 +119,9 @@ class Evidence:
             split = self.divisions[seed]
             hits[seed] = self.store.read_map(run).ravel()[split.test] == split.test_y + 1
         return hits
+
+
+def alike(a: pd.DataFrame, b: pd.DataFrame) -> pd.Series:
+    """Rank correlation, at each size, between the means that two tables like ``oa`` give the same methods."""
+    means = pd.DataFrame({"a": a.mean(), "b": b.mean()}).dropna()
+    return means.groupby(level=1).apply(lambda part: part.corr("spearman").loc["a", "b"])
