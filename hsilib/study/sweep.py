@@ -77,13 +77,14 @@ def check(
 
 
 def costs_of(
-    runs: Iterable[Run], rows: pd.DataFrame, load: Callable[[str], Scene] = load_scene
+    runs: Iterable[Run], rows: pd.DataFrame, load: Callable[[str], Scene] = load_scene, device: str = "cpu"
 ) -> dict[str, float]:
-    """Return {identity: seconds} expected of runs.
+    """Return {identity: seconds} expected of runs, from rows of the same kind of device.
 
     A missing or broken file or an impossible split is an error of one line, here and not in a worker.
     """
     rows, pixels = pd.concat([rows, Store(project() / "book" / "results").rows()]), {}
+    rows = rows[rows["device"].str.startswith("NVIDIA") == (device == "cuda")]
     for run in runs:
         if (run.scene, run.split) not in pixels:
             pixels[run.scene, run.split] = len(split_of(load(run.scene), run.split, run.seed).train)
@@ -99,7 +100,7 @@ def _sweep(runs, rows, store, jobs, device, say):
 
     levels = _levels(runs)
     runs = sum(levels, [])
-    costs = costs_of(runs, rows)  # before any worker starts
+    costs = costs_of(runs, rows, device=device)  # before any worker starts
     left, start, numbers, took = sum(costs.values()), time.perf_counter(), count(1), []
     if not jobs and left < 2 * STARTING:
         jobs = 1  # here and now: workers would still be starting
