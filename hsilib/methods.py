@@ -1,7 +1,7 @@
 """All methods: importing this module registers those of every package that has some."""
 
 from hsilib import baselines, compact, distill, landuse, prune, quantize
-from hsilib.registry import METHODS, Method, dense, family, get, method, title
+from hsilib.registry import METHODS, Method, adopt, dense, family, get, method, mine, title
 
 ROOMS = baselines, prune, quantize, distill, landuse, compact
-__all__ = ["METHODS", "ROOMS", "Method", "dense", "family", "get", "method", "title"]
+__all__ = ["METHODS", "ROOMS", "Method", "adopt", "dense", "family", "get", "method", "mine", "title"]

@@ -4,7 +4,6 @@ A method is a function ``train(task) -> model``.  Once registered, it appears in
 plots.  Its own hyper-parameters are keyword arguments of the decorator, each with its default.
 """
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hsilib.errors import HsiError, known
+from hsilib.models.networks import NETWORKS
+from hsilib.source import stamp
 
 if TYPE_CHECKING:
     from hsilib.study.runs import Run
@@ -27,7 +28,11 @@ class Method:
     train: Callable = field(compare=False)  # task -> model
     options: dict[str, Any] = field(default_factory=dict, compare=False)  # hyper-parameters and defaults
     by_scene: dict[str, dict] = field(default_factory=dict, compare=False)  # scene -> its own defaults
-    version: int | str = 1  # raise it when the code changes what it computes: old rows then no longer count
+    # raise it when the code changes what it computes: old rows then no longer count; of code from outside of
+    # the library it is what the code says, unless one is given
+    version: int | str = 1
+    # whether the version follows the code; None: it is a method of the library
+    live: bool | None = field(default=None, compare=False)
     ratios: tuple[int, ...] = (0,)
     epochs: float = 1.0  # share of the recipe's epochs
     # parts of the recipe that are other than the study's unless a run says otherwise
@@ -56,10 +61,11 @@ class Method:
 
 
 METHODS: dict[str, Method] = {}
+OURS = "hsilib."
 
 
 def method(
-    name: str, family: str, title: str, *, mark: str = "", version: int | str = 1,
+    name: str, family: str, title: str, *, mark: str = "", version: int | str | None = None,
     ratios: tuple[int, ...] = (0,), epochs: float = 1.0, paper: str = "", parents: Callable = lambda run: (),
     by_scene: dict | None = None, prepare: Callable | None = None, network: Callable | None = None,
     config: tuple[str, ...] = (), sees: str = "", least: int = 1, recipe: dict | None = None, **options: Any,
@@ -74,16 +80,15 @@ def method(
     """
 
     def register(train):
-        stamp, own = version, inspect.unwrap(train)
+        own = inspect.unwrap(train)
         there = inspect.unwrap(METHODS[name].train).__module__ if name in METHODS else own.__module__
-        if there != own.__module__ and there.startswith("hsilib."):
+        if there != own.__module__ and there.startswith(OURS):
             raise HsiError(f"the name {name} is taken by a method of {there}; choose another")
-        # in a notebook the code is the version: an edit is another run
-        if not own.__module__.startswith("hsilib."):
-            stamp = f"{version}-{hashlib.sha256(_code(own).encode()).hexdigest()[:8]}"
+        ours = all(str(getattr(part, "__module__", OURS)).startswith(OURS) for part in (own, network or own))
         METHODS[name] = Method(
             name=name, family=family, title=title, train=train, options=options, by_scene=by_scene or {},
-            version=stamp, ratios=tuple(ratios), epochs=epochs, paper=paper,
+            version=_stamp(name, train, network) if version is None and not ours else version or 1,
+            ratios=tuple(ratios), epochs=epochs, paper=paper, live=None if ours else version is None,
             about=" ".join((train.__doc__ or "").split()), parents=parents, prepare=prepare, network=network,
             config=config, mark=mark, sees=sees, least=least, recipe=recipe or {},
         )
@@ -92,40 +97,35 @@ def method(
     return register
 
 
-def _code(function, seen=()):
-    """Return what a function does, as text.
-
-    The text holds its instructions, names and constants, and those of the functions and plain values that it
-    uses from its module.
-    """
-    codes, text = [function.__code__], [repr(function.__defaults__)]
-    for code in codes:  # inner functions join the list
-        codes += [c for c in code.co_consts if hasattr(c, "co_code")]
-        # a set has no order
-        plain = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]
-        text += [code.co_code.hex(), *code.co_names, *(repr(c) for c in plain if not hasattr(c, "co_code"))]
-        for name in code.co_names:
-            used = function.__globals__.get(name)
-            neighbour = inspect.isfunction(used) and used.__module__ == function.__module__
-            if _plain(used):
-                text.append(repr(used))
-            elif neighbour and used not in (function, *seen):
-                text.append(_code(used, (function, *seen)))
-    return " ".join(text)
-
-
-def _plain(value):
-    """Tell whether a value reads the same in every process: a number, a text, or a list or table of them."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, tuple | list):
-        return all(map(_plain, value))
-    return isinstance(value, bool | int | float | str)
+def _stamp(name, train, network):
+    """The version of a method whose code is not this library's is what its code says."""
+    return f"1-{stamp((train, network), name)}"
 
 
 def get(name: str) -> Method:
-    """Return the method of that name; an unknown name is an error that lists the close ones."""
-    return METHODS[known("method", name, METHODS)]
+    """Return the method of that name; an unknown name is an error that lists the close ones.
+
+    Code in a notebook changes while it is at hand, so a method from outside is read again each time.
+    """
+    method = METHODS[known("method", name, METHODS)]
+    if method.live:
+        version = _stamp(name, method.train, method.network)
+        if version != method.version:
+            method = METHODS[name] = replace(method, version=version)
+    return method
+
+
+def mine() -> list[Method]:
+    """Return the methods from outside of the library, as another process may be given them."""
+    return [replace(method, live=False) for method in METHODS.values() if method.live is not None]
+
+
+def adopt(methods: Iterable[Method]) -> None:
+    """Register methods that another process sent, and their networks."""
+    for method in methods:
+        METHODS[method.name] = method
+        if isinstance(method.network, type):
+            NETWORKS[method.network.__name__] = method.network
 
 
 def family(name: str, asked: Iterable[str] = ()) -> list[str]:

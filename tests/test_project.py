@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = (  # a folder is one room
-    "errors files data models registry task baselines prune quantize distill landuse compact methods study deploy pages __main__"
+    "errors files data models source registry task baselines prune quantize distill landuse compact methods study deploy "
+    "pages __main__"
 ).split()
 
 

@@ -86,18 +86,12 @@ def task_of(run: Run, store: Store | None = None, device: str = "cpu") -> Task:
     return Task(run, scene, split, device, parent=lambda other: trained(other, store, device))
 
 
-def execute(
-    run: Run, store: Store, method: methods.Method | None = None, device: str = "cpu"
-) -> tuple[dict[str, Any], nn.Module]:
+def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any], nn.Module]:
     """Train, evaluate, measure and store one run; return its row and its model.
-
-    ``method`` is given when the method lives in a notebook and the caller is another process.
 
     >>> run = make_run("synthetic_fields_small", "disjoint", "mlp", epochs=2)
     >>> row, net = execute(run, Store("my-results"))
     """
-    if method is not None:
-        methods.METHODS[method.name] = method
     method = methods.get(run.method)
     start = time.perf_counter()
     torch.backends.cudnn.allow_tf32 = False  # 32-bit floats on a GPU too

@@ -112,11 +112,12 @@ def _sweep(runs, rows, store, jobs, device, say):
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
     look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)
     bar = tqdm(total=left, disable=None, **look)  # on a terminal
+    sent = methods.mine() if jobs > 1 else []  # what lives in a notebook, other processes have to be given
     for level in levels:
         level.sort(key=lambda run: -costs[run.id])  # long ones first: the cores finish together
         names = {run.id: run for run in level}
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)
-        done = pool(delayed(_row)(run, store, methods.get(run.method), device) for run in level)
+        done = pool(delayed(_row)(run, store, sent, device) for run in level)
         for row, number in zip(done, numbers):
             cost, seconds = costs[row["run"]], row["seconds"]
             left = max(left - cost, 0)
@@ -140,8 +141,9 @@ def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
     return (seconds + weight) / (costs + weight)
 
 
-def _row(run, store, method, device):
-    return execute(run, store, method, device)[0]  # a model does not cross the process border
+def _row(run, store, sent, device):
+    methods.adopt(sent)
+    return execute(run, store, device)[0]  # a model does not cross the process border
 
 
 def _levels(runs):
