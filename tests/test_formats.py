@@ -1,6 +1,7 @@
 """Files as people have them: every format gives the same cube, and a bad file is one line."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hsilib.data.cards import CLASSES, read_card
 from hsilib.data.inputs import make_inputs
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
+from hsilib.files import fingerprint
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import MLP, initialise
 from hsilib.pages.chapter import chapter
@@ -235,6 +237,27 @@ def test_own_scenes_stay_whatever_folder_of_data_is_named(tmp_path, monkeypatch)
     own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy")
     monkeypatch.delenv("HSILIB_DATA")
     assert "mine" in scenes.names() and scenes.load_scene("mine").cube.shape == CUBE.shape
+
+
+def test_an_own_scene_is_its_content(tmp_path):
+    """Another cube under the old name is refused until it is added again, and is another scene then."""
+    np.save(tmp_path / "cube.npy", CUBE)
+    np.save(tmp_path / "labels.npy", LABELS)
+    files = tmp_path / "cube.npy", tmp_path / "labels.npy"
+    own_scene.add_scene("mine", *files)
+    before = scenes.identity("mine")
+    np.save(tmp_path / "cube.npy", CUBE[::-1])
+    (tmp_path / "cube.npy.sha256").write_text(fingerprint(tmp_path / "cube.npy"))  # no way around it
+    os.utime(tmp_path / "cube.npy", ns=(1, 1))
+    for use in (scenes.identity, scenes.load_scene):
+        scenes.load_scene.cache_clear()
+        with pytest.raises(HsiError, match="cube.npy: it is another file than when the scene was added"):
+            use("mine")
+    own_scene.add_scene("mine", *files)
+    assert scenes.identity("mine") != before
+    (tmp_path / "cube.npy").rename(tmp_path / "moved.npy")
+    with pytest.raises(HsiError, match=f"scene mine: {tmp_path}/cube.npy is not there; put it back, or add"):
+        scenes.load_scene("mine")
 
 
 # ------------------------------------------------------------------------------------------------ lost bytes

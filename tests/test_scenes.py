@@ -87,7 +87,7 @@ def test_odd_folders_and_damaged_descriptions_are_one_line(tmp_path, monkeypatch
     files[0].rename(tmp_path / "moved.npy")
     scenes.load_scene.cache_clear()
     assert scenes.local(scenes.entry("mine").cube[0]) is None
-    with pytest.raises(HsiError, match="not found"):
+    with pytest.raises(HsiError, match="is not there"):
         scenes.load_scene("mine")
     path.write_text("{")
     with pytest.raises(HsiError, match="damaged"):

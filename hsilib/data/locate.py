@@ -6,6 +6,7 @@ A file whose fingerprint is known is checked.
 import os
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from hsilib.errors import HsiError
@@ -21,6 +22,11 @@ class File:
     check: str = ""  # ``sha256:...`` or ``git:...`` (git's blob id), if one is known
     url: str = ""
 
+    @property
+    def own(self) -> bool:
+        """Whether it belongs to a scene of your own, which is noted with the whole path of its files."""
+        return Path(self.name).is_absolute()
+
 
 def data_folders() -> list[Path]:
     """Return the folders that are searched before any download: ``HSILIB_DATA``, then the cache."""
@@ -32,7 +38,7 @@ def data_folders() -> list[Path]:
 
 def local(file: File) -> Path | None:
     """Return where the file is on disk, or None."""
-    if Path(file.name).is_absolute():  # of an own scene
+    if file.own:
         return Path(file.name) if Path(file.name).is_file() else None
     for folder in data_folders():
         if folder.is_dir():
@@ -49,8 +55,24 @@ def sidecar(path: Path) -> str:
     return side.read_text().split()[0].lower() if side.is_file() and side.read_text().split() else ""
 
 
+def changed(file: File, path: Path) -> bool:
+    """Tell whether a file of an own scene is another one than when the scene was added."""
+    return file.own and file.check != f"sha256:{remembered(path, path.stat().st_mtime_ns)}"
+
+
+@lru_cache
+def remembered(path: Path, when: int, kind: str = "sha256") -> str:
+    """Return the fingerprint of a file as it is since ``when``; it is computed once."""
+    return fingerprint(path, kind)
+
+
 def _checked(file, path):
     kind, _, want = file.check.partition(":")
+    if file.own:
+        if changed(file, path):
+            says = "it is another file than when the scene was added; add it again with scenes --add"
+            raise HsiError(f"{path}: {says}")
+        return path
     own = sidecar(path)
     if own:
         kind, want = "sha256", own
@@ -78,6 +100,9 @@ def locate(file: File, scene: str) -> Path:
             reason = f" and could not be downloaded ({type(error).__name__})"
         finally:
             part.unlink(missing_ok=True)  # a wrong download must not stand in for the file next time
+    if path is None and file.own:
+        says = "is not there; put it back, or add the scene again with scenes --add"
+        raise HsiError(f"scene {scene}: {file.name} {says}")
     if path is None:
         folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
         where = f" (public copy: {file.url})" if file.url else ""

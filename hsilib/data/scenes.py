@@ -17,9 +17,9 @@ import numpy as np
 
 from hsilib.data import imagesets, pieces, synthetic
 from hsilib.data.formats import Image, label_map, of_array, read_array
-from hsilib.data.locate import File, local, locate, sidecar
+from hsilib.data.locate import File, local, locate, remembered, sidecar
 from hsilib.errors import HsiError, known
-from hsilib.files import fingerprint, own_folder
+from hsilib.files import own_folder
 
 EHU = "https://www.ehu.eus/ccwintco/uploads/"
 GIT = "https://raw.githubusercontent.com/"
@@ -171,17 +171,14 @@ def identity(name: str) -> str:
     marks = [listing.digest] if listing.digest else []
     for file in listing.files:
         path = local(file)
-        if path is not None and (sidecar(path) or not file.check) and not Path(file.name).is_absolute():
+        if file.own and path is not None:
+            locate(file, name)  # the scene is what it was when it was added, or nothing is said of it
+        elif path is not None and (sidecar(path) or not file.check):
             kind, _, want = file.check.partition(":")
-            stamp = path.stat()
-            if _remembered(path, kind or "sha256", stamp.st_mtime_ns) != want:
-                marks.append(_remembered(path, "sha256", stamp.st_mtime_ns)[:12])
+            when = path.stat().st_mtime_ns
+            if remembered(path, when, kind or "sha256") != want:
+                marks.append(remembered(path, when)[:12])
     return "@".join([name, *marks])
-
-
-@lru_cache
-def _remembered(path, kind, changed):
-    return fingerprint(path, kind)
 
 
 class Place(NamedTuple):
