@@ -13,6 +13,12 @@ def project() -> Path:
     return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).resolve().parents[1])
 
 
+def workplace() -> Path:
+    """Return the folder in which new files go: the checkout if one stands in it, else the current folder."""
+    here = Path.cwd()
+    return project() if (project() / "book").is_dir() and here.is_relative_to(project()) else here
+
+
 def cache_folder() -> Path:
     """Return the folder of downloads and trained weights: ``HSILIB_CACHE``, or the user's cache folder."""
     import platformdirs

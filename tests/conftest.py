@@ -14,6 +14,7 @@ def own_folders(tmp_path, monkeypatch):
 
     monkeypatch.setenv("HSILIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "store"))
+    monkeypatch.setenv("HSILIB_PUBLISHED", "")  # its rows would be read beside
     monkeypatch.setenv("HSILIB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HSILIB_OWN", str(tmp_path / "own"))
     (tmp_path / "data").mkdir()

@@ -61,18 +61,19 @@ def _looked_at(scene):
     return picture, np.concatenate(labelled)
 
 
-def read_card(folder: Path, name: str) -> Card:
-    """Read the card of a scene from a folder, and write it first if there is none of the scene as it is now.
+def read_card(folders: Sequence[Path], name: str) -> Card:
+    """Read the card of a scene from one of these folders.
 
-    A set of images has neither a false-colour image nor spectra.
+    If there is none of the scene as it is now, it is written first, into the first folder.  A set of images
+    has neither a false-colour image nor spectra.
     """
-    try:
-        card = json.loads((folder / "card.json").read_text())
-    except (OSError, ValueError):
-        card = {}
-    if card.pop("identity", None) != scenes.identity(name):  # none yet, or of other files under the same name
-        write_card(folder, scenes.load_scene(name))
-        return read_card(folder, name)
+    identity = scenes.identity(name)  # or it is of other files under the same name
+    held = {folder: _told(folder) for folder in folders}
+    folder = next((folder for folder, card in held.items() if card.pop("identity", None) == identity), None)
+    if folder is None:
+        write_card(folders[0], scenes.load_scene(name))
+        return read_card(folders, name)
+    card = held[folder]
     paths = {part: folder / f"{part}.png" for part in ("train_map", "test_map")}
     maps = {part: read_png(path) for part, path in paths.items() if path.exists()}
     card |= {field: tuple(card.get(field, ())) for field in ("classes", "wavelengths")}
@@ -82,14 +83,26 @@ def read_card(folder: Path, name: str) -> Card:
     return scene, read_png(folder / "rgb.png"), pd.read_csv(folder / "spectra.csv", index_col="band")
 
 
-def thumbnails(folder: Path, scene: str, numbers: Sequence[int], size: int = 64) -> list[np.ndarray]:
+def _told(folder):
+    try:
+        return json.loads((folder / "card.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def thumbnails(
+    folders: Sequence[Path], scene: str, numbers: Sequence[int], size: int = 64
+) -> list[np.ndarray]:
     """Return small images of a set, (size, size, 3) bytes each.
 
-    They are kept in the folder once they were shown, so that the book needs no data.
+    They are kept in the first folder once they were shown, so that the book needs no data.
     """
     mark = scenes.identity(scene).partition("@")[2]  # of an own set's contents
-    paths = [folder / f"image{number}{mark}.png" for number in numbers]
-    for path, number in zip(paths, numbers):
+    paths = []
+    for number in numbers:
+        places = [folder / f"image{number}{mark}.png" for folder in folders]
+        path = next((place for place in places if place.exists()), places[0])
+        paths.append(path)
         if not path.exists():
             picture = scenes.load_scene(scene).pictures.read(size)[number]
             write_atomically(path, encode(picture.transpose(1, 2, 0), "RGB"))

@@ -18,7 +18,7 @@ from hsilib.deploy.engines import agreement, images, latency
 from hsilib.deploy.small import compact
 from hsilib.distill.parts import kd
 from hsilib.errors import known
-from hsilib.files import project, write_atomically
+from hsilib.files import write_atomically
 from hsilib.methods import METHODS
 from hsilib.models import measure
 from hsilib.models.evaluate import scene_scores
@@ -27,6 +27,7 @@ from hsilib.models.train import Recipe, fit, training_set
 from hsilib.study import machine
 from hsilib.study.execute import one_thread, task_of
 from hsilib.study.runs import make_run
+from hsilib.study.store import Store
 
 
 class PatchDataset(torch.utils.data.Dataset):
@@ -159,7 +160,7 @@ def main(only: str = "all", save: bool = False) -> None:
     """Run one benchmark or all, print what came out, and keep it for the book if ``save``."""
     names = list(BENCHES) if only == "all" else [known("benchmark", only, BENCHES)]
     where = {"device": machine.cpu_name(), "versions": machine.versions()}
-    path = project() / "book" / "results" / "bench.json"
+    path = Store().folder / "bench.json"
     results = json.loads(path.read_text()) if save and path.exists() else {}
     with one_thread():
         for name in names:

@@ -33,7 +33,7 @@ def evidence(store: Store) -> tuple[dict, np.ndarray]:
 
     It is computed where the files are at hand, and else read from the store.
     """
-    folder = store.folder / "damage"
+    folder = store.find("damage")
     if not (folder / "evidence.json").is_file():
         _write(folder)
     found = read_or_say(folder / "evidence.json", lambda path: json.loads(path.read_text()))

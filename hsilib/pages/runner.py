@@ -23,6 +23,7 @@ from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
 from hsilib.files import project
 from hsilib.study import machine
+from hsilib.study.store import Store
 
 
 def chapters() -> dict[str, Path]:
@@ -115,9 +116,10 @@ def _execute(notebook, path, given, target):
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
+    os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("HSILIB_DATA", "HSILIB_CACHE", "HSILIB_RESULTS"):
         if os.environ.get(name):
-            os.environ[name] = os.path.abspath(os.environ[name])  # the kernel works in another folder
+            os.environ[name] = os.path.abspath(os.environ[name])
     try:
         jupytext.write(notebook, work)
         with warnings.catch_warnings():

@@ -13,6 +13,7 @@ from hsilib.pages import stats
 from hsilib.pages.claims import against
 from hsilib.pages.paper import beside_paper
 from hsilib.pages.text import megabytes, number, p_value, pm, say, signed, thousands
+from hsilib.study.store import Store
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
 
@@ -159,7 +160,7 @@ def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence
 
 def benchmarks() -> dict:
     """What ``python -m hsilib bench --save`` found, {} if it was never run."""
-    path = project() / "book" / "results" / "bench.json"
+    path = Store().find("bench.json")
     return json.loads(path.read_text()) if path.exists() else {}
 
 

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from hsilib.data import cards
 from hsilib.errors import HsiError
-from hsilib.files import project, write_atomically
+from hsilib.files import project, workplace, write_atomically
 
 COLUMNS = (
     "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
@@ -45,20 +45,33 @@ def _table(path, changed, size):
     return table.reindex(columns=COLUMNS).fillna({"options": "", "parents": ""})
 
 
+def published() -> Path | None:
+    """Return the folder of the published rows: ``HSILIB_PUBLISHED``, or the book's; empty, or without a
+    checkout, there is none."""
+    named = os.environ.get("HSILIB_PUBLISHED")
+    folder = project() / "book" / "results" if named is None else Path(named)
+    return folder if named != "" and folder.is_dir() else None
+
+
 def smoke_store() -> "Store":
-    """Return the store of runs on the smoke budget, which are never kept among the published ones."""
-    return Store(project() / "_build" / "smoke" / "results")
+    """Return the store of runs on the smoke budget, which are never kept among others."""
+    return Store(workplace() / "_build" / "smoke" / "results")
 
 
 class Store:
-    """Rows and pictures under one folder: ``HSILIB_RESULTS``, or the book's, unless another is named.
+    """Rows and pictures: the published ones, which are only read, and yours.
+
+    Yours lie in ``HSILIB_RESULTS``, or in ``results`` of the checkout or the current folder.  A store of one
+    named folder holds just that.
 
     >>> rows = Store().rows()
     >>> means = rows[rows["method"] == "cnn2d"].groupby("split")["oa"].mean()
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        self.folder = Path(folder or os.environ.get("HSILIB_RESULTS") or project() / "book" / "results")
+        self.folder = Path(folder or os.environ.get("HSILIB_RESULTS") or workplace() / "results")
+        shared = None if folder else published()
+        self.folders = [self.folder, shared] if shared and shared != self.folder else [self.folder]
 
     @contextmanager
     def _locked(self):
@@ -66,15 +79,30 @@ class Store:
         with FileLock(self.folder / ".lock"):
             yield
 
+    def check(self) -> None:
+        """Refuse a folder in which nothing can be kept, before anything is trained for it."""
+        try:
+            with self._locked():
+                write_atomically(self.folder / ".check", "")
+                (self.folder / ".check").unlink()
+        except OSError as error:
+            reason = error.strerror or error
+            says = f"rows cannot be kept here ({reason}); set HSILIB_RESULTS to another folder"
+            raise HsiError(f"{self.folder}: {says}") from None
+
     def rows(self) -> pd.DataFrame:
-        """Return all rows of all families as one table."""
-        files = [(path, path.stat()) for path in sorted(self.folder.glob("*.csv"))]
-        tables = [_table(path, state.st_mtime_ns, state.st_size) for path, state in files]
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+        """Return all rows of all families as one table; yours come after the published ones."""
+        files = [path for folder in reversed(self.folders) for path in sorted(folder.glob("*.csv"))]
+        states = [(path, path.stat()) for path in files]
+        tables = [_table(path, state.st_mtime_ns, state.st_size) for path, state in states]
+        if not tables:
+            return pd.DataFrame(columns=COLUMNS)
+        return pd.concat(tables, ignore_index=True).drop_duplicates("run", ignore_index=True)
 
     def has(self, run: str) -> bool:
         """Say whether the store holds the run of this identity."""
-        return any(f"\n{run}," in path.read_text() for path in self.folder.glob("*.csv"))
+        files = (path for folder in self.folders for path in folder.glob("*.csv"))
+        return any(f"\n{run}," in path.read_text() for path in files)
 
     def append(self, family: str, row: dict[str, Any]) -> None:
         """Add one row to ``<family>.csv`` unless the run is there already."""
@@ -88,19 +116,24 @@ class Store:
                     text = f"{HEADER}\n" + text.partition("\n")[2].replace("\n", ",\n")
                 write_atomically(path, text + line.to_csv(index=False, header=False, lineterminator="\n"))
 
+    def find(self, *names: str) -> Path:
+        """Return where a file lies: in your folder, else in the published one; if in none, where it is to."""
+        places = [folder.joinpath(*names) for folder in self.folders]
+        return next((place for place in places if place.exists()), places[0])
+
     # -------------------------------------------------------------- what lies beside the rows, by identity
 
     def map_path(self, run: str) -> Path:
         """Return where the class map of a run is kept."""
-        return self.folder / "maps" / f"{run}.png"
+        return self.find("maps", f"{run}.png")
 
     def write_map(self, run: str, labels: np.ndarray) -> None:
         """Write the predicted class of each pixel, 1-based, as an indexed PNG."""
-        write_atomically(self.map_path(run), cards.png(labels))
+        write_atomically(self.folder / "maps" / f"{run}.png", cards.png(labels))
 
     def read_map(self, run: str) -> np.ndarray:
         """Return the predicted class of each pixel, 1-based."""
-        return cards.read_png(self.map_path(run))
+        return self._read(run, self.map_path(run), cards.read_png)
 
     def log(self, run: str, history: list[dict[str, float]]) -> None:
         """Write the loss terms per epoch."""
@@ -110,8 +143,8 @@ class Store:
 
     def read_log(self, run: str) -> pd.DataFrame:
         """Return the loss terms per epoch, a column for each; a term that joined later is missing before."""
-        path = self.folder / "logs" / f"{run}.csv"
-        return cards.read_or_say(path, lambda path: pd.read_csv(path, index_col="epoch"))
+        path = self.find("logs", f"{run}.csv")
+        return self._read(run, path, lambda path: pd.read_csv(path, index_col="epoch"))
 
     def note(self, run: str, notes: dict[str, Any]) -> None:
         """Write what else a method tells of a run, as JSON."""
@@ -120,16 +153,28 @@ class Store:
 
     def read_note(self, run: str) -> dict[str, Any]:
         """Return what else the method told of a run."""
-        path = self.folder / "notes" / f"{run}.json"
-        return cards.read_or_say(path, lambda path: json.loads(path.read_text()))
+        path = self.find("notes", f"{run}.json")
+        return self._read(run, path, lambda path: json.loads(path.read_text()))
+
+    def _read(self, run, path, read):
+        """Read what belongs to a row; if it is not there or damaged, say how to mend that."""
+        try:
+            return cards.read_or_say(path, read)
+        except HsiError as error:
+            held = [file for folder in self.folders for file in folder.glob("*.csv")]
+            row = next((file for file in held if f"\n{run}," in file.read_text()), None)
+            again = f"delete the line of {run} in {row}, and it is trained again" if row else "train it again"
+            raise HsiError(f"{error}; get it from where the row came from, or {again}") from None
 
     def card(self, name: str) -> cards.Card:
         """Return (Scene without cube, false-colour image, spectra), from the store or else from the scene.
 
         The last two are None for a set of images.
         """
-        return cards.read_card(self.folder / "scenes" / name, name)
+        return cards.read_card([folder / "scenes" / name for folder in self.folders], name)
 
     def thumbnails(self, scene: str, numbers: Sequence[int], size: int = 64) -> list[np.ndarray]:
         """Return images of a set, (size, size, 3) bytes each."""
-        return cards.thumbnails(self.folder / "scenes" / scene, scene, numbers, size)
+        return cards.thumbnails(
+            [folder / "scenes" / scene for folder in self.folders], scene, numbers, size
+        )

@@ -14,7 +14,6 @@ from hsilib import methods
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
-from hsilib.files import project
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.runs import Run, parents
 from hsilib.study.store import Store
@@ -83,7 +82,7 @@ def costs_of(
 
     A missing or broken file or an impossible split is an error of one line, here and not in a worker.
     """
-    rows, pixels = pd.concat([rows, Store(project() / "book" / "results").rows()]), {}
+    rows, pixels = pd.concat([rows, Store().rows()]), {}
     rows = rows[rows["device"].str.startswith("NVIDIA") == (device == "cuda")]
     for run in runs:
         if (run.scene, run.split) not in pixels:
@@ -98,6 +97,7 @@ def _sweep(runs, rows, store, jobs, device, say):
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
+    store.check()
     levels = _levels(runs)
     runs = sum(levels, [])
     costs = costs_of(runs, rows, device=device)  # before any worker starts

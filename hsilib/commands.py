@@ -1,0 +1,234 @@
+"""What each command does; the words it takes are in ``__main__``."""
+
+import json
+import os
+from argparse import Namespace
+from ast import literal_eval
+from typing import TYPE_CHECKING, Any
+
+from hsilib.errors import HsiError, known
+
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
+
+
+def scenes_command(args: Namespace) -> None:
+    """List the scenes; show, add, check or forget one."""
+    from hsilib.data import own, told
+
+    if args.add:
+        _add_scene(args)
+    elif args.check:
+        print("\n".join(told.of_bytes(args.check, args.cube_key, args.repair)))
+    elif args.show:
+        print("\n".join(told.of_scene(args.show)))
+    elif args.remove:
+        own.remove(args.remove)
+        print(f"{args.remove}: forgotten; its files stay")
+    else:
+        print("\n".join(told.of_all()))
+
+
+def _add_scene(args):
+    from hsilib.data import own, scenes, told
+
+    name = args.add[0]
+    if len(args.add) == 2:
+        for file in own.add_images(*args.add, skip=args.skip):
+            print(f"left out: {file}")
+        added = scenes.image_set(name)
+        print(f"{name}: {len(added.files)} images of {len(added.classes)} classes")
+        return
+    if len(args.add) != 3:
+        raise HsiError("scenes --add takes NAME CUBE LABELS, or NAME and a folder of images")
+    words = {part: getattr(args, part) for part in ("cube_key", "label_key", "train", "test", "nodata")}
+    words["classes"] = [c.strip() for c in args.classes.split(",")] if args.classes else ()
+    path = own.add_scene(*args.add, **words)
+    print("\n".join([f"{name}: written to {path}", *told.of_scene(name)]))
+
+
+def methods_command(args: Namespace) -> None:
+    """List the methods and their hyper-parameters."""
+    from hsilib.methods import METHODS
+
+    if args.json:
+        fields = ("family", "title", "about", "paper", "version", "ratios", "options")
+        print(json.dumps({name: {f: getattr(m, f) for f in fields} for name, m in METHODS.items()}, indent=1))
+        return
+    for name, m in METHODS.items():
+        sizes = "" if m.ratios == (0,) else " at " + ", ".join(f"{r} %" for r in m.ratios)
+        print(f"{name:14} {m.family:10} {m.title}{sizes}. {m.about}")
+        if m.options:
+            print(" " * 26 + ", ".join(f"{k}={v}" for k, v in m.options.items()))
+
+
+def value(text: str) -> Any:
+    """Return what a word of the command line stands for: a number, a list ..., or else the text itself."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def run_command(args: Namespace) -> None:
+    """Execute a chapter, and render its page if parameters were given."""
+    from hsilib.pages import runner
+
+    if args.list:
+        for name, (default, comment) in runner.parameters_of(args.chapter).items():
+            print(f"{name:12} {default!r:40} {comment}")
+        return
+    given = {name: value(text) for name, text in args.parameter}
+    path = runner.run(args.chapter, given)
+    if given:
+        print(f"page: {os.path.relpath(runner.render(path))}")
+
+
+def study_command(args: Namespace) -> None:
+    """Train what a declared study still lacks, say what that is, or check what is stored."""
+    from hsilib.files import project
+    from hsilib.study import runs, sweep
+    from hsilib.study.store import Store, published
+
+    if args.device != "cpu":
+        from torch.cuda import is_available
+
+        if not is_available():
+            raise HsiError(f"device {args.device}: no GPU that this torch can use; leave --device out")
+    if args.publish and published() is None:
+        raise HsiError("no published rows here: --publish is for a checkout of the book")
+    store = Store(published() if args.publish else None)
+    rows = store.rows()
+    parts = runs.declared(args.file or project() / "book" / "study.toml")
+    declared = list(dict.fromkeys(sum(parts.values(), [])))
+    if args.check is not None:
+        if not sweep.check(declared, store, args.check):
+            says = "not every run gave its stored accuracies; on another processor or version that can be"
+            raise HsiError(says)
+        return
+    for title, planned in parts.items():
+        missing = sweep.lacking(planned, rows)
+        line = f"{title}: {len(planned) - len(missing)} of {len(planned)} runs stored"
+        if missing:
+            try:
+                seconds = sum(sweep.costs_of(missing, rows, lambda name: store.card(name)[0]).values())
+                line += f", about {sweep.duration(seconds)} of one core missing"
+            except HsiError as error:
+                line += f"; {error}"
+        print(line, flush=True)
+    if not args.list:
+        sweep.collect(declared, store, device=args.device)
+
+
+def results_command(args: Namespace) -> None:
+    """List the rows that are held, write them into one file, or take over another store."""
+    from pathlib import Path
+
+    from hsilib.study import merge
+    from hsilib.study.store import Store
+
+    store = Store()
+    if args.merge:
+        store.check()
+        taken, known, refused = merge.merge(store, Path(args.merge))
+        print(f"{taken} runs taken over into {store.folder}, {known} were here already")
+        for line in refused:
+            print(f"refused: {line}")
+        if refused:
+            raise HsiError(f"{len(refused)} runs were refused")
+    elif args.export:
+        rows = store.rows()
+        rows.to_csv(args.export, index=False)
+        print(f"{args.export}: {len(rows)} runs")
+    else:
+        table = merge.listing(store)
+        print(table.to_string(index=False) if len(table) else "no runs yet")
+        print(f"yours are in {store.folder}")
+
+
+def chosen_run(args: Namespace) -> "Run":
+    """Return the run that the words of ``run_arguments`` name."""
+    from hsilib.study.runs import make_run
+
+    options = {name: value(text) for name, text in args.option}
+    return make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
+
+
+def file_name(args: Namespace, run: "Run") -> str:
+    """Return how files of a run are called unless ``--output`` says otherwise."""
+    return f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}"
+
+
+def export_command(args: Namespace) -> None:
+    """Write one trained network as an ONNX file, or as C."""
+    from hsilib.deploy.export import export
+
+    run = chosen_run(args)
+    if args.format == "c":
+        from hsilib.deploy.c99 import export_c
+
+        report = export_c(run, args.output or f"{args.method}.c", tuple(args.tile))
+        rows, columns = report["tile"]
+        print(f"{run}: {report['code']}, {rows} x {columns} pixels a call; {report['test']} checks it")
+        flash, ram = (report[part] or "?" for part in ("flash", "ram"))
+        print(f"flash {flash} bytes, stack {ram} bytes, as gcc makes them here")
+        return
+    path = args.output or f"{file_name(args, run)}.onnx"
+    print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
+
+
+def predict_command(args: Namespace) -> None:
+    """Write the class map of a scene by an exported file."""
+    from pathlib import Path
+
+    import numpy as np
+    from tqdm import tqdm
+
+    from hsilib.data import scenes
+    from hsilib.data.formats import open_image
+    from hsilib.deploy.maps import write_map
+    from hsilib.deploy.predict import predict_image
+    from hsilib.deploy.zoo import path_of
+    from hsilib.pages.text import joined
+
+    if args.scene in scenes.names():
+        image = scenes.image_of(args.scene)
+    elif Path(args.scene).suffix or "/" in args.scene:
+        image = open_image(Path(args.scene), args.cube_key)
+    else:
+        known("scene", args.scene, scenes.names())
+    with tqdm(total=image.size[0], unit=" rows", disable=None, leave=False) as bar:
+        model = path_of(args.model)
+        labels, sure, metadata = predict_image(model, image, lambda done, rows: bar.update(done - bar.n))
+    base, classes = args.output or f"{model.stem}-{Path(args.scene).stem}", metadata["classes"]
+    files = write_map(base, labels, sure, classes, image.crs, image.transform)
+    counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
+    print(f"{metadata['model']}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
+    for name, count in zip(classes, counts[1:]):
+        print(f"{100 * count / max(counts[1:].sum(), 1):6.2f} %  {name}")
+    if counts[0]:
+        print(f"{100 * counts[0] / labels.size:6.2f} %  of the pixels hold no data")
+
+
+def map_command(args: Namespace) -> None:
+    """Write the class map of a whole scene by one run."""
+    from hsilib.data.scenes import load_scene
+    from hsilib.deploy.maps import confidence, write_map
+    from hsilib.pages.text import joined
+    from hsilib.study.store import Store
+    from hsilib.study.sweep import collect
+
+    store, run = Store(), chosen_run(args)
+    collect([run], store)  # trains it if need be
+    labels, scene = store.read_map(run.id), load_scene(run.scene)
+    sure = confidence(run, store) if scene.transform else None
+    base = args.output or file_name(args, run)
+    files = write_map(base, labels, sure, scene.classes, scene.crs, scene.transform)
+    print(f"{run}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
+
+
+def bench_command(args: Namespace) -> None:
+    """Measure speed."""
+    from hsilib.deploy import bench
+
+    bench.main(args.only, save=args.save)

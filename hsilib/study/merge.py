@@ -1,0 +1,62 @@
+"""Stores side by side: what each holds, and rows of another one taken over."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from hsilib.errors import HsiError
+from hsilib.study.store import COLUMNS, Store
+
+# what a run is; two rows of one identity that differ here are not of one run
+DECIDED = "scene split method ratio seed options epochs lr batch schedule precision version parents".split()
+MEASURED = ("oa", "top5", "aa", "kappa", "f1")
+BESIDE = {"maps": "png", "logs": "csv", "notes": "json"}
+
+
+def listing(store: Store) -> pd.DataFrame:
+    """Count the runs by scene, split and family: published ones and yours."""
+    table = _counted(store.rows())
+    mine = _counted(Store(store.folder).rows()).rename("yours")
+    table = table.rename("all").to_frame().join(mine).fillna(0).astype(int)
+    table.insert(0, "published", table.pop("all") - table["yours"])
+    return table.reset_index()
+
+
+def _counted(rows):
+    from hsilib import methods
+
+    known = rows["method"].map(lambda name: getattr(methods.METHODS.get(name), "family", "yours"))
+    return rows.assign(family=known).groupby(["scene", "split", "family"], sort=True).size()
+
+
+def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
+    """Take over the rows of another store with all that lies beside them.
+
+    Returns how many were taken, how many were there already, and what is refused: a row that says otherwise
+    than the one that is there, or that has no map.
+    """
+    if not folder.is_dir() or not list(folder.glob("*.csv")):
+        raise HsiError(f"{folder}: no folder with the rows of a store (*.csv)")
+    there, own, other = store.rows().set_index("run"), Store(folder), Store(folder).rows()
+    taken, known, refused = 0, 0, []
+    files = {path.stem: path.read_text() for path in folder.glob("*.csv")}
+    for row in other.to_dict("records"):
+        run = row["run"]
+        what = f"{run} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
+        if run in there.index:
+            apart = [c for c in (*DECIDED, *MEASURED) if str(there.at[run, c]) != str(row[c])]
+            known += not apart
+            refused += [f"{what}: another {', '.join(apart)} than the row that is here"] if apart else []
+        elif not own.map_path(run).is_file():
+            refused.append(f"{what}: its map is missing")
+        else:
+            for part, kind in BESIDE.items():
+                source = folder / part / f"{run}.{kind}"
+                if source.is_file():
+                    (store.folder / part).mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, store.folder / part / source.name)
+            family = next(name for name, text in files.items() if f"\n{run}," in text)
+            store.append(family, {column: row[column] for column in COLUMNS})
+            taken += 1
+    return taken, known, refused

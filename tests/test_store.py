@@ -1,0 +1,121 @@
+"""Published rows, and one's own beside them."""
+
+import os
+import stat
+import subprocess
+
+import pandas as pd
+import pytest
+from hsilib.__main__ import main
+from hsilib.errors import HsiError
+from hsilib.files import project
+from hsilib.study.execute import execute
+from hsilib.study.runs import make_run, plan
+from hsilib.study.store import Store, published
+from hsilib.study.sweep import collect
+
+SMALL = "synthetic_urban_small"
+
+
+def run(seed=0, method="mlp"):
+    return make_run(SMALL, "random", method, seed=seed, epochs=1)
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    """A folder of published rows that nobody may write."""
+    folder = tmp_path / "published"
+    execute(run(0), Store(folder))
+    Store(folder).card(SMALL)
+    monkeypatch.setenv("HSILIB_PUBLISHED", str(folder))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    yield folder
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == {path: text for path, text in before.items() if path.name != ".lock"}
+
+
+def test_reading_is_a_union_and_writing_is_mine(shared, tmp_path):
+    said = []
+    rows = collect([run(0), run(1)], say=said.append)
+    assert "1 run to train" in said[0] and len(rows) == 2
+    mine = Store(tmp_path / "store")
+    assert list(mine.rows()["seed"]) == [1] and len(Store().rows()) == 2
+    assert Store().read_map(run(0).id).shape == Store().read_map(run(1).id).shape == (64, 48)
+    assert not mine.map_path(run(0).id).exists() and Store().card(SMALL)[0].name == SMALL
+    assert not (tmp_path / "store" / "scenes").exists()  # the published card is of the same scene
+
+
+def test_without_a_checkout_there_are_only_mine(tmp_path, monkeypatch):
+    monkeypatch.delenv("HSILIB_PUBLISHED")
+    monkeypatch.delenv("HSILIB_RESULTS")
+    assert published() == project() / "book" / "results" and Store().folder != published()
+    monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path / "site-packages"))
+    monkeypatch.chdir(tmp_path)
+    assert published() is None and Store().folders == [tmp_path / "results"]
+
+
+def test_in_a_checkout_mine_lie_where_git_does_not_look(monkeypatch):
+    monkeypatch.delenv("HSILIB_RESULTS")
+    for folder in ("", "notebooks"):
+        monkeypatch.chdir(project() / folder)
+        assert Store().folder == project() / "results"
+    if (project() / ".git").exists():
+        asked = ["git", "check-ignore", "-q", str(project() / "results" / "baselines.csv")]
+        assert subprocess.run(asked, cwd=project()).returncode == 0
+
+
+def test_an_unusable_folder_is_found_before_training(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "file" / "store"))
+    with pytest.raises(HsiError, match="rows cannot be kept here .*; set HSILIB_RESULTS to another folder"):
+        collect([run(0)], say=lambda text: pytest.fail("it began"))
+    if os.getuid():  # root may write everywhere
+        locked = tmp_path / "locked"
+        locked.mkdir()
+        locked.chmod(stat.S_IREAD | stat.S_IEXEC)
+        with pytest.raises(HsiError, match="rows cannot be kept here"):
+            collect([run(0)], Store(locked))
+
+
+@pytest.mark.parametrize("part, read", [("maps", "read_map"), ("logs", "read_log")])
+def test_what_is_missing_beside_a_row_says_how_to_mend_it(part, read):
+    store = Store()
+    execute(run(0), store)
+    (file,) = (store.folder / part).glob(f"{run(0).id}.*")
+    for damage in (lambda: file.write_bytes(b""), file.unlink):
+        damage()
+        with pytest.raises(HsiError, match=f"delete the line of {run(0).id} in .*baselines.csv, and it is trained again"):
+            getattr(store, read)(run(0).id)
+
+
+def test_another_store_is_taken_over_and_contradictions_are_refused(tmp_path, shared, capsys):
+    other = Store(tmp_path / "colleague")
+    collect(plan(SMALL, ["random"], ["mlp"], seeds=4, epochs=1), other, say=lambda text: None)
+    path = other.folder / "baselines.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[table["seed"] == "0", "oa"] = "99.9"  # published otherwise
+    table.to_csv(path, index=False)
+    other.map_path(run(3).id).unlink()
+    assert main(["results", "--merge", str(other.folder)]) == 2
+    said = capsys.readouterr()
+    assert "2 runs taken over" in said.out and "seed 0): another oa than the row that is here" in said.out
+    assert "seed 3): its map is missing" in said.out and "2 runs were refused" in said.err
+    assert sorted(Store().rows()["seed"]) == [0, 1, 2] and Store().rows().set_index("seed").loc[0, "oa"] != 99.9
+    assert Store().read_map(run(2).id).shape == (64, 48)
+    assert main(["results", "--merge", str(tmp_path / "nowhere")]) == 2
+    assert "no folder with the rows of a store" in capsys.readouterr().err
+    assert main(["results"]) == 0
+    assert capsys.readouterr().out.split("\n")[1].split() == [SMALL, "random", "baselines", "1", "2"]
+    assert main(["results", "--export", str(tmp_path / "all.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 3
+
+
+def test_a_study_is_published_on_purpose(shared, tmp_path, monkeypatch, capsys):
+    study = tmp_path / "study.toml"
+    words = f'scenes = ["{SMALL}"]\nsplits = ["random"]\nmethods = ["mlp"]\nratios = [0]\nseeds = 1\nepochs = 1\n'
+    study.write_text(f'[[part]]\ntitle = "one"\n{words}')
+    assert main(["study", str(study), "--publish"]) == 0
+    assert "1 of 1 runs stored" in capsys.readouterr().out
+    monkeypatch.setenv("HSILIB_PUBLISHED", "")
+    assert main(["study", str(study), "--publish"]) == 2
+    assert "--publish is for a checkout" in capsys.readouterr().err
