@@ -7,6 +7,7 @@ from ast import literal_eval
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from hsilib import methods
 from hsilib.files import project
 from hsilib.models.train import Recipe
@@ -62,3 +63,17 @@ if __name__ == "__main__":
     known = listed() if LIST.exists() else {}
     every = current() | known
     LIST.write_text("".join(f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])))
+
+
+def test_a_gpu_gives_what_the_design_page_says():
+    """Runs trained on both kinds of processor: the differences, and beside them what a new seed does."""
+    held = rows().set_index("run")
+    again = pd.read_csv(project() / "book" / "results" / "again" / "gpu.csv", dtype={"run": str}).set_index("run")
+    there = held.loc[again.index]
+    assert (again["device"] != there["device"]).all() and len(again) == 25
+    gaps = (again["oa"] - there["oa"]).groupby([again["scene"], again["method"]]).agg(["mean", "std"])
+    page = " ".join((project() / "book" / "design.md").read_text().split())
+    for mean, sd in gaps.itertuples(index=False):
+        assert f"{mean:+.2f} ± {sd:.2f}" in page
+    other = [there.loc[keys.index, "oa"].std() for _, keys in again.groupby(["scene", "method"])]
+    assert f"where a new seed moves a run by {other[0]:.1f}, {other[2]:.1f} and {other[1]:.1f}" in page, other
