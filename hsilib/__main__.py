@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import hsilib
 from hsilib import commands
@@ -21,13 +22,23 @@ def run_arguments(p: argparse.ArgumentParser) -> None:
     _pairs(p, "-o", "option", help="hyper-parameter")
 
 
+class Parser(argparse.ArgumentParser):
+    """A mistake in the words is one line, with the example of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        example = (self.epilog or "").partition("example:\n")[2].strip()
+        if "expected 2 arguments" in message:
+            message += ": name and value are two words, -p seeds 2"
+        self.exit(2, f"error: {message}" + (f"; for example: {example}" if example else "") + "\n")
+
+
 def _pairs(p, flag, name, **more):
     p.add_argument(flag, dest=name, nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), **more)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with an example in the help of each command."""
-    top = argparse.ArgumentParser(prog="python -m hsilib", description=__doc__)
+    top = Parser(prog="python -m hsilib", description=__doc__)
     top.add_argument("--version", action="version", version=f"hsilib {hsilib.__version__}")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     small = "--ratio 98 --scene synthetic_fields_small --epochs 5"

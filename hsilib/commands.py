@@ -74,6 +74,7 @@ def run_command(args: Namespace) -> None:
     """Execute a chapter, and render its page if parameters were given."""
     from hsilib.pages import runner
 
+    runner.needs()
     if args.list:
         for name, (default, comment) in runner.parameters_of(args.chapter).items():
             print(f"{name:12} {default!r:40} {comment}")
@@ -86,6 +87,7 @@ def run_command(args: Namespace) -> None:
 
 def study_command(args: Namespace) -> None:
     """Train what a declared study still lacks, say what that is, or check what is stored."""
+    from hsilib.data import told
     from hsilib.files import project
     from hsilib.study import runs, sweep
     from hsilib.study.store import Store, published
@@ -109,7 +111,10 @@ def study_command(args: Namespace) -> None:
     for title, planned in parts.items():
         missing = sweep.lacking(planned, rows)
         line = f"{title}: {len(planned) - len(missing)} of {len(planned)} runs stored"
-        if missing:
+        absent = sorted({run.scene for run in missing if not told.at_hand(run.scene)})
+        if absent:
+            line += f"; to train the others needs the files of {', '.join(absent)}"
+        elif missing:
             try:
                 seconds = sum(sweep.costs_of(missing, rows, lambda name: store.card(name)[0]).values())
                 line += f", about {sweep.duration(seconds)} of one core missing"

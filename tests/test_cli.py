@@ -23,7 +23,7 @@ from PIL import Image
         (["run", "baselines", "-p", "methods", "['cnn2']"], "cnn2d"),
         (["run", "baselines", "-p", "splits", "['dijoint']"], "disjoint"),
         (["run", "baselines", "-p", "splits", "random"], "must be like []"),
-        (["run", "baselines", "-p", "seeds", "'three'"], "must be like 5"),
+        (["run", "baselines", "-p", "seeds", "'three'"], "must be like 10"),
         (["run", "baselines", "-p", "epochs", "True"], "must be like 30"),
         (["map", "cnn2d", "--scene", "synthetic_fields_small", "-o", "batchnorm", "False"], "batch_norm"),
         (["map", "cnn2d", "--scene", "synthetic_fields_small", "--ratio", "90"], "has no size 90"),
@@ -33,6 +33,13 @@ from PIL import Image
         (["study", "no-such.toml"], "not a study file"),
         (["study", "README.md"], "not a study file"),
         (["study", "--check", "0"], "at least 1"),
+        (["run", "quickstart", "-p", "ratio", "50"], "90, 95, 98"),
+        (["run", "baselines", "-p", "splits", "[1]"], "must be a list like ['a', 'b']"),
+        (["run", "pruning", "-p", "ratios", "['98']"], "must be a list like [90, 95, 98]"),
+        (["run", "pruning", "-p", "ratios", "[50]"], "90, 95, 98"),
+        (["run", "pruning", "-p", "seeds", "0"], "at least 1"),
+        (["run", "README.md"], "no notebook"),
+        (["map", "mlp", "--scene", "synthetic_fields_small", "--seed", "-3"], "at least 0, not -3"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, says, capsys, monkeypatch):
@@ -190,3 +197,42 @@ def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatc
         executed(tmp_path, monkeypatch, body, {})
     assert "\n" not in str(error.value)
     assert not [p for p in tmp_path.rglob("*.ipynb")]
+
+
+def test_words_that_do_not_fit_are_one_line_with_an_example(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "baselines", "-p", "seeds=2"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.count("\n") == 1
+    assert "two words, -p seeds 2; for example: python -m hsilib run baselines -p scene" in said
+
+
+def test_chapters_without_what_executes_them_say_so(monkeypatch, capsys):
+    monkeypatch.setattr(runner, "find_spec", lambda name: None)
+    assert main(["run", "baselines"]) == 2
+    assert "papermill, ipykernel not installed; chapters need the extra book" in capsys.readouterr().err
+
+
+def test_a_list_of_what_is_missing_downloads_nothing(monkeypatch, capsys):
+    monkeypatch.setattr("pooch.retrieve", lambda *a, **k: pytest.fail("it downloads"))
+    assert main(["study", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "0 of 90 runs stored; to train the others needs the files of jasper_ridge, salinas_a, samson" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("huge", [1e30, -1e13])
+def test_values_that_nothing_measures_are_refused(huge, tmp_path, capsys):
+    cube = np.random.default_rng(0).normal(size=(20, 20, 6)).astype(np.float32)
+    cube[3, 4, 5] = huge
+    np.save(tmp_path / "cube.npy", cube)
+    np.save(tmp_path / "labels.npy", np.ones((20, 20), np.uint8))
+    assert main(["scenes", "--add", "mine", str(tmp_path / "cube.npy"), str(tmp_path / "labels.npy")]) == 2
+    assert "no instrument measures that; if it stands for no data, say so with --nodata" in capsys.readouterr().err
+
+
+def test_a_file_of_several_arrays_names_the_word_that_chooses(tmp_path, capsys):
+    np.savez(tmp_path / "two.npz", a=np.zeros((5, 5, 4)), b=np.zeros((5, 5, 4)))
+    np.save(tmp_path / "labels.npy", np.ones((5, 5), np.uint8))
+    for more in ([], ["--cube-key", "c"]):
+        assert main(["scenes", "--add", "mine", str(tmp_path / "two.npz"), str(tmp_path / "labels.npy"), *more]) == 2
+        assert "a (5, 5, 4), b (5, 5, 4); name one with --cube-key" in capsys.readouterr().err

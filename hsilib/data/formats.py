@@ -20,6 +20,7 @@ SIGNATURES = {
     b"II*\0": "geo", b"MM\0*": "geo", b"II+\0": "geo", b"MM\0+": "geo", b"\x89PNG": "png",
     b"\0\0\x27\x0a": "polygons", b"SQLite format 3": "polygons", b"{": "polygons",
 }
+MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 32 bits
 MOST = 4e9  # values of an array that is read as a whole
 
 
@@ -170,7 +171,10 @@ def _array(path, key, kind, axes=0, lazily=False):
     if kind not in _ARCHIVES:
         raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
-    raise HsiError(f"{path}: no usable array {key!r} in it; it holds {content}")
+    which = f"no usable array {key!r} in it" if key else "several arrays in it"
+    which = which if shapes else "no array in it"
+    says = f"{which}; it holds {content}; name one with --cube-key, or --label-key for a map"
+    raise HsiError(f"{path}: {says}")
 
 
 def _npz(path, lazily):
@@ -287,6 +291,9 @@ def check_cube(cube: np.ndarray, where: Path | str) -> np.ndarray:
     if bad.any():
         says = "mask or repair them first"
         raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; {says}")
+    if cube.size and (most := max(cube.max(), -cube.min())) > MOST_LIGHT:
+        says = "no instrument measures that; if it stands for no data, say so with --nodata"
+        raise HsiError(f"{where}: values up to {most:g}; {says}")
     return cube
 
 

@@ -21,16 +21,26 @@ def of_all() -> list[str]:
         else:
             entry = scenes.entry(name)
             title, (h, w, b), k = entry.title, entry.shape, len(entry.classes)
-            state = "found" if all(map(scenes.local, entry.files)) else "not here"
+            state = "found" if at_hand(name) else "not here"
         lines.append(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
     for name in scenes.image_names():
-        try:
+        if at_hand(name):
             images = scenes.image_set(name)
             count, k = f"{len(images.files)} images", len(images.classes)
             lines.append(f"{name:24} {count:20} {k:7}  {'found':10} {images.title}")
-        except HsiError:
+        else:
             lines.append(f"{name:24} {'images':20} {'':7}  {'not here':10}")
     return lines
+
+
+def at_hand(name: str) -> bool:
+    """Say whether a scene can be loaded without a download."""
+    if name in scenes.image_names():
+        try:
+            return scenes.image_set(name) is not None
+        except HsiError:
+            return False
+    return name in synthetic.SCENES or all(map(scenes.local, scenes.entry(name).files))
 
 
 def of_scene(name: str) -> list[str]:

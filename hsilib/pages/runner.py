@@ -15,6 +15,7 @@ import time
 import warnings
 from ast import literal_eval
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ from hsilib.errors import HsiError, known
 from hsilib.files import project
 from hsilib.study import machine
 from hsilib.study.store import Store
+
+LEAST = {"seeds": 1, "further_seeds": 1, "epochs": 1, "batch": 2, "seed": 0}
+SIZES = 90, 95, 98
+
+
+def needs() -> None:
+    """Say in one line when what executes chapters is not installed."""
+    missing = [name for name in ("jupytext", "papermill", "ipykernel") if find_spec(name) is None]
+    if missing:
+        says = "chapters need the extra book: pip install 'hsilib[book]'"
+        raise HsiError(f"{', '.join(missing)} not installed; {says}")
 
 
 def chapters() -> dict[str, Path]:
@@ -36,6 +48,8 @@ def source(chapter: str) -> Path:
     if chapter.endswith(".md"):
         if not Path(chapter).is_file():
             raise HsiError(f"{chapter}: no such notebook")
+        if "jupytext:" not in Path(chapter).read_text(errors="replace")[:500]:
+            raise HsiError(f"{chapter}: no notebook, for it does not begin with the lines of jupytext")
         return Path(chapter)
     return chapters()[known("chapter", chapter, chapters())]
 
@@ -73,6 +87,17 @@ def check(chapter: str, declared: dict, given: dict) -> None:
         allowed = (type(default), int) if type(default) is float else type(default)
         if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
             raise HsiError(f"parameter {name} must be like {default!r}, not {value!r}")
+        kind = type(default[0]) if isinstance(default, list) and default else str
+        for part in value if isinstance(value, list) else ():
+            if type(part) is not kind:
+                like = default or ["a", "b"]
+                raise HsiError(f"parameter {name} must be a list like {like!r}, not {value!r}")
+        least = LEAST.get(name)
+        if least is not None and value < least:
+            raise HsiError(f"parameter {name} must be at least {least}, not {value}")
+        for part in value if name in ("ratios", "sizes") else [value] if name == "ratio" else ():
+            if part not in SIZES:
+                raise HsiError(f"parameter {name}: sizes are {', '.join(map(str, SIZES))}, not {part}")
     for value in given.get("splits", []):
         known("split", value, SPLITS)
     if given.get("methods"):

@@ -78,6 +78,8 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
     chosen = methods.get(method)
     if ratio not in chosen.ratios:
         raise HsiError(f"method {method} has no size {ratio!r}; it has {', '.join(map(str, chosen.ratios))}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise HsiError(f"the seed must be a whole number of at least 0, not {seed!r}")
     options = chosen.defaults(scene) | (options or {})
     for name, value in options.items():
         default = chosen.options[known(f"hyper-parameter of {method}", name, chosen.options)]
