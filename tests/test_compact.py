@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hsilib import methods
-from hsilib.compact import low_rank, taught
+from hsilib.compact import low_rank, pruned, taught
 from hsilib.compact.compact import Look, check, compact
 from hsilib.compact.ghost import GhostLens
 from hsilib.compact.lens import Lens, whitened
@@ -14,6 +14,7 @@ from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
+from hsilib.models import measure
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
 from hsilib.models.networks import CNN1D, NETWORKS, Outputs, initialise
@@ -311,3 +312,43 @@ def test_a_network_of_low_rank_is_stored_put_in_whole_numbers_and_refused_in_one
     for options, says in (({"layer": "fc9"}, "no linear layer 'fc9'; it has fc1, fc2"), ({"rank": 0}, "between 1 and 100")):
         with pytest.raises(HsiError, match=says):
             execute(make_run(SMALL, "disjoint", "low_rank", options=options, epochs=1), store)
+
+
+def test_cutting_a_lens_takes_what_stays_and_nothing_else():
+    net = initialise(Lens(12, 3, 8, 8), 0).eval()
+    x = torch.randn(4, 12, 19, 19)
+    everything = {name: torch.arange(8) for name in pruned.MAKERS}
+    assert torch.equal(pruned.cut(net, everything)(x).logits, net(x).logits)
+    keep = {name: torch.tensor(chosen) for name, chosen in zip(pruned.MAKERS, ([0, 2, 5], [1, 2, 7], [0, 3, 6], [2, 4, 5]))}
+    with torch.no_grad():  # channels that say nothing may go
+        for name, norm in zip(pruned.MAKERS, ("bn", "first.bn2", "second.bn2", "bn_spot")):
+            gone = [c for c in range(8) if c not in keep[name].tolist()]
+            net.get_submodule(name).weight[gone] = 0
+            net.get_submodule(norm).bias[gone] = 0
+        for norm in ("first.bn1", "second.bn1", "bn3"):
+            net.get_submodule(norm).bias[:] = 0
+    small = pruned.cut(net, keep)
+    assert small.config["width"] == small.config["centre"] == 3
+    assert torch.allclose(small(x).logits, net(x).logits, atol=1e-5)
+    assert {name: chosen.tolist() for name, chosen in pruned.strongest(net, 3, 1).items()} == {
+        name: chosen.tolist() for name, chosen in keep.items()
+    }
+    loud = initialise(Lens(12, 3, 8, 8), 1)
+    pruned.zero_weakest(loud, 3)
+    assert all((loud.get_submodule(name).weight.flatten(1).abs().sum(1) > 0).sum() == 3 for name in pruned.MAKERS)
+
+
+def test_teachers_that_are_right_count_more():
+    z, y, t = torch.randn(3, 2, 5, 4), torch.randint(4, (5,)), 4.0
+    p = (z / t).softmax(3)
+    ce = torch.nn.functional.cross_entropy(z.flatten(0, 2), y.expand(3, 2, 5).flatten(), reduction="none").view(3, 2, 5)
+    weights = (1 - ce.exp() / ce.exp().sum(0)) / 2
+    assert torch.allclose(taught.together(p, y, t, "right"), (p * weights[..., None]).sum(0), atol=1e-6)
+    assert torch.equal(taught.together(p, y, t, "alike"), p.mean(0))
+    with pytest.raises(HsiError, match="unknown weigh 'wrong'"):
+        taught.together(p, y, t, "wrong")
+
+
+def test_what_a_layer_holds_is_counted():
+    net = torch.nn.Sequential(torch.nn.Linear(10, 20), torch.nn.ReLU(), torch.nn.Linear(20, 4))
+    assert measure.activations(net, torch.zeros(1, 10)) == 4 * 40  # of the ReLU

@@ -2,4 +2,4 @@
 
 from hsilib.registry import rooms
 
-rooms(__name__, "lens ghost spectral taught low_rank")
+rooms(__name__, "lens ghost spectral taught low_rank pruned")

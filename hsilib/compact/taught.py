@@ -13,7 +13,7 @@ from torch import nn
 
 from hsilib.compact.compact import RECIPE, Look, build
 from hsilib.data.inputs import turned
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, known
 from hsilib.models.networks import CNN2D, WIDTHS
 from hsilib.registry import dense, get, method
 from hsilib.task import Task
@@ -66,11 +66,26 @@ def _seen(inputs, index, view):
     return turned(x, view) if x.ndim == 4 else x
 
 
-def taught(name: str, title: str, of: str, *, by: str, balance: float, mark: str, family: str = "") -> None:
+def together(p: torch.Tensor, y: torch.Tensor, temperature: float, weigh: str) -> torch.Tensor:
+    """Return what teachers say together, (views, N, K), from the answers of each, (T, views, N, K).
+
+    It is their mean, or with ``weigh="right"`` each pixel's answers weighed by how right they are there, as
+    in CA-MKD (Zhang, Chen, Wang, 2022): w_k = (1 - exp(CE_k) / sum_j exp(CE_j)) / (T - 1).
+    """
+    if known("weigh", weigh, ("alike", "right")) == "alike":
+        return p.mean(0)
+    logits = temperature * p.clamp(min=1e-30).log()  # but for a constant
+    ce = -F.log_softmax(logits, 3).gather(3, y.expand(p.shape[:3])[..., None])
+    return (p * (1 - ce.softmax(0)) / (len(p) - 1)).sum(0)
+
+
+def taught(
+    name: str, title: str, of: str, *, by: str, balance: float, mark: str, family: str = "", **more
+) -> None:
     """Register a method: the network of the method ``of`` learns from the teachers that ``by`` names.
 
     ``of`` is small by design, or a CNN2D of any size.  ``balance`` says how much more often rare classes
-    come, as in ``compact``.
+    come, as in ``compact``; ``weigh`` how the teachers are.
     """
     source = get(of)
     sizes = {key: source.options[key] for key in source.config}
@@ -86,7 +101,8 @@ def taught(name: str, title: str, of: str, *, by: str, balance: float, mark: str
         o, student = task.options, network(task)
         look = Look(task, student)
         nets = [task.parent(run) for run in teachers(task.run)]
-        p = torch.stack([answers(net, task, o.temperature, look.views) for net in nets]).mean(0)
+        p = torch.stack([answers(net, task, o.temperature, look.views) for net in nets])
+        p = together(p, look.data.y, o.temperature, getattr(o, "weigh", "alike"))
 
         def loss(model, batch):
             z = look(model, batch)
@@ -98,7 +114,7 @@ def taught(name: str, title: str, of: str, *, by: str, balance: float, mark: str
         return task.fit(student, data=look.data, augment=look.draw, loss=loss)
 
     words = dict(sees=source.sees, least=source.least, mark=mark, parents=teachers, ratios=source.ratios)
-    options = dict(by=by, hard=0.1, soft=0.9, temperature=4.0, balance=balance, augment="dihedral")
+    options = dict(by=by, hard=0.1, soft=0.9, temperature=4.0, balance=balance, augment="dihedral") | more
     options |= {key: source.options[key] for key in ("components", "pca_fit") if key in source.options}
     words["recipe"] = source.recipe or RECIPE
     method(name, family or source.family, title, **words, **options, **sizes)(train)
@@ -109,6 +125,7 @@ ENSEMBLE = dict(by="3*lens_20k", balance=0.5)
 taught("lens_taught", "Lens, taught", "lens", mark="red P", **ENSEMBLE)
 taught("lens_5k_taught", "Lens 5 kB, taught", "lens_5k", mark="pink P", **ENSEMBLE)
 taught("perceptron_taught", "Perceptron, taught", "perceptron", mark="sky P", **ENSEMBLE)
+taught("lens_ca_mkd", "Lens, taught as by CA-MKD", "lens", mark="pink D", **ENSEMBLE, weigh="right")
 # the rivals: the paper's networks learn from the same teachers in the same way
 taught("scratch_taught", "Student of CNN2D, taught", "scratch", mark="grey P", family="controls", **ENSEMBLE)
 taught("cnn2d_taught", "CNN2D, taught", "cnn2d", mark="red <", family="controls", **ENSEMBLE)
