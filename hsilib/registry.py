@@ -99,7 +99,7 @@ def method(
 
 def _stamp(name, train, network):
     """The version of a method whose code is not this library's is what its code says."""
-    return f"1-{stamp((train, network), name)}"
+    return f"1-{stamp((train, network) if network else train, name)}"
 
 
 def get(name: str) -> Method:

@@ -137,6 +137,8 @@ class _Reader:
             yield f"function {function.__qualname__}"
             for name, cell in closed.items() if code.co_filename.startswith(HERE) else ():
                 yield from self._cell(cell, name)  # what a decorator of this library was given
+            if hasattr(function, "__wrapped__"):  # such as by no_grad
+                yield from self.tell(function.__wrapped__, where)
             return
         nodes = self._written(function, where)
         for part in (function.__defaults__, function.__kwdefaults__):
@@ -154,7 +156,8 @@ class _Reader:
 
     def _code(self, node, space, closed):
         """Tell a piece of code, and what the names are that it takes from around it."""
-        decorators = [d for d in getattr(node, "decorator_list", ()) if not _of_library(d, space)]
+        decorators = getattr(node, "decorator_list", ()) if isinstance(node, ast.ClassDef) else ()
+        decorators = [d for d in decorators if _at_hand(d, space)]  # those of a function are around it
         yield _dump(node) + _dump(decorators)
         for name in sorted(_free(node, decorators)):
             if name in closed:
@@ -242,14 +245,15 @@ def _find_class(cls, members):
     return None
 
 
-def _of_library(decorator, space):
-    """Tell whether a decorator is one of this library: what it was given is told otherwise."""
+def _at_hand(decorator, space):
+    """Tell whether a decorator can be read, and is none of this library, whose words are told otherwise."""
     while not isinstance(decorator, ast.Name):
         decorator = getattr(decorator, "func", None) or getattr(decorator, "value", None)
         if decorator is None:
             return False
     found = space.get(decorator.id)
-    return (getattr(found, "__module__", None) or getattr(found, "__name__", "")).startswith("hsilib")
+    module = getattr(found, "__module__", None) or getattr(found, "__name__", "")
+    return found is not None and not module.startswith("hsilib")
 
 
 def _free(node, decorators=()):

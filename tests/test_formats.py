@@ -127,7 +127,7 @@ def test_bad_bands_masks_wavelengths_and_place_are_kept_and_used(tmp_path):
     assert scene.rgb == (6, 3, 1)  # 640, 550 and 460 nm
     assert scene.transform == (STEP, 0, CORNER[0], 0, -STEP, CORNER[1])
     assert not scene.there[:, :3].any() and scene.there[:, 3:].all() and not scene.labels[:, :3].any()
-    card, rgb, spectra = read_card(tmp_path / "card", "mine")
+    card, rgb, spectra = read_card([tmp_path / "card"], "mine")
     assert card.wavelengths == scene.wavelengths and not rgb[:, :3].any() and len(spectra) == B - 1
 
 

@@ -169,3 +169,25 @@ def test_a_script_and_a_notebook_and_another_python_agree(tmp_path):
         run = f"{alone}; {lazy}; import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
         done = subprocess.run([python, "-c", run], capture_output=True, text=True, cwd=tmp_path)
         assert done.stdout.strip() == notebook, f"{python}: {done.stdout} {done.stderr[-500:]}"
+
+
+def test_what_a_decorator_does_is_part_of_it():
+    code = """
+import functools
+import torch
+def scaled(by):
+    def around(function):
+        @functools.wraps(function)
+        def inner(task):
+            return by * function(task)
+        return inner
+    return around
+@scaled(2)
+def build(task):
+    return task
+"""
+    plain = stamp(made(code.replace("@scaled(2)\n", "")), "mine")
+    twice, thrice = stamp(made(code), "mine"), stamp(made(code.replace("(2)", "(3)")), "mine")
+    quiet = code.replace("@scaled(2)", "@torch.no_grad()")
+    assert len({plain, twice, thrice, stamp(made(quiet), "mine")}) == 4
+    assert stamp(made(quiet), "mine") != stamp(made(quiet.replace("return task\n", "return task + 1\n")), "mine")

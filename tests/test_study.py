@@ -1,4 +1,5 @@
 import dataclasses
+import linecache
 import os
 import signal
 import subprocess
@@ -348,7 +349,10 @@ def mine(task):
     found = []
     try:
         for weight, step in ((1, 1), (5, 1), (1, 2), (1, 1)):
-            exec(compile(cell.format(weight=weight, step=step), "cell", "exec"), {"__name__": "a_notebook"})
+            text = cell.format(weight=weight, step=step)
+            name = f"<cell {weight} {step}>"
+            linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+            exec(compile(text, name, "exec"), {"__name__": "a_notebook"})
             found.append(make_run(SMALL, "random", "mine").id)
         assert len(set(found)) == 3 and found[0] == found[3]
     finally:
