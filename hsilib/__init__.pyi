@@ -28,6 +28,7 @@ from .task import Task as Task
 from .prune.criterion import criterion as criterion
 
 # quantize: Quantization.
+from .quantize.modes import quantization as quantization
 from .quantize.integer import calibrate as calibrate, convert as convert, fold_batch_norm as fold_batch_norm
 
 # distill: Distillation.
@@ -35,7 +36,7 @@ from .distill.distillation import distillation as distillation
 from .distill.parts import kd as kd, ramp as ramp
 
 # compact: Networks small by design, and your own
-from .compact.compact import compact as compact
+from .compact.compact import network as network
 
 # study: Runs, sweeps and the store.
 from .study.execute import execute as execute, task_of as task_of, trained as trained

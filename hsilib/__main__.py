@@ -78,6 +78,16 @@ def parser() -> argparse.ArgumentParser:
     _pairs(p, "-p", "parameter")
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
 
+    add(commands.chapters_command, "list the chapters", "")
+    add(commands.splits_command, "list the divisions into training and test pixels", "")
+    what = "the chapters as ordinary notebooks, for Jupyter and papermill"
+    p = add(commands.notebooks_command, what, "my-notebooks")
+    p.add_argument("folder", help="where they go")
+    p = add(commands.new_command, "a page for something of your own", "my_loss --kind distillation")
+    p.add_argument("name", help="what it is called, such as my_loss")
+    kinds = "distillation, criterion, network, quantization, or chapter: of methods that are there"
+    p.add_argument("--kind", default="distillation", help=kinds)
+
     what = "train what a declared study still lacks; stop and restart at will"
     p = add(commands.study_command, what, "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")

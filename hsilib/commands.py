@@ -85,6 +85,40 @@ def run_command(args: Namespace) -> None:
         print(f"page: {os.path.relpath(runner.render(path))}")
 
 
+def new_command(args: Namespace) -> None:
+    """Make a page for something of your own."""
+    from hsilib.pages.new import new
+
+    path = new(args.name, args.kind)
+    short = path.stem.split("-", 1)[1]
+    print(f"{os.path.relpath(path)}, and its place in _toc.yml; next: python -m hsilib run {short}")
+
+
+def chapters_command(args: Namespace) -> None:
+    """List the chapters."""
+    from hsilib.pages import runner
+
+    for name, path in runner.chapters().items():
+        print(f"{name:18} {runner.title_of(path)}")
+
+
+def splits_command(args: Namespace) -> None:
+    """List the divisions into training and test pixels."""
+    from hsilib.data.splits import SPLITS
+
+    for name, what in SPLITS.items():
+        print(f"{name:20} {what}")
+
+
+def notebooks_command(args: Namespace) -> None:
+    """Write the chapters as ordinary notebooks."""
+    from hsilib.pages import runner
+
+    runner.needs()
+    for path in runner.notebooks(args.folder):
+        print(os.path.relpath(path))
+
+
 def study_command(args: Namespace) -> None:
     """Train what a declared study still lacks, say what that is, or check what is stored."""
     from hsilib.data import told

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hsilib import methods
 from hsilib.compact import low_rank, pruned, taught
-from hsilib.compact.compact import Look, check, compact
+from hsilib.compact.compact import Look, check, network
 from hsilib.compact.ghost import GhostLens
 from hsilib.compact.lens import Lens, whitened
 from hsilib.compact.spectral import LiuNet, Perceptron, Pointwise
@@ -112,7 +112,7 @@ def registered():
 
 
 def test_a_network_of_ones_own_is_trained_stored_and_loaded_by_being_registered(registered, tmp_path):
-    compact("mine", "Mine", width=4)(Mine)
+    network("mine", "Mine", width=4)(Mine)
     run, store = make_run(SMALL, "disjoint", "mine", epochs=1, options={"width": 5}), Store(tmp_path / "store")
     net = trained(run, store)
     assert weights_path(run).is_file() and store.rows()["options"].tolist() == ["width=5"]

@@ -148,3 +148,17 @@ def test_notebooks_are_readable_without_the_book(path):
     assert "glue" not in text and "myst_nb" not in text
     long = [n for n, line in enumerate(text.splitlines(), 1) if len(line) > 110 and not line.startswith("|")]
     assert not long, f"{path.name}, line {long[0]}: longer than 110 characters"  # a row of a table cannot be wrapped
+
+
+@pytest.mark.parametrize("name", ["criterion", "network", "quantization", "distillation", "method", "chapter"])
+def test_a_public_name_may_be_the_first_that_is_asked_for(name):
+    """And it is no folder of that name, whatever was loaded before."""
+    code = f"from hsilib import {name}; import hsilib.methods; import hsilib; assert callable(hsilib.{name}), hsilib.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_public_name_is_a_folder():
+    import hsilib
+
+    assert not {path.stem for path in (ROOT / "hsilib").iterdir()} & set(hsilib.__all__)

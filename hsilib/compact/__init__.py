@@ -2,4 +2,5 @@
 
 from hsilib.registry import rooms
 
+rooms("hsilib", "baselines")  # whose networks learn here too
 rooms(__name__, "lens ghost spectral taught low_rank pruned")

@@ -31,13 +31,13 @@ RECIPE = dict(epochs=60, lr=2e-3, schedule="one_cycle")  # unless a run says oth
 KINDS = ("bands", "windows", "patches")
 
 
-def compact(name: str, title: str, *, family: str = "compact", least: int = 1, **fields) -> Callable:
+def network(name: str, title: str, *, family: str = "compact", least: int = 1, **fields) -> Callable:
     """Register a network class as a method that trains it on labels.
 
     least: how many bands it needs; ``mark`` and the like are those of ``method``, and all other words are
     sizes of the network with their defaults.
 
-    >>> @compact("one_layer", "One layer", width=8)
+    >>> @network("one_layer", "One layer", width=8)
     ... class OneLayer(nn.Module):
     ...     kind = "bands"
     ...     def __init__(self, bands, classes, width):

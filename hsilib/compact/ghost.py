@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.compact.compact import compact
+from hsilib.compact.compact import network
 from hsilib.compact.lens import Depthwise, Lens
 
 
@@ -27,8 +27,8 @@ class Ghost(nn.Module):
         return torch.cat([main[:, :, edge:-edge, edge:-edge], F.relu(self.bn2(copy))], 1)
 
 
-@compact("ghost_lens_20k", "Ghost lens 20 kB", mark="orange s", width=48, centre=48)
-@compact("ghost_lens", "Ghost lens", mark="orange D", width=24, centre=24)
+@network("ghost_lens_20k", "Ghost lens 20 kB", mark="orange s", width=48, centre=48)
+@network("ghost_lens", "Ghost lens", mark="orange D", width=24, centre=24)
 class GhostLens(Lens):
     """As Lens, with ghost modules in place of depthwise separable convolutions."""
 

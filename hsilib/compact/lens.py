@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.compact.compact import compact
+from hsilib.compact.compact import network
 from hsilib.data.inputs import MARGIN, principal
 from hsilib.models.networks import Outputs
 
@@ -47,10 +47,10 @@ class Separable(nn.Module):
         return F.relu(self.bn2(self.point(F.relu(self.bn1(self.depth(x, dilation))))))
 
 
-@compact("lens_20k", "Lens 20 kB", mark="red s", width=40, centre=40, learnt=True)
-@compact("lens_5k", "Lens 5 kB", mark="red v", width=12, centre=12, learnt=True)
-@compact("lens_2k", "Lens 2 kB", mark="red ^", width=5, centre=5, learnt=True)
-@compact("lens", "Lens", mark="red o", width=22, centre=22, learnt=True)
+@network("lens_20k", "Lens 20 kB", mark="red s", width=40, centre=40, learnt=True)
+@network("lens_5k", "Lens 5 kB", mark="red v", width=12, centre=12, learnt=True)
+@network("lens_2k", "Lens 2 kB", mark="red ^", width=5, centre=5, learnt=True)
+@network("lens", "Lens", mark="red o", width=22, centre=22, learnt=True)
 class Lens(nn.Module):
     """A learnt projection of the bands; depthwise separable convolutions on the window beside a layer on the
     centre's spectrum."""

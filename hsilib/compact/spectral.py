@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.compact.compact import compact
+from hsilib.compact.compact import network
 from hsilib.models.networks import Outputs
 
 
-@compact("liunet", "1D-Justo-LiuNet", mark="green D", least=91)
+@network("liunet", "1D-Justo-LiuNet", mark="green D", least=91)
 class LiuNet(nn.Module):
     """Four convolutions of length 6 run along the spectrum, with 6, 12, 18 and 24 channels, each pooled."""
 
@@ -35,7 +35,7 @@ class LiuNet(nn.Module):
         return Outputs(self.head(e), {"e": e})
 
 
-@compact("pointwise", "Pointwise", mark="olive v", batch_norm=False)
+@network("pointwise", "Pointwise", mark="olive v", batch_norm=False)
 class Pointwise(nn.Module):
     """Three layers of 24, 12 and as many units as there are classes, on one pixel: 1 x 1 convolutions."""
 
@@ -55,8 +55,8 @@ class Pointwise(nn.Module):
         return Outputs(self.fc3(e), {"e": e})
 
 
-@compact("perceptron_wide", "Perceptron, wide", mark="sky s", width=80)
-@compact("perceptron", "Perceptron", mark="sky ^", width=24)
+@network("perceptron_wide", "Perceptron, wide", mark="sky s", width=80)
+@network("perceptron", "Perceptron", mark="sky ^", width=24)
 class Perceptron(nn.Module):
     """One hidden layer with batch norm on the spectrum."""
 

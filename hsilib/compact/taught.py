@@ -85,7 +85,7 @@ def taught(
     """Register a method: the network of the method ``of`` learns from the teachers that ``by`` names.
 
     ``of`` is small by design, or a CNN2D of any size.  ``balance`` says how much more often rare classes
-    come, as in ``compact``; ``weigh`` how the teachers are.
+    come, as in ``network``; ``weigh`` how the teachers are.
     """
     source = get(of)
     sizes = {key: source.options[key] for key in source.config}

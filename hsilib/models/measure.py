@@ -92,8 +92,10 @@ def _bytes_of(layer):
         biases = [p for name, p in layer.named_parameters() if name.startswith("bias_ih")]
         return FLOAT * sum(p.numel() for p in [*_weights(layer), *biases])
     weight = layer.weight
-    if weight.dtype != torch.int8:
+    if not hasattr(layer, "bits"):
         return FLOAT * (weight.numel() + len(weight))  # its own bias, or batch norm's
+    if weight.dtype != torch.int8:  # rounded by you: bits as declared, a scale and a bias for each output
+        return -(-weight.numel() * layer.bits // 8) + 2 * FLOAT * len(weight)
     grid = FLOAT + 1 if hasattr(layer, "in_scale") else 0  # scale and zero of its input
     stored = -(-weight.numel() // 2) if layer.bits <= 4 else weight.numel()  # two of four bits share a byte
     return stored + FLOAT * (len(weight) + layer.scale.numel()) + grid

@@ -44,6 +44,25 @@ def chapters() -> dict[str, Path]:
     return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
 
 
+def title_of(path: Path) -> str:
+    """The title of a chapter."""
+    return next(line[2:] for line in path.read_text().splitlines() if line.startswith("# "))
+
+
+def notebooks(folder: Path | str) -> list[Path]:
+    """Write every chapter as an ordinary notebook into a folder, where papermill and Jupyter run it."""
+    import jupytext
+
+    written = []
+    for path in chapters().values():
+        notebook = jupytext.read(path)
+        notebook.metadata.pop("jupytext", None)  # it stands for itself
+        written.append(Path(folder) / f"{path.stem}.ipynb")
+        written[-1].parent.mkdir(parents=True, exist_ok=True)
+        jupytext.write(notebook, written[-1])
+    return written
+
+
 def source(chapter: str) -> Path:
     if chapter.endswith(".md"):
         if not Path(chapter).is_file():

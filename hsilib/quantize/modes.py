@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from functools import wraps
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,6 +47,32 @@ def mode(name: str, title: str, family: str = "quantization", of: str = OF, **fi
     of that network, unless a run names another one."""
     words = dict(sees="patches", ratios=(0, 90, 95, 98)) if of == OF else {}
     return method(name, family, title, parents=lambda run: (original(run),), of=of, **words, **fields)
+
+
+def quantization(name: str, title: str, family: str = "mine", of: str = OF, **fields) -> Callable:
+    """Register ``quantized(net, task)``, which returns a quantized network, as a way to quantize.
+
+    net: the trained network, a copy with batch norm folded where it is a CNN2D; it is the dense one or one of
+    the small sizes, or with ``of`` that of another method.  A layer that says its ``bits`` is counted with so
+    many for a weight.  All other words are those of ``method``.
+
+    >>> @quantization("halves", "Half precision")
+    ... def halves(net, task):
+    ...     for layer in (net.conv1, net.conv2, net.fc1, net.fc2):
+    ...         layer.weight.data, layer.bits = layer.weight.half().float(), 16
+    ...     return net
+    """
+
+    def register(quantized):
+        @wraps(quantized)
+        def train(task):
+            net = task.parent(original(task.run))
+            return quantized(fold_batch_norm(net) if isinstance(net, CNN2D) else deepcopy(net), task)
+
+        mode(name, title, family, of, **fields)(train)
+        return quantized
+
+    return register
 
 
 @mode("dynamic", "Dynamic int8", mark="orange v", paper="Dynamic Quantization", version=2)

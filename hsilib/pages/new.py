@@ -1,0 +1,147 @@
+"""A page of your own, from the template: the method of its kind, its own labels, a place in the book."""
+
+import re
+from pathlib import Path
+
+from hsilib.errors import HsiError, known
+from hsilib.files import project
+from hsilib.methods import METHODS
+from hsilib.pages.runner import chapters
+
+TEMPLATE = "13-write-your-own.md"
+# kind: how its block in the template begins, what its method is called there, and what it is held against
+KINDS = {
+    "distillation": ("@distillation(", "fading", ("scratch", "soft_targets")),
+    "criterion": ("@criterion(", "l2", ("scratch", "l1")),
+    "network": ("@network(", "small_look", ("perceptron", "lens")),
+    "quantization": ("@quantization(", "ternary", ("l1", "static")),
+    "chapter": ("", "", ("scratch", "scratch_aug")),
+}
+HEADER = """\
+---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# {title}
+
+```{{code-cell}} ipython3
+:tags: [parameters]
+scene: str = "indian_pines_8bit"  # python -m hsilib scenes lists them
+splits: list = ["disjoint"]  # see "Scenes and splits"
+ratios: list = [98]  # sizes of the small networks: 90, 95, 98
+methods: list = {methods}  # what this page is about; empty: all methods of the family mine
+seeds: int = 3  # repetitions, with the seeds of the other chapters
+epochs: int = {epochs}  # for every network
+budget: str = "smoke"  # paper, or smoke: a small synthetic scene, 2 seeds, 2 epochs, 98 % size, scratch store
+```
+"""
+METHOD = """
+## The method
+
+```{{code-cell}} ipython3
+{block}
+```
+"""
+REST = """
+## Train it
+
+```{{code-cell}} ipython3
+from hsilib import chapter, pick, publish, title
+from hsilib.pages import figures, tables
+
+OTHERS = {others}  # what it is held against
+c = chapter(
+    {family}, scene=scene, methods=methods, splits=splits, ratios=ratios, seeds=seeds, epochs=epochs,
+    budget=budget,
+)
+rows = c.collect(c.plan([*OTHERS, *c.names], {sizes}{recipe}))
+```
+
+## See it beside the others
+
+```{{code-cell}} ipython3
+publish(tables.all_metrics(rows), "rows", "Everything that was measured, mean ± sd over seeds.")
+named = {{name: title(name) for name in OTHERS}}
+tables.publish_against(rows, c.names, named, c.first, {sizes}, "versus")
+```
+
+```{{code-cell}} ipython3
+---
+mystnb:
+  figure:
+    caption: |
+      Every run.
+    name: fig-{label}-strips
+---
+figures.strips(rows);
+```
+"""
+TERMS = """
+```{{code-cell}} ipython3
+---
+mystnb:
+  figure:
+    caption: |
+      Terms of the loss per epoch, with their weights (first seed).
+    name: fig-{label}-terms
+---
+figures.terms({{name: c.log(pick(rows, method=name)) for name in c.names}});
+```
+"""
+
+
+def block(kind: str) -> str:
+    """Return the code that the template prints for a kind."""
+    start, _, _ = KINDS[kind]
+    text = (project() / "notebooks" / TEMPLATE).read_text()
+    blocks = re.findall(r"```(?:python|\{code-cell\} ipython3)\n(.*?)\n```", text, re.S)
+    return next(code for code in blocks if start in code)
+
+
+def new(name: str, kind: str) -> Path:
+    """Write a page for something of your own of a kind; return it.
+
+    >>> new("my_loss", "distillation")
+    """
+    known("kind", kind, KINDS)
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise HsiError(f"the name {name!r}: use small letters, digits and _, and begin with a letter")
+    label = name.replace("_", "-")
+    if name in METHODS or label in chapters():
+        raise HsiError(f"the name {name} is taken by a method or a chapter; choose another")
+    _, called, others = KINDS[kind]
+    title = name.replace("_", " ").capitalize()
+    small = kind == "network"
+    words = dict(
+        title=title, label=label, others=repr(list(others)).replace("'", '"'),
+        methods="[]" if called else '["soft_targets", "one"]', epochs=60 if small else 30,
+        family='"mine"' if called else '""', sizes="[0]" if small else "c.ratios",
+        recipe=', lr=2e-3, schedule="one_cycle"' if small else "",
+    )
+    text = HEADER.format(**words)
+    if called:
+        text += METHOD.format(block=_renamed(block(kind), called, name, title))
+    text += REST.format(**words) + ("" if kind == "quantization" else TERMS.format(**words))
+    numbers = [int(path.stem[:2]) for path in chapters().values() if path.stem[:2].isdigit()]
+    path = project() / "notebooks" / f"{max(numbers) + 1:02d}-{label}.md"
+    path.write_text(text)
+    contents = project() / "_toc.yml"
+    entry = f"      - file: book/chapters/{Path(TEMPLATE).stem}\n"
+    lines = contents.read_text()
+    contents.write_text(lines.replace(entry, f"{entry}      - file: book/chapters/{path.stem}\n"))
+    return path
+
+
+def _renamed(code, old, name, title):
+    """Call the method of the template by its new name: method, function and class."""
+    code = re.sub(rf'"{old}", "[^"]*"', f'"{name}", "{title}"', code)
+    code = re.sub(rf"\bdef {old}\b", f"def {name}", code)
+    camel = "".join(part.capitalize() for part in old.split("_"))
+    return code.replace(f"class {camel}", f"class {''.join(part.capitalize() for part in name.split('_'))}")
