@@ -2,6 +2,7 @@
 # make env    environment only, in .venv
 # make test   environment and the test suite
 # make study  train what the declared study (book/study.toml) still lacks; needs the scene files
+# make notebooks  the chapters as ordinary notebooks in my-notebooks, for Jupyter and papermill
 # make smoke  every chapter that trains, on the smoke budget (minutes, no data)
 # make clean  everything generated, but for the environment
 
@@ -15,7 +16,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book env test study models smoke clean
+.PHONY: book env test study models notebooks smoke clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -38,6 +39,9 @@ study: $(READY)
 models: $(READY)
 	$(PY) -m hsilib.deploy.zoo
 
+notebooks: $(READY)
+	$(PY) -m hsilib notebooks my-notebooks
+
 smoke: $(READY)
 	for chapter in $(SOURCES:notebooks/%.md=%); do \
 	  name=$${chapter#*-}; \
@@ -51,7 +55,8 @@ smoke: $(READY)
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hsilib needs Python 3.11 or later")'
-	$(PYTHON) -m venv $(VENV)
+	@echo "making the environment in $(VENV), once: one to five minutes, 1.5 GB (6 GB where torch brings CUDA along)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
 	touch $@

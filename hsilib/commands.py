@@ -79,6 +79,9 @@ def run_command(args: Namespace) -> None:
         for name, (default, comment) in runner.parameters_of(args.chapter).items():
             print(f"{name:12} {default!r:40} {comment}")
         return
+    for name in ("jobs", "device"):  # the kernel reads them
+        if getattr(args, name):
+            os.environ[f"HSILIB_{name.upper()}"] = str(getattr(args, name))
     given = {name: value(text) for name, text in args.parameter}
     path = runner.run(args.chapter, given)
     if given:
@@ -126,11 +129,7 @@ def study_command(args: Namespace) -> None:
     from hsilib.study import runs, sweep
     from hsilib.study.store import Store, published
 
-    if args.device != "cpu":
-        from torch.cuda import is_available
-
-        if not is_available():
-            raise HsiError(f"device {args.device}: no GPU that this torch can use; leave --device out")
+    sweep.usable(args.device)
     if args.publish and published() is None:
         raise HsiError("no published rows here: --publish is for a checkout of the book")
     store = Store(published() if args.publish else None)

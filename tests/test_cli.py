@@ -1,6 +1,8 @@
 """The command line as a user meets it: results where they belong, mistakes in one line, exit code 2."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.pages import runner
-from hsilib.study.runs import declared
+from hsilib.study.runs import declared, make_run
+from hsilib.study.sweep import collect
 from PIL import Image
 
 
@@ -236,3 +239,24 @@ def test_a_file_of_several_arrays_names_the_word_that_chooses(tmp_path, capsys):
     for more in ([], ["--cube-key", "c"]):
         assert main(["scenes", "--add", "mine", str(tmp_path / "two.npz"), str(tmp_path / "labels.npy"), *more]) == 2
         assert "a (5, 5, 4), b (5, 5, 4); name one with --cube-key" in capsys.readouterr().err
+
+
+def test_chapters_as_notebooks_run_with_papermill_from_anywhere(tmp_path, monkeypatch):
+    assert main(["notebooks", str(tmp_path / "mine")]) == 0
+    names = sorted(path.name for path in (tmp_path / "mine").glob("*.ipynb"))
+    assert len(names) == len(runner.chapters()) and "03-baselines.ipynb" in names
+    monkeypatch.chdir(tmp_path)
+    words = ["papermill", "mine/01-quickstart.ipynb", "out.ipynb", "-p", "epochs", "1", "--kernel", "python3"]
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "% of the test pixels correctly" in (tmp_path / "out.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    "name, value, says",
+    [("HSILIB_JOBS", "many", "HSILIB_JOBS must be a number"), ("HSILIB_DEVICE", "tpu", "unknown device 'tpu'")],
+)
+def test_how_chapters_train_is_said_from_outside(name, value, says, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(HsiError, match=says):
+        collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])

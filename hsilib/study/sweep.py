@@ -13,7 +13,7 @@ import pandas as pd
 from hsilib import methods
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.data.splits import split_of
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, known
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.runs import Run, parents
 from hsilib.study.store import Store
@@ -28,12 +28,13 @@ def lacking(runs: Iterable[Run], rows: pd.DataFrame) -> list[Run]:
 
 
 def collect(
-    runs: Sequence[Run], store: Store | None = None, jobs: int | None = None, device: str = "cpu",
+    runs: Sequence[Run], store: Store | None = None, jobs: int | None = None, device: str | None = None,
     say: Callable[[str], None] = print
 ) -> pd.DataFrame:
     """Return the rows of ``runs``, in order; what the store lacks is trained first.
 
-    Training takes ``jobs`` processes, by default one for each core, and can be stopped at any time.
+    Training takes ``jobs`` processes, by default ``HSILIB_JOBS`` or one for each core, on a ``device``, by
+    default ``HSILIB_DEVICE`` or ``cpu``, and can be stopped at any time.
 
     >>> rows = collect(plan("synthetic_fields_small", ["disjoint"], ["scratch", "l1"], [98], epochs=5))
     >>> means = rows.groupby("method")["oa"].mean()
@@ -41,6 +42,7 @@ def collect(
     store = store or Store()
     rows = store.rows()
     missing = lacking(runs, rows)
+    jobs, device = jobs or _jobs(), usable(device or os.environ.get("HSILIB_DEVICE") or "cpu")
     if missing:
         _sweep(missing, rows, store, jobs, device, say)
         rows = store.rows()
@@ -48,6 +50,23 @@ def collect(
             store.card(scene)  # what pages show of it without its files
     rows = rows.drop_duplicates("run").set_index("run", drop=False)
     return rows.loc[[run.id for run in runs]].reset_index(drop=True)
+
+
+def _jobs():
+    text = os.environ.get("HSILIB_JOBS", "0")
+    if not text.isdigit():
+        raise HsiError(f"HSILIB_JOBS must be a number of processes, not {text!r}")
+    return int(text) or None
+
+
+def usable(device: str) -> str:
+    """Return the device, and refuse one that is not there."""
+    if known("device", device, ("cpu", "cuda")) != "cpu":
+        from torch.cuda import is_available
+
+        if not is_available():
+            raise HsiError(f"device {device}: no GPU that this torch can use; leave it out")
+    return device
 
 
 def check(

@@ -1,0 +1,86 @@
+"""Pages of one's own, and what "Write your own" prints: each piece runs as printed."""
+
+import ast
+import linecache
+import shutil
+import types
+
+import jupytext
+import pytest
+from hsilib import methods
+from hsilib.__main__ import main
+from hsilib.files import project
+from hsilib.models.networks import NETWORKS
+from hsilib.pages import runner
+from hsilib.pages.new import KINDS, TEMPLATE, block
+from hsilib.study.runs import plan
+from hsilib.study.store import Store
+from hsilib.study.sweep import collect
+
+SMALL = "synthetic_urban_small"
+PRINTED = [kind for kind in KINDS if KINDS[kind][0]]
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A project that may be written to."""
+    (tmp_path / "project" / "notebooks").mkdir(parents=True)
+    shutil.copy(project() / "notebooks" / TEMPLATE, tmp_path / "project" / "notebooks")
+    shutil.copy(project() / "_toc.yml", tmp_path / "project")
+    monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path / "project"))
+    return tmp_path / "project"
+
+
+@pytest.mark.parametrize("kind", PRINTED)
+def test_what_the_template_prints_runs_as_printed(kind, monkeypatch, tmp_path):
+    monkeypatch.setattr(methods, "METHODS", methods.METHODS)
+    before, nets, code = dict(methods.METHODS), dict(NETWORKS), block(kind)
+    linecache.cache[f"<{kind}>"] = (len(code), None, code.splitlines(True), f"<{kind}>")
+    try:
+        exec(compile(code, f"<{kind}>", "exec"), types.ModuleType("__main__").__dict__)
+        (name,) = set(methods.METHODS) - set(before)
+        assert name == KINDS[kind][1] and methods.get(name).family == "mine"
+        rows = collect(plan(SMALL, ["random"], [name], [98], seeds=1, epochs=1), Store(tmp_path), say=lambda text: None)
+        assert len(rows) == 1 and rows["payload"].iloc[0] > 0
+        assert str(rows["version"].iloc[0]).startswith("1-")
+        if kind == "quantization":  # two bits a weight, beside a scale and a bias each, and the components
+            wide = collect(plan(SMALL, ["random"], ["l1"], [98], seeds=1, epochs=1), Store(tmp_path), say=lambda text: None)
+            assert rows["payload"].iloc[0] < wide["payload"].iloc[0] - 3 * rows["params"].iloc[0]
+    finally:
+        for registered, was in ((methods.METHODS, before), (NETWORKS, nets)):
+            registered.clear()
+            registered.update(was)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_page_has_names_of_its_own_and_a_place(kind, copy, capsys):
+    assert main(["new", "my_thing", "--kind", kind]) == 0
+    said = capsys.readouterr().out
+    path = copy / "notebooks" / "14-my-thing.md"
+    assert "14-my-thing.md, and its place in _toc.yml; next: python -m hsilib run my-thing" in said
+    assert runner.source("my-thing") == path and runner.parameters_of("my-thing")["budget"][0] == "smoke"
+    notebook = jupytext.read(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            ast.parse(cell.source.partition("---\n---")[2] or cell.source)
+    text, template = path.read_text(), (project() / "notebooks" / TEMPLATE).read_text()
+    assert "fig-own" not in text and "fig-my-thing" in text and "# My thing" in text
+    assert KINDS[kind][1] not in text or kind == "chapter"
+    assert ("my_thing" in text) == (kind != "chapter") and max(map(len, text.splitlines())) <= 120
+    assert (copy / "_toc.yml").read_text().count("book/chapters/14-my-thing") == 1
+    assert (copy / "notebooks" / TEMPLATE).read_text() == template
+    assert main(["new", "my_thing", "--kind", kind]) == 2
+    assert "is taken" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_made_says_why(copy, capsys):
+    for words, says in (
+        (["scratch"], "the name scratch is taken"), (["My-Loss"], "use small letters"), (["x", "--kind", "los"], "unknown kind"),
+    ):
+        assert main(["new", *words]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_the_lists(capsys):
+    assert main(["chapters"]) == 0 and "write-your-own     Write your own" in capsys.readouterr().out
+    assert main(["splits"]) == 0 and capsys.readouterr().out.startswith("random ")
