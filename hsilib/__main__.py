@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
     _pairs(p, "-p", "parameter")
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
+    p.add_argument("-y", "--yes", action="store_true", help="do not ask before more than an hour of training")
     p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="where they train")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from argparse import Namespace
 from ast import literal_eval
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from hsilib.errors import HsiError, known
 
 if TYPE_CHECKING:
     from hsilib.study.runs import Run
+
+
+LONG = 3600  # seconds from which on a terminal is asked before training
 
 
 def scenes_command(args: Namespace) -> None:
@@ -83,6 +87,12 @@ def run_command(args: Namespace) -> None:
         if getattr(args, name):
             os.environ[f"HSILIB_{name.upper()}"] = str(getattr(args, name))
     given = {name: value(text) for name, text in args.parameter}
+    work = runner.cost(args.chapter, dict(given))
+    if work:
+        print(f"{args.chapter}: {work}", flush=True)
+    if work and work.seconds > LONG and not args.yes and sys.stdin.isatty():
+        if input("Begin? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise HsiError("nothing was trained; -y begins without asking")
     path = runner.run(args.chapter, given)
     if given:
         print(f"page: {os.path.relpath(runner.render(path))}")

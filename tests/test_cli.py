@@ -1,6 +1,8 @@
 """The command line as a user meets it: results where they belong, mistakes in one line, exit code 2."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hsilib import commands
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.pages import runner
@@ -260,3 +263,27 @@ def test_how_chapters_train_is_said_from_outside(name, value, says, monkeypatch)
     monkeypatch.setenv(name, value)
     with pytest.raises(HsiError, match=says):
         collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
+
+
+def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsys):
+    """Also of what its later cells show, and of the runs that others start from; above an hour it asks."""
+    words = ["run", "offline", "-p", "scene", "synthetic_fields_small", "-p", "methods", "['dkd', 'kl_cosine']"]
+    words += ["-p", "seeds", "1"]
+    monkeypatch.setattr(runner, "run", lambda *a, **k: pytest.fail("it began"))
+    monkeypatch.setattr(commands, "LONG", 0)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda text: "n")
+    assert main([*words, "-p", "ratios", "[98]"]) == 2
+    said = capsys.readouterr()
+    # on two splits dense, Scratch, flips and two methods; the plain one, the parts, and weights tried on validation or tested
+    assert re.match(r"offline: \d+ runs to train on \d+ cores, about .*, 1 MB of disk", said.out), said.out
+    assert int(said.out.split()[1]) > 15 and "nothing was trained; -y begins without asking" in said.err
+    began = []
+    monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter))
+    monkeypatch.setattr(runner, "render", lambda path: "page.html")
+    assert main([*words, "-y"]) == 0 and began == ["offline"]
+
+
+def test_a_chapter_that_is_stored_costs_nothing(monkeypatch):
+    monkeypatch.delenv("HSILIB_PUBLISHED")
+    assert runner.cost("online", {}) is None and "HSILIB_PLAN" not in os.environ

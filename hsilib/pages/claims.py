@@ -241,28 +241,34 @@ def off_diagonal(table: np.ndarray) -> float:
 
 class Trials:
     """Other values of one option of some methods, tried at the smallest size on pixels held out of the
-    training map, and then the best of them on the first split: {method: (option, values)}."""
+    training map, and then the best of them on the first split: {method: (option, values)}.
 
-    def __init__(self, chapter: "Chapter", weights, seeds: int = 2):
+    ``plans`` is what the chapter is to collect, and ``read`` takes what came of it.
+    """
+
+    def __init__(self, chapter: "Chapter", weights: dict, seeds: int = 2):
         self.chapter, self.weights = chapter, weights
         self.split = "validation" if chapter.card.train_map is not None else chapter.first
         self.count = min(seeds, chapter.seeds[chapter.first])
-        held = {("scratch", None): self._plan("scratch", {}, held=True)}
-        held |= {
-            (n, v): self._plan(n, {o: v}, held=True) for n, (o, values) in weights.items() for v in values
-        }
-        self.held = {key: rows["oa"] for key, rows in chapter.collect_each(held).items()} if weights else {}
+        self.usual = {n: get(n).options[o] for n, (o, _) in weights.items()}
+        tried = {(n, v): {o: v} for n, (o, values) in weights.items() for v in values}
+        tried |= {("scratch", None): {}} if weights else {}
+        self.plans = {("held", *key): self._plan(key[0], o, held=True) for key, o in tried.items()}
+        shown = {("scratch", None): {}} if weights else {}
+        shown |= {(n, self.usual[n]): {o: self.usual[n]} for n, (o, _) in weights.items()}
+        self.plans |= {("tested", *key): self._plan(key[0], options) for key, options in shown.items()}
+
+    def read(self, found: dict) -> None:
+        """Take the rows of ``plans``; which value is best is known only now, and trained on the first split
+        if need be."""
+        self.held = {key[1:]: found[key]["oa"] for key in self.plans if key[0] == "held"}
+        self.tested = {key[1:]: found[key]["oa"] for key in self.plans if key[0] == "tested"}
         self.best = {
-            n: max(values, key=lambda v: self.held[n, v].mean()) for n, (_, values) in weights.items()
+            n: max(values, key=lambda v: self.held[n, v].mean()) for n, (_, values) in self.weights.items()
         }
-        usual = {n: get(n).options[o] for n, (o, _) in weights.items()}
-        shown = {(n, v): {weights[n][0]: v} for n in weights for v in (self.best[n], usual[n])}
-        plans = {(n, v): self._plan(n, options) for (n, v), options in shown.items()}
-        plans[("scratch", None)] = self._plan("scratch", {})
-        self.tested = (
-            {key: rows["oa"] for key, rows in chapter.collect_each(plans).items()} if weights else {}
-        )
-        self.usual = usual
+        late = {(n, v): self._plan(n, {self.weights[n][0]: v}) for n, v in self.best.items()}
+        late = {key: plan for key, plan in late.items() if key not in self.tested}
+        self.tested |= {key: rows["oa"] for key, rows in self.chapter.collect_each(late).items()}
 
     def _plan(self, name, options, held=False):
         c = self.chapter

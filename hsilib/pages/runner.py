@@ -5,7 +5,9 @@ the executed notebook records where it came from.
 """
 
 import hashlib
+import io
 import json
+import linecache
 import os
 import re
 import shutil
@@ -15,6 +17,7 @@ import time
 import warnings
 from ast import literal_eval
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from hsilib.errors import HsiError, known
 from hsilib.files import project
 from hsilib.study import machine
 from hsilib.study.store import Store
+from hsilib.study.sweep import Planned, Work
 
 LEAST = {"seeds": 1, "further_seeds": 1, "epochs": 1, "batch": 2, "seed": 0}
 SIZES = 90, 95, 98
@@ -151,6 +155,41 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     _stamp(done, path, given, time.perf_counter() - start)
     say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {target.relative_to(project())}")
     return target
+
+
+def cost(chapter: str, given: dict) -> Work | None:
+    """What a chapter would train, with the runs that those start from; nothing if all is stored.
+
+    Its cells are run up to the first that trains: that one asks for all runs of the chapter.
+    """
+    import jupytext
+
+    notebook = jupytext.read(source(chapter))
+    check(chapter, parameters(notebook), given)
+    names, before = {"__name__": "__main__"}, os.environ.get("HSILIB_PLAN")
+    os.environ["HSILIB_PLAN"] = "1"
+    try:
+        for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+            file = f"<cell {number} of {chapter}>"
+            text = cell.source.rpartition("\n---\n")[2] if cell.source.startswith("---") else cell.source
+            linecache.cache[file] = (len(text), None, text.splitlines(True), file)  # a method is its source
+            with redirect_stdout(io.StringIO()):
+                exec(compile(text, file, "exec"), names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= given
+            if "collect" in text:  # it asked for all, and all is stored
+                return None
+    except Planned as planned:
+        return planned.work
+    except HsiError:
+        raise
+    except Exception:  # the kernel meets it too, and says where
+        return None
+    finally:
+        os.environ.pop("HSILIB_PLAN")
+        if before is not None:
+            os.environ["HSILIB_PLAN"] = before
+    return None
 
 
 def _execute(notebook, path, given, target):

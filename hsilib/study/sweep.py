@@ -43,6 +43,8 @@ def collect(
     rows = store.rows()
     missing = lacking(runs, rows)
     jobs, device = jobs or _jobs(), usable(device or os.environ.get("HSILIB_DEVICE") or "cpu")
+    if missing and os.environ.get("HSILIB_PLAN"):
+        raise Planned(Work(missing, rows, jobs, device))
     if missing:
         _sweep(missing, rows, store, jobs, device, say)
         rows = store.rows()
@@ -110,6 +112,43 @@ def costs_of(
 
 
 STARTING = 5  # seconds until a worker trains
+DISK = 12_000  # bytes of a row, its log and its weights, beside the map
+
+
+class Planned(Exception):
+    """What would be trained, in place of training it: raised where ``HSILIB_PLAN`` is set."""
+
+    @property
+    def work(self) -> "Work":
+        return self.args[0]
+
+
+class Work:
+    """Runs that are to be trained, with those they start from, and what that costs."""
+
+    def __init__(self, runs: Iterable[Run], rows: pd.DataFrame, jobs: int | None, device: str) -> None:
+        self.levels = _levels(runs)
+        self.runs = sum(self.levels, [])
+        self.costs = costs_of(self.runs, rows, device=device)  # before any worker starts
+        self.left = sum(self.costs.values())
+        if not jobs and self.left < 2 * STARTING:
+            self.jobs = 1  # here and now: workers would still be starting
+        else:
+            self.jobs = min(jobs or os.cpu_count(), len(self.runs))
+            self.left += STARTING * self.jobs
+
+    @property
+    def seconds(self) -> float:
+        """How long all of it will take."""
+        return self.left / self.jobs
+
+    def __str__(self) -> str:
+        many, jobs, shapes = len(self.runs), self.jobs, {}
+        for run in self.runs:
+            shapes[run.scene] = shapes.get(run.scene) or load_scene(run.scene).labels.size
+        disk = sum(DISK + shapes[run.scene] / 6 for run in self.runs) / 1e6
+        cores, runs = f"{jobs} core{'s' * (jobs > 1)}", f"{many} run{'s' * (many > 1)}"
+        return f"{runs} to train on {cores}, about {duration(self.seconds)}, {max(disk, 1):.0f} MB of disk"
 
 
 def _sweep(runs, rows, store, jobs, device, say):
@@ -117,17 +156,10 @@ def _sweep(runs, rows, store, jobs, device, say):
     from tqdm import tqdm
 
     store.check()
-    levels = _levels(runs)
-    runs = sum(levels, [])
-    costs = costs_of(runs, rows, device=device)  # before any worker starts
-    left, start, numbers, took = sum(costs.values()), time.perf_counter(), count(1), []
-    if not jobs and left < 2 * STARTING:
-        jobs = 1  # here and now: workers would still be starting
-    else:
-        jobs = min(jobs or os.cpu_count(), len(runs))
-        left += STARTING * jobs
-    work, cores = f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{jobs} core{'s' * (jobs > 1)}"
-    say(f"{work} to train on {cores}, about {duration(left / jobs)}; stop and restart at will")
+    work = Work(runs, rows, jobs, device)
+    levels, runs, costs, left, jobs = work.levels, work.runs, work.costs, work.left, work.jobs
+    start, numbers, took = time.perf_counter(), count(1), []
+    say(f"{work}; stop and restart at will")
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
     look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)
     bar = tqdm(total=left, disable=None, **look)  # on a terminal
