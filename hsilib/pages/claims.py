@@ -60,7 +60,7 @@ def verdict(
         return mean_sd(runs(name, ratio)["oa"])
 
     versus, dense = against(rows, names, "scratch", splits[0], ratios), runs("cnn2d", 0)
-    facts = {"dense": oa("cnn2d", 0), "first": splits[0], "count": str(len(names)), "seeds": str(len(dense))}
+    facts = {"dense": oa("cnn2d", 0), "first": splits[0], "count": len(names), "seeds": len(dense)}
     for place, ratio in (("large", min(ratios)), ("small", max(ratios))):
         best = max(names, key=lambda name: runs(name, ratio)["oa"].mean())
         facts[f"best_{place}"], facts[f"best_{place}_name"] = oa(best, ratio), get(best).title
@@ -97,12 +97,22 @@ def conclusion(chapter: "Chapter", rows: pd.DataFrame, *further, why: str = "11-
     points, which only this chapter has.  ``why``: where to read what the random split ranks."""
     v = verdict(rows, chapter.names, chapter.splits, chapter.ratios)
     ways = WAYS.get(chapter.family, "to train a small network")
+    ways = f"{v.count} ways {ways} change" if v.count > 1 else f"{title(chapter.names[0])} changes"
+    smallest = ""
+    if chapter.small != chapter.large:
+        smallest = (
+            f"; with {v.width_small} % {v.best_small} % ({v.best_small_name}), where Scratch has "
+            f"{v.scratch_small} %"
+        )
+    flatters = " The highest of several means flatters the method it belongs to." if v.count > 1 else ""
+    shown = f"Shown after correction for their number: better than Scratch {v.better}; worse {v.worse}."
+    if v.seeds < 2:
+        shown = "One seed shows nothing: no difference has an interval."
     ranks = f" What it ranks is [how well a network fits its training pixels]({why})."
     points = [
         f"*The highest means.* With {v.width_large} % of the width {v.best_large} % ({v.best_large_name}), "
-        f"where Scratch has {v.scratch_large} %; with {v.width_small} % {v.best_small} % "
-        f"({v.best_small_name}), where Scratch has {v.scratch_small} %. The dense network has {v.dense} %. "
-        "The highest of several means flatters the method it belongs to.",
+        f"where Scratch has {v.scratch_large} %{smallest}. The dense network has {v.dense} %.{flatters}",
+        "" if v.seeds < 2 else
         f"*Chance.* Of the {v.pairs_count} pairs {v.clear_better} beat Scratch with a 95 % interval that "
         f"leaves out zero and {v.clear_worse} lose to it; about {v.by_chance} would leave it out were all "
         "methods equal to Scratch, give or take a good deal, as all are compared with the same few runs of "
@@ -112,13 +122,11 @@ def conclusion(chapter: "Chapter", rows: pd.DataFrame, *further, why: str = "11-
         + (ranks if "random" in chapter.splits[1:] else ""),
     ]
     return (
-        f"**Conclude first.** On the {v.first} split {v.count} ways {ways} change overall accuracy by "
-        f"{v.mean_change} points against Scratch, the same network trained on labels alone, in the mean "
-        "over methods and sizes. Shown to be better than Scratch after correction for their number: "
-        f"{v.better}; shown to be worse: {v.worse}. With {v.seeds} seeds half an interval, not corrected, "
-        f"is {v.half} points wide in the median: a difference of that size is missed more often than "
-        "not.\n\n"
-        + "\n".join(f"- {' '.join(point.split())}" for point in points)
+        f"**Conclude first.** On the {v.first} split {ways} overall accuracy by {v.mean_change} points "
+        "against Scratch, the same network trained on labels alone, in the mean over methods and sizes. "
+        f"{shown} With {v.seeds} seeds half an interval, not corrected, is {v.half} points wide in the "
+        "median: a difference of that size is missed more often than not.\n\n"
+        + "\n".join(f"- {' '.join(point.split())}" for point in points if point)
     )
 
 

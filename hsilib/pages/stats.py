@@ -79,7 +79,7 @@ def paired_table(rows: pd.DataFrame, pairs: Mapping, metric: str = "oa") -> pd.D
         both = sorted(set(a.index) & set(b.index))
         mean, low, high, p = paired(a[both], b[both])
         out.append(dict(comparison=label, seeds=len(both), difference=mean, low=low, high=high, p=p))
-    table = pd.DataFrame(out)
+    table = pd.DataFrame(out, columns=["comparison", "seeds", "difference", "low", "high", "p"])
     table["p (Holm)"] = holm(table["p"])
     return table
 

@@ -99,13 +99,21 @@ def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene:
         )
         frames.append(table.assign(table=place))
         narrow = table.drop(columns="95 % interval of the mean").rename(columns={"Top-5 ours": "Top-5"})
-        _show(
-            narrow,  # as wide as the page
-            f"Table {place} of the paper: networks of the {ratio} % size. Overall accuracy (Top-1), "
-            "percent, mean ± sd over seeds. Inside: the paper's single value lies within our 95 % "
-            "prediction interval for one run. Then Top-5.",
-        )
+        what = f"networks of the {ratio} % size. Overall accuracy (Top-1), percent, mean ± sd over seeds"
+        _show(*beside_or_alone(narrow, place, what, "Then Top-5."))  # as wide as the page
     _leave(pd.concat(frames), "tables", "These tables as CSV")
+
+
+def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") -> tuple[pd.DataFrame, str]:
+    """A table beside the paper's and its caption; of a scene that the paper does not have, ours alone.
+
+    ``more`` is what else the caption says beside the paper.
+    """
+    if (table["paper"] == "–").all():
+        mine = [name for name in table if "paper" not in name and name not in ("difference", "inside")]
+        return table[mine], f"{what[0].upper()}{what[1:]}."
+    inside = "Inside: the paper's single value lies within our 95 % prediction interval for one run."
+    return table, f"Table {place} of the paper: {what}. {inside} {more}"
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
@@ -167,7 +175,10 @@ def benchmarks() -> dict:
 def publish_costs(names: Sequence[str]) -> None:
     """Training time of methods of distillation as multiples of Scratch's."""
     times = benchmarks().get("teaching", {}).get("times", {})
-    lines = [(title(name), number(times.get(name, float("nan")), 2)) for name in names]
+    lines = [(title(name), number(times[name], 2)) for name in names if name in times]
+    if not lines:
+        say("The time of a step was not measured for these: `python -m hsilib bench teaching --save` does.")
+        return
     publish(
         pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
         "costs",
