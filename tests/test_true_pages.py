@@ -17,7 +17,7 @@ ALWAYS = {"Scratch", "Scratch, flips", "CNN2D (c=40)"}
     [
         ("It has 3 %. It gains – points.", "It has 3 %."),
         ("It gains nan points.\n\nIt has\n3 %.", "\n\nIt has\n3 %."),
-        ("**A.** All.\n\n- *One.* It has – %.\n- *Two.* It has 3 % [−0.4, +0.6].", "**A.** All.\n\n\n- *Two.* It has 3 % [−0.4, +0.6]."),
+        ("**A.** All.\n\n- *B.* It has – %.\n- *C.* It has [−0.4, +0.6].", "**A.** All.\n\n\n- *C.* It has [−0.4, +0.6]."),
         ("| a | – |\n|---|---|", "| a | – |\n|---|---|"),
     ],
 )
