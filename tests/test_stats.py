@@ -83,7 +83,7 @@ def test_a_family_is_summed_up_from_its_rows():
     assert (found.better, found.worse) == ("DML 90 %", "DML 98 %")
     assert (found.clear_better, found.clear_worse, found.pairs_count) == ("1", "1", "4")
     assert (found.best_large, found.best_large_name) == ("85.0 ± 0.2", "DML") and found.best_small_name == "ONE"
-    assert (found.width_large, found.width_small, found.leak, found.seeds) == ("30", "10", "81.6", "3")
+    assert (found.width_large, found.width_small, found.leak, found.seeds) == ("30", "10", "81.6", 3)
     assert found.mean_change.startswith("−1.2 [") and found.random_text == "No other split is shown here."
     both = pd.concat([rows_of(oa), rows_of({key: [99.0, 99.4, 99.2] for key in oa}, "random")])
     text = verdict(both, ["dml", "one"], ["disjoint", "random"], [90, 98]).random_text
