@@ -14,7 +14,6 @@ from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
-from hsilib.models import measure
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
 from hsilib.models.networks import CNN1D, NETWORKS, Outputs, initialise
@@ -347,8 +346,3 @@ def test_teachers_that_are_right_count_more():
     assert torch.equal(taught.together(p, y, t, "alike"), p.mean(0))
     with pytest.raises(HsiError, match="unknown weigh 'wrong'"):
         taught.together(p, y, t, "wrong")
-
-
-def test_what_a_layer_holds_is_counted():
-    net = torch.nn.Sequential(torch.nn.Linear(10, 20), torch.nn.ReLU(), torch.nn.Linear(20, 4))
-    assert measure.activations(net, torch.zeros(1, 10)) == 4 * 40  # of the ReLU

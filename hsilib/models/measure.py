@@ -101,30 +101,6 @@ def _bytes_of(layer):
     return stored + FLOAT * (len(weight) + layer.scale.numel()) + grid
 
 
-@torch.no_grad()
-def activations(model: nn.Module, x: torch.Tensor) -> int:
-    """Return the most bytes that one layer holds of what goes in and what comes out, of a batch of one.
-
-    Values count four bytes; between layers of whole numbers one.
-
-    >>> activations(CNN2D(40, 16), torch.zeros(1, 40, 19, 19))
-    102760
-    """
-    held = [0]
-
-    def look(layer, inputs, output):
-        each = 1 if getattr(getattr(layer, "weight", None), "dtype", None) == torch.int8 else FLOAT
-        tensors = [t for t in (*inputs, output) if torch.is_tensor(t)]
-        held.append(each * sum(t.numel() for t in tensors))
-
-    layers = [module for module in model.modules() if not list(module.children())]
-    hooks = [layer.register_forward_hook(look) for layer in layers]
-    model.eval()(x)
-    for hook in hooks:
-        hook.remove()
-    return max(held)
-
-
 def mixes(layer: nn.Module, bands: int) -> bool:
     """Tell whether a layer takes all bands of one pixel together."""
     if isinstance(layer, nn.LSTM):

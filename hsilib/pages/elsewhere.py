@@ -87,7 +87,8 @@ def beside(
             theirs = number(values[0] - values[1]).replace("-", "−")
             lines.append([title(name, ratio), split, *mine[:2], theirs, *mine[2:]])
         if len(both) >= LEAST:
-            told.append(f"{number(alike(here, there), 2)} on the {split} split".replace("-", "−"))
+            ranks = stats.alike(here["oa"].str[0], there["oa"].str[0], LEAST)
+            told.append(f"{number(ranks.mean(), 2)} on the {split} split".replace("-", "−"))
     if not lines:
         say(f"The store holds no runs of these methods on {entry(scene).title}.")
         return
@@ -95,9 +96,10 @@ def beside(
     rows = pd.DataFrame(lines, columns=columns)
     what = f"less that of {title(other)} in points, paired by seed, with 95 % intervals"
     where = f"Here: {c.card.title}; there: {entry(scene).title}."
+    paired = (rows["paper, there"] != "–").any()
     publish(
-        rows[columns[:5]], "elsewhere-oa",
-        f"Overall accuracy {what}. {where} The paper's own difference is of single runs.",
+        rows[columns[: 5 if paired else 4]], "elsewhere-oa",
+        f"Overall accuracy {what}. {where}{' The paper’s own difference is of single runs.' * paired}",
     )
     average = rows[["method", "split", "AA here", "AA there"]].set_axis(columns[:4], axis=1)
     publish(average, "elsewhere-aa", f"Average accuracy {what}. {where}")
@@ -106,11 +108,3 @@ def beside(
             "How alike the two scenes order the methods, by mean overall accuracy (rank correlation over "
             f"methods, mean over the sizes; 1 is the same order, 0 none): {joined(told)}."
         )
-
-
-def alike(here: pd.DataFrame, there: pd.DataFrame) -> float:
-    """Rank correlation of two tables of ``differences`` over methods, mean over the sizes."""
-    means = pd.DataFrame({"here": here["oa"].str[0], "there": there["oa"].str[0]}).dropna().astype(float)
-    sizes = [part for _, part in means.groupby(level=1) if len(part) >= LEAST]
-    ranks = [part.corr("spearman").iloc[0, 1] for part in sizes]
-    return sum(ranks) / len(ranks) if ranks else float("nan")

@@ -17,18 +17,7 @@ KINDS = {
     "quantization": ("@quantization(", "ternary", ("l1", "static")),
     "chapter": ("", "", ("scratch", "scratch_aug")),
 }
-HEADER = """\
----
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
+HEADER = """
 # {title}
 
 ```{{code-cell}} ipython3
@@ -97,10 +86,14 @@ figures.terms({{name: c.log(pick(rows, method=name)) for name in c.names}});
 """
 
 
+def template() -> str:
+    """Return the page that others are made from."""
+    return (project() / "notebooks" / TEMPLATE).read_text()
+
+
 def block(kind: str) -> str:
     """Return the code that the template prints for a kind."""
-    start, _, _ = KINDS[kind]
-    text = (project() / "notebooks" / TEMPLATE).read_text()
+    start, text = KINDS[kind][0], template()
     blocks = re.findall(r"```(?:python|\{code-cell\} ipython3)\n(.*?)\n```", text, re.S)
     return next(code for code in blocks if start in code)
 
@@ -125,7 +118,7 @@ def new(name: str, kind: str) -> Path:
         family='"mine"' if called else '""', sizes="[0]" if small else "c.ratios",
         recipe=', lr=2e-3, schedule="one_cycle"' if small else "",
     )
-    text = HEADER.format(**words)
+    text = template().partition("\n# ")[0] + HEADER.format(**words)
     if called:
         text += METHOD.format(block=_renamed(block(kind), called, name, title))
     text += REST.format(**words) + ("" if kind == "quantization" else TERMS.format(**words))

@@ -84,6 +84,16 @@ def paired_table(rows: pd.DataFrame, pairs: Mapping, metric: str = "oa") -> pd.D
     return table
 
 
+def alike(a: pd.Series, b: pd.Series, least: int = 2) -> pd.Series:
+    """Rank correlation, at each size, of two accuracies or gains of the same methods, by (method, size).
+
+    A size with fewer than ``least`` methods has none.
+    """
+    both = pd.DataFrame({"a": a, "b": b}).dropna().astype(float)
+    sizes = {size: part for size, part in both.groupby(level=1) if len(part) >= least}
+    return pd.Series({size: part.corr("spearman").loc["a", "b"] for size, part in sizes.items()}, dtype=float)
+
+
 def components(table: pd.DataFrame) -> tuple[float, float, float]:
     """What a table of results (seeds × cells) varies by: standard deviations between cells, between seeds as
     far as all cells share it, and of the rest.
