@@ -96,10 +96,10 @@ def beside(
     rows = pd.DataFrame(lines, columns=columns)
     what = f"less that of {title(other)} in points, paired by seed, with 95 % intervals"
     where = f"Here: {c.card.title}; there: {entry(scene).title}."
-    paired = (rows["paper, there"] != "–").any()
+    paper_too = (rows["paper, there"] != "–").any()
+    single = " The paper's own difference is of single runs." if paper_too else ""
     publish(
-        rows[columns[: 5 if paired else 4]], "elsewhere-oa",
-        f"Overall accuracy {what}. {where}{' The paper’s own difference is of single runs.' * paired}",
+        rows[columns[: 5 if paper_too else 4]], "elsewhere-oa", f"Overall accuracy {what}. {where}{single}"
     )
     average = rows[["method", "split", "AA here", "AA there"]].set_axis(columns[:4], axis=1)
     publish(average, "elsewhere-aa", f"Average accuracy {what}. {where}")
