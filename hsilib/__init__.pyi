@@ -52,4 +52,4 @@ from .deploy.predict import predict as predict
 from .pages.chapter import Chapter as Chapter, chapter as chapter
 from .pages.stats import pick as pick
 from .pages.tables import publish as publish, summary as summary
-from .pages.text import difference as difference, mean_sd as mean_sd, say as say
+from .pages.text import difference as difference, in_short as in_short, mean_sd as mean_sd, say as say

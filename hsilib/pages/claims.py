@@ -1,18 +1,17 @@
 """What the rows come to: comparisons that several pages make in the same way."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from hsilib.data.scenes import entry
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.methods import family, get, title
-from hsilib.models.networks import WIDTHS
 from hsilib.pages import stats
-from hsilib.pages.text import listed, mean_sd, number, signed
+from hsilib.pages.text import brief, joined, mean_sd, signed
 from hsilib.study.runs import stored
 from hsilib.study.store import Store
 
@@ -36,97 +35,84 @@ def against(
     return against_each(rows, {(title(n, r), r): (n, other) for r in ratios for n in names}, split)
 
 
-def against_each(rows: pd.DataFrame, pairs: dict, split: str) -> pd.DataFrame:
+def against_each(rows: pd.DataFrame, pairs: dict, split: str, metric: str = "oa") -> pd.DataFrame:
     """Paired differences of pairs of methods, {(how a pair is called, size): (method, other method)}."""
 
     def runs(name, ratio):
         return (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["split"] == split)
 
     masks = {label: (runs(a, ratio), runs(b, ratio)) for (label, ratio), (a, b) in pairs.items()}
-    return stats.paired_table(rows, masks)
+    return stats.paired_table(rows, masks, metric)
 
 
-def verdict(
-    rows: pd.DataFrame, names: Sequence[str], splits: Sequence[str], ratios: Sequence[int]
-) -> SimpleNamespace:
-    """What a family of methods comes to, as texts for the prose: the best mean at the largest and the
-    smallest size beside Scratch and the dense network on the first split, how many differences to Scratch
-    stand out, and the random split."""
-
-    def runs(name, ratio, split=splits[0]):
-        return stats.pick(rows, method=name, ratio=ratio, split=split)
-
-    def oa(name, ratio):
-        return mean_sd(runs(name, ratio)["oa"])
-
-    versus, dense = against(rows, names, "scratch", splits[0], ratios), runs("cnn2d", 0)
-    facts = {"dense": oa("cnn2d", 0), "first": splits[0], "count": len(names), "seeds": len(dense)}
-    for place, ratio in (("large", min(ratios)), ("small", max(ratios))):
-        best = max(names, key=lambda name: runs(name, ratio)["oa"].mean())
-        facts[f"best_{place}"], facts[f"best_{place}_name"] = oa(best, ratio), get(best).title
-        facts[f"scratch_{place}"], facts[f"width_{place}"] = (
-            oa("scratch", ratio), f"{100 * WIDTHS[ratio][0] / WIDTHS[0][0]:.0f}"
-        )
-    sure = versus[versus["p (Holm)"] < 0.05]
-    facts |= {
-        "better": listed(sure.loc[sure["difference"] > 0, "comparison"]),
-        "worse": listed(sure.loc[sure["difference"] < 0, "comparison"]), "pairs_count": str(len(versus)),
-        "clear_better": str((versus["low"] > 0).sum()), "clear_worse": str((versus["high"] < 0).sum()),
-        "by_chance": number(0.05 * len(versus)),
-        "half": number((versus["high"] - versus["low"]).median() / 2),
-        "mean_change": mean_change(rows, names, splits[0], ratios), "leak": number(dense["leakage"].iloc[0]),
-        "random_text": "No other split is shown here."
-    }
-    if "random" in splits[1:]:
-        least = min(runs(name, ratio, "random")["oa"].mean() for name in names for ratio in ratios)
-        change = mean_change(rows, names, "random", ratios)
-        facts["random_text"] = (
-            f"On the random split the mean change is {change} points; every mean is {least:.1f} % or more."
-        )
-    return SimpleNamespace(**facts)
+def over_sizes(
+    rows: pd.DataFrame, names: Sequence[str], split: str, ratios: Sequence[int], metric: str = "oa"
+) -> pd.DataFrame:
+    """One accuracy on a split, mean over the sizes, seeds × methods; missing where a seed lacks a size."""
+    part = rows[(rows["split"] == split) & rows["ratio"].isin(ratios) & rows["method"].isin(names)]
+    table = part.pivot_table(index="seed", columns=["method", "ratio"], values=metric)
+    table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios]))
+    means = {name: table[name].mean(axis=1, skipna=False) for name in names}
+    return pd.DataFrame(means).dropna(axis=1, how="all")
 
 
-WAYS = {
-    "offline": "to be taught by the dense network", "online": "for small networks to teach each other",
-    "self": "for a small network to teach itself"
-}
+def gained(
+    rows: pd.DataFrame, names: Sequence[str], split: str, ratios: Sequence[int], other: str = "scratch"
+) -> dict[str, pd.DataFrame]:
+    """What methods change against another one in the mean over the sizes: {"oa": as ``gains``, "aa": …}."""
+    every = list(dict.fromkeys([*names, other]))
+    tables = {metric: over_sizes(rows, every, split, ratios, metric) for metric in ("oa", "aa")}
+    return {metric: gains(table, other) for metric, table in tables.items() if other in table}
 
 
-def conclusion(chapter: "Chapter", rows: pd.DataFrame, *further, why: str = "11-what-to-believe") -> str:
-    """What a chapter about a family of methods concludes first, as Markdown: the verdict, and ``further``
-    points, which only this chapter has.  ``why``: where to read what the random split ranks."""
-    v = verdict(rows, chapter.names, chapter.splits, chapter.ratios)
-    ways = WAYS.get(chapter.family, "to train a small network")
-    ways = f"{v.count} ways {ways} change" if v.count > 1 else f"{title(chapter.names[0])} changes"
-    smallest = ""
-    if chapter.small != chapter.large:
-        smallest = (
-            f"; with {v.width_small} % {v.best_small} % ({v.best_small_name}), where Scratch has "
-            f"{v.scratch_small} %"
-        )
-    flatters = " The highest of several means flatters the method it belongs to." if v.count > 1 else ""
-    shown = f"Shown after correction for their number: better than Scratch {v.better}; worse {v.worse}."
-    if v.seeds < 2:
-        shown = "One seed shows nothing: no difference has an interval."
-    ranks = f" What it ranks is [how well a network fits its training pixels]({why})."
-    points = [
-        f"*The highest means.* With {v.width_large} % of the width {v.best_large} % ({v.best_large_name}), "
-        f"where Scratch has {v.scratch_large} %{smallest}. The dense network has {v.dense} %.{flatters}",
-        "" if v.seeds < 2 else
-        f"*Chance.* Of the {v.pairs_count} pairs {v.clear_better} beat Scratch with a 95 % interval that "
-        f"leaves out zero and {v.clear_worse} lose to it; about {v.by_chance} would leave it out were all "
-        "methods equal to Scratch, give or take a good deal, as all are compared with the same few runs of "
-        "Scratch.",
-        *further,
-        f"*The split.* {v.leak} % of its test windows contain training pixels. {v.random_text}"
-        + (ranks if "random" in chapter.splits[1:] else ""),
-    ]
+def in_short(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict[str, str]) -> str:
+    """The answer of a chapter about a family of methods, as Markdown of at most sixty words and six numbers.
+
+    Of several methods one is picked on the first half of the seeds, and told is what the others say of it.
+    ``controls`` {method: how a sentence calls it}; ``far``: rows of another scene.
+    """
+    every = [*c.names, "scratch", *controls]
+    tables = {metric: over_sizes(rows, every, c.first, c.ratios, metric) for metric in ("oa", "aa")}
+    oa, half = tables["oa"], (len(tables["oa"]) + 1) // 2
+    several, apart = len(c.names) > 1, len(c.names) > 1 and len(oa) >= 4
+    best = gains(oa.iloc[:half] if apart else oa).reindex(c.names)["difference"].idxmax()
+
+    def both(name, found, fresh=False):
+        """How a method changes the two accuracies, as two texts."""
+        some = [gains(found[m].iloc[half:] if fresh else found[m]) for m in ("oa", "aa")]
+        return [signed(table["difference"].get(name, np.nan), np.nan, np.nan) for table in some]
+
+    seeds = "seeds that did not pick it" if apart else "one seed" if len(oa) == 1 else "mean over seeds"
+    does = "does best here and " if several else ""
+    text = (
+        "{} {}changes overall accuracy by {} and average accuracy by {} points against labels alone ({}, {}, "
+        "{}). "
+    ).format(title(best), does, *both(best, tables, apart), brief(c.card.title), c.first, seeds)
+    for name, words in controls.items():
+        text += "{} changes them by {} and {}. ".format(words, *both(name, tables, apart))
+    there = {m: over_sizes(far, [best, "scratch"], c.first, c.ratios, m) for m in ("oa", "aa")}
+    if {best, "scratch"} <= set(there["oa"]):
+        where = brief(entry(far["scene"].iloc[0]).title)
+        text += "On {}, {} changes them by {} and {}.".format(where, title(best), *both(best, there))
+    return text
+
+
+def clear(changes: dict[str, pd.DataFrame]) -> str:
+    """Which methods' intervals leave out zero, as Markdown; ``changes`` as ``gained`` returns it."""
+    if all(table["low"].isna().all() for table in changes.values()):
+        return "One seed shows nothing: no difference has an interval."
+
+    def named(table, end, way):
+        return joined(title(n) for n in table.index[table[end] * way > 0]).replace("Scratch, ", "") or "none"
+
+    above, below = (
+        "; ".join(f"{metric.upper()}: {named(table, end, way)}" for metric, table in changes.items())
+        for end, way in (("low", 1), ("high", -1))
+    )
     return (
-        f"**Conclude first.** On the {v.first} split {ways} overall accuracy by {v.mean_change} points "
-        "against Scratch, the same network trained on labels alone, in the mean over methods and sizes. "
-        f"{shown} With {v.seeds} seeds half an interval, not corrected, is {v.half} points wide in the "
-        "median: a difference of that size is missed more often than not.\n\n"
-        + "\n".join(f"- {' '.join(point.split())}" for point in points if point)
+        f"Intervals that lie above zero: {above}. Below zero: {below}. They are not corrected for the number "
+        "of methods; what is left among all methods of the book, and on new seeds, is in "
+        "[What to believe](11-what-to-believe)."
     )
 
 
@@ -200,10 +186,11 @@ def leader(table: pd.DataFrame) -> tuple[str, list[str]]:
 
 
 def gains(table: pd.DataFrame, other: str = "scratch") -> pd.DataFrame:
-    """Every method against one of them in the mean over the sizes of ``by_seed``: difference, interval, p
-    after Holm."""
-    mean = table.T.groupby(level=0).mean().T
-    gains = {name: stats.paired(mean[name], mean[other]) for name in mean if name != other}
+    """Every method against one of them in the mean over the sizes, of ``by_seed`` or ``over_sizes``:
+    difference, interval, p after Holm."""
+    mean = table.T.groupby(level=0).mean().T if table.columns.nlevels > 1 else table
+    pairs = {name: mean[[name, other]].dropna() for name in mean if name != other}
+    gains = {name: stats.paired(pair[name], pair[other]) for name, pair in pairs.items()}
     gains = pd.DataFrame(gains, index=["difference", "low", "high", "p"]).T
     return gains.assign(p=stats.holm(gains["p"])).sort_values("difference", ascending=False)
 

@@ -8,11 +8,13 @@ from hsilib.data.scenes import entry
 from hsilib.methods import get, title
 from hsilib.pages import paper, stats
 from hsilib.pages.chapter import Chapter
+from hsilib.pages.claims import gained
 from hsilib.pages.tables import publish
-from hsilib.pages.text import joined, mean_sd, number, say, signed
+from hsilib.pages.text import brief, joined, mean_sd, number, say, signed
 from hsilib.study.runs import stored
 from hsilib.study.store import Store
 
+NEAR = "pavia_university_visible"  # the scene that chapters about one scene look at beside it
 LEAST = 3  # methods and sizes that make an order
 PAPER = {"pavia_university_visible": "pavia_university"}  # scenes that are a part of one of the paper's
 
@@ -27,15 +29,31 @@ def by_scene(rows: pd.DataFrame, names: Sequence[str], metric: str = "oa") -> pd
 
 
 def short(scene: str) -> str:
-    """A scene's title up to the first comma or bracket."""
-    return entry(scene).title.partition(",")[0].partition(" (")[0]
+    """How a scene is called in a sentence."""
+    return brief(entry(scene).title)
 
 
 def held(scenes: dict, names: Sequence[str], ratios: Sequence[int] = (0,), **common) -> pd.DataFrame:
     """What the store holds of these methods on scenes, {scene: splits}, in this order."""
     places = [(scene, split) for scene, splits in scenes.items() for split in splits]
     parts = [stored(Store(), scene, [split], names, ratios, **common) for scene, split in places]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else Store().rows()[:0]
+
+
+def far(c: Chapter, names: Sequence[str], asked: bool = True) -> pd.DataFrame:
+    """What the store holds of these methods on the other scene, at the chapter's sizes on its first split;
+    nothing where it is not asked for."""
+    asked = asked and not c.smoke and c.scene != NEAR
+    return held({NEAR: [c.first]} if asked else {}, names, c.ratios)
+
+
+def changes(
+    c: Chapter, rows: pd.DataFrame, there: pd.DataFrame, names: Sequence[str], other: str = "scratch"
+) -> dict:
+    """{scene: what methods change against ``other``, as ``claims.gained``} of the chapter's scene and of
+    the rows of another one."""
+    parts = {brief(c.card.title): rows} | ({short(NEAR): there} if len(there) else {})
+    return {scene: gained(part, names, c.first, c.ratios, other) for scene, part in parts.items()}
 
 
 def _size(other, ratio):
@@ -60,27 +78,24 @@ def differences(
 
 
 def beside(
-    c: Chapter, rows: pd.DataFrame, scene: str, other: str = "scratch", table: int | dict = 3,
+    c: Chapter, rows: pd.DataFrame, other: str = "scratch", table: int | dict = 3,
     names: Sequence[str] | None = None, ratios: Sequence[int] | None = None,
 ) -> None:
-    """Show what methods change against ``other`` on the chapter's scene and on another one, beside the
+    """Show what methods change against ``other`` on the chapter's scene and on the other one, beside the
     paper's own difference there, and say how alike the orders of methods are.
 
     ``table``: the table of the paper, or {size: table}.
     """
-    if c.scene == scene:
-        say("This chapter is about that scene.")
-        return
     names, ratios = names or c.names, c.ratios if ratios is None else ratios
-    far = held({scene: c.splits}, [*names, other], [0, *ratios])
+    there_rows = held({NEAR: c.splits} if c.scene != NEAR else {}, [*names, other], [0, *ratios])
     lines, told = [], []
     for split in c.splits:
-        here, there = (differences(r, names, ratios, split, other) for r in (rows, far))
+        here, there = (differences(r, names, ratios, split, other) for r in (rows, there_rows))
         both = [key for key in here.index if key in there.index]
         for name, ratio in both:
             place = table[ratio] if isinstance(table, dict) else table
             values = [
-                paper.paper_value(place, get(who).paper, PAPER.get(scene, scene), split, ratio=size)
+                paper.paper_value(place, get(who).paper, PAPER[NEAR], split, ratio=size)
                 for who, size in ((name, ratio), (other, _size(other, ratio)))
             ]
             mine = [signed(*frame.loc[(name, ratio), m]) for m in ("oa", "aa") for frame in (here, there)]
@@ -90,18 +105,20 @@ def beside(
             ranks = stats.alike(here["oa"].str[0], there["oa"].str[0], LEAST)
             told.append(f"{number(ranks.mean(), 2)} on the {split} split".replace("-", "−"))
     if not lines:
-        say(f"The store holds no runs of these methods on {entry(scene).title}.")
         return
     columns = ["method", "split", "here", "there", "paper, there", "AA here", "AA there"]
     rows = pd.DataFrame(lines, columns=columns)
+    if rows["split"].nunique() == 1:
+        rows = rows.drop(columns="split")
+    if (rows["paper, there"] == "–").all():
+        rows = rows.drop(columns="paper, there")
+    overall = rows.drop(columns=["AA here", "AA there"])
+    average = rows[[name for name in overall if name in ("method", "split")]]
+    average = average.assign(here=rows["AA here"], there=rows["AA there"])
     what = f"less that of {title(other)} in points, paired by seed, with 95 % intervals"
-    where = f"Here: {c.card.title}; there: {entry(scene).title}."
-    paper_too = (rows["paper, there"] != "–").any()
-    single = " The paper's own difference is of single runs." if paper_too else ""
-    publish(
-        rows[columns[: 5 if paper_too else 4]], "elsewhere-oa", f"Overall accuracy {what}. {where}{single}"
-    )
-    average = rows[["method", "split", "AA here", "AA there"]].set_axis(columns[:4], axis=1)
+    where = f"Here: {c.card.title}; there: {entry(NEAR).title}, not the paper's input."
+    single = " The paper's own difference is of single runs." if "paper, there" in rows else ""
+    publish(overall, "elsewhere-oa", f"Overall accuracy {what}. {where}{single}")
     publish(average, "elsewhere-aa", f"Average accuracy {what}. {where}")
     if told:
         say(

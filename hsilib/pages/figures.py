@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from hsilib.methods import get, title
+from hsilib.pages import stats
 from hsilib.pages.claims import against
 from hsilib.pages.colours import method_style
 from hsilib.pages.tables import METRICS
@@ -30,30 +31,25 @@ def style() -> None:
     )
 
 
-def strips(rows: pd.DataFrame, paper: Callable | None = None, metric: str = "oa") -> plt.Figure:
-    """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split."""
-    splits = list(dict.fromkeys(rows["split"]))
+def strips(
+    rows: pd.DataFrame, paper: Callable | None = None, metrics: Sequence[str] = ("oa",)
+) -> plt.Figure:
+    """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split and metric."""
+    panels = [(split, metric) for split in dict.fromkeys(rows["split"]) for metric in metrics]
     keys = list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
     figure, axes = plt.subplots(
-        1, len(splits), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False
+        1, len(panels), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False
     )
-    for ax, split in zip(axes.flat, splits):
+    for ax, (split, metric) in zip(axes.flat, panels):
         for y, (name, ratio, options) in enumerate(keys):
-            mine = rows[
-                (rows["split"] == split)
-                & (rows["method"] == name)
-                & (rows["ratio"] == ratio)
-                & (rows["options"] == options)
-            ]
+            mine = stats.pick(rows, split=split, method=name, ratio=ratio, options=options)
             colour, marker = method_style(name)
-            ax.plot(
-                mine[metric], np.full(len(mine), y), marker, color=colour, ms=6, mec="white", mew=0.5,
-                ls="none"
-            )
+            look = dict(color=colour, ms=6, mec="white", mew=0.5, ls="none")
+            ax.plot(mine[metric], np.full(len(mine), y), marker, **look)
             if len(mine):
                 ax.plot([mine[metric].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2)
-            theirs = paper(name, split, ratio) if paper else np.nan
-            ax.plot(theirs, y, "x", color="black", ms=7, mew=1.6)
+            if paper and metric == "oa":
+                ax.plot(paper(name, split, ratio), y, "x", color="black", ms=7, mew=1.6)
         ax.set_title(split, fontsize=10)
         ax.set_xlabel(METRICS[metric])
     axes[0, 0].set_yticks(range(len(keys)), [title(*key) for key in keys])
@@ -62,7 +58,8 @@ def strips(rows: pd.DataFrame, paper: Callable | None = None, metric: str = "oa"
         plt.Line2D([], [], marker="o", color="#666", ls="none", label="one run"),
         plt.Line2D([], [], marker="|", ms=11, mew=2, color="#666", ls="none", label="mean"),
     ]
-    if paper:
+    theirs = [paper(name, split, ratio) for split, _ in panels for name, ratio, _ in keys] if paper else []
+    if not np.isnan(theirs).all():
         handles.append(plt.Line2D([], [], marker="x", mew=1.6, color="black", ls="none", label="paper"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
     return figure
@@ -222,17 +219,21 @@ def name_points(
         ax.annotate(name, point, **place, arrowprops=thread, fontsize=8)
 
 
-def differences(table: pd.DataFrame, xlabel: str) -> plt.Figure:
-    """Paired differences with 95 % intervals; zero is the line to look at."""
-    figure, ax = plt.subplots(figsize=(7.5, 0.42 * len(table) + 1.0))
-    for y, (_, line) in enumerate(table.iterrows()):
-        clear = line["low"] > 0 or line["high"] < 0
-        ax.plot([line["low"], line["high"]], [y, y], color="#0072b2", lw=2)
-        ax.plot(line["difference"], y, "o", ms=7, color="#0072b2", mfc="#0072b2" if clear else "white")
-    ax.axvline(0, color="black", lw=1)
-    ax.set_yticks(range(len(table)), table["comparison"])
-    ax.invert_yaxis()
-    ax.set_xlabel(xlabel)
+def differences(table: pd.DataFrame | dict, xlabel: str) -> plt.Figure:
+    """Paired differences with 95 % intervals; zero is the line to look at.  {what: table}: side by side."""
+    tables = table if isinstance(table, dict) else {"": table}
+    names = next(iter(tables.values()))["comparison"]
+    size = (7.5 if len(tables) == 1 else 8, 0.36 * len(names) + 1.0)
+    figure, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
+    for ax, (what, part) in zip(axes.flat, tables.items()):
+        for y, (_, line) in enumerate(part.iterrows()):
+            clear = line["low"] > 0 or line["high"] < 0
+            ax.plot([line["low"], line["high"]], [y, y], color="#0072b2", lw=2)
+            ax.plot(line["difference"], y, "o", ms=7, color="#0072b2", mfc="#0072b2" if clear else "white")
+        ax.axvline(0, color="black", lw=1)
+        ax.set_xlabel(f"{what}{', ' * bool(what)}{xlabel}")
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].invert_yaxis()
     return figure
 
 
@@ -240,3 +241,29 @@ def against_scratch(chapter: "Chapter", rows: pd.DataFrame) -> plt.Figure:
     """A chapter's methods at every size on its first split, each against Scratch of the same size."""
     table = against(rows, chapter.names, "scratch", chapter.first, chapter.ratios)
     return differences(table, "difference to Scratch in overall accuracy, points")
+
+
+def gains(scenes: dict) -> plt.Figure:
+    """What methods change against another one, OA and AA side by side, with 95 % intervals; filled marks for
+    the first scene, hollow ones for the next.  ``scenes`` is {how it is called: as ``claims.gained``}."""
+    order = list(next(iter(scenes.values()))["oa"].index)
+    figure, axes = plt.subplots(1, 2, figsize=(8, 0.36 * len(order) + 1.4), sharey=True)
+    for ax, metric in zip(axes, ("oa", "aa")):
+        for place, found in enumerate(scenes.values()):
+            for y, name in enumerate(order):
+                if metric not in found or name not in found[metric].index:
+                    continue
+                line, height = found[metric].loc[name], y + 0.34 * place
+                colour, marker = method_style(name)
+                ax.plot([line["low"], line["high"]], [height] * 2, color=colour, lw=1.5)
+                face = "white" if place else colour
+                ax.plot(line["difference"], height, marker, color=colour, mfc=face, ms=7, mew=1.4)
+        ax.axvline(0, color="black", lw=1)
+        ax.set_xlabel(f"change of {METRICS[metric].removesuffix(' %')}, points")
+    axes[0].set_yticks(range(len(order)), map(title, order))
+    axes[0].invert_yaxis()
+    if len(scenes) > 1:
+        faces = zip(scenes, ("#555555", "white"))
+        marks = [plt.Line2D([], [], marker="o", color="#555555", mfc=f, ls="", label=n) for n, f in faces]
+        figure.legend(handles=marks, loc="outside lower center", ncols=2, fontsize=9)
+    return figure

@@ -254,6 +254,7 @@ def _stamp(path, source_path, given, seconds):
         cell["metadata"].pop("execution", None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["metadata"]["tags"].append("remove-cell")
+    _leave_out_empty(notebook["cells"])
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {
         "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
@@ -261,6 +262,37 @@ def _stamp(path, source_path, given, seconds):
         "device": machine.cpu_name(), "threads": os.cpu_count(), "seconds": round(seconds, 1)
     }
     path.write_text(json.dumps(notebook, indent=1) + "\n")
+
+
+HEADING = re.compile(r"^(?=(?:\([\w-]+\)=\n)?#{2,} )", re.M)
+
+
+def _leave_out_empty(cells):
+    """Take a section off the page when none of its cells shows anything: what it is about did not run."""
+    section, shows = [], True  # its pieces of text (cell, number) and its cells of code; the head stays
+
+    def close():
+        for cell, piece in section if any(piece is None for _, piece in section) and not shows else ():
+            if piece is None:
+                cell["metadata"].setdefault("tags", []).append("remove-cell")
+            else:
+                cell["pieces"][piece] = ""
+
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            shows |= any(out["output_type"] in ("display_data", "execute_result") for out in cell["outputs"])
+            section.append((cell, None))
+            continue
+        cell["pieces"] = HEADING.split("".join(cell["source"]))
+        for number in range(len(cell["pieces"])):
+            if number:
+                close()
+                section, shows = [], False
+            section.append((cell, number))
+    close()
+    for cell in cells:
+        if "pieces" in cell:
+            cell["source"] = "".join(cell.pop("pieces"))
 
 
 REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
@@ -277,6 +309,7 @@ def render(path: Path) -> Path:
     }
     settings = config["sphinx"]["config"]
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
+    settings["html_favicon"] = str(project() / settings["html_favicon"])
     name = path.parent.name
     out = project() / "_build" / "pages" / name
     work = out.with_name(f".{name}")

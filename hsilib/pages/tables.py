@@ -1,7 +1,9 @@
 """Tables of the book, and the CSV files that lie beside a page for download."""
 
+import html
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hsilib.methods import title
 from hsilib.pages import stats
 from hsilib.pages.claims import against
 from hsilib.pages.paper import beside_paper
-from hsilib.pages.text import megabytes, number, p_value, pm, say, signed, thousands
+from hsilib.pages.text import joined, megabytes, number, p_value, pm, say, signed, thousands
 from hsilib.study.store import Store
 
 METRICS = {"oa": "OA %", "top5": "Top-5 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"}
@@ -71,19 +73,58 @@ def beside_page(name: str) -> Path:
 def _show(table, caption):
     from IPython.display import HTML, display
 
-    # a last column of sentences may wrap
-    words = len(table) and table.iloc[:, -1].astype(str).str.len().max() > 40
-    html = table.to_html(
-        index=False, border=0, classes="hsi-table" + " hsi-words" * bool(words), na_rep="–", escape=False
+    caption = true_of(caption or "", "".join(table.astype(str).to_numpy().ravel()))
+    caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
+    display(HTML(f"<div class='hsi-scroll'>{caption}{as_html(table)}</div>"))
+
+
+ONLY_WITH = {  # what a caption says only of a table that has it
+    "±": (r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?", ", one run each"),
+    "[": (r"(,|;| and) (paired .{,20})?(with )?(their )?95 % intervals?( over seeds)?", ""),
+    "0.": (r"; p after Holm's correction[^.]*", ""),
+}
+
+
+def true_of(caption: str, cells: str) -> str:
+    """A caption without what one seed has not: spread, interval, p."""
+    for mark, (words, instead) in ONLY_WITH.items():
+        if mark not in cells and not (mark == "[" and " to " in cells):
+            caption = re.sub(words, instead, caption)
+    return caption
+
+
+WIDE = 4  # columns that fit on a telephone; of a wider table each line becomes a card there
+NUMBER = re.compile(r"[+−<>≥~]?\s?\d|–$|$")  # how the text of a number begins
+
+
+def as_html(table: pd.DataFrame) -> str:
+    """A table as HTML: numbers to the right, words to the left, and the head of its column with each cell."""
+    texts = table.fillna("–").astype(str)
+    words = {name: not texts[name].map(NUMBER.match).astype(bool).mean() > 0.5 for name in texts}
+    looks = {
+        name: " class='hsi-text'" if words[name] or not place else "" for place, name in enumerate(texts)
+    }
+    heads = {name: html.escape(str(name)) for name in texts}
+    lines = ["".join(f"<th scope='col'{looks[name]}>{head}</th>" for name, head in heads.items())]
+    for line in texts.itertuples(index=False):
+        cells = zip(line, heads.items())
+        lines.append(
+            "".join(
+                f"<td{looks[name]} data-label='{head}'>{html.escape(cell, quote=False)}</td>"
+                for cell, (name, head) in cells
+            )
+        )
+    head, *body = (f"<tr>{line}</tr>" for line in lines)
+    wide = " hsi-wide" * (len(texts.columns) > WIDE)
+    return (
+        f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
     )
-    caption = f"<p class='hsi-caption'>{caption}</p>" if caption else ""
-    display(HTML(f"<div class='hsi-scroll'>{caption}{html}</div>"))
 
 
 def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str) -> None:
     """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the
-    table}.  All in one CSV."""
-    columns = ["model", "split", "seeds", "ours", "95 % interval", "paper", "difference", "inside"]
+    table}.  All in one CSV, with intervals and Top-5."""
+    columns = ["model", "split", "ours", "paper", "difference", "inside"]
     frames = []
     splits = list(dict.fromkeys(rows["split"]))
     for ratio, place in tables.items():
@@ -94,14 +135,14 @@ def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene:
         table = beside_paper(sized, place, scene)
         top5 = beside_paper(sized, place, scene, "top5")
         table = table.assign(**{"Top-5 ours": top5["ours"], "Top-5 paper": top5["paper"]})
-        table = table[[*columns, "Top-5 ours", "Top-5 paper"]].rename(
-            columns={"95 % interval": "95 % interval of the mean"}
-        )
-        frames.append(table.assign(table=place))
-        narrow = table.drop(columns="95 % interval of the mean").rename(columns={"Top-5 ours": "Top-5"})
-        what = f"networks of the {ratio} % size. Overall accuracy (Top-1), percent, mean ± sd over seeds"
-        _show(*beside_or_alone(narrow, place, what, "Then Top-5."))  # as wide as the page
-    _leave(pd.concat(frames), "tables", "These tables as CSV")
+        more = ["seeds", "95 % interval", "Top-5 ours", "Top-5 paper"]
+        whole = table[[*columns, *more]].rename(columns={"95 % interval": "95 % interval of the mean"})
+        frames.append(whole.assign(table=place))
+        counts = table.groupby("split", sort=False)["seeds"].max()
+        seeds = joined(f"{count} on {split}" for split, count in counts.items())
+        what = f"networks of the {ratio} % size. Overall accuracy, percent, mean ± sd over seeds ({seeds})"
+        _show(*beside_or_alone(table[columns], place, what))
+    _leave(pd.concat(frames), "tables", "These tables as CSV, with Top-5")
 
 
 def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") -> tuple[pd.DataFrame, str]:

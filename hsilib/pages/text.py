@@ -22,6 +22,13 @@ def say(text: str) -> None:
         display(Markdown(text))
 
 
+def in_short(text: str) -> None:
+    """Show the answer of a page in a box: at most sixty words and six numbers, which a test counts."""
+    text = with_numbers(" ".join(text.split()))
+    if text:
+        say(f"<div class='hsi-short'>\n\n**In short.** {text}\n\n</div>")
+
+
 MISSING = re.compile(r"(?<![\w–])–(?![\w–])|\bnan\b")  # what stands for a number that is not there
 BLOCK = re.compile(r"(\n[ \t]*\n|\n(?=[ \t]*(?:-|\d+\.) ))")  # between paragraphs and items of a list
 LEAD = re.compile(r"\s*(?:(?:-|\d+\.) )?(?:\*+[^*]+\*+\s)?")  # an item's mark and its label
@@ -103,12 +110,12 @@ def thousands(value: float) -> str:
     return "–" if pd.isna(value) else f"{int(value):,}"
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """The names if they are few, else how many pairs they are."""
-    return "none" if len(names) == 0 else ", ".join(names) if len(names) <= most else f"{len(names)} pairs"
+def brief(title: str) -> str:
+    """The title of a scene up to the first comma or bracket."""
+    return title.partition(",")[0].partition(" (")[0]
 
 
 def joined(texts: Iterable) -> str:
-    """Several texts as "a, b and c"."""
-    *most, last = map(str, texts)
+    """Several texts as "a, b and c"; nothing as nothing."""
+    *most, last = list(map(str, texts)) or [""]
     return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,55 @@
+"""What the book's pages have beyond the theme: words explained, an edit date, no script that a page does not
+use."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from docutils import nodes
+
+BOOK = Path(__file__).resolve().parents[1]
+TERM = re.compile(r"^([^\s:#].*)\n: (.+(?:\n  .+)*)", re.M)
+
+
+def words():
+    """{word: what it means} from the glossary."""
+    found = TERM.findall((BOOK / "glossary.md").read_text())
+    return {word: re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", " ".join(text.split())) for word, text in found}
+
+
+def explain(app):
+    """Every page knows the glossary: a word is explained when the pointer or the focus is on it."""
+    app.add_js_file(None, body=f"window.hsiWords = {json.dumps(words(), ensure_ascii=False)};", priority=400)
+
+
+def edited(pagename):
+    """The day a page's source was last changed, "" outside of a checkout."""
+    name = Path(pagename).name
+    sources = [BOOK.parent / "notebooks" / f"{name}.md", BOOK.parent / f"{pagename}.md"]
+    source = next((path for path in sources if path.exists()), None)
+    command = ["git", "-C", str(BOOK), "log", "-1", "--format=%cs", "--", str(source)]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() if source else ""
+    except OSError:  # no git
+        return ""
+
+
+def trim(app, pagename, templatename, context, doctree):
+    """Drop the live-code scripts that Jupyter Book 1.x adds to every page (declared twice, which is a console
+    error, and the only thing on a page that names an outside address), and the formulas' script where a page
+    has none."""
+    formulas = doctree is not None and any(doctree.findall(lambda n: isinstance(n, nodes.math | nodes.math_block)))
+
+    def wanted(script):
+        file, attributes = str(getattr(script, "filename", script)).lower(), str(getattr(script, "attributes", ""))
+        return not ("thebe" in file or "THEBE" in attributes or "mathjax" in file and not formulas)
+
+    context["script_files"] = [script for script in context.get("script_files", []) if wanted(script)]
+    context["last_updated"] = edited(pagename) or context.get("last_updated")
+
+
+def setup(app):
+    app.connect("builder-inited", explain)
+    app.connect("html-page-context", trim, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,91 @@
+// Pages of the book: what stands under "More" is folded, code hides behind one switch, words are explained.
+// Without this script everything is shown.
+"use strict";
+document.documentElement.classList.add("hsi-js");
+
+document.addEventListener("DOMContentLoaded", () => {
+  foldMore();
+  switchCode();
+  explainWords();
+});
+
+function make(tag, properties, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+// ---- More ----------------------------------------------------------------------------------------------
+
+function foldMore() {
+  for (const section of document.querySelectorAll("section#more > section")) {
+    const [head, ...rest] = [...section.children].filter((child) => child.tagName !== "SPAN");
+    const details = make("details", { className: "hsi-more" }, make("summary", {}, head), ...rest);
+    section.append(details);
+  }
+  const open = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let node = target; node; node = node.parentElement) if (node.matches("details")) node.open = true;
+    const inside = target.querySelector(":scope > details.hsi-more");
+    if (inside) inside.open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", open);
+  open();
+  const all = [...document.querySelectorAll("details.hsi-more")];
+  if (new URLSearchParams(location.search).has("highlight")) all.forEach((one) => (one.open = true));
+  let shut = [];
+  addEventListener("beforeprint", () => {
+    shut = all.filter((one) => !one.open);
+    shut.forEach((one) => (one.open = true));
+  });
+  addEventListener("afterprint", () => shut.forEach((one) => (one.open = false)));
+}
+
+// ---- code ----------------------------------------------------------------------------------------------
+
+function switchCode() {
+  const cells = [...document.querySelectorAll(".cell.tag_hide-input > details.above-input")];
+  const place = document.querySelector(".article-header-buttons");
+  if (!cells.length || !place) return;
+  const button = make("button", { className: "btn btn-sm hsi-code-switch", type: "button" });
+  const show = (on) => {
+    document.documentElement.classList.toggle("hsi-code", on);
+    cells.forEach((cell) => (cell.open = on));
+    button.textContent = on ? "Hide code" : "Show code";
+    button.setAttribute("aria-pressed", on);
+  };
+  button.onclick = () => show(button.getAttribute("aria-pressed") !== "true");
+  show(false);
+  place.prepend(button);
+}
+
+// ---- words ---------------------------------------------------------------------------------------------
+
+function explainWords() {
+  const words = window.hsiWords || {};
+  const article = document.querySelector("article");
+  if (!article || !Object.keys(words).length || document.querySelector("section#glossary")) return;
+  const escaped = Object.keys(words).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const pattern = new RegExp(`(?<![\\w-])(${escaped.sort((a, b) => b.length - a.length).join("|")})(?![\\w-])`);
+  const skip = "a, code, pre, abbr, h1, h2, h3, h4, script, style, summary, button, select, .math, .hsi-app";
+  for (const scope of [...article.querySelectorAll("section, thead")]) {
+    const seen = new Set();
+    const walker = document.createTreeWalker(scope, NodeFilter.SHOW_TEXT);
+    const texts = [];
+    while (walker.nextNode()) texts.push(walker.currentNode);
+    for (let text of texts) {
+      if (text.parentElement.closest(skip) || text.parentElement.closest("section, thead") !== scope) continue;
+      for (let found; (found = pattern.exec(text.data)); ) {
+        const word = found[1];
+        const rest = text.splitText(found.index);
+        text = rest.splitText(word.length);
+        if (seen.has(word)) continue;
+        seen.add(word);
+        const shown = make("abbr", { title: words[word], textContent: word });
+        rest.replaceWith(shown);
+      }
+    }
+  }
+}
