@@ -3,16 +3,24 @@
 Needs `make book` and Chromium; says what is missing otherwise.
 """
 
+import html
 import http.server
 import json
+import random
 import re
 import shutil
 import subprocess
 import threading
+import urllib.parse
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from hsilib import Store, family, make_run, split_of
+from hsilib.pages import apps
+from hsilib.pages.stats import paired
 
 from check_links import problems
 
@@ -33,6 +41,21 @@ for (const width of [1280, 390]) {  // a window and a telephone
 </script>"""
 
 
+PROBE = """<!doctype html><body><pre id=told>nothing</pre><script>
+// runs a script in a page of the site and shows what it returns
+const asked = new URLSearchParams(location.search);
+const f = document.createElement("iframe");
+f.style.width = (asked.get("width") || 1280) + "px"; f.style.height = "900px"; f.src = asked.get("page");
+f.onload = () => setTimeout(async () => {
+  const script = await (await fetch("/script?" + asked.get("script"))).text();
+  const run = f.contentWindow.eval("(async () => {" + script + "})");
+  try { told.textContent = "told:" + JSON.stringify(await run()); } catch (error) { told.textContent = "error:" + error; }
+}, 400);
+document.body.append(f);
+</script>"""
+SCRIPTS = {}  # name: what the probe runs
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/harness"):
@@ -40,6 +63,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Type", "text/html")
             self.end_headers()
             self.wfile.write(HARNESS.encode())
+        elif self.path.startswith(("/probe", "/script")):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            text = PROBE if self.path.startswith("/probe") else SCRIPTS[self.path.partition("?")[2]]
+            self.wfile.write(text.encode())
         elif self.path.startswith("/favicon"):
             self.send_response(204)
             self.end_headers()
@@ -100,3 +129,163 @@ def test_no_page_shows_what_went_to_stderr():
         outputs = [out for cell in json.loads(path.read_text())["cells"] for out in cell.get("outputs", [])]
         shown = "".join("".join(out["text"]) for out in outputs if out.get("name") == "stderr")
         assert not shown, f"{path.name}: {shown[:300]}"
+
+
+CHAPTERS = "/book/chapters"
+
+
+def ask(address, folder, page, script, width=1280):
+    """What a script returns that runs in a page of the site, and no console message."""
+    name = f"s{len(SCRIPTS)}"
+    SCRIPTS[name] = script
+    query = urllib.parse.urlencode({"page": page, "script": name, "width": width})
+    dom, errors = visit(f"{address}/probe?{query}", folder)
+    assert not errors, errors
+    told = html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", dom, re.S).group(1))
+    assert told.startswith("told:"), told
+    return json.loads(told.removeprefix("told:"))
+
+
+def chosen(networks, budget):
+    """The chooser's answer, computed anew: its name, how many fit, the next, and the difference to that."""
+
+    def fits(value, limit):
+        return limit is None or (value is not None and value <= limit)
+
+    some = [n for n in networks if n["scene"] == budget["scene"] and fits(n["payload"], budget["bytes"])]
+    some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["ms"], budget["ms"])]
+    if not some:
+        return [0, None, None, None]
+    tables = []
+    for n in some:
+        table = pd.DataFrame({"oa": n["oa"], "aa": n["aa"]}, n["seed"])
+        score = table.mean(axis=1) if budget["metric"] == "both" else table[budget["metric"]]
+        half = -(-len(score) // 2) if len(score) >= 4 else 0
+        tables.append((score.iloc[:half].mean() if half else score.mean(), -n["payload"], n["name"], score.iloc[half:]))
+    first, *others = sorted(tables, key=lambda entry: entry[:2], reverse=True)
+    if not others:
+        return [1, first[2], None, None]
+    both = first[3].index.intersection(others[0][3].index)
+    gap = paired(first[3][both], others[0][3][both])[:3] if len(both) > 1 else None
+    return [len(some), first[2], others[0][2], gap and [float(value) for value in gap]]
+
+
+def test_the_chooser_answers_as_the_store_does(address, tmp_path):
+    networks = apps.networks(Store().rows())
+    rng = random.Random(0)
+    scenes = sorted({n["scene"] for n in networks})
+    budgets = [
+        {
+            "scene": rng.choice(scenes), "metric": rng.choice(["oa", "aa", "both"]), "ms": rng.choice([None, None, 0.3]),
+            "bytes": rng.choice([None, 10 ** rng.uniform(3.3, 6.5)]), "macs": rng.choice([None, 10 ** rng.uniform(4, 7.5)]),
+        }
+        for _ in range(200)
+    ]
+    script = """const data = JSON.parse(document.querySelector(".hsi-app script").textContent);
+return BUDGETS.map((budget) => { const r = hsiChoose(data.networks, budget);
+  return [r.count, r.best?.name ?? null, r.next?.name ?? null, r.gap && [r.gap.mean, r.gap.low, r.gap.high]]; });"""
+    told = ask(address, tmp_path, f"{CHAPTERS}/00-overview.html", script.replace("BUDGETS", json.dumps(budgets)))
+    for budget, answer in zip(budgets, told):
+        wanted = chosen(networks, budget)
+        assert answer[:3] == wanted[:3], budget
+        if wanted[3] and not np.isnan(wanted[3]).any():
+            assert answer[3] == pytest.approx(wanted[3], abs=0.02), budget
+
+
+def test_the_chooser_can_be_used(address, tmp_path):
+    script = """const [bytes] = document.querySelectorAll(".hsi-form input");
+const answer = () => document.querySelector(".hsi-answer").textContent;
+const told = [answer()];
+for (const value of ["5", "0.001"]) { bytes.value = value; bytes.dispatchEvent(new Event("input")); told.push(answer()); }
+return told;"""
+    for width in (1280, 390):
+        ten, five, none = ask(address, tmp_path, f"{CHAPTERS}/00-overview.html", script, width)
+        assert "Lens" in ten and "kB" in five and ten != five and "No network" in none
+
+
+@pytest.mark.parametrize("query, x, y", [("", "payload", "oa"), ("?family=offline&size=98+%25&x=macs&y=aa", "macs", "aa")])
+def test_the_explorer_counts_as_pandas_does(address, tmp_path, query, x, y):
+    rows = Store().rows()
+    rows = rows[(rows["scene"] == "indian_pines_8bit") & (rows["split"] == "disjoint")]
+    if query:
+        rows = rows[rows["method"].isin(family("offline")) & (rows["ratio"] == 98)]
+    keys = [apps.called(*key) for key in zip(rows["method"], rows["ratio"], rows["options"])]
+    means = rows.assign(key=keys).groupby(["key", "epochs"])[["oa", "aa", x]].mean()
+    costed = means.dropna().sort_values([x, y], ascending=[True, False])
+    front = costed[costed[y] > costed[y].cummax().shift(fill_value=-1)]
+    script = """const box = document.querySelector('.hsi-app');
+return {...box.dataset, lines: box.querySelectorAll('tbody tr').length};"""
+    told = ask(address, tmp_path, f"{CHAPTERS}/17-explorer.html{query}", script)
+    assert (int(told["runs"]), int(told["networks"]), told["lines"]) == (len(rows), len(means), len(means))
+    assert len(json.loads(told["front"])) == pytest.approx(len(front), abs=1)  # rounded accuracies may tie
+    assert json.loads(told["front"])[-1].partition(", 60")[0] == front.index[-1][0]
+
+
+def test_the_swipe_shows_the_stored_maps(address, tmp_path):
+    store = Store()
+    card = store.card("indian_pines_8bit")[0]
+    split, rows = split_of(card, "disjoint", 0), store.rows()
+    run = make_run("indian_pines_8bit", "disjoint", "cnn2d").id
+    wrong = int((store.read_map(run).ravel()[split.test] != split.test_y + 1).sum())
+    assert run in set(rows["run"])
+    script = """await new Promise((done) => setTimeout(done, 800));
+const box = document.querySelector(".hsi-app"), canvas = box.querySelector("canvas");
+const key = (name) => canvas.dispatchEvent(new KeyboardEvent("keydown", {key: name, bubbles: true}));
+key("ArrowRight"); key("ArrowDown");
+const before = canvas.toDataURL(); const slider = box.querySelector("input[type=range]");
+slider.value = 0; slider.dispatchEvent(new Event("input"));
+return [JSON.parse(box.dataset.wrong), box.querySelector(".hsi-readout").textContent, before !== canvas.toDataURL(),
+  box.querySelectorAll(".hsi-bars tbody tr").length];"""
+    told, readout, moved, classes = ask(address, tmp_path, f"{CHAPTERS}/18-maps.html", script)
+    assert told["left"] == wrong and moved and classes == len(card.classes)
+    assert re.match(r"Row \d+, column \d+: .*; left says .*, right says ", readout)
+
+
+def test_parts_work_from_a_folder_without_a_server(address, tmp_path):
+    for page, mark in (("00-overview", "hsi-best"), ("17-explorer", 'class="point"'), ("18-maps", "hsi-swatch")):
+        dom, errors = visit((SITE / "book" / "chapters" / f"{page}.html").as_uri(), tmp_path / page)
+        assert not errors and mark in dom, page
+
+
+def test_more_is_folded_and_opens_for_a_link(address, tmp_path):
+    script = """const folds = [...document.querySelectorAll("details.hsi-more")];
+return [folds.length, folds.filter((one) => one.open).length, !!document.querySelector(".hsi-code-switch"),
+  [...document.querySelectorAll(".cell.tag_hide-input > details.above-input")].every((one) => one.offsetHeight === 0)];"""
+    count, opened, switch, hidden = ask(address, tmp_path, f"{CHAPTERS}/06-offline.html#while-they-train", script)
+    assert count > 5 and opened == 1 and switch and hidden
+
+
+def test_answers_are_short():
+    """In short: at most sixty words and six numbers; the landing page at most 25 numbers, page 11 thirty before a heading."""
+    chapters = sorted((SITE.parents[1] / "book" / "chapters").glob("*.ipynb"))
+    if not chapters:
+        pytest.skip("needs the executed chapters: make book")
+    number = r"(?<![\w=])[+−]?\d[\d.,]*"
+    for path in chapters:
+        shown = []
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "markdown" and re.search(r"^## ", "".join(cell["source"]), re.M) and "11" in path.name:
+                break
+            shown += ["".join(out.get("data", {}).get("text/markdown", "")) for out in cell.get("outputs", [])]
+            shown += ["".join(cell["source"])] if cell["cell_type"] == "markdown" else []
+        boxes = [text for text in shown if "hsi-short" in text]
+        for text in boxes:
+            text = re.sub(r"<[^>]*>", "", text).replace("**In short.**", "").replace("(c=40)", "")
+            assert len(text.split()) <= 60 and len(re.findall(number, text)) <= 6, f"{path.name}: {text}"
+        if re.match(r"0[2-9]|1[0126]|15", path.name):
+            assert len(boxes) == 1, path.name
+        limit = {"00": 25, "11": 30}.get(path.name[:2])
+        if limit:
+            text = re.sub(r"\]\([^)]*\)|^\d+\. |\d{4}-\d\d-\d\d|\d\.\d\.\d", "", "".join(shown), flags=re.M)
+            assert len(re.findall(number, text)) <= limit, (path.name, re.findall(number, text))
+
+
+def test_pages_are_light():
+    if not SITE.exists():
+        pytest.skip("needs the built site: make book")
+    assert sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file()) < 40e6
+    for page in (SITE / "book").rglob("*.html"):
+        text = page.read_text()
+        files = {page.parent / src.partition("?")[0] for src in re.findall(r'<(?:img|script)[^>]* src="([^":]+)"', text)}
+        size = len(text.encode()) + sum(file.stat().st_size for file in files if file.exists())
+        assert size < 1.5e6, f"{page.name}: {size / 1e6:.2f} MB"

@@ -1,12 +1,14 @@
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from hsilib.errors import HsiError
 from hsilib.pages import claims, elsewhere, figures, stats
-from hsilib.pages.claims import by_seed, comparable, gains, leader, verdict
+from hsilib.pages.claims import by_seed, comparable, gains, leader
 from hsilib.pages.paper import within
-from hsilib.pages.text import joined, p_value
+from hsilib.pages.text import joined, p_value, with_numbers
 from scipy import stats as reference
 
 
@@ -69,31 +71,54 @@ def test_a_published_value_is_held_against_one_more_run():
         assert np.isnan(within(values, value))
 
 
-def rows_of(oa, split="disjoint", leakage=81.6):
-    """Rows of made-up runs: ``oa`` maps (method, size) to one value per seed."""
+def rows_of(oa, split="disjoint", scene="indian_pines_8bit"):
+    """Rows of made-up runs: ``oa`` maps (method, size) to one value per seed; AA lies ten below."""
     lines = [(m, r, split, seed, value) for (m, r), values in oa.items() for seed, value in enumerate(values)]
-    return pd.DataFrame(lines, columns=["method", "ratio", "split", "seed", "oa"]).assign(leakage=leakage)
+    rows = pd.DataFrame(lines, columns=["method", "ratio", "split", "seed", "oa"])
+    return rows.assign(aa=rows["oa"] - 10, scene=scene)
 
 
-def test_a_family_is_summed_up_from_its_rows():
-    noise = np.array([0.0, 0.1, -0.1])
-    oa = {("cnn2d", 0): 87 + noise, ("scratch", 90): 80 + noise, ("scratch", 98): 70 + noise}
-    oa |= {("dml", 90): [85.0, 85.2, 84.9], ("dml", 98): [60.0, 60.2, 59.8], ("one", 90): 80 - noise, ("one", 98): 70 + 2 * noise}
-    found = verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [90, 98])
-    assert (found.better, found.worse) == ("DML 90 %", "DML 98 %")
-    assert (found.clear_better, found.clear_worse, found.pairs_count) == ("1", "1", "4")
-    assert (found.best_large, found.best_large_name) == ("85.0 ± 0.2", "DML") and found.best_small_name == "ONE"
-    assert (found.width_large, found.width_small, found.leak, found.seeds) == ("30", "10", "81.6", 3)
-    assert found.mean_change.startswith("−1.2 [") and found.random_text == "No other split is shown here."
-    both = pd.concat([rows_of(oa), rows_of({key: [99.0, 99.4, 99.2] for key in oa}, "random")])
-    text = verdict(both, ["dml", "one"], ["disjoint", "random"], [90, 98]).random_text
-    assert "mean change is +0.0" in text and "99.2 % or more" in text
+def family_of(names, split="disjoint", ratios=(90, 98)):
+    card = SimpleNamespace(title="Fields (made up), small")
+    return SimpleNamespace(names=names, first=split, ratios=ratios, card=card)
 
 
-def test_a_single_seed_is_summed_up_without_intervals():
-    oa = {("cnn2d", 0): [87.0], ("scratch", 98): [70.0], ("dml", 98): [72.0], ("one", 98): [71.0]}
-    found = verdict(rows_of(oa), ["dml", "one"], ["disjoint"], [98])
-    assert found.mean_change == "+1.5" and found.half == "–" and found.better == found.worse == "none"
+NOISE = np.array([0.0, 0.1, -0.1, 0.05])
+MADE_UP = {("scratch", 90): 80 + NOISE, ("scratch", 98): 70 + NOISE}
+MADE_UP |= {("scratch_aug", 90): 83 + NOISE, ("scratch_aug", 98): 73 + NOISE}
+MADE_UP |= {("dml", 90): 85 + NOISE, ("dml", 98): 75 + NOISE, ("one", 90): [90, 90, 79, 79], ("one", 98): [80, 80, 69, 69]}
+
+
+def test_what_is_picked_is_told_by_seeds_that_did_not_pick_it():
+    rows = rows_of(MADE_UP)
+    text = claims.in_short(family_of(["dml", "one"]), rows, rows[:0], {"scratch_aug": "Flips"})
+    assert text.startswith("ONE does best here and changes overall accuracy by −1.0 and average accuracy by −1.0 points")
+    assert "(Fields, disjoint, seeds that did not pick it). Flips changes them by +3.0 and +3.0." in text
+    far = rows_of(MADE_UP, scene="pavia_university_visible")
+    assert "On University of Pavia, ONE changes them by +4.5" in claims.in_short(family_of(["dml", "one"]), rows, far, {})
+
+
+def test_a_single_seed_is_told_without_intervals():
+    rows = rows_of({("scratch", 98): [70.0], ("dml", 98): [72.0]})
+    text = claims.in_short(family_of(["dml"], ratios=[98]), rows, rows[:0], {"scratch_aug": "Flips"})
+    assert text.startswith("DML changes overall accuracy by +2.0") and "one seed" in text
+    assert with_numbers(text).endswith("one seed).")  # no flips, no sentence about them
+    told = claims.clear(claims.gained(rows, ["dml"], "disjoint", [98]))
+    assert told == "One seed shows nothing: no difference has an interval."
+
+
+def test_intervals_that_leave_out_zero_are_named_for_both_accuracies():
+    rows = rows_of(MADE_UP | {("dml", 90): 70 + 2 * NOISE, ("dml", 98): 60 - NOISE, ("scratch_aug", 90): 83 - NOISE})
+    text = claims.clear(claims.gained(rows, ["dml", "one", "scratch_aug"], "disjoint", [90, 98]))
+    assert text.startswith("Intervals that lie above zero: OA: flips; AA: flips. Below zero: OA: DML; AA: DML.")
+
+
+def test_a_seed_without_all_sizes_does_not_count():
+    rows = rows_of(MADE_UP)
+    lacking = rows[~((rows["method"] == "dml") & (rows["ratio"] == 98) & (rows["seed"] == 3))]
+    table = claims.over_sizes(lacking, ["dml", "scratch", "okddip"], "disjoint", [90, 98])
+    assert table["dml"].isna().tolist() == [False, False, False, True] and "okddip" not in table
+    assert claims.gains(table).loc["dml", "difference"] == pytest.approx(5.0)
 
 
 def test_the_leader_of_a_size_and_those_that_cannot_be_told_from_it():

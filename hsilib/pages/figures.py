@@ -155,7 +155,7 @@ def against_size(summary: pd.DataFrame, size: str = "payload", metric: str = "oa
 
 FAMILIES = {
     "baselines": ("#999999", "s"), "Scratch and controls": ("#000000", "o"), "pruning": ("#0072b2", "D"),
-    "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v")
+    "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v"), "compact": ("#d55e00", "*")
 }
 
 

@@ -1,0 +1,230 @@
+"""The parts of the site that one can use: a chooser, an explorer of all rows, maps under a swipe.
+
+Each is a box with its data and a plain table in it; ``book/_static/apps.js`` brings it to life, and a page
+without scripts shows the table.
+"""
+
+import ast
+import base64
+import io
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from hsilib.data.cards import CLASSES
+from hsilib.data.scenes import entry
+from hsilib.data.splits import split_of
+from hsilib.deploy.zoo import entries, run_of
+from hsilib.errors import HsiError
+from hsilib.methods import METHODS, get, title
+from hsilib.models.evaluate import confusion, per_class
+from hsilib.pages.chapter import usual_splits
+from hsilib.pages.speed import DYNAMIC, FLOAT, STATIC, Speed
+from hsilib.pages.stats import spread
+from hsilib.pages.tables import as_html
+from hsilib.pages.text import brief, pm
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+
+NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
+ENGINES = {"dynamic": DYNAMIC, "static": STATIC, "qat": STATIC}
+SPECTRAL = ("rf", "mlr", "svm", "mlp", "lstm", "cnn1d", "cnn2d_c1", "cnn3d", "simkd")
+
+
+def show(kind: str, data: dict, table: pd.DataFrame) -> None:
+    """Show one of the parts: its data, and what a page without scripts shows of them."""
+    from IPython.display import HTML, display
+
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    display(
+        HTML(
+            f"<div class='hsi-app' data-kind='{kind}'><script type='application/json'>{text}</script>"
+            f"<div class='hsi-scroll'>{as_html(table)}</div></div>"
+        )
+    )
+
+
+def options_of(text: str) -> dict:
+    """The options of a row, as they were given."""
+    pairs = (part.partition("=")[::2] for part in text.split(", ") if part)
+    found = {}
+    for name, value in pairs:
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+def called(method: str, ratio: int, options: str) -> str:
+    """What a network is called: a rounded one by the network that it was."""
+    given = options_of(options)
+    if given.get("of") in METHODS:
+        of = given.pop("of")
+        rest = "".join(f", {name} {value}" for name, value in given.items())
+        return f"{title(of, ratio if ratio in get(of).ratios else 0)}, {title(method).lower()}{rest}"
+    return title(method, ratio, options.replace("=", " "))
+
+
+def usual(row: pd.Series) -> bool:
+    """Whether a row is of the recipe that its method has by itself, so that one command trains it again."""
+    try:
+        words = (row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), None)
+        return make_run(*words, options_of(row["options"])).id == row["run"]
+    except HsiError:
+        return False
+
+
+NOT_CHOSEN = {  # parents, controls that one would not deploy, a pair of scenes that is about a damaged file
+    "method": ["cnn2d_member", "cnn2d_sparse", "lots", "l1_short", "further"],
+    "scene": ["indian_pines_rebuilt", "indian_pines_undamaged"],
+}
+
+
+def networks(rows: pd.DataFrame, least: int = 3) -> list[dict]:
+    """One entry for each network that was trained on a division into separate areas with at least so many
+    seeds: what it is, what it costs, and both accuracies by seed.  Variants of a method are left out."""
+    rows = rows[rows["split"].isin(["disjoint", "blocks"]) & (rows["payload"] > 0)]
+    rows = rows[rows["options"].str.fullmatch(r"(of=\w+)?")]
+    for column, values in NOT_CHOSEN.items():
+        rows = rows[~rows[column].str.startswith(tuple(values))]
+    speed, lines, zoo = Speed(), [], {run_of(said).id: name for name, said in entries().items()}
+    for values, group in rows.groupby(NETWORK, sort=False):
+        if len(group) < least:
+            continue
+        key = dict(zip(NETWORK, values))
+        group, one = group.sort_values("seed"), group.iloc[0]
+        given, by_itself = options_of(key["options"]), usual(one)
+        name = called(key["method"], key["ratio"], key["options"])
+        shape = not given and key["method"] not in SPECTRAL and get(key["method"]).family != "compact"
+        ms = speed.ms(key["ratio"], ENGINES.get(key["method"], FLOAT))[0] if shape and by_itself else np.nan
+        words = [f"hsilib export {key['method']}", f"--scene {key['scene']} --split {key['split']}"]
+        words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
+        words += [f"-o {option} {value}" for option, value in given.items()]
+        lines.append(
+            {
+                "scene": key["scene"], "split": key["split"],
+                "name": name if by_itself else f"{name}, {key['epochs']} epochs",
+                "payload": int(one["payload"]), "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
+                "ms": None if np.isnan(ms) else round(ms, 4), "seed": group["seed"].tolist(),
+                "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
+                "command": " ".join(words) if by_itself and key["method"] in _exported() else None,
+                "file": next((zoo[run] for run in group["run"] if run in zoo), None),
+            }
+        )
+    return lines
+
+
+def _exported():
+    """Methods whose network ``hsilib export`` writes."""
+    return [name for name, method in METHODS.items() if method.network is not None and name != "simkd"]
+
+
+def chooser(store: Store) -> None:
+    """Which network at which budget."""
+    found = networks(store.rows())
+    names = dict.fromkeys(one["scene"] for one in found)
+    scenes = {name: entry(name).title.partition(" (")[0] for name in names}
+    data = {"networks": found, "scenes": scenes}
+    lines = []
+    for scene in scenes:
+        for limit in (5, 10, 50, 500, 5000):
+            small = [one for one in found if one["scene"] == scene and one["payload"] <= 1000 * limit]
+            if small:
+                best = max(small, key=lambda one: np.mean(one["oa"]))
+                accuracy = [pm(*spread(best[metric])[:2]) for metric in ("oa", "aa")]
+                lines.append([scenes[scene], f"{limit} kB", best["name"], *accuracy])
+    columns = ["scene", "at most", "highest overall accuracy", "OA %", "AA %"]
+    show("chooser", data, pd.DataFrame(lines, columns=columns))
+
+
+COLUMNS = {
+    "oa": 2, "aa": 2, "kappa": 2, "f1": 2, "payload": 0, "macs": 0, "leakage": 2, "epochs": 0, "seed": 0
+}
+
+
+def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
+    """All rows of these scenes, or of all, to be filtered, sorted and drawn."""
+    rows = store.rows()
+    rows = rows[rows["scene"].isin(scenes or rows["scene"].unique())].reset_index(drop=True)
+    words = pd.DataFrame(
+        {
+            "scene": rows["scene"], "split": rows["split"],
+            "family": rows["method"].map(lambda name: get(name).family if name in METHODS else "other"),
+            "size": rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"),
+            "network": [
+                called(*key) if key[0] in METHODS else key[0]
+                for key in zip(rows["method"], rows["ratio"], rows["options"])
+            ],
+        }
+    )
+    words["network"] += rows["epochs"].map(lambda n: "" if n == 30 else f", {n} epochs")
+    data = {"words": {}, "numbers": {}}
+    for name, column in words.items():
+        codes, values = pd.factorize(column)
+        data["words"][name] = {"values": list(values), "codes": codes.tolist()}
+    for name, digits in COLUMNS.items():
+        kind = float if digits else int
+        data["numbers"][name] = [
+            None if pd.isna(value) else kind(value) for value in rows[name].round(digits)
+        ]
+    count = words.groupby(["scene", "split"], sort=False).size().rename("runs").reset_index()
+    show("explorer", data, count)
+
+
+def _png(labels, colours):
+    """A class map as the text of a PNG with a palette."""
+    image = Image.fromarray(np.asarray(labels, np.uint8), "P")
+    image.putpalette(np.asarray(colours, np.uint8).ravel().tolist())
+    file = io.BytesIO()
+    image.save(file, "png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def maps(store: Store, scenes: Sequence[str], shown: Sequence[tuple]) -> None:
+    """Maps of networks under a swipe, on the first split of each scene: ``shown`` [(method, size, options)];
+    what has no stored map of the first seed is left out."""
+    rows, data, lines = store.rows(), {"scenes": [], "colours": [list(map(int, c)) for c in CLASSES]}, []
+    for name in scenes:
+        card, _, spectra = store.card(name)
+        split_name = usual_splits(card)[0]
+        split = split_of(card, split_name, 0)
+        tested = np.zeros(card.labels.size, np.uint8)
+        tested[split.test] = split.test_y + 1
+        found = []
+        for method, ratio, options in shown:
+            run = rows[
+                (rows["scene"] == name) & (rows["split"] == split_name) & (rows["seed"] == 0)
+                & (rows["method"] == method) & (rows["ratio"] == ratio) & (rows["options"] == options)
+            ]
+            run = run[[usual(row) for _, row in run.iterrows()]]
+            if run.empty:
+                continue
+            labels = store.read_map(run["run"].iloc[0])
+            predicted = labels.ravel()[split.test].astype(int) - 1
+            recall = per_class(confusion(split.test_y, predicted, len(card.classes)))
+            one, label = run.iloc[0], called(method, ratio, options)
+            found.append(
+                {
+                    "name": label, "oa": round(one["oa"], 2), "aa": round(one["aa"], 2),
+                    "map": _png(labels, CLASSES),
+                    "recall": [None if np.isnan(share) else round(share, 1) for share in recall],
+                }
+            )
+            lines.append([brief(card.title), label, f"{one['oa']:.1f}", f"{one['aa']:.1f}"])
+        means = spectra[list(card.classes)].to_numpy()
+        scale = np.nanmax(np.abs(means))
+        along = card.wavelengths or range(1, len(means) + 1)
+        data["scenes"].append(
+            {
+                "name": brief(card.title), "split": split_name, "classes": list(card.classes),
+                "truth": _png(card.labels, CLASSES), "test": _png(tested.reshape(card.labels.shape), CLASSES),
+                "height": card.labels.shape[0], "width": card.labels.shape[1], "networks": found,
+                "spectra": np.round(means.T / scale, 3).tolist(), "along": [round(float(x)) for x in along],
+                "unit": "nm" if card.wavelengths else "band",
+            }
+        )
+    show("maps", data, pd.DataFrame(lines, columns=["scene", "network", "OA %", "AA %"]))
