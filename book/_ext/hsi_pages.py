@@ -46,10 +46,30 @@ def trim(app, pagename, templatename, context, doctree):
         return not ("thebe" in file or "THEBE" in attributes or "mathjax" in file and not formulas)
 
     context["script_files"] = [script for script in context.get("script_files", []) if wanted(script)]
+    if "body" in context:  # what is folded away is loaded when it is opened
+        context["body"] = context["body"].replace("<img ", '<img loading="lazy" ')
     context["last_updated"] = edited(pagename) or context.get("last_updated")
+
+
+ICONS = {"file", "download", "xmark", "check", "copy"}  # that scripts may put on a page
+ICON = re.compile(r'((?:"[\w-]+"|\b\w+)):\[\d+,\d+,\[[^\]]*\],"[0-9a-f]+",(?:"[^"]*"|\[(?:"[^"]*",?)+\])\],?')
+
+
+def lighten(app, exception):
+    """Leave out what no page asks for: other builds of the formulas' script, and maps for who debugs it."""
+    static = Path(app.outdir) / "_static"
+    unused = [path for path in (static / "mathjax").glob("*.js") if path.name != "tex-chtml.js"]
+    icons = static / "scripts" / "fontawesome.js"
+    if icons.exists():  # a definition of each of two thousand icons, of which pages use a dozen
+        pages = (path.read_text() for path in Path(app.outdir).rglob("*.html"))
+        used = {name for text in pages for name in re.findall(r"\bfa-([a-z-]+)", text)} | ICONS
+        icons.write_text(ICON.sub(lambda m: m.group() if m.group(1).strip('"') in used else "", icons.read_text()))
+    for path in [*unused, *static.rglob("*.map"), *(static / "mathjax" / "output" / "svg").rglob("*.js")]:
+        path.unlink()
 
 
 def setup(app):
     app.connect("builder-inited", explain)
     app.connect("html-page-context", trim, priority=900)
+    app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

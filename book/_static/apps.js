@@ -111,7 +111,7 @@
       } else if (next) sure = `The next is ${next.name}; they share no seed.`;
       const seeds = apart ? `${oa.length} seeds that did not pick it` : `${oa.length} seeds`;
       const links = el("p", {});
-      if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), " · ");
+      if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), best.command ? " · " : "");
       if (best.command) links.append(el("code", {}, best.command));
       else if (!best.file) links.append("No single command makes it: see ", el("a", { href: "16-compact.html" }, "Compact networks"), ".");
       out.replaceChildren(
@@ -276,7 +276,7 @@
           state.down = state.sort === name && state.down === "1" ? "0" : "1";
           set("sort", name);
         } }, { name: "network" }[name] || HEADS[name] || name);
-        return el("th", { scope: "col", "aria-sort": sorted }, button);
+        return el("th", { scope: "col", "aria-sort": sorted, className: ["name", "scene", "split"].includes(name) ? "hsi-text" : "" }, button);
       }));
       const accuracy = (one, name) => `${fixed(one[name])}${one[`${name} sd`] ? ` ± ${fixed(one[`${name} sd`])}` : ""}`;
       const cell = (one, name) => {
@@ -406,7 +406,7 @@
       };
       const swatch = (place) => el("span", { className: "hsi-swatch", style: `background: rgb(${colours[place + 1]})` });
       const body = scene.classes.map((name, place) => el("tr", {}, el("td", { className: "hsi-text" }, swatch(place), " ", name), bar(left, place), bar(right, place)));
-      const head = el("tr", {}, ...["class", "left, % found", "right, % found"].map((text) => el("th", { scope: "col" }, text)));
+      const head = el("tr", {}, ...["class", "left, % found", "right, % found"].map((text, place) => el("th", { scope: "col", className: place ? "" : "hsi-text" }, text)));
       bars.replaceChildren(el("table", { className: "hsi-table hsi-bars" }, el("thead", {}, head), el("tbody", {}, ...body)));
     }
 

@@ -78,6 +78,7 @@ def usual(row: pd.Series) -> bool:
         return False
 
 
+NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd")  # by hsilib export
 NOT_CHOSEN = {  # parents, controls that one would not deploy, a pair of scenes that is about a damaged file
     "method": ["cnn2d_member", "cnn2d_sparse", "lots", "l1_short", "further"],
     "scene": ["indian_pines_rebuilt", "indian_pines_undamaged"],
@@ -111,16 +112,11 @@ def networks(rows: pd.DataFrame, least: int = 3) -> list[dict]:
                 "payload": int(one["payload"]), "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
                 "ms": None if np.isnan(ms) else round(ms, 4), "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
-                "command": " ".join(words) if by_itself and key["method"] in _exported() else None,
+                "command": " ".join(words) if by_itself and key["method"] not in NOT_EXPORTED else None,
                 "file": next((zoo[run] for run in group["run"] if run in zoo), None),
             }
         )
     return lines
-
-
-def _exported():
-    """Methods whose network ``hsilib export`` writes."""
-    return [name for name, method in METHODS.items() if method.network is not None and name != "simkd"]
 
 
 def chooser(store: Store) -> None:

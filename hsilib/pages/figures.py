@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from hsilib.methods import get, title
+from hsilib.methods import METHODS, get, title
 from hsilib.pages import stats
 from hsilib.pages.claims import against
 from hsilib.pages.colours import method_style
@@ -153,9 +153,11 @@ def against_size(summary: pd.DataFrame, size: str = "payload", metric: str = "oa
     return figure
 
 
+DESIGNED = "small by design"
 FAMILIES = {
     "baselines": ("#999999", "s"), "Scratch and controls": ("#000000", "o"), "pruning": ("#0072b2", "D"),
-    "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v"), "compact": ("#d55e00", "*")
+    "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v"),
+    DESIGNED: ("#d55e00", "*")
 }
 
 
@@ -166,11 +168,15 @@ def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "payload", metric: st
     costed = summary[summary[size] > 0].sort_values([size, metric], ascending=[True, False])
     best = costed[costed[metric] > costed[metric].cummax().shift(fill_value=-1)]
     ax.step(best[size] / scale, best[metric], where="post", color="#555555", lw=1)
+    kinds = costed["method"].map(kind)
+    of = costed["options"].str.extract(r"^of=(\w+)$")[0]
+    kinds = kinds.where(of.map(lambda name: kind(name) if name in METHODS else "") != DESIGNED, DESIGNED)
     for name, (colour, marker) in FAMILIES.items():
-        part = costed[costed["method"].map(kind) == name]
+        part = costed[kinds == name]
+        size_of = 9 if marker == "*" else 5
         ax.plot(
-            part[size] / scale, part[metric], marker, color=colour, ms=5, mec="white", mew=0.4, label=name,
-            alpha=0.85
+            part[size] / scale, part[metric], marker, color=colour, ms=size_of, mec="white", mew=0.4,
+            label=name, alpha=0.85, ls="none"
         )
     ax.set_xscale("log")
     ax.set_xlabel(label)
@@ -180,7 +186,7 @@ def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "payload", metric: st
 def kind(name: str) -> str:
     """The family of a method as the reader thinks of it: all three kinds of distillation are one."""
     coarse = dict.fromkeys(("offline", "online", "self"), "distillation") | {
-        "controls": "Scratch and controls", "strategies": "pruning"
+        "controls": "Scratch and controls", "strategies": "pruning", "compact": DESIGNED
     }
     return coarse.get(get(name).family, get(name).family)
 

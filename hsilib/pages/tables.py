@@ -97,6 +97,11 @@ WIDE = 4  # columns that fit on a telephone; of a wider table each line becomes 
 NUMBER = re.compile(r"[+−<>≥~]?\s?\d|–$|$")  # how the text of a number begins
 
 
+def _kept(text):
+    """A number and its unit stay on one line."""
+    return text.replace(" %", "\u00a0%").replace(" kB", "\u00a0kB")
+
+
 def as_html(table: pd.DataFrame) -> str:
     """A table as HTML: numbers to the right, words to the left, and the head of its column with each cell."""
     texts = table.fillna("–").astype(str)
@@ -110,7 +115,7 @@ def as_html(table: pd.DataFrame) -> str:
         cells = zip(line, heads.items())
         lines.append(
             "".join(
-                f"<td{looks[name]} data-label='{head}'>{html.escape(cell, quote=False)}</td>"
+                f"<td{looks[name]} data-label='{head}'>{_kept(html.escape(cell, quote=False))}</td>"
                 for cell, (name, head) in cells
             )
         )
