@@ -39,10 +39,12 @@ def trim(app, pagename, templatename, context, doctree):
     """Drop the live-code scripts that Jupyter Book 1.x adds to every page (declared twice, which is a console
     error, and the only thing on a page that names an outside address), and the formulas' script where a page
     has none."""
-    formulas = doctree is not None and any(doctree.findall(lambda n: isinstance(n, nodes.math | nodes.math_block)))
+    kinds = nodes.math | nodes.math_block
+    formulas = doctree is not None and any(doctree.findall(lambda node: isinstance(node, kinds)))
 
     def wanted(script):
-        file, attributes = str(getattr(script, "filename", script)).lower(), str(getattr(script, "attributes", ""))
+        file = str(getattr(script, "filename", script)).lower()
+        attributes = str(getattr(script, "attributes", ""))
         return not ("thebe" in file or "THEBE" in attributes or "mathjax" in file and not formulas)
 
     context["script_files"] = [script for script in context.get("script_files", []) if wanted(script)]
@@ -63,7 +65,8 @@ def lighten(app, exception):
     if icons.exists():  # a definition of each of two thousand icons, of which pages use a dozen
         pages = (path.read_text() for path in Path(app.outdir).rglob("*.html"))
         used = {name for text in pages for name in re.findall(r"\bfa-([a-z-]+)", text)} | ICONS
-        icons.write_text(ICON.sub(lambda m: m.group() if m.group(1).strip('"') in used else "", icons.read_text()))
+        text = ICON.sub(lambda m: m.group() if m.group(1).strip('"') in used else "", icons.read_text())
+        icons.write_text(text)
     for path in [*unused, *static.rglob("*.map"), *(static / "mathjax" / "output" / "svg").rglob("*.js")]:
         path.unlink()
 
