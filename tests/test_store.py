@@ -9,6 +9,7 @@ import pytest
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.files import project
+from hsilib.study import rows
 from hsilib.study.execute import execute
 from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store, published
@@ -94,7 +95,7 @@ def test_another_store_is_taken_over_and_contradictions_are_refused(tmp_path, sh
     path = other.folder / "baselines.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[table["seed"] == "0", "oa"] = "99.9"  # published otherwise
-    table.to_csv(path, index=False)
+    path.write_text("\n".join([rows.HEADER, *map(rows.line_of, table.to_dict("records"))]) + "\n")
     other.map_path(run(3).id).unlink()
     assert main(["results", "--merge", str(other.folder)]) == 2
     said = capsys.readouterr()
@@ -119,3 +120,51 @@ def test_a_study_is_published_on_purpose(shared, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HSILIB_PUBLISHED", "")
     assert main(["study", str(study), "--publish"]) == 2
     assert "--publish is for a checkout" in capsys.readouterr().err
+
+
+def held(folder):
+    """The text of a store with three rows, and its file."""
+    store = Store(folder)
+    collect(plan(SMALL, ["random"], ["mlp"], seeds=3, epochs=1), store, say=lambda text: None)
+    return store, folder / "baselines.csv", (folder / "baselines.csv").read_text()
+
+
+def test_a_row_is_believed_only_when_it_is_whole(tmp_path, capsys):
+    """Wherever the last line is cut off, and whatever character of it is changed: the row counts no more."""
+    _, _, text = held(tmp_path / "store")
+    start = text.rindex("\n", 0, -1) + 1
+    whole = rows.read(text)[0]
+    for cut in range(start + 1, len(text) - 1):
+        table, wrong = rows.read(text[:cut])
+        assert len(table) == 2 and list(wrong) == [4], text[start:cut]
+    changed = text[:start] + text[start:].replace(",0,", ",1,", 1)
+    assert changed != text and len(rows.read(changed)[0]) == 2
+    doubled = text + text[start:]
+    assert len(rows.read(doubled)[0]) == len(whole) and list(rows.read(doubled)[1]) == [5]
+
+
+@pytest.mark.parametrize("column, value", [("oa", 4000), ("oa", "nan"), ("seed", -1), ("seed", 0.5), ("scene", ""), ("run", "x")])
+def test_a_sealed_row_is_in_range_too(tmp_path, column, value):
+    _, _, text = held(tmp_path / "store")
+    first = pd.read_csv(tmp_path / "store" / "baselines.csv", dtype=str, keep_default_na=False).iloc[0].to_dict()
+    table, wrong = rows.read("\n".join([rows.HEADER, rows.line_of(first | {column: value})]) + "\n")
+    assert len(table) == 0 and column in wrong[2]
+
+
+def test_a_damaged_row_is_named_and_trained_again(tmp_path, capsys):
+    store, path, text = held(tmp_path / "store")
+    path.write_text(text[:-30])
+    said = []
+    collect(plan(SMALL, ["random"], ["mlp"], seeds=3, epochs=1), Store(store.folder), say=said.append)
+    assert "1 run to train" in said[0]
+    assert f"{path}, line 4: cut off or changed" in capsys.readouterr().err
+    assert len(rows.read(path.read_text())[0]) == 3 and not rows.read(path.read_text())[1]
+
+
+def test_rows_of_an_earlier_edition_are_read_and_sealed_at_the_next(tmp_path):
+    store, path, text = held(tmp_path / "store")
+    old = "\n".join(line.rpartition(",")[0] for line in text.splitlines()) + "\n"
+    path.write_text(old)
+    assert len(Store(store.folder).rows()) == 3
+    collect([run(7)], Store(store.folder), say=lambda text: None)
+    assert path.read_text().startswith(text.rstrip("\n")) and len(Store(store.folder).rows()) == 4

@@ -22,8 +22,9 @@ from hsilib.pages import claims
 from hsilib.pages.chapter import chapter
 from hsilib.pages.claims import fits, fitted
 from hsilib.study.execute import execute, task_of, trained, weights_path
+from hsilib.study.rows import COLUMNS
 from hsilib.study.runs import declared, make_run, plan
-from hsilib.study.store import COLUMNS, Store
+from hsilib.study.store import Store
 from hsilib.study.sweep import collect, pace
 from hsilib.task import Task
 
@@ -165,7 +166,7 @@ def test_last_step_has_almost_no_rate_and_terms_are_logged():
 
 
 def row(run, **values):
-    return dict.fromkeys(COLUMNS, 0) | {"run": f"{run:0>12}", "options": "", "parents": "", "commit": "c"} | values
+    return dict.fromkeys(COLUMNS, 1) | {"run": f"{run:0>12}", "options": "", "parents": "", "commit": "c"} | values
 
 
 def test_a_row_is_written_once(tmp_path):
@@ -173,7 +174,7 @@ def test_a_row_is_written_once(tmp_path):
     store.append("f", row("aa"))
     store.append("f", row("aa", oa=5))
     store.append("f", row("bb"))
-    assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()["oa"].tolist() == [0, 0]
+    assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()["oa"].tolist() == [1, 1]
     path = tmp_path / "f.csv"
     path.write_text(path.read_text().rstrip("\n"))  # an editor that dropped the last newline
     store.append("f", row("cc"))
@@ -197,7 +198,7 @@ def test_two_writers_lose_nothing(tmp_path):
     assert sorted(Store(tmp_path).rows()["run"]) == sorted(f"{i:0>12x}" for i in range(60))
 
 
-def test_a_broken_store_is_one_line(tmp_path):
+def test_a_broken_store_is_one_line(tmp_path, capsys):
     (tmp_path / "f.csv").write_text("run,oa\n1,2\n")
     with pytest.raises(HsiError, match="columns missing"):
         Store(tmp_path).rows()
@@ -205,8 +206,7 @@ def test_a_broken_store_is_one_line(tmp_path):
     Store(tmp_path).append("f", row("aa"))
     with open(tmp_path / "f.csv", "a") as handle:
         handle.write("<<<<<<< HEAD\n")
-    with pytest.raises(HsiError, match="line 3: not a row"):
-        Store(tmp_path).rows()
+    assert len(Store(tmp_path).rows()) == 1 and "line 3: cut off" in capsys.readouterr().err
 
 
 def test_a_second_training_leaves_the_stored_pictures_alone(tmp_path):
@@ -423,7 +423,7 @@ def test_a_store_of_the_first_edition_gets_the_new_column_when_it_is_written_to(
     run, store = make_run(SMALL, "random", "mlp", epochs=1), Store(tmp_path)
     row = execute(run, store)[0]
     path = tmp_path / "baselines.csv"
-    old = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    old = [line.rsplit(",", 2)[0] for line in path.read_text().splitlines()]
     path.write_text("\n".join(old) + "\n")
     assert store.rows()["payload"].isna().all() and store.rows()["oa"].tolist() == [row["oa"]]
     execute(make_run(SMALL, "random", "mlp", seed=1, epochs=1), store)

@@ -79,8 +79,7 @@
       const reach = pairs.length > 1 ? (T975[pairs.length - 1] || 1.96) * sd(pairs) / Math.sqrt(pairs.length) : NaN;
       if (pairs.length) gap = { mean: mean(pairs), low: mean(pairs) - reach, high: mean(pairs) + reach, seeds: pairs.length };
     }
-    const told = (metric) => best[metric].slice(half(best));
-    return { count: within.length, best, next, gap, oa: told("oa"), aa: told("aa"), apart: half(best) > 0 };
+    return { count: within.length, best, next, gap, apart: half(best) > 0 };
   }
   window.hsiChoose = choose;
 
@@ -95,28 +94,27 @@
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
     function answer() {
       const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), ms: limit("ms", 1) };
-      const { count, best, next, gap, oa, aa, apart } = choose(data.networks, budget);
+      const { count, best, next, gap, apart } = choose(data.networks, budget);
       if (!count) {
-        out.replaceChildren(el("p", {}, "No network of the study fits in that. A limit on milliseconds leaves out those whose time was not measured."));
+        out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on milliseconds leaves out those whose time was not measured."));
         return;
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
       if (best.macs !== null) cost.push(`${(best.macs / 1e6).toPrecision(3)} million multiply-adds a pixel`);
       if (best.ms !== null) cost.push(`${best.ms.toPrecision(2)} ms a pixel`);
-      let sure = "Nothing else fits.";
+      let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {
         const interval = Number.isNaN(gap.low) ? "" : ` [${signed(gap.low)}, ${signed(gap.high)}]`;
         const clear = gap.low > 0 ? "better" : gap.high < 0 ? "worse, on these seeds" : "not shown to differ";
-        sure = `Against the next, ${next.name}: ${signed(gap.mean)}${interval} points over ${gap.seeds} paired seeds: ${clear}.`;
+        sure = `Against the next, ${next.name}: ${signed(gap.mean)}${interval} points over ${gap.seeds} paired seeds${apart ? " that did not pick it" : ""}: ${clear}.`;
       } else if (next) sure = `The next is ${next.name}; they share no seed.`;
-      const seeds = apart ? `${oa.length} seeds that did not pick it` : `${oa.length} seeds`;
       const links = el("p", {});
       if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), best.command ? " · " : "");
       if (best.command) links.append(el("code", {}, best.command));
-      else if (!best.file) links.append("No single command makes it: see ", el("a", { href: "16-compact.html" }, "Compact networks"), ".");
+      else if (!best.file) links.append("No single command exports it.");
       out.replaceChildren(
         el("p", { className: "hsi-best" }, best.name), el("p", {}, cost.join(", ")),
-        el("p", {}, `Overall accuracy ${spread(oa)} %, average accuracy ${spread(aa)} % (${seeds}; the best of ${count}).`),
+        el("p", {}, `Overall accuracy ${spread(best.oa)} %, average accuracy ${spread(best.aa)} % (${best.seed.length} seeds${count > 1 ? `; the highest of ${count}` : ""}).`),
         el("p", {}, sure), links,
       );
     }

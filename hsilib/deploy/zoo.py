@@ -64,7 +64,7 @@ def card(name: str, entry: dict[str, Any], store: Store) -> dict[str, Any]:
     drawn = predict(FOLDER / f"{name}.onnx", scene.cube)[0]
     recall = per_class(confusion(split.test_y, drawn.ravel()[split.test].astype(int) - 1, len(scene.classes)))
     spread = {
-        metric: [round(float(alike[metric].mean()), 2), round(float(alike[metric].std()), 2)]
+        metric: [round(float(alike[metric].mean()), 4), round(float(alike[metric].std()), 4)]
         for metric in ("oa", "aa")
     }
     return {

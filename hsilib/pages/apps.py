@@ -49,7 +49,7 @@ def show(kind: str, data: dict, table: pd.DataFrame) -> None:
 
 def options_of(text: str) -> dict:
     """The options of a row, as they were given."""
-    pairs = (part.partition("=")[::2] for part in text.split(", ") if part)
+    pairs = (part.partition("=")[::2] for part in text.split())
     found = {}
     for name, value in pairs:
         try:
@@ -107,7 +107,7 @@ def networks(rows: pd.DataFrame, least: int = 3) -> list[dict]:
         words += [f"-o {option} {value}" for option, value in given.items()]
         lines.append(
             {
-                "scene": key["scene"], "split": key["split"],
+                "scene": f"{key['scene']}, {key['split']}",
                 "name": name if by_itself else f"{name}, {key['epochs']} epochs",
                 "payload": int(one["payload"]), "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
                 "ms": None if np.isnan(ms) else round(ms, 4), "seed": group["seed"].tolist(),
@@ -123,7 +123,8 @@ def chooser(store: Store) -> None:
     """Which network at which budget."""
     found = networks(store.rows())
     names = dict.fromkeys(one["scene"] for one in found)
-    scenes = {name: entry(name).title.partition(" (")[0] for name in names}
+    parts = {name: name.partition(", ") for name in names}
+    scenes = {name: f"{brief(entry(scene).title)}, {split}" for name, (scene, _, split) in parts.items()}
     data = {"networks": found, "scenes": scenes}
     lines = []
     for scene in scenes:

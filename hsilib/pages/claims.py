@@ -11,7 +11,7 @@ from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.methods import family, get, title
 from hsilib.pages import stats
-from hsilib.pages.text import brief, joined, mean_sd, signed
+from hsilib.pages.text import brief, mean_sd, named, signed
 from hsilib.study.runs import stored
 from hsilib.study.store import Store
 
@@ -68,28 +68,26 @@ def gained(
 def in_short(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict[str, str]) -> str:
     """The answer of a chapter about a family of methods, as Markdown of at most sixty words and six numbers.
 
-    Of several methods one is picked on the first half of the seeds, and told is what the others say of it.
-    ``controls`` {method: how a sentence calls it}; ``far``: rows of another scene.
+    Of several methods it names the one with the highest mean, and whether either half of the seeds alone
+    would have named it.  ``controls`` {method: how a sentence calls it}; ``far``: rows of another scene.
     """
     every = [*c.names, "scratch", *controls]
     tables = {metric: over_sizes(rows, every, c.first, c.ratios, metric) for metric in ("oa", "aa")}
-    oa, half = tables["oa"], (len(tables["oa"]) + 1) // 2
-    several, apart = len(c.names) > 1, len(c.names) > 1 and len(oa) >= 4
-    best = gains(oa.iloc[:half] if apart else oa).reindex(c.names)["difference"].idxmax()
+    best = gains(tables["oa"]).reindex(c.names)["difference"].idxmax()
 
-    def both(name, found, fresh=False):
+    def both(name, found):
         """How a method changes the two accuracies, as two texts."""
-        some = [gains(found[m].iloc[half:] if fresh else found[m]) for m in ("oa", "aa")]
-        return [signed(table["difference"].get(name, np.nan), np.nan, np.nan) for table in some]
+        some = [gains(found[metric])["difference"].get(name, np.nan) for metric in ("oa", "aa")]
+        return [signed(value, np.nan, np.nan) for value in some]
 
-    seeds = "seeds that did not pick it" if apart else "one seed" if len(oa) == 1 else "mean over seeds"
-    does = "does best here and " if several else ""
+    seeds = "one seed" if len(tables["oa"]) == 1 else "mean over seeds"
+    picked = f"; {confirmed(tables['oa'][list(c.names)], best)}" if len(c.names) > 1 else ""
     text = (
-        "{} {}changes overall accuracy by {} and average accuracy by {} points against labels alone ({}, {}, "
-        "{}). "
-    ).format(title(best), does, *both(best, tables, apart), brief(c.card.title), c.first, seeds)
+        "{} changes overall accuracy by {} and average accuracy by {} points against labels alone ({}, {}, "
+        "{}{}). "
+    ).format(title(best), *both(best, tables), brief(c.card.title), c.first, seeds, picked)
     for name, words in controls.items():
-        text += "{} changes them by {} and {}. ".format(words, *both(name, tables, apart))
+        text += "{} changes them by {} and {}. ".format(words, *both(name, tables))
     there = {m: over_sizes(far, [best, "scratch"], c.first, c.ratios, m) for m in ("oa", "aa")}
     if {best, "scratch"} <= set(there["oa"]):
         where = brief(entry(far["scene"].iloc[0]).title)
@@ -97,21 +95,28 @@ def in_short(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict
     return text
 
 
+def confirmed(table: pd.DataFrame, best: str) -> str:
+    """Whether the method with the highest mean (seeds × methods) is first on either half of the seeds, in
+    words; with fewer than four seeds nothing can tell."""
+    half = (len(table) + 1) // 2
+    if len(table) < 4:
+        return "first of several"
+    firsts = sum(part.mean().idxmax() == best for part in (table.iloc[:half], table.iloc[half:]))
+    return f"first on {('neither half', 'one half', 'both halves')[firsts]} of the seeds"
+
+
 def clear(changes: dict[str, pd.DataFrame]) -> str:
     """Which methods' intervals leave out zero, as Markdown; ``changes`` as ``gained`` returns it."""
     if all(table["low"].isna().all() for table in changes.values()):
         return "One seed shows nothing: no difference has an interval."
-
-    def named(table, end, way):
-        return joined(title(n) for n in table.index[table[end] * way > 0]).replace("Scratch, ", "") or "none"
-
-    above, below = (
-        "; ".join(f"{metric.upper()}: {named(table, end, way)}" for metric, table in changes.items())
-        for end, way in (("low", 1), ("high", -1))
-    )
-    return (
-        f"Intervals that lie above zero: {above}. Below zero: {below}. They are not corrected for the number "
-        "of methods; what is left among all methods of the book, and on new seeds, is in "
+    told = []
+    for words, end, way in (("above", "low", 1), ("below", "high", -1)):
+        for metric, table in changes.items():
+            names = table.index[table[end] * way > 0]
+            if len(names):
+                told.append(f"- {metric.upper()}, interval {words} zero: {named(map(title, names))}.")
+    return "\n".join(told) + (
+        "\n\nThe intervals are not corrected for the number of methods; what is left among all methods is in "
         "[What to believe](11-what-to-believe)."
     )
 

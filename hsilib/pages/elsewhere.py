@@ -106,18 +106,19 @@ def beside(
             told.append(f"{number(ranks.mean(), 2)} on the {split} split".replace("-", "−"))
     if not lines:
         return
-    columns = ["method", "split", "here", "there", "paper, there", "AA here", "AA there"]
+    near, away = brief(c.card.title), "Pavia"
+    columns = ["method", "split", near, away, "paper, Pavia", "AA here", "AA there"]
     rows = pd.DataFrame(lines, columns=columns)
     if rows["split"].nunique() == 1:
         rows = rows.drop(columns="split")
-    if (rows["paper, there"] == "–").all():
-        rows = rows.drop(columns="paper, there")
+    if (rows["paper, Pavia"] == "–").all():
+        rows = rows.drop(columns="paper, Pavia")
     overall = rows.drop(columns=["AA here", "AA there"])
     average = rows[[name for name in overall if name in ("method", "split")]]
-    average = average.assign(here=rows["AA here"], there=rows["AA there"])
+    average = average.assign(**{near: rows["AA here"], away: rows["AA there"]})
     what = f"less that of {title(other)} in points, paired by seed, with 95 % intervals"
-    where = f"Here: {c.card.title}; there: {entry(NEAR).title}, not the paper's input."
-    single = " The paper's own difference is of single runs." if "paper, there" in rows else ""
+    where = f"Pavia: {entry(NEAR).title}, not the paper's input."
+    single = " The paper's own difference is of single runs on 103 bands." if "paper, Pavia" in rows else ""
     publish(overall, "elsewhere-oa", f"Overall accuracy {what}. {where}{single}")
     publish(average, "elsewhere-aa", f"Average accuracy {what}. {where}")
     if told:

@@ -13,6 +13,8 @@ from hsilib.pages.text import joined
 from hsilib.study.runs import stored
 from hsilib.study.store import Store
 
+DESIGNED = dict(epochs=60, lr=2e-3, schedule="one_cycle")  # the recipe of networks small by design
+
 
 class Evidence:
     """All networks of one scene and split as the store has them, for pages that train nothing.
@@ -45,6 +47,13 @@ class Evidence:
     def stored(self, names: Sequence[str], ratios: Sequence[int] = (0, *sizes), **common) -> pd.DataFrame:
         """What the store holds of these methods."""
         return stored(self.store, self.scene, [self.split], names, ratios, **common)
+
+    def designed(self) -> pd.DataFrame:
+        """The networks small by design, and their forms in whole numbers, as far as the store has them."""
+        names = family("compact")
+        parts = [self.stored(["static"], (0,), options={"of": name}, **DESIGNED) for name in names]
+        parts += [self.stored([*names, "cnn2d_taught"], (0,), **DESIGNED)]
+        return pd.concat(parts, ignore_index=True)
 
     def at(self, size: int) -> pd.DataFrame:
         """Overall accuracy at one size, seeds × methods."""

@@ -149,7 +149,9 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     if given:
         tag = "".join(f"-{k}={v}" for k, v in given.items())
         tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
-        target = project() / "_build" / "runs" / f"{path.stem}{tag[:100]}" / f"{path.stem}.ipynb"
+        if len(tag) > 100:  # what is cut off still makes another folder
+            tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
+        target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
     start = time.perf_counter()
     done = _execute(notebook, path, given, target)
     _stamp(done, path, given, time.perf_counter() - start)
@@ -268,7 +270,8 @@ HEADING = re.compile(r"^(?=(?:\([\w-]+\)=\n)?#{2,} )", re.M)
 
 
 def _leave_out_empty(cells):
-    """Take a section off the page when none of its cells shows anything: what it is about did not run."""
+    """Take a section off the page when all its code is hidden and shows nothing: what it is about did not
+    run."""
     section, shows = [], True  # its pieces of text (cell, number) and its cells of code; the head stays
 
     def close():
@@ -280,6 +283,8 @@ def _leave_out_empty(cells):
 
     for cell in cells:
         if cell["cell_type"] == "code":
+            tags = cell["metadata"].get("tags", [])
+            shows |= not {"hide-input", "remove-input"} & set(tags)
             shows |= any(out["output_type"] in ("display_data", "execute_result") for out in cell["outputs"])
             section.append((cell, None))
             continue

@@ -111,8 +111,13 @@ def thousands(value: float) -> str:
 
 
 def brief(title: str) -> str:
-    """The title of a scene up to the first comma or bracket."""
-    return title.partition(",")[0].partition(" (")[0]
+    """The title of a scene without what is in brackets, as a sentence has it."""
+    return title.partition(" (")[0].removesuffix(", 8-bit")
+
+
+def named(titles: Iterable[str]) -> str:
+    """Names of methods, which may hold commas, as "a; b; c"; "none" of none."""
+    return "; ".join(title.replace("Scratch, ", "") for title in titles) or "none"
 
 
 def joined(texts: Iterable) -> str:

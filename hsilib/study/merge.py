@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from hsilib.errors import HsiError
-from hsilib.study.store import COLUMNS, Store
+from hsilib.study.rows import COLUMNS
+from hsilib.study.store import Store
 
 # what a run is; two rows of one identity that differ here are not of one run
 DECIDED = "scene split method ratio seed options epochs lr batch schedule precision version parents".split()

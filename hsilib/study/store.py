@@ -6,6 +6,7 @@ sees half a table.  Reading needs neither torch nor a cube.
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,30 +20,21 @@ from filelock import FileLock
 from hsilib.data import cards
 from hsilib.errors import HsiError
 from hsilib.files import project, workplace, write_atomically
-
-COLUMNS = (
-    "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
-    "epochs lr batch schedule precision version device threads seconds commit versions parents payload"
-).split()
-HEADER = ",".join(COLUMNS)
+from hsilib.study import rows
 
 
 @lru_cache
 def _table(path, changed, size):
-    """One CSV file of rows, read once while it stays as it is."""
+    """One CSV file of rows, read once while it stays as it is.  A line that is not whole is named and left
+    out, so that its run is trained again."""
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(("run", "commit", "options", "parents"), str))
-    except Exception as error:
+        table, wrong = rows.read(path.read_text())
+    except (ValueError, OSError) as error:
         raise HsiError(f"{path}: not a table of runs ({str(error).splitlines()[0]})") from None
-    missing = set(COLUMNS[:-1]) - set(table)
-    if missing:
-        raise HsiError(f"{path}: columns missing: {', '.join(sorted(missing))}")
-    scored = np.isfinite(pd.to_numeric(table["oa"], errors="coerce"))
-    sound = table["run"].str.fullmatch("[0-9a-f]{12}") & scored
-    if not sound.all():
-        says = "not a row of the store (cut off, or a merge left marks); delete the line"
-        raise HsiError(f"{path}, line {int(np.flatnonzero(~sound)[0]) + 2}: {says}")
-    return table.reindex(columns=COLUMNS).fillna({"options": "", "parents": ""})
+    for number, reason in wrong.items():
+        says = "it counts no more, and its run is trained again when it is asked for"
+        print(f"{path}, line {number}: {reason}; {says}", file=sys.stderr)
+    return table
 
 
 def published() -> Path | None:
@@ -92,29 +84,26 @@ class Store:
 
     def rows(self) -> pd.DataFrame:
         """Return all rows of all families as one table; yours come after the published ones."""
-        files = [path for folder in reversed(self.folders) for path in sorted(folder.glob("*.csv"))]
-        states = [(path, path.stat()) for path in files]
-        tables = [_table(path, state.st_mtime_ns, state.st_size) for path, state in states]
+        tables = [table for folder in reversed(self.folders) for table in self._tables(folder)]
         if not tables:
-            return pd.DataFrame(columns=COLUMNS)
+            return pd.DataFrame(columns=rows.COLUMNS)
         return pd.concat(tables, ignore_index=True).drop_duplicates("run", ignore_index=True)
+
+    def _tables(self, folder):
+        states = [(path, path.stat()) for path in sorted(folder.glob("*.csv"))]
+        return [_table(path, state.st_mtime_ns, state.st_size) for path, state in states]
 
     def has(self, run: str) -> bool:
         """Say whether the store holds the run of this identity."""
-        files = (path for folder in self.folders for path in folder.glob("*.csv"))
-        return any(f"\n{run}," in path.read_text() for path in files)
+        return any((table["run"] == run).any() for folder in self.folders for table in self._tables(folder))
 
     def append(self, family: str, row: dict[str, Any]) -> None:
-        """Add one row to ``<family>.csv`` unless the run is there already."""
+        """Add one row to ``<family>.csv`` unless the run is there already; lines that are not whole go."""
         path = self.folder / f"{family}.csv"
-        line = pd.DataFrame([row], columns=COLUMNS)
         with self._locked():
-            text = path.read_text() if path.exists() else f"{HEADER}\n"
             if not self.has(row["run"]):
-                text += "" if text.endswith("\n") else "\n"
-                if text.startswith(HEADER.removesuffix(",payload") + "\n"):  # of the first edition
-                    text = f"{HEADER}\n" + text.partition("\n")[2].replace("\n", ",\n")
-                write_atomically(path, text + line.to_csv(index=False, header=False, lineterminator="\n"))
+                text = rows.renewed(path.read_text()) if path.exists() else f"{rows.HEADER}\n"
+                write_atomically(path, f"{text}{rows.line_of(row)}\n")
 
     def find(self, *names: str) -> Path:
         """Return where a file lies: in your folder, else in the published one; if in none, where it is to."""
