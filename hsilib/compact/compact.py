@@ -174,6 +174,10 @@ def check(net: type[nn.Module], bands: int = 12, classes: int = 3, **sizes) -> N
         sides = 2 + 2 * MARGIN, 3 + 2 * MARGIN  # six pixels
         image = torch.randn((1, bands, *sides), generator=torch.Generator().manual_seed(1))
         windows = torch.cat([image[..., i : i + WINDOW, j : j + WINDOW] for i in range(2) for j in range(3)])
-        gap = (made.dense(image).flatten(1).T - made(windows).logits).abs().max()
+        whole = made.dense(image)
+        if whole.shape != (classes, 2, 3):
+            says = f"{name}.dense must return scores (classes, rows, columns)"
+            raise HsiError(f"{says}, here {(classes, 2, 3)}, not {tuple(whole.shape)}")
+        gap = (whole.flatten(1).T - made(windows).logits).abs().max()
         if not gap < 1e-4:
             raise HsiError(f"{name}.dense differs from its windows by {gap:.1e}: it must be exact")

@@ -4,6 +4,7 @@ Arrays: .npy, .npz, .mat up to 7.2 and 7.3.  Images on the ground: ENVI, also co
 Pictures: PNG.  Those of MATLAB 7.3 need h5py, those on the ground rasterio: the extra ``geo``.
 """
 
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -255,6 +256,8 @@ def _on_the_ground(path):
             raise HsiError(f"{path}: cannot be read to its end, perhaps truncated") from None
 
     with opened() as file:
+        if file.driver == "ENVI":
+            _as_its_header_says(file, path)
         bands = range(1, file.count + 1)
         flags = file.tags(ns="ENVI").get("bbl", "").strip("{} ").split(",")
         bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
@@ -262,6 +265,22 @@ def _on_the_ground(path):
         waves, crs = _wavelengths([_band(file, i) for i in bands]), file.crs.to_wkt() if file.crs else ""
         size = (file.height, file.width, file.count)
         return Image(str(path), size, read, waves, bad, file.nodata, crs, transform)
+
+
+def _as_its_header_says(file, path):
+    """Refuse an ENVI file of another size than its header asks for: every row would be skewed."""
+    said = file.tags(ns="ENVI")
+    each = np.dtype(file.dtypes[0]).itemsize
+    wanted = int(said.get("header_offset", 0)) + file.width * file.height * file.count * each
+    with open(path, "rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(-4, os.SEEK_END)
+        size = int.from_bytes(raw.read(), "little") if packed else path.stat().st_size
+    if packed and said.get("file_compression", "0").strip() != "1":
+        raise HsiError(f"{path}: is compressed, which its header does not say (file compression = 1)")
+    if size != (wanted % 2**32 if packed else wanted):
+        says = "samples, lines, bands, offset or data type are not those of the file"
+        raise HsiError(f"{path}: holds {size:,} bytes, and its header asks for {wanted:,}: {says}")
 
 
 def _band(file, number):

@@ -66,7 +66,14 @@ def add_scene(
     entry |= {"shape": image.shape, "classes": classes, "wavelengths": list(image.wavelengths)}
     entry |= {"rgb": list(rgb or _colours(image)), "bad": list(image.bad), "nodata": image.nodata}
     entry |= {"crs": image.crs, "transform": list(image.transform)}
+    if named and list(named) != classes:
+        renamed = ", ".join(map(" → ".join, zip(named, classes)))
+        say(f"note: names are given to the polygons' classes in the order of the alphabet: {renamed}")
+    counts = np.bincount(marks.ravel(), minlength=len(classes) + 1)[1:]
+    say("labelled pixels: " + ", ".join(f"{one} {number}" for one, number in zip(classes, counts)))
     path = own_folder() / f"{name}.scene.json"
+    if path.exists():
+        say(f"note: {name} was there before and is replaced")
     said = {key: value for key, value in entry.items() if value not in ([], "", None)}
     write_atomically(path, json.dumps(said, indent=1))
     load_scene.cache_clear()

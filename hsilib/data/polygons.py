@@ -36,7 +36,11 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
         if shape is not None and value in number:
             outline = shapely.geometry.mapping(shape)
             if about["crs"] and image.crs:
-                outline = warp.transform_geom(about["crs"], image.crs, outline)
+                try:
+                    outline = warp.transform_geom(about["crs"], image.crs, outline)
+                except Exception as error:
+                    says = f"coordinates that {about['crs']} does not have ({str(error).splitlines()[0]})"
+                    raise HsiError(f"{path}: {says}; GeoJSON without a crs is longitude, latitude") from None
             burnt.append((outline, number[value]))
     transform = needs("affine", f"{path}: polygons").Affine(*image.transform)
     labels = features.rasterize(burnt, image.shape[:2], transform=transform, dtype="uint8")

@@ -67,12 +67,26 @@ def quantization(name: str, title: str, family: str = "mine", of: str = OF, **fi
         @wraps(quantized)
         def train(task):
             net = task.parent(original(task.run))
-            return quantized(fold_batch_norm(net) if isinstance(net, CNN2D) else deepcopy(net), task)
+            made = quantized(fold_batch_norm(net) if isinstance(net, CNN2D) else deepcopy(net), task)
+            return _sound(made, name)
 
         mode(name, title, family, of, **fields)(train)
         return quantized
 
     return register
+
+
+def _sound(net, name):
+    """Refuse in one line what a way to quantize must not return."""
+    if not isinstance(net, torch.nn.Module):
+        raise HsiError(f"{name} must return the quantized network, not {type(net).__name__}")
+    for part in net.modules():
+        bits = getattr(part, "bits", 8)
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 32:
+            raise HsiError(f"{name}: the bits of a layer are a whole number from 1 to 32, not {bits!r}")
+    if not all(values.isfinite().all() for values in net.state_dict().values() if values.is_floating_point()):
+        raise HsiError(f"{name}: the quantized network holds values that are not finite")
+    return net
 
 
 @mode("dynamic", "Dynamic int8", mark="orange v", paper="Dynamic Quantization", version=2)

@@ -3,6 +3,7 @@
 import os
 import random
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -164,12 +165,20 @@ def _sweep(runs, rows, store, jobs, device, say):
     look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)
     bar = tqdm(total=left, disable=None, **look)  # on a terminal
     sent = methods.mine() if jobs > 1 else []  # what lives in a notebook, other processes have to be given
+    failed = {}  # {identity: why}
     for level in levels:
+        for run in [run for run in level if any(parent.id in failed for parent in parents(run))]:
+            failed[run.id] = f"{run}: what it starts from could not be trained"
+            level.remove(run)
         level.sort(key=lambda run: -costs[run.id])  # long ones first: the cores finish together
         names = {run.id: run for run in level}
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)
-        done = pool(delayed(_row)(run, store, sent, device) for run in level)
+        done = pool(delayed(_row)(run, store, sent, device, os.getpid()) for run in level)
         for row, number in zip(done, numbers):
+            if "failed" in row:  # the others go on
+                failed[row["run"]] = row["failed"]
+                say(f"[{number}/{len(runs)}] not trained: {row['failed']}")
+                continue
             cost, seconds = costs[row["run"]], row["seconds"]
             left = max(left - cost, 0)
             took.append((seconds, cost))
@@ -180,6 +189,9 @@ def _sweep(runs, rows, store, jobs, device, say):
             bar.set_postfix_str(still, refresh=False)
             bar.update(cost)
     bar.close()
+    if failed:
+        what, told = f"{len(failed)} of {len(runs)} runs could not be trained", list(failed.values())
+        raise HsiError(f"{what}: {'; '.join(told[:3])}{'; …' * (len(told) > 3)}")
     say(f"done in {duration(time.perf_counter() - start)}")
 
 
@@ -192,9 +204,25 @@ def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
     return (seconds + weight) / (costs + weight)
 
 
-def _row(run, store, sent, device):
+def _row(run, store, sent, device, parent):
+    """Train one run in a worker.  What cannot be trained comes back as a text, so that the others go on."""
+    if os.getpid() != parent and WATCH not in {thread.name for thread in threading.enumerate()}:
+        threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
     methods.adopt(sent)
-    return execute(run, store, device)[0]  # a model does not cross the process border
+    try:
+        return execute(run, store, device)[0]  # a model does not cross the process border
+    except HsiError as error:
+        return {"run": run.id, "failed": str(error)}
+
+
+WATCH = "ends with its parent"
+
+
+def _end_with(parent):
+    """End this worker when the process that started it is gone: nobody waits for its row."""
+    while os.getppid() == parent or os.name == "nt":
+        time.sleep(1)
+    os._exit(1)
 
 
 def _levels(runs):

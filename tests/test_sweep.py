@@ -1,0 +1,66 @@
+"""A sweep of runs: what cannot be trained does not block the rest, and workers end with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hsilib.errors import HsiError
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+from hsilib.study.sweep import collect
+
+SMALL = "synthetic_urban_small"
+
+
+def test_one_impossible_run_does_not_block_the_others(tmp_path, monkeypatch):
+    from hsilib.study import sweep
+
+    def execute(run, store, device):
+        if run.seed == 1:
+            raise HsiError("there is no such thing")
+        return real(run, store, device)
+
+    real = sweep.execute
+    monkeypatch.setattr(sweep, "execute", execute)
+    names = {"mlp": 0, "soft_targets": 98}
+    runs = [make_run(SMALL, "random", name, size, seed, epochs=1) for seed in range(3) for name, size in names.items()]
+    store, said = Store(tmp_path), []
+    with pytest.raises(HsiError, match="3 of 9 runs could not be trained: there is no such thing"):
+        collect(runs, store, jobs=1, say=said.append)
+    stored = {(row.method, row.seed) for row in store.rows().itertuples()}
+    assert stored >= {(name, seed) for seed in (0, 2) for name in names}
+    assert any("not trained: there is no such thing" in line for line in said)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a worker sees its parent end on Unix")
+def test_workers_end_with_their_parent(tmp_path):
+    code = (
+        "from hsilib import collect, plan; "
+        f"collect(plan('{SMALL}', ['random'], ['mlp', 'cnn1d'], seeds=3, epochs=3000), jobs=2)"
+    )
+    environment = os.environ | {"HSILIB_RESULTS": str(tmp_path / "store")}
+    parent = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def workers():
+        listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
+        mine = [line.split()[0] for line in listing.splitlines() if "loky.backend.popen" in line]
+        return [pid for pid in mine if str(tmp_path) in Path(f"/proc/{pid}/environ").read_text(errors="replace")]
+
+    if not os.path.exists("/proc"):
+        pytest.skip("needs /proc")
+    for _ in range(120):
+        if len(workers()) == 2:
+            break
+        time.sleep(0.5)
+    time.sleep(6)  # until they train
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    for _ in range(60):
+        if not workers():
+            return
+        time.sleep(0.5)
+    pytest.fail("workers outlive their parent")
