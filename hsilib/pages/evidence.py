@@ -102,7 +102,7 @@ class Evidence:
         loss = f"static integers lose less than {margin:g} point"
         pairs = {
             "pruning beats Scratch": (self.of(criteria), self.of("scratch")),
-            "control: … trained as long": (self.of(criteria), self.of("scratch_b")),
+            "control: pruning beats Scratch trained as long": (self.of(criteria), self.of("scratch_b")),
             "strategy II beats I": (self.of("l1_iterative"), self.of("l1")),
             "strategy II beats III": (self.of("l1_iterative"), self.of("l1_multipass")),
             "98 % pruned beats MLP": (self.of(criteria, 98), spectral["mlp"]),
@@ -114,11 +114,11 @@ class Evidence:
         for name in ("okddip", "ddgsd"):
             others = [other for other in kd if other != name]
             pairs[f"{get(name).title} beats the mean of the others"] = self.of(name), self.of(others)
-        crops = "control: … and Scratch on windows like its own"
+        crops = "control: DDGSD beats Scratch on windows like its own"
         pairs[crops] = self.of("ddgsd"), self.of("scratch_crops")
         own = stats.pick(self.rows, method="mlp")["oa"]
         if not own.equals(spectral["mlp"]):  # the paper does not say how long it trained
-            pairs["control: … than MLP in our recipe"] = self.of(criteria, 98), own
+            pairs["control: 98 % pruned beats MLP of our recipe"] = self.of(criteria, 98), own
         pairs[loss] = self.of("static", 0), self.of("cnn2d", 0)
         pairs = {claim: (a, b) for claim, (a, b) in pairs.items() if len(a.index.intersection(b.index)) > 1}
         return claims.judged(pairs, {loss: margin} if loss in pairs else {})

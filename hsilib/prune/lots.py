@@ -1,4 +1,4 @@
-"""Channels drawn by lot: what a criterion has to be better than."""
+"""Channels drawn at random: what a criterion has to be better than."""
 
 import torch
 
@@ -8,7 +8,7 @@ from hsilib.prune.surgery import LAYERS, Channels
 from hsilib.task import Task
 
 
-@criterion("lots", "Drawn by lot", mark="light X", family="controls")
+@criterion("lots", "Random channels", mark="light X", family="controls")
 def lots(net: CNN2D, widths: dict[str, int], task: Task) -> Channels:
     """Keep channels drawn at random: the control of all criteria."""
     draw = torch.Generator().manual_seed(task.seed("lots"))
