@@ -47,6 +47,7 @@ def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
         table["parameters"] = full["params"].map(thousands)
         table["multiply-adds, M"] = ["–" if pd.isna(v) else f"{v / 1e6:.3g}" for v in full["macs"]]
         table["MB on disk"] = full["bytes"].map(megabytes)
+        table["as deployed, kB"] = [number(size / 1e3) for size in full["payload"]]
     return table
 
 
