@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         example = (self.epilog or "").partition("example:\n")[2].strip()
         if "expected 2 arguments" in message:
-            message += ": name and value are two words, -p seeds 2"
+            message += f": name and value are two words, {'-o width 12' if '-o' in message else '-p seeds 2'}"
         self.exit(2, f"error: {message}" + (f"; for example: {example}" if example else "") + "\n")
 
 
@@ -140,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 0
     except (HsiError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        named = getattr(error, "filename", None) and error.strerror
+        print(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the notebook client leaves its task behind

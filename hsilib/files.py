@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -37,12 +38,24 @@ def own_folder() -> Path:
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> None:
-    """Write bytes or text through a temporary file, so that nobody ever sees half a file."""
+    """Write bytes or text through a temporary file, so that nobody ever sees half a file, and none is left.
+
+    An error names the file that was to be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data if isinstance(data, bytes) else data.encode())
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data if isinstance(data, bytes) else data.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def fingerprint(path: Path | str, kind: str = "sha256") -> str:

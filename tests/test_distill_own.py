@@ -1,10 +1,12 @@
 """Mistakes in a method of one's own: each is one line that says what is wrong."""
 
 import pytest
+import torch
 import torch.nn.functional as F
 from hsilib import methods
 from hsilib.distill.distillation import distillation
 from hsilib.errors import HsiError
+from hsilib.models.networks import CNN2D
 from hsilib.study.execute import execute
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
@@ -45,3 +47,9 @@ def test_a_mistake_in_a_method_is_one_line(build, fields, message):
         assert "\n" not in str(caught.value)
     finally:
         methods.METHODS.pop("wrong", None)
+
+
+def test_a_misspelt_tap_of_the_student_is_one_line():
+    net = CNN2D(9, 3, (4, 4, 4))
+    with pytest.raises(HsiError, match="the network has no tap 'f3'; it has e, f1, f2, p2, v"):
+        net(torch.zeros(2, 9, 19, 19)).taps["f3"]

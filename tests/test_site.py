@@ -295,3 +295,17 @@ def test_pages_are_light():
         files = {page.parent / (src or link).partition("?")[0] for src, link in named} | {page}
         size = sum(len(gzip.compress(file.read_bytes())) for file in files if file.exists())
         assert size < 1.5e6, f"{page.name}: {size / 1e6:.2f} MB"
+
+
+AXE = SITE.parent / "axe" / "package" / "axe.min.js"
+
+
+@pytest.mark.parametrize("page", ["00-overview", "06-offline", "17-explorer", "18-maps"])
+def test_axe_reports_no_serious_violation(address, tmp_path, page):
+    if not AXE.exists():
+        pytest.skip("needs axe-core: npm pack axe-core in _build/axe, unpacked")
+    script = AXE.read_text() + """;
+document.querySelectorAll("details").forEach((one) => (one.open = true));
+const found = await axe.run(document, {resultTypes: ["violations"]});
+return found.violations.filter((one) => ["serious", "critical"].includes(one.impact)).map((one) => one.id);"""
+    assert ask(address, tmp_path, f"{CHAPTERS}/{page}.html", script) == []

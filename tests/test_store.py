@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
-from hsilib.files import project
+from hsilib.files import project, write_atomically
 from hsilib.study import rows
 from hsilib.study.execute import execute
 from hsilib.study.runs import make_run, plan
@@ -127,6 +127,22 @@ def held(folder):
     store = Store(folder)
     collect(plan(SMALL, ["random"], ["mlp"], seeds=3, epochs=1), store, say=lambda text: None)
     return store, folder / "baselines.csv", (folder / "baselines.csv").read_text()
+
+
+def test_a_write_that_fails_leaves_nothing_and_names_the_file(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "map.npy"
+    write_atomically(path, b"old")
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, full)
+        with pytest.raises(OSError, match="No space left on device: .*map.npy"):
+            write_atomically(path, b"new")
+        monkeypatch.undo()
+        assert path.read_bytes() == b"old" and [one for one in tmp_path.iterdir() if one.is_file()] == [path]
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 def test_a_row_is_believed_only_when_it_is_whole(tmp_path, capsys):

@@ -7,12 +7,21 @@ document.addEventListener("DOMContentLoaded", () => {
   foldMore();
   switchCode();
   explainWords();
+  nameButtons();
 });
 
 function make(tag, properties, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children);
   return node;
+}
+
+// Buttons of the theme are called by the text that they show.
+function nameButtons() {
+  for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
+  for (const button of document.querySelectorAll(".theme-switch-button")) {
+    button.setAttribute("aria-label", "Color mode: Light, Dark, System Settings");
+  }
 }
 
 // ---- More ----------------------------------------------------------------------------------------------

@@ -16,6 +16,13 @@ from hsilib.errors import HsiError
 WIDTHS = {0: (50, 100, 100), 90: (15, 30, 30), 95: (10, 20, 20), 98: (5, 10, 10)}  # the paper's Table 5
 
 
+class Inner(dict):
+    """The inner tensors of a network; one that it does not have is an error that names those it has."""
+
+    def __missing__(self, tap):
+        raise HsiError(f"the network has no tap {tap!r}; it has {', '.join(sorted(self))}")
+
+
 class Outputs(NamedTuple):
     """What a network returns: the logits, and the inner tensors that methods of distillation look at."""
 
@@ -160,7 +167,7 @@ class CNN2D(nn.Module):
         """Classify patches (B, bands, 19, 19)."""
         f1 = self.stem(x)
         logits, taps = self.branch(f1)
-        return Outputs(logits, {"f1": f1} | taps)
+        return Outputs(logits, Inner({"f1": f1} | taps))
 
     def dense(self, image: torch.Tensor) -> torch.Tensor:
         """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""

@@ -300,6 +300,7 @@ def _leave_out_empty(cells):
             cell["source"] = "".join(cell.pop("pieces"))
 
 
+OTHER = re.compile(r"\[([^]\[]+)\]\((?:\d\d-[\w-]+|\.\./[\w.-]+)\)")  # a link to another page of the book
 REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
 
 
@@ -323,6 +324,7 @@ def render(path: Path) -> Path:
     page = shutil.copytree(path.parent, work / "source") / path.name
     here = page.with_name("_config.yml")
     here.write_text(yaml.safe_dump(config))
+    page.write_text(OTHER.sub(r"\1", page.read_text()))  # pages that are not beside this one
     notebook = json.loads(page.read_text())
     if "{cite" in page.read_text():  # in the book they stand on a page of their own
         cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}

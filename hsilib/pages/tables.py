@@ -54,10 +54,11 @@ def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
 def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
     """Show a table in the notebook, with a link to its CSV, which lies beside the page."""
     _show(table, caption)
-    _leave(table, name, "This table as CSV")
+    leave(table, name, "This table as CSV")
 
 
-def _leave(table, name, words):
+def leave(table: pd.DataFrame, name: str, words: str) -> None:
+    """Leave a table as CSV beside the page, with a link to it."""
     path = beside_page(f"{name}.csv")
     write_atomically(path, table.to_csv(index=False))
     here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
@@ -148,7 +149,7 @@ def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene:
         seeds = joined(f"{count} on {split}" for split, count in counts.items())
         what = f"networks of the {ratio} % size. Overall accuracy, percent, mean ± sd over seeds ({seeds})"
         _show(*beside_or_alone(table[columns], place, what))
-    _leave(pd.concat(frames), "tables", "These tables as CSV, with Top-5")
+    leave(pd.concat(frames), "tables", "These tables as CSV, with Top-5")
 
 
 def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") -> tuple[pd.DataFrame, str]:
