@@ -137,3 +137,22 @@ def test_pages_speak_as_a_colleague_would(path):
     seen += "".join(re.findall(r'(?:say|in_short)\(f?"""(.*?)"""', text, re.S))
     seen += "".join(re.findall(r"^    caption: \|\n((?:      .*\n)+)", text, re.M))
     assert not re.findall(STIFF, " ".join(seen.split()))
+
+
+def test_a_section_is_left_out_only_when_it_has_nothing_to_show():
+    def code(tags, shows):
+        outputs = [{"output_type": "display_data"}] if shows else []
+        return {"cell_type": "code", "metadata": {"tags": [*tags]}, "outputs": outputs, "source": ""}
+
+    def text(source):
+        return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+    hidden = ["hide-input"]
+    cells = [text("# Title\n\nHead."), code(hidden, False), text("## Kept\n\nIts code is seen."), code([], False)]
+    cells += [text("## Gone\n\nNothing ran."), code(hidden, False), text("## More\n\nHelpers."), code(hidden, False)]
+    cells += [text("### Shown"), code(hidden, True), text("### Not shown\n\n## Prose\n\nWithout code."), code(hidden, True)]
+    runner._leave_out_empty(cells)
+    left = "".join(cell["source"] for cell in cells)
+    assert "# Title" in left and "## Kept" in left and "## More" in left and "### Shown" in left and "## Prose" in left
+    assert "Gone" not in left and "Nothing ran" not in left
+    assert [cell["metadata"]["tags"] for cell in cells if cell["cell_type"] == "code"].count(hidden + ["remove-cell"]) == 1

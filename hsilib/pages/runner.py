@@ -271,11 +271,12 @@ HEADING = re.compile(r"^(?=(?:\([\w-]+\)=\n)?#{2,} )", re.M)
 
 def _leave_out_empty(cells):
     """Take a section off the page when all its code is hidden and shows nothing: what it is about did not
-    run."""
-    section, shows = [], True  # its pieces of text (cell, number) and its cells of code; the head stays
+    run.  The head of the page stays, and so does a section that has others in it."""
+    section, shows, level = [], True, 0  # its pieces of text (cell, number) and its cells of code; its depth
 
-    def close():
-        for cell, piece in section if any(piece is None for _, piece in section) and not shows else ():
+    def close(deeper):
+        codes = any(piece is None for _, piece in section)
+        for cell, piece in section if codes and not shows and not deeper else ():
             if piece is None:
                 cell["metadata"].setdefault("tags", []).append("remove-cell")
             else:
@@ -289,12 +290,13 @@ def _leave_out_empty(cells):
             section.append((cell, None))
             continue
         cell["pieces"] = HEADING.split("".join(cell["source"]))
-        for number in range(len(cell["pieces"])):
+        for number, piece in enumerate(cell["pieces"]):
             if number:
-                close()
-                section, shows = [], False
+                depth = len(re.search(r"#+", piece).group())
+                close(depth > level)
+                section, shows, level = [], False, depth
             section.append((cell, number))
-    close()
+    close(False)
     for cell in cells:
         if "pieces" in cell:
             cell["source"] = "".join(cell.pop("pieces"))
