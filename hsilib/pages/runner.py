@@ -266,7 +266,7 @@ def _stamp(path, source_path, given, seconds):
     path.write_text(json.dumps(notebook, indent=1) + "\n")
 
 
-HEADING = re.compile(r"^(?=(?:\([\w-]+\)=\n)?#{2,} )", re.M)
+HEADING = re.compile(r"^(?=\([\w-]+\)=\n#{2,} )|^(?<!\)=\n)(?=#{2,} )", re.M)  # with the label before it
 
 
 def _leave_out_empty(cells):
