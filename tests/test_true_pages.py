@@ -150,7 +150,8 @@ def test_a_section_is_left_out_only_when_it_has_nothing_to_show():
     hidden = ["hide-input"]
     cells = [text("# Title\n\nHead."), code(hidden, False), text("## Kept\n\nIts code is seen."), code([], False)]
     cells += [text("## Gone\n\nNothing ran."), code(hidden, False), text("## More\n\nHelpers."), code(hidden, False)]
-    cells += [text("(shown)=\n### Shown"), code(hidden, True), text("### Not shown\n\n## Prose\n\nWithout code."), code(hidden, True)]
+    cells += [text("(shown)=\n### Shown"), code(hidden, True)]
+    cells += [text("### Not shown\n\n## Prose\n\nWithout code."), code(hidden, True)]
     runner._leave_out_empty(cells)
     left = "".join(cell["source"] for cell in cells)
     assert "# Title" in left and "## Kept" in left and "## More" in left and "### Shown" in left and "## Prose" in left
