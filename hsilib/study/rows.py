@@ -64,10 +64,10 @@ def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:
     wrong, whole, numbers = {}, [], []
     for number, line in enumerate(rest.splitlines(), 2):
         content, _, mark = line.rpartition(",")
-        if header == HEADER and seal(content) != mark:
-            wrong[number] = "cut off or changed: its checksum is another"
-        elif len(next(csv.reader([line]), [])) != header.count(",") + 1:
+        if header != HEADER and len(next(csv.reader([line]), [])) != header.count(",") + 1:
             wrong[number] = "cut off"
+        elif header == HEADER and seal(content) != mark:
+            wrong[number] = "cut off or changed: its checksum is another"
         else:
             whole.append(line)
             numbers.append(number)
