@@ -68,10 +68,6 @@ class Evidence:
         """A text for each size, ``text(size)``, as a, b and c."""
         return joined(text(size) for size in self.sizes)
 
-    def dense_augmented(self) -> pd.DataFrame:
-        """Overall accuracy of the dense network trained on flipped and turned windows."""
-        return self.stored(["cnn2d"], (0,), options={"augment": "dihedral"})["oa"]
-
     def repeated(self, names: Sequence[str]) -> pd.DataFrame:
         """As ``oa``, on the seeds that had no part in picking these methods."""
         return self.fresh[list(names)]
