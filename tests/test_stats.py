@@ -91,17 +91,17 @@ MADE_UP |= {("dml", 90): 85 + NOISE, ("dml", 98): 75 + NOISE, ("one", 90): [90, 
 
 def test_the_best_of_a_family_says_whether_each_half_of_the_seeds_agrees():
     rows = rows_of(MADE_UP)
-    text = claims.in_short(family_of(["dml", "one"]), rows, rows[:0], {"scratch_aug": "Flips"})
+    text = claims.answer(family_of(["dml", "one"]), rows, rows[:0], {"scratch_aug": "Flips"})
     assert text.startswith("DML changes overall accuracy by +5.0 and average accuracy by +5.0 points against labels alone")
     assert "(Fields, disjoint, mean over seeds; first on one half of the seeds). Flips changes them by +3.0 and +3.0." in text
     far = rows_of(MADE_UP, scene="pavia_university_visible")
-    text = claims.in_short(family_of(["dml", "one"]), rows, far, {})
+    text = claims.answer(family_of(["dml", "one"]), rows, far, {})
     assert "On University of Pavia, nine visible channels, DML changes them by +5.0" in text
 
 
 def test_a_single_seed_is_told_without_intervals():
     rows = rows_of({("scratch", 98): [70.0], ("dml", 98): [72.0]})
-    text = claims.in_short(family_of(["dml"], ratios=[98]), rows, rows[:0], {"scratch_aug": "Flips"})
+    text = claims.answer(family_of(["dml"], ratios=[98]), rows, rows[:0], {"scratch_aug": "Flips"})
     assert text.startswith("DML changes overall accuracy by +2.0") and "one seed" in text
     assert with_numbers(text).endswith("one seed).")  # no flips, no sentence about them
     told = claims.clear(claims.gained(rows, ["dml"], "disjoint", [98]))

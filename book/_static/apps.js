@@ -129,7 +129,6 @@
   const HEADS = { oa: "OA %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
   const SCALE = { payload: 1e-3, macs: 1e-6 };
   const LOG = new Set(["payload", "macs"]);
-  const COLOURS = { baselines: ["#767676", "square"], controls: ["#000000", "circle"], pruning: ["#0072b2", "diamond"], strategies: ["#56b4e9", "diamond"], quantization: ["#b8860b", "triangle"], offline: ["#009e73", "down"], online: ["#117733", "down"], self: ["#44aa99", "down"], compact: ["#d55e00", "star"], landuse: ["#cc79a7", "square"] };
 
   function explorer(box, data) {
     const words = Object.keys(data.words), numbers = Object.keys(data.numbers);
@@ -245,7 +244,7 @@
       if (line) picture.append(svg("path", { d: line, class: "front" }));
       for (const one of some) {
         const x = px(one[state.x]), y = py(one[state.y]), reach = one[`${state.y} sd`];
-        const [colour, shape] = COLOURS[one.family] || ["#882255", "circle"];
+        const [colour, shape] = data.looks[one.family] || ["#882255", "o"];
         const point = svg("g", { class: "point", tabindex: 0, fill: colour, stroke: colour });
         if (reach) point.append(svg("line", { x1: x, x2: x, y1: py(one[state.y] - reach), y2: py(one[state.y] + reach), "stroke-opacity": 0.4 }));
         point.append(mark(shape, x, y), svg("title", {}, `${one.name}: ${HEADS[state.y]} ${fixed(one[state.y])}${reach ? " ± " + fixed(reach) : ""}, ${HEADS[state.x]} ${one[state.x].toPrecision(4)} (${one.seeds} seeds, ${one.scene}, ${one.split})`));
@@ -255,7 +254,7 @@
     }
 
     function mark(shape, x, y) {
-      const points = { square: "-4,-4 4,-4 4,4 -4,4", diamond: "0,-5.5 5.5,0 0,5.5 -5.5,0", triangle: "0,-5.5 5,4.5 -5,4.5", down: "0,5.5 5,-4.5 -5,-4.5", star: "0,-7 2,-2 7,-2 3,1.5 4.5,7 0,3.5 -4.5,7 -3,1.5 -7,-2 -2,-2" }[shape];
+      const points = { s: "-4,-4 4,-4 4,4 -4,4", D: "0,-5.5 5.5,0 0,5.5 -5.5,0", "^": "0,-5.5 5,4.5 -5,4.5", v: "0,5.5 5,-4.5 -5,-4.5", "*": "0,-7 2,-2 7,-2 3,1.5 4.5,7 0,3.5 -4.5,7 -3,1.5 -7,-2 -2,-2" }[shape];
       if (!points) return svg("circle", { cx: x, cy: y, r: 4.5 });
       return svg("polygon", { points: points.split(" ").map((pair) => pair.split(",").map((number, place) => Number(number) + (place ? y : x)).join()).join(" ") });
     }

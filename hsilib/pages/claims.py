@@ -65,7 +65,7 @@ def gained(
     return {metric: gains(table, other) for metric, table in tables.items() if other in table}
 
 
-def in_short(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict[str, str]) -> str:
+def answer(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict[str, str]) -> str:
     """The answer of a chapter about a family of methods, as Markdown of at most sixty words and six numbers.
 
     Of several methods it names the one with the highest mean, and whether either half of the seeds alone

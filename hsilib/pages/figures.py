@@ -153,11 +153,11 @@ def against_size(summary: pd.DataFrame, size: str = "payload", metric: str = "oa
     return figure
 
 
-DESIGNED = "small by design"
+BY_DESIGN = "small by design"
 FAMILIES = {
     "baselines": ("#999999", "s"), "Scratch and controls": ("#000000", "o"), "pruning": ("#0072b2", "D"),
     "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v"),
-    DESIGNED: ("#d55e00", "*")
+    BY_DESIGN: ("#d55e00", "*")
 }
 
 
@@ -170,7 +170,7 @@ def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "payload", metric: st
     ax.step(best[size] / scale, best[metric], where="post", color="#555555", lw=1)
     kinds = costed["method"].map(kind)
     of = costed["options"].str.extract(r"^of=(\w+)$")[0]
-    kinds = kinds.where(of.map(lambda name: kind(name) if name in METHODS else "") != DESIGNED, DESIGNED)
+    kinds = kinds.where(of.map(lambda name: kind(name) if name in METHODS else "") != BY_DESIGN, BY_DESIGN)
     for name, (colour, marker) in FAMILIES.items():
         part = costed[kinds == name]
         size_of = 9 if marker == "*" else 5
@@ -186,7 +186,7 @@ def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "payload", metric: st
 def kind(name: str) -> str:
     """The family of a method as the reader thinks of it: all three kinds of distillation are one."""
     coarse = dict.fromkeys(("offline", "online", "self"), "distillation") | {
-        "controls": "Scratch and controls", "strategies": "pruning", "compact": DESIGNED
+        "controls": "Scratch and controls", "strategies": "pruning", "compact": BY_DESIGN
     }
     return coarse.get(get(name).family, get(name).family)
 

@@ -80,19 +80,16 @@ def _show(table, caption):
     display(HTML(f"<div class='hsi-scroll'>{caption}{as_html(table)}</div>"))
 
 
-ONLY_WITH = {  # what a caption says only of a table that has it
-    "±": (r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?", ", one run each"),
-    "[": (r"(,|;| and) (paired .{,20})?(with )?(their )?95 % intervals?( over seeds)?", ""),
-    "0.": (r"; p after Holm's correction[^.]*", ""),
-}
+SPREAD = r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?"
+INTERVALS = r"(,|;| and) (paired .{,20})?(with )?(their )?95 % intervals?( over seeds)?"
+INTERVALS += r"|; p after Holm's correction[^.]*"
 
 
 def true_of(caption: str, cells: str) -> str:
     """A caption without what one seed has not: spread, interval, p."""
-    for mark, (words, instead) in ONLY_WITH.items():
-        if mark not in cells and not (mark == "[" and " to " in cells):
-            caption = re.sub(words, instead, caption)
-    return caption
+    if "±" not in cells:
+        caption = re.sub(SPREAD, ", one run each", caption)
+    return caption if "[" in cells or " to " in cells else re.sub(INTERVALS, "", caption)
 
 
 WIDE = 4  # columns that fit on a telephone; of a wider table each line becomes a card there

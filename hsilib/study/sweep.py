@@ -206,7 +206,8 @@ def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
 
 def _row(run, store, sent, device, parent):
     """Train one run in a worker.  What cannot be trained comes back as a text, so that the others go on."""
-    if os.getpid() != parent and WATCH not in {thread.name for thread in threading.enumerate()}:
+    alone = os.name == "nt" or os.getpid() == parent  # on Windows a process does not see its parent end
+    if not alone and WATCH not in {thread.name for thread in threading.enumerate()}:
         threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
     methods.adopt(sent)
     try:
@@ -220,7 +221,7 @@ WATCH = "ends with its parent"
 
 def _end_with(parent):
     """End this worker when the process that started it is gone: nobody waits for its row."""
-    while os.getppid() == parent or os.name == "nt":
+    while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
