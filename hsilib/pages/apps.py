@@ -164,9 +164,9 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
         codes, values = pd.factorize(column)
         data["words"][name] = {"values": list(values), "codes": codes.tolist()}
     for name, digits in COLUMNS.items():
-        kind = float if digits else int
+        cast = float if digits else int
         data["numbers"][name] = [
-            None if pd.isna(value) else kind(value) for value in rows[name].round(digits)
+            None if pd.isna(value) else cast(value) for value in rows[name].round(digits)
         ]
     count = words.groupby(["scene", "split"], sort=False).size().rename("runs").reset_index()
     show("explorer", data, count)
