@@ -21,7 +21,7 @@ from hsilib.errors import HsiError
 from hsilib.methods import METHODS, get, title
 from hsilib.models.evaluate import confusion, per_class
 from hsilib.pages.chapter import usual_splits
-from hsilib.pages.figures import FAMILIES
+from hsilib.pages.figures import FAMILIES, kind
 from hsilib.pages.speed import DYNAMIC, FLOAT, STATIC, Speed
 from hsilib.pages.stats import spread
 from hsilib.pages.tables import as_html
