@@ -157,8 +157,10 @@ def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") 
     if (table["paper"] == "–").all():
         mine = [name for name in table if "paper" not in name and name not in ("difference", "inside")]
         return table[mine], f"{what[0].upper()}{what[1:]}."
-    inside = "Inside: the paper's single value lies within our 95 % prediction interval for one run."
-    return table, f"Table {place} of the paper: {what}. {inside} {more}"
+    inside = "Inside: the paper's single value lies within our 95 % prediction interval for one run. "
+    if (table["inside"] == "–").all():  # too few runs to tell
+        table, inside = table.drop(columns="inside"), ""
+    return table, f"Table {place} of the paper: {what}. {inside}{more}"
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
