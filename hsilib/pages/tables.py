@@ -82,7 +82,7 @@ def _show(table, caption):
 
 SPREAD = r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?"
 INTERVALS = r"(,|;| and) (paired .{,20})?(with )?(their )?95 % intervals?( over seeds)?"
-INTERVALS += r"|; p after Holm's correction[^.]*"
+INTERVALS += r"| with (their )?95 % intervals?|; p after Holm's correction[^.]*"
 
 
 def true_of(caption: str, cells: str) -> str:
