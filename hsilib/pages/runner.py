@@ -26,6 +26,7 @@ from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
 from hsilib.files import project
+from hsilib.pages.text import of_one_seed
 from hsilib.study import machine
 from hsilib.study.store import Store
 from hsilib.study.sweep import Planned, Work
@@ -256,6 +257,8 @@ def _stamp(path, source_path, given, seconds):
         cell["metadata"].pop("execution", None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["metadata"]["tags"].append("remove-cell")
+        if given.get("seeds") == 1 and (figure := cell["metadata"].get("mystnb", {}).get("figure")):
+            figure["caption"] = of_one_seed(figure["caption"])
     _leave_out_empty(notebook["cells"])
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {

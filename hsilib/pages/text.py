@@ -55,6 +55,17 @@ def many(count: int, what: str) -> str:
     return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
+def of_one_seed(caption: str) -> str:
+    """The caption of a figure without what one seed has not: mean, spread, interval."""
+    text = " ".join(caption.split())
+    gone = (
+        r"(, paired by seed)?,? with 95 % intervals( over seeds)?", r",? not adjusted for their number",
+        r"; filled where the interval leaves out zero", r"[,;] mean over seeds",
+        r"mean ± sd( over seeds)?(, )?",
+    )
+    return re.sub(r" ?\(\)", "", re.sub("|".join(gone), "", text))
+
+
 def mean_sd(values: Sequence, digits: int = 1) -> str:
     """Mean and standard deviation of some runs, as text.
 
