@@ -1,7 +1,7 @@
 """Splits: which pixels train, which test, and how far the test windows reach into the training pixels.
 
 ``leakage`` is the share of test pixels that have at least one training pixel inside their own 19 x 19 window.
-Of such a pixel a patch network has seen a part of what it is asked about.
+Of such a pixel a patch network has seen a part of what it is asked about.  Chapter 02 draws it.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.methods import family, get, title
 from hsilib.pages import stats
-from hsilib.pages.text import brief, mean_sd, named, signed
+from hsilib.pages.text import brief, many, mean_sd, named, signed
 from hsilib.study.runs import stored
 from hsilib.study.store import Store
 
@@ -300,6 +300,6 @@ class Trials:
             than = ", its default" if best == self.usual[name] else f" rather than {self.usual[name]:g}"
             told.append(f"{title(name)} {self.weights[name][0]} {best:g}{than}")
         return (
-            f"Validation prefers: {'; '.join(told)}. With {self.count} seeds that is a hint and not a "
-            "choice, and the tables above keep the defaults."
+            f"Validation prefers: {'; '.join(told)}. With {many(self.count, 'seed')} that is a hint and not "
+            "a choice, and the tables above keep the defaults."
         )

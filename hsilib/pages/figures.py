@@ -1,5 +1,7 @@
-"""Figures of the book.  One message each; the same colour and marker for the same method everywhere; legible
-in grey."""
+"""Charts that several chapters share; a chapter's own stand in its notebook, pictures in ``drawings``.
+
+One message each; the same colour and marker for the same method everywhere; legible in grey.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,6 @@
-"""The three strategies of fine-tuning (methods C.2, Table 9): a network is cut in
-one or several passes, and tuned after each.
+"""The three strategies of fine-tuning (methods C.2, Table 9): a network is cut in one or several passes, and
+tuned after each.  Here are the widths alone: ``criterion`` cuts and tunes; training from scratch is in
+``baselines.networks``.
 
 A strategy is a function of the widths a network has and those it is to have, to the widths after every pass.
 """
