@@ -1,6 +1,8 @@
-"""The same methods on other scenes: what the store holds of them, as differences, for the inputs differ."""
+"""The same methods elsewhere: on other scenes, as differences, for the inputs differ, and after a longer
+training.  All of it is read from the store."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 
@@ -126,3 +128,42 @@ def beside(
             "How alike the two scenes order the methods, by mean overall accuracy (rank correlation over "
             f"methods, mean over the sizes; 1 is the same order, 0 none): {joined(told)}."
         )
+
+
+LONG = 120  # epochs
+
+
+def longer(c: Chapter, names: Sequence[str]) -> None:
+    """Show what the smallest networks reach on the random split when they are trained for longer."""
+    if c.smoke or "random" not in c.splits or c.epochs >= LONG:
+        return
+    place, all_names = {c.scene: ["random"]}, ["scratch", *names]
+    runs = {epochs: held(place, all_names, [c.small], epochs=epochs) for epochs in (c.epochs, LONG)}
+    names = [n for n in all_names if all((part["method"] == n).sum() > 1 for part in runs.values())]
+    if len(names) < 2 or names[0] != "scratch":
+        return
+    lines, base = {title(n): {} for n in names}, {}
+    means, ahead = {epochs: [] for epochs in runs}, dict.fromkeys(runs, 0)
+    for (epochs, part), metric in product(runs.items(), ("oa", "aa")):
+        for name in names:
+            mine = stats.pick(part, method=name)[metric]
+            base[epochs, metric] = mine if name == "scratch" else base[epochs, metric]
+            lines[title(name)][f"{metric.upper()} %, {epochs} epochs"] = mean_sd(mine, 2)
+            if metric == "oa" and name != "scratch":
+                both = mine.index.intersection(base[epochs, "oa"].index)
+                gap = stats.paired(mine[both], base[epochs, "oa"][both])[:3]
+                means[epochs].append(mine.mean())
+                ahead[epochs] += gap[1] > 0
+                lines[title(name)][f"OA less Scratch's, {epochs}"] = signed(*gap, 2)
+    publish(
+        pd.DataFrame(lines).T.rename_axis("method").reset_index(), "longer",
+        f"Split random, {c.small} % size, mean ± sd over seeds, and differences in overall accuracy to "
+        "Scratch of as many epochs, paired by seed, with 95 % intervals.",
+    )
+    went = [f"{number(base[epochs, 'oa'].mean(), 2)} % in {epochs} epochs" for epochs in runs]
+    span = [f"from {number(min(m), 1)} to {number(max(m), 1)} %" for m in means.values()]
+    say(f"""
+Scratch has {went[0]} and {went[1]}. The means of the {len(names) - 1} other ways reach {span[0]}, and in the
+longer training {span[1]}; {ahead[c.epochs]} of them lie above Scratch by their interval, and in the longer
+one {ahead[LONG]}.
+""")
