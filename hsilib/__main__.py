@@ -20,6 +20,7 @@ def run_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--epochs", type=int)
     _pairs(p, "-o", "option", help="hyper-parameter")
+    p.add_argument("--page", metavar="FILE", help="chapter or file in which the method is written")
 
 
 class Parser(argparse.ArgumentParser):

@@ -196,8 +196,21 @@ def results_command(args: Namespace) -> None:
 
 def chosen_run(args: Namespace) -> "Run":
     """Return the run that the words of ``run_arguments`` name."""
+    from hsilib.methods import METHODS
     from hsilib.study.runs import make_run
 
+    if args.page:
+        from pathlib import Path
+
+        from hsilib.pages.cells import methods_of
+        from hsilib.pages.runner import chapters
+
+        methods_of(Path(chapters().get(args.page, args.page)))
+    if args.method not in METHODS:
+        try:
+            known("method", args.method, METHODS)
+        except HsiError as error:
+            raise HsiError(f"{error}; written in a page of yours: --page PAGE") from None
     options = {name: value(text) for name, text in args.option}
     return make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
 

@@ -84,3 +84,23 @@ def test_a_page_that_cannot_be_made_says_why(copy, capsys):
 def test_the_lists(capsys):
     assert main(["chapters"]) == 0 and "write-your-own     Write your own" in capsys.readouterr().out
     assert main(["splits"]) == 0 and capsys.readouterr().out.startswith("random ")
+
+
+def test_a_method_of_a_page_is_mapped_and_exported_from_the_command_line(copy, capsys, tmp_path):
+    before, nets = dict(methods.METHODS), dict(NETWORKS)
+    words = ["--scene", SMALL, "--split", "disjoint", "--epochs", "1"]
+    try:
+        assert main(["new", "own_net", "--kind", "network"]) == 0
+        assert main(["map", "own_net", *words]) == 2
+        assert "--page PAGE" in capsys.readouterr().err
+        assert main(["map", "own_net", *words, "--page", "own-net", "--output", str(tmp_path / "map")]) == 0
+        page = str(next((copy / "notebooks").glob("*own-net.md")))
+        capsys.readouterr()
+        small = ["export", "static", "-o", "of", "own_net", *words, "--page", page, "--output", str(tmp_path / "own.onnx")]
+        assert main(small) == 0 and (tmp_path / "own.onnx").stat().st_size > 1000
+        assert Store().rows()["method"].tolist() == ["own_net", "static"], "what the map trained is what the file starts from"
+        assert main(["map", "own_net", *words, "--page", "baselines"]) == 2
+        assert main(["map", "own_net", *words, "--page", str(tmp_path / "none.md")]) == 2
+    finally:
+        methods.METHODS.clear(), methods.METHODS.update(before)
+        NETWORKS.clear(), NETWORKS.update(nets)

@@ -5,9 +5,7 @@ the executed notebook records where it came from.
 """
 
 import hashlib
-import io
 import json
-import linecache
 import os
 import re
 import shutil
@@ -17,7 +15,6 @@ import time
 import warnings
 from ast import literal_eval
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
 from hsilib.files import project
+from hsilib.pages.cells import run_cell
 from hsilib.pages.text import of_one_seed
 from hsilib.study import machine
 from hsilib.study.store import Store
@@ -173,11 +171,8 @@ def cost(chapter: str, given: dict) -> Work | None:
     os.environ["HSILIB_PLAN"] = "1"
     try:
         for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
-            file = f"<cell {number} of {chapter}>"
             text = cell.source.rpartition("\n---\n")[2] if cell.source.startswith("---") else cell.source
-            linecache.cache[file] = (len(text), None, text.splitlines(True), file)  # a method is its source
-            with redirect_stdout(io.StringIO()):
-                exec(compile(text, file, "exec"), names)
+            run_cell(text, number, chapter, names)
             if "parameters" in cell.metadata.get("tags", []):
                 names |= given
             if "collect" in text:  # it asked for all, and all is stored
