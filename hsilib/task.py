@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import nn
@@ -17,6 +17,20 @@ from hsilib.models.train import TrainingSet, balanced, fit, shuffled, training_s
 
 if TYPE_CHECKING:
     from hsilib.study.runs import Run
+
+
+class NoOption(HsiError, AttributeError):
+    """An option that the method was not registered with."""
+
+
+class Options(SimpleNamespace):
+    """The hyper-parameters of a run, by name."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        try:
+            known("option", name, vars(self))
+        except HsiError as error:
+            raise NoOption(f"{error}; a hyper-parameter is a keyword of the decorator") from None
 
 
 class Task:
@@ -33,7 +47,7 @@ class Task:
         parent: Callable[["Run"], nn.Module] | None = None,
     ) -> None:
         self.run, self.scene, self.split, self.device = run, scene, split, torch.device(device)
-        self.options = SimpleNamespace(**dict(run.options))
+        self.options = Options(**dict(run.options))
         self.classes = len(scene.classes)
         self.history: list[dict[str, float]] = []  # loss terms per epoch
         self.notes: dict[str, Any] = {}  # what else the book shows: kept filters, accuracy before tuning ...

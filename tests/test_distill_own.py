@@ -36,6 +36,16 @@ def ce(model, batch):
             {"teachers": 1},
             r"keeps no 'f2': name it in distillation\(..., taps=\('f2',\)\)",
         ),
+        (
+            lambda task, student, t: lambda m, b: {"ce": ce(m, b) + t(b.x).logits.mean()},
+            {"teachers": 1},
+            r"answers are looked up: teacher\(batch.index\), not teacher\(batch.x\)",
+        ),
+        (
+            lambda task, student: lambda m, b: {"ce": task.options.wieght * ce(m, b)},
+            {"weight": 0.5},
+            "unknown option 'wieght'; did you mean: weight; a hyper-parameter is a keyword of the decorator",
+        ),
     ],
 )
 def test_a_mistake_in_a_method_is_one_line(build, fields, message):

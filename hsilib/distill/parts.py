@@ -71,6 +71,8 @@ class Teacher:
 
     def __call__(self, index: torch.Tensor) -> Outputs:
         """Return what the teacher says of the training pixels ``index``, which a batch carries."""
+        if index.ndim != 1 or index.is_floating_point():
+            raise HsiError("a teacher's answers are looked up: teacher(batch.index), not teacher(batch.x)")
         logits, *taps = (values[index] for values in self.outputs)
         return Outputs(logits, Taps(zip(self.taps, taps)))
 
