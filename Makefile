@@ -1,4 +1,5 @@
 # make book   environment, all chapters, the site at _build/html/index.html
+# make pdf    the whole book as one file, _build/hsilib.pdf, printed by Chromium
 # make env    environment only, in .venv
 # make test   environment and the test suite
 # make study  train what the declared study (book/study.toml) still lacks; needs the scene files
@@ -16,7 +17,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book env test study models notebooks smoke clean
+.PHONY: book pdf env test study models notebooks smoke clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -27,6 +28,9 @@ book: $(CHAPTERS)
 
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY)
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+
+pdf: book
+	$(PY) -m hsilib.pages.pdf
 
 env: $(READY)
 

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from hsilib import Store, family, make_run, split_of
-from hsilib.pages import apps
+from hsilib.errors import HsiError
+from hsilib.pages import apps, pdf
 from hsilib.pages.stats import paired
 
 from check_links import problems
@@ -116,6 +117,28 @@ def test_page_loads_cleanly_and_fits(address, page, tmp_path):
 def test_search_finds_leakage(address, tmp_path):
     dom, _ = visit(f"{address}/search.html?q=leakage", tmp_path)
     assert "02-scenes.html" in dom.split('id="search-results"')[-1]
+
+
+ANSWERS = {"onboard": "16-compact", "memory": "16-compact", "okddip": "07-online", "kappa": "glossary", "leakage": "02-scenes"}
+
+
+@pytest.mark.parametrize("word", ANSWERS)
+def test_search_puts_the_page_first_that_is_about_a_word(word, address, tmp_path):
+    dom, _ = visit(f"{address}/search.html?q={word}", tmp_path)
+    found = re.findall(r'<li[^>]*>\s*<a href="([^"?#]+)', dom.split('id="search-results"')[-1])
+    assert found and Path(found[0]).stem == ANSWERS[word], found[:3]
+
+
+def test_the_whole_book_is_printed_in_its_order(tmp_path, monkeypatch):
+    pypdf = pytest.importorskip("pypdf")
+    ordered = pdf.pages()
+    assert len(ordered) > 20 and ordered[0].endswith("00-overview")
+    monkeypatch.setattr(pdf, "pages", lambda: [ordered[1], ordered[-1]])
+    with pytest.raises(HsiError, match="make book first"):
+        pdf.printed(tmp_path, tmp_path / "book.pdf")
+    assert pdf.printed(SITE, tmp_path / "book.pdf") == len(pypdf.PdfReader(tmp_path / "book.pdf").pages) > 2
+    titles = [one.title for one in pypdf.PdfReader(tmp_path / "book.pdf").outline]
+    assert titles == ["1. Quick start", "Bibliography"], "bookmarks are the titles of the pages"
 
 
 def test_links(address):
