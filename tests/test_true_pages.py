@@ -30,6 +30,7 @@ ONE = dict(  # a method of each chapter, without which it has others
 )
 ALWAYS_RUN = ("pruning", "offline", "quantization")  # those with most to say
 ALWAYS = {"Scratch", "Scratch, flips", "CNN2D (c=40)", "Scratch, twice as long", "Random channels", "L1-norm", "CNN2D, flips"}
+ALWAYS |= {"VGG16", "MobileNetV2", "G-GhostNet"}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def asserts(text, chapter, words):
 
 
 ELSEWHERE = (  # what was measured once, on the scene that is named there
-    r"All pixels of|measured on|145 × 145|median|Times are another|At batch 1|DataLoader|"
+    r"All pixels of|measured on|145 × 145|median|Times are another|At batch 1|DataLoader|counted in CNN1D only|"
     r"Dynamic quantization (was|called)|The defaults are"
 )
 
