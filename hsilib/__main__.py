@@ -10,6 +10,8 @@ import hsilib
 from hsilib import commands
 from hsilib.errors import HsiError
 
+ELSEWHERE = "train on the workers of a Dask scheduler, tcp://HOST:8786; or local:4, four workers here"
+
 
 def run_arguments(p: argparse.ArgumentParser) -> None:
     """Add the words that name one run."""
@@ -81,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-y", "--yes", action="store_true", help="do not ask before more than an hour of training")
     p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="where they train")
+    p.add_argument("--on", metavar="ADDRESS", help=ELSEWHERE)
 
     add(commands.chapters_command, "list the chapters", "")
     add(commands.splits_command, "list the divisions into training and test pixels", "")
@@ -99,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     again = "train N stored runs anew, drawn by lot, and compare"
     p.add_argument("--check", type=int, metavar="N", help=again)
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    p.add_argument("--on", metavar="ADDRESS", default="", help=ELSEWHERE)
     p.add_argument("--publish", action="store_true", help="keep the rows among the published ones")
 
     what = "list the runs that are held, published and yours; take over another store"

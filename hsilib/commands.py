@@ -83,7 +83,7 @@ def run_command(args: Namespace) -> None:
         for name, (default, comment) in runner.parameters_of(args.chapter).items():
             print(f"{name:12} {default!r:40} {comment}")
         return
-    for name in ("jobs", "device"):  # the kernel reads them
+    for name in ("jobs", "device", "on"):  # the kernel reads them
         if getattr(args, name):
             os.environ[f"HSILIB_{name.upper()}"] = str(getattr(args, name))
     given = {name: value(text) for name, text in args.parameter}
@@ -165,7 +165,7 @@ def study_command(args: Namespace) -> None:
                 line += f"; {error}"
         print(line, flush=True)
     if not args.list:
-        sweep.collect(declared, store, device=args.device)
+        sweep.collect(declared, store, device=args.device, on=args.on)
 
 
 def results_command(args: Namespace) -> None:

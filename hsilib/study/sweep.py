@@ -3,11 +3,9 @@
 import os
 import random
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 
 import pandas as pd
 
@@ -15,6 +13,7 @@ from hsilib import methods
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
+from hsilib.study.engine import engine
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.runs import Run, parents
 from hsilib.study.store import Store
@@ -30,12 +29,13 @@ def lacking(runs: Iterable[Run], rows: pd.DataFrame) -> list[Run]:
 
 def collect(
     runs: Sequence[Run], store: Store | None = None, jobs: int | None = None, device: str | None = None,
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = print, on: str | None = None
 ) -> pd.DataFrame:
     """Return the rows of ``runs``, in order; what the store lacks is trained first.
 
     Training takes ``jobs`` processes, by default ``HSILIB_JOBS`` or one for each core, on a ``device``, by
-    default ``HSILIB_DEVICE`` or ``cpu``, and can be stopped at any time.
+    default ``HSILIB_DEVICE`` or ``cpu``, and can be stopped at any time.  ``on``, by default ``HSILIB_ON``,
+    is the address of a Dask scheduler whose workers train instead, or ``local:4`` for four workers here.
 
     >>> rows = collect(plan("synthetic_fields_small", ["disjoint"], ["scratch", "l1"], [98], epochs=5))
     >>> means = rows.groupby("method")["oa"].mean()
@@ -47,7 +47,7 @@ def collect(
     if missing and os.environ.get("HSILIB_PLAN"):
         raise Planned(Work(missing, rows, jobs, device))
     if missing:
-        _sweep(missing, rows, store, jobs, device, say)
+        _sweep(missing, rows, store, jobs, device, on or os.environ.get("HSILIB_ON") or "", say)
         rows = store.rows()
         for scene in sorted({run.scene for run in missing}):
             store.card(scene)  # what pages show of it without its files
@@ -152,45 +152,35 @@ class Work:
         return f"{runs} to train on {cores}, about {duration(self.seconds)}, {max(disk, 1):.0f} MB of disk"
 
 
-def _sweep(runs, rows, store, jobs, device, say):
-    from joblib import Parallel, delayed
+def _sweep(runs, rows, store, jobs, device, on, say):
     from tqdm import tqdm
 
     store.check()
-    work = Work(runs, rows, jobs, device)
-    levels, runs, costs, left, jobs = work.levels, work.runs, work.costs, work.left, work.jobs
-    start, numbers, took = time.perf_counter(), count(1), []
-    say(f"{work}; stop and restart at will")
-    warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
-    look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)
-    bar = tqdm(total=left, disable=None, **look)  # on a terminal
-    sent = methods.mine() if jobs > 1 else []  # what lives in a notebook, other processes have to be given
-    failed = {}  # {identity: why}
-    for level in levels:
-        for run in [run for run in level if any(parent.id in failed for parent in parents(run))]:
-            failed[run.id] = f"{run}: what it starts from could not be trained"
-            level.remove(run)
-        level.sort(key=lambda run: -costs[run.id])  # long ones first: the cores finish together
-        names = {run.id: run for run in level}
-        pool = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs)
-        done = pool(delayed(_row)(run, store, sent, device, os.getpid()) for run in level)
-        for row, number in zip(done, numbers):
+    with engine(on, runs, store, jobs, device, say) as place:
+        work = Work(runs, rows, place.jobs, device)
+        left, jobs, many = work.left, work.jobs, len(work.runs)
+        names, start, took, failed = {run.id: run for run in work.runs}, time.perf_counter(), [], {}
+        say(f"{work}; stop and restart at will")
+        warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
+        look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)
+        bar = tqdm(total=left, disable=None, **look)  # on a terminal
+        for number, row in enumerate(place.rows(work), 1):
             if "failed" in row:  # the others go on
                 failed[row["run"]] = row["failed"]
-                say(f"[{number}/{len(runs)}] not trained: {row['failed']}")
+                say(f"[{number}/{many}] not trained: {row['failed']}")
                 continue
-            cost, seconds = costs[row["run"]], row["seconds"]
+            cost, seconds = work.costs[row["run"]], row["seconds"]
             left = max(left - cost, 0)
             took.append((seconds, cost))
             still = f"about {duration(left / jobs * pace(took))} left"
             accuracy = f"OA {row['oa']:.2f} %, {seconds:.0f} s"
             with bar.external_write_mode():
-                say(f"[{number}/{len(runs)}] {names[row['run']]}: {accuracy}; {still}")
+                say(f"[{number}/{many}] {names[row['run']]}: {accuracy}; {still}")
             bar.set_postfix_str(still, refresh=False)
             bar.update(cost)
-    bar.close()
+        bar.close()
     if failed:
-        what, told = f"{len(failed)} of {len(runs)} runs could not be trained", list(failed.values())
+        what, told = f"{len(failed)} of {many} runs could not be trained", list(failed.values())
         raise HsiError(f"{what}: {'; '.join(told[:3])}{'; …' * (len(told) > 3)}")
     say(f"done in {duration(time.perf_counter() - start)}")
 
@@ -202,28 +192,6 @@ def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
     """
     seconds, costs = map(sum, zip(*took))
     return (seconds + weight) / (costs + weight)
-
-
-def _row(run, store, sent, device, parent):
-    """Train one run in a worker.  What cannot be trained comes back as a text, so that the others go on."""
-    alone = os.name == "nt" or os.getpid() == parent  # on Windows a process does not see its parent end
-    if not alone and WATCH not in {thread.name for thread in threading.enumerate()}:
-        threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
-    methods.adopt(sent)
-    try:
-        return execute(run, store, device)[0]  # a model does not cross the process border
-    except HsiError as error:
-        return {"run": run.id, "failed": str(error)}
-
-
-WATCH = "ends with its parent"
-
-
-def _end_with(parent):
-    """End this worker when the process that started it is gone: nobody waits for its row."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _levels(runs):

@@ -1,0 +1,117 @@
+"""Training on other machines: real schedulers and workers, each worker with folders of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from hsilib.__main__ import main
+from hsilib.errors import HsiError
+from hsilib.study.execute import weights_path
+from hsilib.study.runs import make_run, plan
+from hsilib.study.store import Store
+from hsilib.study.sweep import collect
+
+pytest.importorskip("distributed", reason="needs Dask: pip install 'hsilib[dask]'")
+
+SMALL = "synthetic_urban_small"
+OTHER = """
+import hsilib.study.machine as machine
+machine.versions = lambda: "python 3.11.7 torch 1.0.0 numpy 2.0.0 scikit-learn 1.0.0"
+"""
+
+
+def start(stack, *words, folder=None):
+    """A process of Dask's, with folders of its own, that ends with the test."""
+    own = {f"HSILIB_{part}": str(folder / part.lower()) for part in ("CACHE", "RESULTS", "DATA", "OWN")} if folder else {}
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
+    process = subprocess.Popen(command, env=os.environ | own, cwd=folder, **quiet, start_new_session=True)
+
+    def end():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    stack.callback(end)
+    return process
+
+
+@pytest.fixture
+def scheduler(monkeypatch):
+    """(address, function that starts a worker in a folder)."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "5 s")
+    with contextlib.ExitStack() as stack, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        start(stack, "dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        address = f"tcp://127.0.0.1:{port}"
+
+        def worker(folder, *words):
+            folder.mkdir(exist_ok=True)
+            usual = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(folder)]
+            return start(stack, "dask_worker", address, *usual, *words, folder=folder)
+
+        yield address, worker
+
+
+def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler, tmp_path):
+    """Forty runs with teachers, on two workers; one is killed in the middle, and one of another torch is left out."""
+    address, worker = scheduler
+    (tmp_path / "other.py").write_text(OTHER)
+    lost = worker(tmp_path / "one")
+    worker(tmp_path / "two")
+    worker(tmp_path / "three", "--preload", str(tmp_path / "other.py"))
+    names = ["mlp", "scratch", "l1", "soft_targets"]
+    runs = plan(SMALL, ["disjoint"], names, [98], seeds=9, epochs=1) + plan(SMALL, ["random"], ["mlp"], seeds=4, epochs=1)
+    said = []
+
+    def say(text):
+        said.append(text)
+        if text.startswith("[12/"):
+            os.killpg(lost.pid, signal.SIGKILL)
+
+    deadline = time.time() + 60
+    from distributed import Client
+
+    with Client(address, timeout=30, set_as_default=False) as client:
+        while len(client.scheduler_info(n_workers=-1)["workers"]) < 3 and time.time() < deadline:
+            time.sleep(0.2)
+    there = collect(runs, Store(tmp_path / "far"), on=address, say=say)
+    assert len(runs) == 40 and any("left out: it has hsilib" in text and "torch 1.0.0" in text for text in said)
+    assert any(text.startswith("[12/49]") for text in said), "nine dense networks are taught from"
+    for folder in ("one", "two"):
+        assert not (tmp_path / folder / "results").exists(), "only the client keeps rows"
+    for run in runs:
+        weights_path(run).unlink(missing_ok=True)
+    for path in weights_path(runs[0]).parent.glob("*"):
+        path.unlink()
+    here = collect(runs, Store(tmp_path / "near"), say=lambda text: None)
+    machine = ["seconds"]
+    assert there.drop(columns=machine + ["seal"]).equals(here.drop(columns=machine + ["seal"]))
+    for part in ("maps", "logs", "notes"):
+        far, near = ({p.name: p.read_bytes() for p in (tmp_path / side / part).glob("*")} for side in ("far", "near"))
+        assert far == near, part
+
+
+def test_what_cannot_be_is_one_line(tmp_path, capsys, monkeypatch):
+    run = make_run(SMALL, "disjoint", "mlp", epochs=1)
+    monkeypatch.setattr("hsilib.study.engine.PATIENCE", 1)
+    for on, reason in [
+        ("local:none", "followed by a number"), ("local:0", "followed by a number"), ("tcp://127.0.0.1:1", "no Dask scheduler"),
+        ("nonsense://x", "no Dask scheduler"),
+    ]:  # fmt: skip
+        with pytest.raises(HsiError, match=reason) as caught:
+            collect([run], Store(tmp_path / "store"), on=on, say=lambda text: None)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "part.toml").write_text(
+        f'[[part]]\ntitle = "a"\nscenes = ["{SMALL}"]\nsplits = ["disjoint"]\nmethods = ["mlp"]\n'
+        "ratios = [0]\nseeds = 1\nepochs = 1\n"
+    )
+    assert main(["study", str(tmp_path / "part.toml"), "--on", "tcp://127.0.0.1:1"]) == 2
+    assert "no Dask scheduler" in capsys.readouterr().err
