@@ -90,9 +90,21 @@ def answer(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict[s
         text += "{} changes them by {} and {}. ".format(words, *both(name, tables))
     there = {m: over_sizes(far, [best, "scratch"], c.first, c.ratios, m) for m in ("oa", "aa")}
     if {best, "scratch"} <= set(there["oa"]):
-        where = brief(entry(far["scene"].iloc[0]).title)
-        text += "On {}, {} changes them by {} and {}.".format(where, title(best), *both(best, there))
+        where = brief(entry(far["scene"].iloc[0]).title).partition(",")[0]
+        text += "On {}, {} changes them by {} and {}{}.".format(
+            where, title(best), *both(best, there), beyond_zero([gains(t) for t in there.values()], best)
+        )
     return text
+
+
+def beyond_zero(tables: Sequence[pd.DataFrame], name: str) -> str:
+    """Which of the two accuracies' intervals leaves out zero, as words in brackets."""
+    sure = [found["low"].get(name, np.nan) * found["high"].get(name, np.nan) > 0 for found in tables]
+    words = {
+        (False, False): "neither interval leaves out zero", (True, True): "",
+        (True, False): "the second interval holds zero", (False, True): "the first interval holds zero",
+    }[tuple(map(bool, sure))]
+    return f" ({words})" if words else ""
 
 
 def confirmed(table: pd.DataFrame, best: str) -> str:
@@ -100,9 +112,9 @@ def confirmed(table: pd.DataFrame, best: str) -> str:
     words; with fewer than four seeds nothing can tell."""
     half = (len(table) + 1) // 2
     if len(table) < 4:
-        return "first of several"
+        return "the highest of several"
     firsts = sum(part.mean().idxmax() == best for part in (table.iloc[:half], table.iloc[half:]))
-    return f"first on {('neither half', 'one half', 'both halves')[firsts]} of the seeds"
+    return f"the highest on {('neither half', 'one half', 'both halves')[firsts]} of the seeds"
 
 
 def clear(changes: dict[str, pd.DataFrame]) -> str:
