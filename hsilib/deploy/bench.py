@@ -15,7 +15,7 @@ from hsilib.data.inputs import Inputs, make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import WINDOW, split_of
 from hsilib.deploy.engines import agreement, images, latency
-from hsilib.deploy.small import compact
+from hsilib.deploy.small import compact, memory
 from hsilib.distill.parts import kd
 from hsilib.errors import known
 from hsilib.files import write_atomically
@@ -152,7 +152,7 @@ def _late(loss, model, batch):
 
 BENCHES: dict[str, Callable[[], dict]] = {
     "dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching,
-    "images": images, "compact": compact,
+    "images": images, "compact": compact, "memory": memory,
 }
 
 

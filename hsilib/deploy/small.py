@@ -15,7 +15,7 @@ from hsilib.compact.lens import Lens
 from hsilib.compact.spectral import Perceptron
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
-from hsilib.deploy.c99 import FLAGS, generated
+from hsilib.deploy.c99 import FLAGS, generated, sizes
 from hsilib.deploy.predict import session
 from hsilib.deploy.trace import traced
 from hsilib.models import measure
@@ -26,17 +26,43 @@ SIDE, BANDS, CLASSES = 145, 200, 16  # of Indian Pines
 COLUMNS = 2  # of the scene that the patch loop is timed on: all of it takes half a minute
 
 
+REDUCTION = np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32)
+TILES = (1, 1), (1, 8), (1, 32)
+
+
+def _write(net, tile=None):
+    """An untrained network as an ONNX file, for any scene or a tile of fixed size."""
+    return traced(net, reduction=REDUCTION, classes=["class"] * CLASSES, tile=tile)
+
+
+def _forms():
+    """Lens and the perceptron, in 32 bits and in whole numbers."""
+    noise = torch.Generator().manual_seed(0)
+    lens, spectral = (initialise(net(BANDS, CLASSES), 0).eval() for net in (Lens, Perceptron))
+    small = layers.static(lens, torch.randn(64, BANDS, WINDOW, WINDOW, generator=noise), REDUCTION)
+    return lens, small, spectral, layers.static(spectral, torch.randn(64, BANDS, generator=noise), REDUCTION)
+
+
+def memory() -> dict:
+    """Bytes of flash and of stack that the C of a network takes, by the pixels of a call."""
+    found, names = [], ("Lens, 32 bits", "Lens, int8", "Perceptron, 32 bits", "Perceptron, int8")
+    for name, net in zip(names, _forms()):
+        for tile in TILES:
+            with tempfile.TemporaryDirectory() as folder:
+                code = Path(folder) / "net.c"
+                code.write_text(generated(_write(net, tile), "net"))
+                found.append({"network": name, "pixels": tile[0] * tile[1], **sizes(code)})
+    text = [f"{one['network']}, {one['pixels']} pixels a call: {one['ram']} bytes of stack" for one in found]
+    return {"text": "\n".join(text), "sizes": found}
+
+
 def compact() -> dict:
     """Time, from raw spectra to classes and untrained, one pixel, a whole scene, and a line of it in C."""
     noise = torch.Generator().manual_seed(0)
     cube = torch.randn(SIDE, SIDE, BANDS, generator=noise)
     weight = torch.randn(BANDS, 40, generator=noise) / 14
     dense = initialise(CNN2D(40, CLASSES), 0).eval()
-    reduction = np.zeros(BANDS, np.float32), np.ones(BANDS, np.float32)
-    write = partial(traced, reduction=reduction, classes=["class"] * CLASSES)
-    lens, spectral = (initialise(net(BANDS, CLASSES), 0).eval() for net in (Lens, Perceptron))
-    small = layers.static(lens, torch.randn(64, BANDS, WINDOW, WINDOW, generator=noise), reduction)
-    smaller = layers.static(spectral, torch.randn(64, BANDS, generator=noise), reduction)
+    lens, small, _, smaller = _forms()
     padded = F.pad(cube.permute(2, 0, 1), (MARGIN,) * 4).permute(1, 2, 0).contiguous()
 
     def eager(row, column):
@@ -50,7 +76,7 @@ def compact() -> dict:
         return dense.dense(F.pad((cube @ weight).permute(2, 0, 1)[None], (MARGIN,) * 4)).argmax(0)
 
     def engine(net, given, tile=None):
-        return partial(session(write(net, tile=tile)).run, ["map"], {"cube": given.numpy()})
+        return partial(session(_write(net, tile)).run, ["map"], {"cube": given.numpy()})
 
     calls = {
         "pixel": {
@@ -62,7 +88,7 @@ def compact() -> dict:
             "dense, patch loop": loop, "dense, at once": at_once, "lens, 32 bits": engine(lens, cube),
             "lens, int8": engine(small, cube), "perceptron, int8": engine(smaller, cube),
         },
-        "line": _line(write(small, tile=(1, SIDE)), padded[:WINDOW].numpy()),
+        "line": _line(_write(small, (1, SIDE)), padded[:WINDOW].numpy()),
     }
     found, text = {}, []
     with torch.inference_mode():
@@ -76,8 +102,8 @@ def compact() -> dict:
         for name, (ms, iqr) in rows.items():
             ratio = f"{first / ms:.1f} times as fast as the first"
             text.append(f"{what}, {name}: {ms:.3f} ± {iqr:.3f} ms, {ratio}")
-    sizes = {"lens": measure.payload(small, BANDS), "perceptron": measure.payload(smaller, BANDS)}
-    return {"text": "\n".join(text), "ms": found, "payload": sizes}
+    payload = {"lens": measure.payload(small, BANDS), "perceptron": measure.payload(smaller, BANDS)}
+    return {"text": "\n".join(text), "ms": found, "payload": payload}
 
 
 def _line(made, cube):
