@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,9 +207,7 @@ def _client(on, stack) -> "Client":
 
 def _versions():
     """The versions that decide a number, without what says for which processor torch was built."""
-    from hsilib import __version__
-
-    return re.sub(r"\+\w+", "", f"hsilib {__version__} {machine.versions()}")
+    return re.sub(r"\+\w+", "", f"hsilib {version('hsilib')} {machine.versions()}")
 
 
 def _told(names):
