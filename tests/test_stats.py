@@ -96,7 +96,11 @@ def test_the_best_of_a_family_says_whether_each_half_of_the_seeds_agrees():
     assert "(Fields, disjoint, mean over seeds; the highest on one half of the seeds). Flips changes them by +3.0 and +3.0." in text
     far = rows_of(MADE_UP, scene="pavia_university_visible")
     text = claims.answer(family_of(["dml", "one"]), rows, far, {})
-    assert "On University of Pavia, nine visible channels, DML changes them by +5.0" in text
+    assert text.endswith("On University of Pavia, DML changes them by +5.0 and +5.0.")
+    frame = pd.DataFrame({"low": [-1.0, np.nan], "high": [2.0, np.nan]}, ["dml", "one"])
+    sure = pd.DataFrame({"low": [0.5], "high": [2.0]}, ["dml"])
+    assert claims.beyond_zero([frame, sure], "dml") == " (the first interval holds zero)"
+    assert claims.beyond_zero([frame, frame], "one") == "" == claims.beyond_zero([sure, sure], "dml")
 
 
 def test_a_single_seed_is_told_without_intervals():

@@ -98,12 +98,14 @@ def answer(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict[s
 
 
 def beyond_zero(tables: Sequence[pd.DataFrame], name: str) -> str:
-    """Which of the two accuracies' intervals leaves out zero, as words in brackets."""
-    sure = [found["low"].get(name, np.nan) * found["high"].get(name, np.nan) > 0 for found in tables]
+    """Which of the two accuracies' intervals holds zero, as words in brackets; nothing where there is none."""
+    ends = [found["low"].get(name, np.nan) * found["high"].get(name, np.nan) for found in tables]
+    if np.isnan(ends).any():
+        return ""
     words = {
         (False, False): "neither interval leaves out zero", (True, True): "",
         (True, False): "the second interval holds zero", (False, True): "the first interval holds zero",
-    }[tuple(map(bool, sure))]
+    }[tuple(end > 0 for end in ends)]
     return f" ({words})" if words else ""
 
 
