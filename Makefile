@@ -51,7 +51,7 @@ smoke: $(READY)
 	  name=$${chapter#*-}; \
 	  case $$name in \
 	    quickstart) given="-p epochs 1" ;; \
-	    overview | paper-versus-ours | what-to-believe | errata | models | explorer | maps) continue ;; \
+	    overview | paper-versus-ours | what-to-believe | errata | models | explorer | maps | machines) continue ;; \
 	    *) given="-p budget smoke" ;; \
 	  esac; \
 	  $(PY) -m hsilib run $$name $$given || exit 1; \

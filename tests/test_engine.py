@@ -10,9 +10,10 @@ import time
 
 import pytest
 from hsilib.__main__ import main
+from hsilib.deploy import scale
 from hsilib.errors import HsiError
 from hsilib.study.execute import weights_path
-from hsilib.study.runs import make_run, plan
+from hsilib.study.runs import make_run, parents, plan
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
 
@@ -115,3 +116,11 @@ def test_what_cannot_be_is_one_line(tmp_path, capsys, monkeypatch):
     )
     assert main(["study", str(tmp_path / "part.toml"), "--on", "tcp://127.0.0.1:1"]) == 2
     assert "no Dask scheduler" in capsys.readouterr().err
+
+
+def test_a_study_is_reckoned_for_any_number_of_workers():
+    runs = plan(SMALL, ["disjoint"], ["mlp", "soft_targets"], [98], seeds=2, epochs=1)
+    mlps, students = [r for r in runs if r.method == "mlp"], [r for r in runs if r.method == "soft_targets"]
+    seconds = dict.fromkeys(mlps, 1.0) | dict.fromkeys(students, 2.0) | {parents(r)[0]: 5.0 for r in students}
+    assert scale.reckoned(seconds, 1) == sum(seconds.values()) == 16
+    assert scale.reckoned(seconds, 2) == 8 and scale.path_of(seconds) == 7, "a student waits for its teacher"

@@ -20,6 +20,7 @@ const ABOUT = {
   "16-compact": "onboard satellite compact small smallest tiny memory kilobytes payload lens liunet perceptron",
   "17-explorer": "explorer rows filter csv",
   "18-maps": "map maps swipe",
+  "19-machines": "dask slurm cluster scheduler worker workers machines parallel",
   reexecute: "papermill re-execute jupyter command hsilib_data",
   design: "design architecture rooms arrow",
   glossary: "kappa oa aa f1 accuracy payload macs epoch seed interval",

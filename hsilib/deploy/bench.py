@@ -15,6 +15,7 @@ from hsilib.data.inputs import Inputs, make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import WINDOW, split_of
 from hsilib.deploy.engines import agreement, images, latency
+from hsilib.deploy.scale import scale
 from hsilib.deploy.small import compact, memory
 from hsilib.distill.parts import kd
 from hsilib.errors import known
@@ -152,7 +153,7 @@ def _late(loss, model, batch):
 
 BENCHES: dict[str, Callable[[], dict]] = {
     "dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching,
-    "images": images, "compact": compact, "memory": memory,
+    "images": images, "compact": compact, "memory": memory, "scale": scale,
 }
 
 

@@ -98,7 +98,7 @@ def answer(c: "Chapter", rows: pd.DataFrame, far: pd.DataFrame, controls: dict[s
 
 
 def beyond_zero(tables: Sequence[pd.DataFrame], name: str) -> str:
-    """Which of the two accuracies' intervals holds zero, as words in brackets; nothing where there is none."""
+    """Which of the two accuracies' intervals holds zero, as words in brackets; nothing where none is."""
     ends = [found["low"].get(name, np.nan) * found["high"].get(name, np.nan) for found in tables]
     if np.isnan(ends).any():
         return ""
