@@ -35,8 +35,8 @@ def scale() -> dict:
 
 
 def reckoned(seconds: dict[Run, float], workers: int) -> float:
-    """Seconds of a study on so many workers, when a run waits for those that it starts from, and of others the
-    longest comes first.
+    """Seconds of a study on so many workers, when a run waits for those that it starts from, and the longest
+    of the others comes first.
 
     >>> reckoned({run: 60.0 for run in plan("synthetic_fields_small", ["disjoint"], ["mlp"], seeds=4)}, 2)
     120.0
