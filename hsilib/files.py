@@ -1,9 +1,14 @@
 """Where the project and its cache lie, and how files are written and recognised."""
 
 import hashlib
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def project() -> Path:
@@ -56,6 +61,15 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_array(path: Path | str, array: "np.ndarray") -> None:
+    """Write an array as .npy, in the same way."""
+    import numpy as np
+
+    data = io.BytesIO()
+    np.save(data, array)
+    write_atomically(path, data.getvalue())
 
 
 def fingerprint(path: Path | str, kind: str = "sha256") -> str:

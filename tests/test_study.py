@@ -74,6 +74,23 @@ def test_stored_weights_give_the_same_scores():
         trained(run)
 
 
+@pytest.mark.parametrize("damage, says", [("other", "of another run"), ("digit", "its checksum"), ("nan", "not finite")])
+def test_weights_count_for_their_own_run_alone(damage, says):
+    """A student would learn from another teacher without a word."""
+    run, other = (make_run(SMALL, "disjoint", "scratch", 98, seed=seed, epochs=1) for seed in (0, 1))
+    execute(run, Store())
+    if damage == "other":
+        weights_path(other).write_bytes(weights_path(run).read_bytes())
+        run = other
+    else:
+        data = bytearray(weights_path(run).read_bytes())
+        data[-4:] = b"\x00\x00\xc0\x7f" if damage == "nan" else bytes([data[-4] ^ 1, *data[-3:]])
+        weights_path(run).write_bytes(data)
+    with pytest.raises(HsiError, match=f"not a stored model of scratch.*{says}.*delete it") as caught:
+        trained(run)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
     from hsilib.models import evaluate
 

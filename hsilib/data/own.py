@@ -1,6 +1,5 @@
 """Your own scenes and sets of images: once added, their name works wherever a scene is named."""
 
-import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from hsilib.data import imagesets, polygons, sanity, synthetic
 from hsilib.data.formats import Image, image_file, kind_of, label_map, open_image
 from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, names
 from hsilib.errors import HsiError, known
-from hsilib.files import fingerprint, own_folder, write_atomically
+from hsilib.files import fingerprint, own_folder, write_array, write_atomically
 
 RGB = (640, 550, 470)  # nm of the false-colour image, where the wavelengths are known
 
@@ -93,9 +92,8 @@ def _file(path, key):
 
 def _kept(name, part, labels):
     """Keep a map that was burnt in beside the description of its scene."""
-    path, data = own_folder() / f"{name}.{part}.npy", io.BytesIO()
-    np.save(data, labels)
-    write_atomically(path, data.getvalue())
+    path = own_folder() / f"{name}.{part}.npy"
+    write_array(path, labels)
     return _file(path, "")
 
 

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from hsilib.data import damage, scenes, synthetic
 from hsilib.data.formats import open_image
 from hsilib.errors import HsiError, known
+from hsilib.files import write_array
 
 
 def of_all() -> list[str]:
@@ -87,6 +86,5 @@ def of_bytes(path: str, key: str = "", mended: str | None = None) -> list[str]:
     ]
     if not mended:
         return [*lines, "--repair FILE.npy writes a copy in which what is certain is put right"]
-    with open(mended, "wb") as file:
-        np.save(file, better)
+    write_array(mended, better)
     return [*lines, f"{mended}: the same with {right} values put right"]

@@ -10,7 +10,7 @@ from torch import nn
 from hsilib.data.cards import CLASSES, png
 from hsilib.data.formats import needs
 from hsilib.errors import HsiError
-from hsilib.files import write_atomically
+from hsilib.files import write_array, write_atomically
 from hsilib.models.evaluate import ROWS, scene_scores
 from hsilib.study.execute import task_of, trained
 from hsilib.study.runs import Run
@@ -44,7 +44,7 @@ def write_map(
     ['my-map.png', 'my-map.npy']
     """
     write_atomically(f"{base}.png", png(labels))
-    np.save(f"{base}.npy", labels)
+    write_array(f"{base}.npy", labels)
     files = [f"{base}.png", f"{base}.npy"]
     if not transform:
         return files
@@ -64,12 +64,14 @@ def _geotiff(path, array, crs, transform, nodata=None, classes=(), colours=None)
     about = dict(driver="GTiff", height=h, width=w, count=1, dtype=array.dtype, compress="deflate")
     about |= dict(crs=crs or None, transform=rasterio.Affine(*transform), nodata=nodata)
     try:
-        with rasterio.open(path, "w", **about) as file:
-            file.write(array, 1)
-            if colours:
-                file.write_colormap(1, colours)
-                file.set_band_description(1, "class")
-                file.update_tags(1, **{f"CLASS_{i}": name for i, name in enumerate(classes, 1)})
+        with rasterio.MemoryFile() as memory:
+            with memory.open(**about) as file:
+                file.write(array, 1)
+                if colours:
+                    file.write_colormap(1, colours)
+                    file.set_band_description(1, "class")
+                    file.update_tags(1, **{f"CLASS_{i}": name for i, name in enumerate(classes, 1)})
+            write_atomically(path, memory.read())
     except rasterio.errors.RasterioError as error:
         raise HsiError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from None
 

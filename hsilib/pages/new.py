@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from hsilib.errors import HsiError, known
-from hsilib.files import project
+from hsilib.files import project, write_atomically
 from hsilib.methods import METHODS
 from hsilib.pages.runner import chapters
 
@@ -124,11 +124,11 @@ def new(name: str, kind: str) -> Path:
     text += REST.format(**words) + ("" if kind == "quantization" else TERMS.format(**words))
     numbers = [int(path.stem[:2]) for path in chapters().values() if path.stem[:2].isdigit()]
     path = project() / "notebooks" / f"{max(numbers) + 1:02d}-{label}.md"
-    path.write_text(text)
+    write_atomically(path, text)
     contents = project() / "_toc.yml"
     entry = f"      - file: book/chapters/{Path(TEMPLATE).stem}\n"
     lines = contents.read_text()
-    contents.write_text(lines.replace(entry, f"{entry}      - file: book/chapters/{path.stem}\n"))
+    write_atomically(contents, lines.replace(entry, f"{entry}      - file: book/chapters/{path.stem}\n"))
     return path
 
 

@@ -152,8 +152,13 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
             tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
         target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
     start = time.perf_counter()
-    done = _execute(notebook, path, given, target)
-    _stamp(done, path, given, time.perf_counter() - start)
+    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    try:
+        _execute(notebook, path, given, target, work)
+        _stamp(work, path, given, time.perf_counter() - start)
+        os.replace(work, target)  # a page that is there is whole
+    finally:
+        work.unlink(missing_ok=True)
     say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {target.relative_to(project())}")
     return target
 
@@ -190,12 +195,11 @@ def cost(chapter: str, given: dict) -> Work | None:
     return None
 
 
-def _execute(notebook, path, given, target):
+def _execute(notebook, path, given, target, work):
     import jupytext
     import papermill
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("HSILIB_DATA", "HSILIB_CACHE", "HSILIB_RESULTS"):
@@ -211,8 +215,6 @@ def _execute(notebook, path, given, target):
             )
             how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
             papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
-        os.replace(work, target)
-        return target
     except papermill.PapermillExecutionError as error:
         if error.ename == "HsiError":
             raise HsiError(error.evalue) from None
@@ -224,8 +226,6 @@ def _execute(notebook, path, given, target):
         place = re.findall(r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines)
         place = f"line {place[-1][0]} of the cell of {place[-1][1]}" if place else f"cell {error.cell_index}"
         raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
-    finally:
-        work.unlink(missing_ok=True)
 
 
 def _told(given):

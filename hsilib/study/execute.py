@@ -1,5 +1,6 @@
 """One run: trained, evaluated, measured and stored."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -61,12 +62,31 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
         with safe_open(path, framework="pt") as handle:
             metadata = json.loads(handle.metadata()["hsilib"])
             weights = {key: handle.get_tensor(key) for key in handle.keys()}
+        if metadata["run"] != _plain(run):
+            raise ValueError("of another run")
+        if metadata.get("digest", "") != _digest(weights):
+            raise ValueError("its checksum is another")
         model = NETWORKS[metadata["network"]](**metadata["config"])
         model.load_state_dict(weights)
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise HsiError(f"{path}: not a stored model ({reason}); delete it to train again") from None
+        raise HsiError(f"{path}: not a stored model of {run} ({reason}); delete it to train it") from None
     return model.to(device).eval()
+
+
+def _plain(run):
+    """A run as JSON gives it back."""
+    return json.loads(json.dumps(asdict(run)))
+
+
+def _digest(weights):
+    """The checksum of named tensors; those with a number that is none have no checksum."""
+    seen = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(weights.items()):
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} is not finite")
+        seen.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + tensor.numpy().tobytes())
+    return seen.hexdigest()
 
 
 def _save_weights(run, model):
@@ -74,8 +94,12 @@ def _save_weights(run, model):
     from safetensors.torch import save
 
     if type(model) in NETWORKS.values():
-        metadata = {"network": type(model).__name__, "config": model.config, "run": asdict(run)}
         state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
+        metadata = {"network": type(model).__name__, "config": model.config, "run": asdict(run)}
+        try:
+            metadata["digest"] = _digest(state)
+        except ValueError as error:
+            raise HsiError(f"{run}: {error}: it diverged") from None
         write_atomically(weights_path(run), save(state, {"hsilib": json.dumps(metadata)}))
 
 
