@@ -63,6 +63,33 @@ class Method:
 METHODS: dict[str, Method] = {}
 OURS = "hsilib."
 
+# what hyper-parameters of the library's methods may be; of any other method a number must only be finite
+WEIGHT, SHARE, COUNT = (0, 1e6), (0, 1), (1, 100_000)
+LIMITS = {
+    **dict.fromkeys("attention congruence decay feature features hard hint kl".split(), WEIGHT),
+    **dict.fromkeys("others soft sparsity target".split(), WEIGHT),
+    **dict.fromkeys("average balance correct last share smoothing warm_up".split(), SHARE),
+    **dict.fromkeys("draws images max_depth max_features rank samples".split(), COUNT),
+    "C": (1e-6, 1e6), "gamma": (1e-9, 1e6), "temperature": (0.01, 1e4), "rate": (1e-6, 1e3),
+    "finetune": (0, 100), "width": (0.01, 10_000), "centre": (0, 10_000), "components": (1, 10_000),
+    "bits": (2, 8), "branches": (2, 64), "heads": (2, 64), "member": (0, 10_000), "size": (8, 4096),
+    "min_samples_split": (2, 100_000),
+}
+
+
+def within(method: str, name: str, value: Any) -> None:
+    """Refuse a value of a hyper-parameter that nothing can be trained with.
+
+    >>> within("soft_targets", "temperature", 4.0)
+    """
+    if isinstance(value, (bool, str)):
+        return
+    ours = name in LIMITS and METHODS[method].live is None
+    low, high = LIMITS[name] if ours else (-1e300, 1e300)
+    if not low <= value <= high:
+        allowed = f"from {low:g} to {high:g}" if ours else "finite"
+        raise HsiError(f"{method}: {name} must be {allowed}, not {str(value)[:20]}")
+
 
 def method(
     name: str, family: str, title: str, *, mark: str = "", version: int | str | None = None,

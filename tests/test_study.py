@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import linecache
 import os
 import signal
@@ -16,6 +17,7 @@ from hsilib.data.scenes import load_scene
 from hsilib.data.splits import seed_of, split_of
 from hsilib.errors import HsiError
 from hsilib.files import project
+from hsilib.methods import METHODS
 from hsilib.models.networks import LSTM, MLP, Outputs, initialise
 from hsilib.models.train import Recipe, fit
 from hsilib.pages import claims
@@ -152,7 +154,7 @@ def test_unknown_names_list_the_close_ones():
         (lambda: make_run(SMALL, "random", "mlp", batch=0), "batch must be"),
         (lambda: make_run(SMALL, "random", "mlp", lr=-1.0), "lr must lie"),
         (lambda: make_run(SMALL, "random", "mlp", lrr=1.0), "lr"),
-        (lambda: execute(make_run(SMALL, "random", "cnn2d", options={"components": 0}), None), "at least 1"),
+        (lambda: execute(make_run(SMALL, "random", "cnn2d", options={"components": 0}), None), "components must be from 1 to"),
         (lambda: execute(make_run(SMALL, "random", "cnn2d", options={"pca_fit": "trian"}), None), "train"),
     ]:
         with pytest.raises(HsiError, match=says):
@@ -447,3 +449,24 @@ def test_a_store_of_the_first_edition_gets_the_new_column_when_it_is_written_to(
     rows = store.rows()
     assert rows["run"].nunique() == 2 and rows["payload"].isna().tolist() == [True, False]
     assert rows["payload"].iloc[1] == row["payload"] and rows["parents"].tolist() == ["", ""]
+
+
+NONSENSE = (-1, -1.0, 1e999, -1e999, float("nan"), 10**400, "x", None, [1], {})
+
+
+def test_a_nonsense_value_of_any_hyper_parameter_is_one_line_before_anything_trains():
+    taken = []
+    for name, method in METHODS.items():
+        for option, value in itertools.product(method.options, NONSENSE):
+            try:
+                make_run(SMALL, "random", name, method.ratios[0], options={option: value})
+                taken.append((option, value))
+            except HsiError as error:
+                assert "\n" not in str(error) and option in str(error)
+    texts = {option for option, value in taken if value == "x"}
+    assert {value for _, value in taken} == {"x"}, "texts are checked by those who read them"
+    assert texts <= {o for m in METHODS.values() for o, v in m.options.items() if isinstance(v, str)}
+    with pytest.raises(HsiError, match="the number of seeds must be at most 10000"):
+        plan(SMALL, ["random"], ["mlp"], seeds=10**9)
+    with pytest.raises(HsiError, match="epochs must be at most"):
+        make_run(SMALL, "random", "mlp", epochs=10**9)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hsilib.errors import known
 from hsilib.models.networks import NETWORKS, Outputs
 
 
@@ -49,6 +50,7 @@ class VGG16(ImageNetwork):
         self, bands: int, classes: int, width: float = 1.0, head: str = "pool", batch_norm: bool = True
     ) -> None:
         super().__init__()
+        known("head", head, ("classic", "pool"))
         self.config = dict(bands=bands, classes=classes, width=width, head=head, batch_norm=batch_norm)
         layers = []
         for channels, repeats in self.BLOCKS:
@@ -170,7 +172,7 @@ class GGhostNet(ImageNetwork):
     def __init__(self, bands: int, classes: int, variant: str = "0.4") -> None:
         super().__init__()
         self.config = dict(bands=bands, classes=classes, variant=variant)
-        depths, widths, group = self.VARIANTS[variant]
+        depths, widths, group = self.VARIANTS[known("variant", variant, self.VARIANTS)]
         layers, channels = [conv(bands, 32, 3, 2)], 32
         for number, (depth, outputs) in enumerate(zip(depths, widths)):
             if number and depth > 2:

@@ -13,6 +13,8 @@ from hsilib.data.inputs import Images, Inputs, turned
 from hsilib.data.splits import Split
 from hsilib.errors import HsiError, known
 
+MOST = 1_000_000  # of epochs, and of pixels in a batch
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -31,6 +33,8 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise HsiError(f"{name} must be a whole number of at least {least}, not {value!r}")
+            if value > MOST:
+                raise HsiError(f"{name} must be at most {MOST}, not {value}")
         if not isinstance(self.lr, int | float) or not 0 < self.lr < 10:
             raise HsiError(f"lr must lie between 0 and 10, not {self.lr!r}")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from hsilib.study.store import Store
 
+SEEDS = 10_000  # at most
+
 # part of all identities: raise it when splits, inputs, training loop or metrics change their numbers
 PROTOCOL = 1
 
@@ -86,6 +88,7 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
         fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
         if not fits and not (isinstance(default, float) and type(value) is int):
             raise HsiError(f"{method}: {name} must be {type(default).__name__}, not {value!r}")
+        methods.within(method, name, value)
         options[name] = type(default)(value)
     for name in recipe:
         known("part of the recipe", name, Recipe.__dataclass_fields__)
@@ -118,6 +121,8 @@ def plan(
         many = seeds[split] if isinstance(seeds, dict) else seeds
         if many < 1:
             raise HsiError(f"nothing to run: the number of seeds must be at least 1, not {many}")
+        if many > SEEDS:
+            raise HsiError(f"the number of seeds must be at most {SEEDS}, not {many}")
         for seed in range(many):
             for name in names:
                 sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
