@@ -27,7 +27,7 @@ def test_there_are_sixteen():
 
 
 def test_a_group_needs_two():
-    with pytest.raises(HsiError, match="cl_ilr needs at least two networks"):
+    with pytest.raises(HsiError, match="cl_ilr: heads must be from 2 to 64"):
         methods.get("cl_ilr").prepare(task_for("cl_ilr", heads=1))
 
 

@@ -105,7 +105,7 @@ def test_an_own_set_has_an_identity_of_its_contents(folder):
 def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
     given = {}
 
-    def stop(notebook, path, asked, target):
+    def stop(notebook, path, asked, target, work):
         given.update(asked)
         raise HsiError("stop")
 

@@ -196,7 +196,7 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     with pytest.raises(HsiError, match="only networks of CNN2D's shape can be quantized, not MLP"):
         fold_batch_norm(MLP(40, 9))
     store = Store()
-    with pytest.raises(HsiError, match="samples must be at least 1"):
+    with pytest.raises(HsiError, match="samples must be from 1 to"):
         execute(make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"samples": 0}), store)
     row, net = execute(runs[1], store)
     again = trained(runs[1])
