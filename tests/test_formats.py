@@ -1,7 +1,9 @@
 """Files as people have them: every format gives the same cube, and a bad file is one line."""
 
 import gzip
+import json
 import os
+import random
 
 import numpy as np
 import pytest
@@ -356,3 +358,40 @@ def test_a_scene_of_nine_bands_runs_what_can_run_on_it_and_says_what_cannot(tmp_
     assert not {"cnn1d", "cnn3d"} & set(c.names) and {"svm", "cnn2d"} <= set(c.names)
     with pytest.raises(HsiError, match="no method of this chapter can run on it .CNN1D: it needs 28 bands"):
         chapter("baselines", scene="mine", methods=["cnn1d"], budget="smoke")
+
+
+ODD = [None, True, -1, 0, 10**400, 1e999, float("nan"), "", "x" * 9000, [], [[]], {}, ["a", "a"], "../x"]
+ODD += ["<img src=x onerror=alert(1)>"]
+
+
+def test_a_damaged_description_is_one_line_and_hides_no_other(tmp_path, capsys):
+    """Three hundred mutations of a description: each is refused in one line, or still describes a scene."""
+    np.save(tmp_path / "cube.npy", CUBE), np.save(tmp_path / "labels.npy", LABELS)
+    path = own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy", say=lambda text: None)
+    whole, draw, refused = json.loads(path.read_text()), random.Random(0), 0
+    for number in range(300):
+        table = json.loads(json.dumps(whole))
+        key = draw.choice([*table, "url", "form", "train_fraction"])
+        kind = number % 3
+        if kind == 0:
+            table[key] = draw.choice(ODD)
+        elif kind == 1 and isinstance(table.get(key), list) and table[key]:
+            table[key][draw.randrange(len(table[key]))] = draw.choice(ODD)
+        else:
+            table.pop(key, None)
+        text = json.dumps(table)
+        path.write_text(text if number % 10 else text[: draw.randrange(len(text))])
+        try:
+            entry = scenes.entry("mine")
+            assert len(entry.classes) == len(set(entry.classes)) and not any(file.url for file in entry.files)
+        except HsiError as error:
+            refused += 1
+            assert "\n" not in str(error) and "damaged" in str(error) and len(str(error)) < 500
+    assert refused > 150
+    path.write_text("{")
+    assert main(["scenes"]) == 0
+    out = capsys.readouterr().out
+    assert "synthetic_fields" in out and "damaged (no JSON); add the scene again" in out
+    with pytest.raises(HsiError, match="a class name must be short, without"):
+        names = ["wheat", "<img src=x onerror=alert(1)>"]
+        own_scene.add_scene("bad", tmp_path / "cube.npy", tmp_path / "labels.npy", classes=names, say=lambda text: None)

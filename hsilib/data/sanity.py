@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hsilib.data import described
 from hsilib.errors import HsiError
 
 SAMPLE = 20_000  # pixels of a scene that are looked at
@@ -53,6 +54,10 @@ def _roughness(values):
 
 def class_names(classes: Sequence[str], labels: np.ndarray, where: str) -> list[str]:
     """Refuse empty and repeated class names, and return warnings of classes that no split can divide."""
+    wrong = [name for name in classes if not described.text(name, 200)]
+    if wrong:
+        says = "a class name must be short, without < > ` and control signs"
+        raise HsiError(f"{where}: {says}: {wrong[0]!r:.60}")
     empty = [i for i, name in enumerate(classes, 1) if not name.strip()]
     if empty:
         raise HsiError(f"{where}: class {empty[0]} has no name")

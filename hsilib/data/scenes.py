@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hsilib.data import imagesets, pieces, synthetic
+from hsilib.data import described, imagesets, pieces, synthetic
 from hsilib.data.formats import Image, label_map, of_array, read_array
 from hsilib.data.locate import File, local, locate, remembered, sidecar
 from hsilib.errors import HsiError, known
@@ -130,15 +130,15 @@ def entry(name: str) -> Entry:
     path = own_folder() / f"{name}.scene.json"
     if path.is_file():
         try:
-            table = _tuples(json.loads(path.read_text()))
-            content = [table["cube"][1:], table["labels"][1:], table["classes"]]
-            content += [table[part][1:] for part in ("train", "test") if part in table]
-            content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
-            digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-            table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
-            return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise HsiError(f"{path}: damaged; add the scene again") from None
+            table = _tuples(described.scene(path.read_text()))
+        except (HsiError, ValueError, OSError) as error:
+            raise HsiError(f"{path}: damaged ({error}); add the scene again") from None
+        content = [table["cube"][1:], table["labels"][1:], table["classes"]]
+        content += [table[part][1:] for part in ("train", "test") if part in table]
+        content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+        table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
+        return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
     return REGISTRY[known("scene", name, names())]
 
 

@@ -18,7 +18,11 @@ def of_all() -> list[str]:
             title, h, w, b, k, *_ = synthetic.SCENES[name]
             state = "embedded"
         else:
-            entry = scenes.entry(name)
+            try:
+                entry = scenes.entry(name)
+            except HsiError as error:  # one that is damaged does not hide the others
+                lines.append(f"{name:24} {error}")
+                continue
             title, (h, w, b), k = entry.title, entry.shape, len(entry.classes)
             state = "found" if at_hand(name) else "not here"
         lines.append(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
