@@ -11,7 +11,7 @@ from hsilib import methods
 from hsilib.__main__ import main
 from hsilib.files import project
 from hsilib.models.networks import NETWORKS
-from hsilib.pages import runner
+from hsilib.pages import apps, runner
 from hsilib.pages.new import KINDS, TEMPLATE, block
 from hsilib.study.runs import plan
 from hsilib.study.store import Store
@@ -99,6 +99,11 @@ def test_a_method_of_a_page_is_mapped_and_exported_from_the_command_line(copy, c
         small = ["export", "static", "-o", "of", "own_net", *words, "--page", page, "--output", str(tmp_path / "own.onnx")]
         assert main(small) == 0 and (tmp_path / "own.onnx").stat().st_size > 1000
         assert Store().rows()["method"].tolist() == ["own_net", "static"], "what the map trained is what the file starts from"
+        rows = Store().rows().iloc[[0]]
+        methods.METHODS.pop("own_net")  # a page of another process does not know it
+        one = apps.networks(rows, least=1)[0]
+        assert one["name"].startswith("own_net") and one["payload"] > 0 and one["command"] is None
+        apps.chooser(Store()), apps.explorer(Store())
         assert main(["map", "own_net", *words, "--page", "baselines"]) == 2
         assert main(["map", "own_net", *words, "--page", str(tmp_path / "none.md")]) == 2
     finally:

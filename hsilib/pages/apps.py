@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hsilib.data import cards
+from hsilib.data import cards, synthetic
 from hsilib.data.cards import CLASSES
 from hsilib.data.scenes import entry
 from hsilib.data.splits import split_of
@@ -59,7 +59,9 @@ def options_of(text: str) -> dict:
 
 
 def called(method: str, ratio: int, options: str) -> str:
-    """What a network is called: a rounded one by the network that it was."""
+    """What a network is called: a rounded one by the network that it was, one of your pages by its name."""
+    if method not in METHODS:
+        return method
     given = options_of(options)
     if given.get("of") in METHODS:
         of = given.pop("of")
@@ -100,7 +102,8 @@ def networks(rows: pd.DataFrame, least: int = 3) -> list[dict]:
         group, one = group.sort_values("seed"), group.iloc[0]
         given, by_itself = options_of(key["options"]), usual(one)
         name = called(key["method"], key["ratio"], key["options"])
-        of_cnn2d = 98 in get(key["method"]).ratios or key["method"] == "cnn2d"  # whose engines were timed
+        sizes = get(key["method"]).ratios if key["method"] in METHODS else ()
+        of_cnn2d = 98 in sizes or key["method"] == "cnn2d"  # whose engines were timed
         shape = of_cnn2d and not given and key["method"] != "simkd"
         ms = speed.ms(key["ratio"], ENGINES.get(key["method"], FLOAT))[0] if shape and by_itself else np.nan
         words = [f"hsilib export {key['method']}", f"--scene {key['scene']} --split {key['split']}"]
@@ -120,12 +123,16 @@ def networks(rows: pd.DataFrame, least: int = 3) -> list[dict]:
     return lines
 
 
+def _title(scene):
+    return synthetic.SCENES[scene][0] if scene in synthetic.SCENES else entry(scene).title
+
+
 def chooser(store: Store) -> None:
     """Which network at which budget."""
     found = networks(store.rows())
     names = dict.fromkeys(one["scene"] for one in found)
     parts = {name: name.partition(", ") for name in names}
-    scenes = {name: f"{brief(entry(scene).title)}, {split}" for name, (scene, _, split) in parts.items()}
+    scenes = {name: f"{brief(_title(scene))}, {split}" for name, (scene, _, split) in parts.items()}
     data = {"networks": found, "scenes": scenes}
     lines = []
     for scene in scenes:
@@ -153,10 +160,7 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
             "scene": rows["scene"], "split": rows["split"],
             "family": rows["method"].map(lambda name: kind(name) if name in METHODS else "other"),
             "size": rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"),
-            "network": [
-                called(*key) if key[0] in METHODS else key[0]
-                for key in zip(rows["method"], rows["ratio"], rows["options"])
-            ],
+            "network": [called(*key) for key in zip(rows["method"], rows["ratio"], rows["options"])],
         }
     )
     words["network"] += rows["epochs"].map(lambda n: "" if n == 30 else f", {n} epochs")
