@@ -308,7 +308,7 @@ def test_a_network_of_low_rank_is_stored_put_in_whole_numbers_and_refused_in_one
     assert torch.equal(again.net.fc1[0].weight, net.net.fc1[0].weight)
     small = execute(make_run(SMALL, "disjoint", "static", options={"of": "low_rank"}, epochs=1), store)[0]
     assert small["payload"] < row["payload"] / 2
-    for options, says in (({"layer": "fc9"}, "no linear layer 'fc9'; it has fc1, fc2"), ({"rank": 0}, "between 1 and 100")):
+    for options, says in (({"layer": "fc9"}, "no linear layer 'fc9'; it has fc1, fc2"), ({"rank": 0}, "rank must be from 1 to")):
         with pytest.raises(HsiError, match=says):
             execute(make_run(SMALL, "disjoint", "low_rank", options=options, epochs=1), store)
 

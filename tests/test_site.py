@@ -129,7 +129,7 @@ def test_search_puts_the_page_first_that_is_about_a_word(word, address, tmp_path
     assert found and Path(found[0]).stem == ANSWERS[word], found[:3]
 
 
-def test_the_whole_book_is_printed_in_its_order(tmp_path, monkeypatch):
+def test_the_whole_book_is_printed_in_its_order(address, tmp_path, monkeypatch):
     pypdf = pytest.importorskip("pypdf")
     ordered = pdf.pages()
     assert len(ordered) > 20 and ordered[0].endswith("00-overview")
