@@ -17,7 +17,7 @@ SCENE, RUNS = "synthetic_fields_small", 16
 
 def scale() -> dict:
     """Time a small study on one and on two workers of Dask's, started beforehand, in turns."""
-    runs = plan(SCENE, ["disjoint"], ["cnn2d"], seeds=RUNS, epochs=20)
+    runs = plan(SCENE, ["disjoint"], ["cnn2d"], seeds=RUNS, epochs=10)
     seconds = {1: [], 2: []}
     for count in (1, 2, 2, 1):
         with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, HSILIB_CACHE=folder):
