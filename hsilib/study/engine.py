@@ -200,6 +200,9 @@ def _client(on, stack) -> "Client":
         words = dict(threads_per_worker=1, dashboard_address=None, silence_logs=50)
         cluster = stack.enter_context(LocalCluster(n_workers=int(count), **words))
         return Client(cluster, set_as_default=False)
+    except RuntimeError:
+        says = "a script must call it under if __name__ == '__main__':"
+        raise HsiError(f"{on}: the workers could not be started; {says}") from None
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise HsiError(f"{on}: no Dask scheduler answers there ({reason})") from None
