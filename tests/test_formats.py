@@ -388,6 +388,10 @@ def test_a_damaged_description_is_one_line_and_hides_no_other(tmp_path, capsys):
             refused += 1
             assert "\n" not in str(error) and "damaged" in str(error) and len(str(error)) < 500
     assert refused > 150
+    path.write_text(json.dumps(whole | {"nodata": float("nan")}))
+    assert np.isnan(scenes.entry("mine").nodata), "as in many GeoTIFFs"
+    with pytest.raises(HsiError, match="title must be"):
+        own_scene.add_scene("bad", tmp_path / "cube.npy", tmp_path / "labels.npy", title="<b>", say=lambda text: None)
     path.write_text("{")
     assert main(["scenes"]) == 0
     out = capsys.readouterr().out

@@ -44,7 +44,8 @@ def _classes(value):
 
 
 def _number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+    """A number, or none: in many GeoTIFFs NaN stands for no data."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) > 1e300
 
 
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {

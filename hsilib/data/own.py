@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hsilib.data import imagesets, polygons, sanity, synthetic
+from hsilib.data import described, imagesets, polygons, sanity, synthetic
 from hsilib.data.formats import Image, image_file, kind_of, label_map, open_image
 from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, names
 from hsilib.errors import HsiError, known
@@ -74,7 +74,9 @@ def add_scene(
     if path.exists():
         say(f"note: {name} was there before and is replaced")
     said = {key: value for key, value in entry.items() if value not in ([], "", None)}
-    write_atomically(path, json.dumps(said, indent=1))
+    text = json.dumps(said, indent=1)
+    described.scene(text)  # what could not be read again is not written
+    write_atomically(path, text)
     load_scene.cache_clear()
     return path
 
