@@ -5,6 +5,7 @@
 # make study  train what the declared study (book/study.toml) still lacks; needs the scene files
 # make notebooks  the chapters as ordinary notebooks in my-notebooks, for Jupyter and papermill
 # make smoke  every chapter that trains, on the smoke budget (minutes, no data)
+# make fuzz   damaged files given to every reader, five thousand of them, drawn anew (minutes)
 # make clean  everything generated, but for the environment
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book pdf env test study models notebooks smoke clean
+.PHONY: book pdf env test study models notebooks smoke fuzz clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -64,6 +65,9 @@ $(READY): requirements.lock pyproject.toml
 	$(PY) -m pip install -q --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps -e .
 	touch $@
+
+fuzz: $(READY)
+	$(PY) tests/fuzz.py 200
 
 clean:
 	rm -rf _build book/chapters

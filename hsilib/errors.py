@@ -3,9 +3,17 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST = 40  # names in a line
+
 
 class HsiError(Exception):
     """A user's mistake, which the command line shows as ``error: <message>``, with exit code 2."""
+
+
+def reason(error: BaseException, most: int = 200) -> str:
+    """Return what an error of another library says, as a part of one line."""
+    lines = str(error).split("\n")
+    return lines[0][:most].strip() or type(error).__name__
 
 
 def known(kind: str, name: str, names: Iterable[str]) -> str:
@@ -13,6 +21,7 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
     names = list(names)
     if name in names:
         return name
-    close = get_close_matches(str(name), names, n=4, cutoff=0.5) or sorted(names)
+    close = get_close_matches(str(name)[:100], names, n=4, cutoff=0.5) or sorted(names)
     hint = "did you mean" if len(close) < len(names) or len(names) <= 4 else "known are"
-    raise HsiError(f"unknown {kind} {name!r}; {hint}: {', '.join(close)}")
+    more = f" and {len(close) - MOST} more" if len(close) > MOST else ""
+    raise HsiError(f"unknown {kind} {name!r:.100}; {hint}: {', '.join(close[:MOST])}{more}")

@@ -103,7 +103,7 @@ def test_stored_runs_are_checked_by_training_them_anew(tmp_path, capsys):
 @pytest.mark.parametrize(
     "right, wrong, says",
     [
-        ("seeds = 2", 'seeds = "two"', "must be int"),
+        ("seeds = 2", 'seeds = "two"', "seeds must be a whole number"),
         ("seeds", "sedes", "seeds"),
         ("disjoint", "dijoint", "disjoint"),
         ("scratch", "scrach", "scratch"),

@@ -292,6 +292,36 @@ def narrow(bands=12, classes=4, seed=0):
     return classifier(net, reduction, "abcd", model="narrow")
 
 
+@pytest.mark.parametrize("attack, says", [
+    ("loop", "operator 'Loop' is not one of those"), ("outside", "its weights lie in another file"),
+    ("bomb", "cannot be run|its map is not"), ("lie", "its map is not that of the scores"), ("name", "takes other than a cube"),
+    ("classes", "classes must be names of classes"), ("huge", "a tensor is larger than such a file"),
+])
+def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp_path):
+    net, rng = worn(bands=4, classes=3, widths=(4, 6, 8), batch_norm=False), np.random.default_rng(0)
+    reduction = rng.normal(size=9), rng.normal(size=(9, 4)), rng.normal(size=4)
+    model = onnx.load_from_string(classifier(net, reduction, ["a", "b", "c"], model="m", low=0.0, high=1.0))
+    nodes, weights = {node.name: node for node in model.graph.node}, {w.name: w for w in model.graph.initializer}
+    if attack == "loop":
+        nodes["best"].op_type = "Loop"
+    elif attack == "outside":
+        weights["mean"].data_location = onnx.TensorProto.EXTERNAL
+    elif attack == "bomb":  # a margin of a hundred thousand pixels
+        weights["margins"].raw_data = np.array([0, 0, 10**5, 10**5, 0, 0, 10**5, 10**5]).tobytes()
+    elif attack == "lie":
+        weights["one"].raw_data = np.array(2).tobytes()
+    elif attack == "name":
+        model.graph.input[0].name = nodes["centred"].input[0] = "other"
+    elif attack == "classes":
+        next(prop for prop in model.metadata_props if prop.key == "classes").value = '["<img src=x>", "b", "c"]'
+    else:
+        weights["mean"].dims[:] = [2**40]
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(HsiError, match=says) as told:
+        predict(tmp_path / "net.onnx", rng.random((5, 6, 9), np.float32))
+    assert "\n" not in str(told.value)
+
+
 def test_the_map_of_strips_is_the_map_of_the_whole(tmp_path, monkeypatch):
     (tmp_path / "m.onnx").write_bytes(narrow())
     cube = np.random.default_rng(1).integers(0, 256, (150, 31, 12)).astype(np.uint8)

@@ -1,5 +1,6 @@
 """Images of land use: their networks, their reading, and the two systems built on the losses of the rest."""
 
+import os
 import zipfile
 
 import numpy as np
@@ -190,6 +191,15 @@ def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):
     own_scene.images_named(str(folder))
     with pytest.raises(HsiError, match="there already"):
         own_scene.images_named(str(other))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and links")
+def test_links_that_loop_and_pipes_do_not_hang(folder):
+    (folder / "farm" / "again").symlink_to(folder)
+    assert len(images.listed(folder)[0]) == 8
+    os.mkfifo(folder / "farm" / "pipe.png")
+    with pytest.raises(HsiError, match="farm/pipe.png cannot be read"):
+        own_scene.images_named(str(folder))
 
 
 def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):

@@ -182,6 +182,14 @@ def test_a_wrong_download_is_refused_and_removed(tmp_path, monkeypatch):
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
 
 
+def test_only_what_can_be_checked_is_downloaded(monkeypatch):
+    monkeypatch.setattr("pooch.retrieve", lambda *a, **k: pytest.fail("it downloads"))
+    with pytest.raises(HsiError, match="Pavia.mat not found and is not downloaded, for nobody told what"):
+        scenes.load_scene("pavia_centre")
+    urls = [file.url for listing in scenes.REGISTRY.values() for file in listing.files if file.url]
+    assert urls and all(url.startswith("https://") for url in urls)
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
     "name, labelled", [("indian_pines_8bit", 10249), ("salinas_a", 5348), ("jasper_ridge", 10000), ("samson", 9025)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hsilib.data import scenes
+from hsilib.data import described, scenes
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 
@@ -41,7 +41,8 @@ def write_card(folder: Path, scene: scenes.Scene) -> None:
                 spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
     fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images", "wavelengths")
-    card = {field: getattr(scene, field) for field in fields} | {"identity": scenes.identity(scene.name)}
+    card = {field: getattr(scene, field) for field in fields}
+    card |= {"bands": scene.bands, "identity": scenes.identity(scene.name)}
     write_atomically(folder / "card.json", json.dumps(card, indent=1))
 
 
@@ -74,20 +75,45 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
         write_card(folders[0], scenes.load_scene(name))
         return read_card(folders, name)
     card = held[folder]
-    paths = {part: folder / f"{part}.png" for part in ("train_map", "test_map")}
-    maps = {part: read_png(path) for part, path in paths.items() if path.exists()}
+    bands = card.pop("bands")
+    paths = {part: folder / f"{part}.png" for part in ("labels", "train_map", "test_map")}
+    maps = {part: read_png(path) for part, path in paths.items() if path.exists() or part == "labels"}
     card |= {field: tuple(card.get(field, ())) for field in ("classes", "wavelengths")}
-    scene = scenes.Scene(name, cube=None, labels=read_png(folder / "labels.png"), **card, **maps)
-    if not (folder / "rgb.png").exists():
-        return scene, None, None
-    return scene, read_png(folder / "rgb.png"), pd.read_csv(folder / "spectra.csv", index_col="band")
+    scene = scenes.Scene(name, cube=None, **card, **maps)
+    picture = spectra = None
+    if not card.get("of_images"):
+        picture = read_png(folder / "rgb.png")
+        spectra = read_or_say(folder / "spectra.csv", lambda path: numbers(path, "band"))
+    _together(folder, scene, maps, picture, spectra, bands)
+    return scene, picture, spectra
+
+
+def _together(folder, scene, maps, picture, spectra, bands):
+    """Refuse parts of a card that do not belong to one scene."""
+    shape, count = scene.labels.shape, len(scene.classes)
+    fits = len(shape) == 2 and all(part.shape == shape and part.max() <= count for part in maps.values())
+    if picture is not None:
+        named = {name + mark for name in scene.classes for mark in ("", " sd")}
+        fits = fits and picture.shape == (*shape, 3) and set(spectra) <= named
+        fits = fits and len(spectra) == bands and len(scene.wavelengths) in (0, bands)
+    if not fits:
+        raise HsiError(f"{folder}: its parts are not of one scene; delete it, and it is made again")
 
 
 def _told(folder):
+    """What a card says, or nothing: a damaged one is made again."""
     try:
-        return json.loads((folder / "card.json").read_text())
-    except (OSError, ValueError):
+        return described.card((folder / "card.json").read_text())
+    except (HsiError, OSError, ValueError):
         return {}
+
+
+def numbers(path: Path, index: str) -> pd.DataFrame:
+    """Read a table of numbers whose rows are named by a column of whole numbers, which begin at 0."""
+    table = pd.read_csv(path, index_col=index)
+    if not all(kind.kind in "if" for kind in table.dtypes) or list(table.index) != list(range(len(table))):
+        raise ValueError("not a table of numbers")
+    return table
 
 
 def thumbnails(
@@ -146,6 +172,6 @@ def read_or_say(path: Path, read: Callable[[Path], Any]) -> Any:
     """Return what ``read`` makes of a file of the store; a failure becomes one line that names the file."""
     try:
         return read(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a file may be damaged in any way
         what = f"{type(error).__name__}; this part of a run's record is missing or damaged"
         raise HsiError(f"{path}: {what}") from None

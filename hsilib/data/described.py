@@ -1,15 +1,18 @@
-"""The description of an own scene, as it is read from its file: these fields, these types, these ranges.
+"""Descriptions as they are read from files: these fields, these types, these ranges, and nothing else.
 
-Whatever else stands in such a file is refused: it may come from somebody else, and names files.
+That of an own scene, of a set of images, of what the book shows of a scene, of a part of a study, and what an
+exported network says of itself.  Such a file may come from somebody else, and it names other files.
 """
 
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hsilib.errors import HsiError, known
+
+Field = tuple[Callable[[Any], bool], str]  # a test of a value, and what that must be
 
 UNFIT = re.compile(r"[<>`\x00-\x08\x0b-\x1f\x7f]")  # tags, code, control characters
 
@@ -48,37 +51,147 @@ def _number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) > 1e300
 
 
-FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "title": (lambda v: text(v, 300) and bool(v.strip()), "a title"),
+def _between(low, high, whole=False):
+    """A number in a range."""
+    return lambda value: _numbers([value], 1, low, high, whole)
+
+
+def _texts(value, most=1000):
+    """One text or more."""
+    return isinstance(value, list) and 1 <= len(value) <= most and all(text(v, 300) and v for v in value)
+
+
+def _inside(value):
+    """Names of files in a folder, each once, none of which leads out of it."""
+    return (
+        isinstance(value, list) and 0 < len(value) <= 10_000_000
+        and all(isinstance(v, str) and 0 < len(v) < 4000 and "\0" not in v for v in value)
+        and len(set(value)) == len(value)
+        and not any(v.startswith(("/", "\\")) or ".." in v.split("/") for v in value)
+    )
+
+
+def _switch(value):
+    """True or false."""
+    return isinstance(value, bool)
+
+
+def held(table: Any, fields: dict[str, Field], needed: Iterable[str], what: str) -> dict[str, Any]:
+    """Return a table that has these fields; an HsiError says which is not as it must be."""
+    if not isinstance(table, dict):
+        raise HsiError(f"no {what}")
+    for name, value in table.items():
+        fits, must = fields[known("field", name, fields)]
+        if not fits(value):
+            raise HsiError(f"{name} must be {must}, not {value!r:.60}")
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise HsiError(f"{missing[0]} is missing")
+    return table
+
+
+def of_json(data: str | bytes) -> Any:
+    """Return what a JSON text holds; an HsiError says that it is none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise HsiError("no JSON") from None
+
+
+def notes(data: str) -> dict[str, Any]:
+    """Return what a method told of a run: a table of anything."""
+    table = of_json(data)
+    if not isinstance(table, dict):
+        raise HsiError("no notes of a run")
+    return table
+
+
+TITLE = lambda v: text(v, 300) and bool(v.strip()), "a title"
+CLASSES = _classes, "names of classes, each once, without < > and `"
+FILE = _file, "a path, a key and sha256:…"
+WAVES = (lambda v: _numbers(v, None, 0, 1e6)), "numbers, in nm"
+
+SCENE: dict[str, Field] = {
+    "title": TITLE, "classes": CLASSES, "cube": FILE, "labels": FILE, "train": FILE, "test": FILE,
     "shape": (lambda v: _numbers(v, 3, 1, 1_000_000, whole=True), "rows, columns and bands"),
-    "classes": (_classes, "names of classes, each once, without < > and `"),
-    "cube": (_file, "a path, a key and sha256:…"), "labels": (_file, "a path, a key and sha256:…"),
-    "train": (_file, "a path, a key and sha256:…"), "test": (_file, "a path, a key and sha256:…"),
-    "wavelengths": (lambda v: _numbers(v, None, 0, 1e6), "numbers, in nm"),
+    "wavelengths": WAVES,
     "bad": (lambda v: _numbers(v, None, 0, 1_000_000, whole=True), "numbers of bands"),
     "rgb": (lambda v: _numbers(v, 3, 0, 1_000_000, whole=True), "three numbers of bands"),
     "nodata": (_number, "a number"), "crs": (text, "a text"),
     "transform": (lambda v: _numbers(v, 6, -1e12, 1e12), "six numbers"),
 }
-NEEDED = "title", "shape", "classes", "cube", "labels"
 
 
 def scene(data: str) -> dict[str, Any]:
-    """Return the fields of a description; an HsiError says which is not as it must be."""
-    try:
-        table = json.loads(data)
-    except (ValueError, RecursionError):
-        raise HsiError("no JSON") from None
-    if not isinstance(table, dict):
-        raise HsiError("no description of a scene")
-    for name, value in table.items():
-        fits, must = FIELDS[known("field", name, FIELDS)]
-        if not fits(value):
-            raise HsiError(f"{name} must be {must}")
-    missing = [name for name in NEEDED if name not in table]
-    if missing:
-        raise HsiError(f"{missing[0]} is missing")
+    """Return the description of an own scene."""
+    table = held(of_json(data), SCENE, ("title", "shape", "classes", "cube", "labels"), "description")
     h, w, bands = table["shape"]
     if max(table.get("rgb", [0])) >= bands:
         raise HsiError(f"rgb must be three of the {bands} bands")
     return table
+
+
+IMAGES: dict[str, Field] = {
+    "title": TITLE, "classes": CLASSES,
+    "path": (lambda v: isinstance(v, str) and 0 < len(v) < 4000 and "\0" not in v, "a folder or file"),
+    "files": (_inside, "names of files in the set, each once"),
+    "labels": (lambda v: _numbers(v, None, 1, 255, whole=True), "numbers of classes"),
+    "digest": (lambda v: isinstance(v, str) and bool(re.fullmatch("[0-9a-f]{12}", v)), "twelve digits"),
+}
+
+
+def images(data: str) -> dict[str, Any]:
+    """Return the description of a set of images."""
+    table = held(of_json(data), IMAGES, IMAGES, "description")
+    if len(table["labels"]) != len(table["files"]) or max(table["labels"]) > len(table["classes"]):
+        raise HsiError("labels must be the number of its class for each file")
+    return table
+
+
+CARD: dict[str, Field] = {
+    "title": TITLE, "classes": CLASSES, "train_fraction": (_between(0.001, 0.999), "a share"),
+    "synthetic": (_switch, "true or false"), "of_spectra": (_switch, "true or false"),
+    "bands": (_between(1, 1_000_000, whole=True), "a number of bands"),
+    "of_images": (_switch, "true or false"), "wavelengths": WAVES, "identity": (text, "a text"),
+}
+
+
+def card(data: str) -> dict[str, Any]:
+    """Return the description of what the book shows of a scene."""
+    return held(of_json(data), CARD, ("title", "classes", "bands", "identity"), "card of a scene")
+
+
+MODEL: dict[str, Field] = {
+    "classes": CLASSES, "bands": (_between(1, 1_000_000, whole=True), "a number of bands"),
+    "model": (lambda v: text(v, 500), "a text"), "scene": (lambda v: text(v, 300), "a text"),
+    "run": (lambda v: text(v, 100), "a text"), "digest": (lambda v: text(v, 300), "a text"),
+    "low": (_between(-1e30, 1e30), "a number"), "high": (_between(-1e30, 1e30), "a number"),
+    "wavelengths": WAVES,
+}
+
+
+def model(texts: dict[str, str]) -> dict[str, Any]:
+    """Return what an exported network says of itself."""
+    table = held({k: of_json(v) for k, v in texts.items()}, MODEL, ("classes", "bands", "model"), "model")
+    if ("low" in table) != ("high" in table) or table.get("low", 0) > table.get("high", 0):
+        raise HsiError("low and high must be the ends of a range")
+    if len(table.get("wavelengths", [])) not in (0, table["bands"]):
+        raise HsiError("wavelengths must be one for each band")
+    return table
+
+
+PART: dict[str, Field] = {
+    "title": TITLE, "scenes": (_texts, "a list of names"), "splits": (_texts, "a list of names"),
+    "methods": (_texts, "a list of names or families"),
+    "ratios": (lambda v: _numbers(v, None, 0, 99, whole=True) and len(v) > 0, "a list of sizes"),
+    "seeds": (_between(1, 10_000, whole=True), "a whole number of at least 1 and at most 10000"),
+    "epochs": (_between(1, 100_000, whole=True), "a whole number of at least 1 and at most 100000"),
+    "batch": (_between(1, 1_000_000, whole=True), "a whole number of at least 1"),
+    "lr": (_between(0, 1000), "a number of at least 0"), "schedule": (text, "a text"),
+    "options": (lambda v: isinstance(v, dict), "a table of hyper-parameters"),
+}
+
+
+def part(table: Any) -> dict[str, Any]:
+    """Return a part of a study: a grid of runs."""
+    return held(table, PART, ("title", "scenes", "splits", "methods", "ratios", "seeds"), "part of a study")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, reason
 
 SIGNATURES = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf", b"\x89HDF": "hdf",
@@ -167,8 +167,7 @@ def _array(path, key, kind, axes=0, lazily=False):
     except HsiError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason})") from None
+        raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason(error)})") from None
     if kind not in _ARCHIVES:
         raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
@@ -245,7 +244,7 @@ def _on_the_ground(path):
             try:
                 return rasterio.open(path)
             except Exception as error:
-                raise HsiError(f"{path}: cannot be read, perhaps truncated ({error})") from None
+                raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason(error)})") from None
 
     def read(top, bottom):
         try:
@@ -256,11 +255,14 @@ def _on_the_ground(path):
             raise HsiError(f"{path}: cannot be read to its end, perhaps truncated") from None
 
     with opened() as file:
-        if file.driver == "ENVI":
-            _as_its_header_says(file, path)
+        try:
+            if file.driver == "ENVI":
+                _as_its_header_says(file, path)
+            flags = file.tags(ns="ENVI").get("bbl", "").strip("{} ").split(",")
+            bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
+        except ValueError as error:
+            raise HsiError(f"{path}: its header has what is no number ({reason(error)})") from None
         bands = range(1, file.count + 1)
-        flags = file.tags(ns="ENVI").get("bbl", "").strip("{} ").split(",")
-        bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
         transform = () if file.transform.is_identity else tuple(file.transform)[:6]
         waves, crs = _wavelengths([_band(file, i) for i in bands]), file.crs.to_wkt() if file.crs else ""
         size = (file.height, file.width, file.count)
@@ -295,6 +297,8 @@ def _wavelengths(bands):
     try:
         values = [float(value) for value, _ in bands]
     except (TypeError, ValueError):
+        return ()
+    if not all(0 < value < 1e6 for value in values):
         return ()
     unit = bands[0][1].lower()
     micro = unit.startswith(("micro", "um", "µm")) or (not unit.startswith("nano") and max(values) < 100)

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from hsilib.data import synthetic
-from hsilib.errors import HsiError
+from hsilib.data import described, synthetic
+from hsilib.errors import HsiError, reason
 from hsilib.files import write_atomically
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
@@ -76,11 +76,13 @@ def _opened(path):
     path = Path(path)
     try:
         packed = zipfile.ZipFile(path) if path.is_file() else None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise HsiError(f"{path}: cannot be read as a .zip file ({error})") from None
+    except Exception as error:
+        raise HsiError(f"{path}: cannot be read as a .zip file ({reason(error)})") from None
 
     def content(name):
         try:
+            if not packed and not (path / name).is_file():  # a pipe never ends
+                raise ValueError("no file")
             size = packed.getinfo(name).file_size if packed else (path / name).stat().st_size
             if size <= LARGEST:
                 return packed.read(name) if packed else (path / name).read_bytes()
@@ -126,8 +128,7 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
         with _opened(path):
             content = zipfile.ZipFile(path).namelist()
     elif path.is_dir():
-        walked = [Path(top, file) for top, _, files in os.walk(path, followlinks=True) for file in files]
-        content = [file.relative_to(path).as_posix() for file in walked]
+        content = [file.relative_to(path).as_posix() for file in _walked(path)]
     else:
         raise HsiError(f"{path}: neither a folder nor a .zip file")
     files = [name for name in sorted(set(content)) if _is_image(PurePosixPath(name))]
@@ -140,6 +141,15 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     if not 2 <= len(classes) <= 255:
         raise HsiError(f"{path}: {len(classes)} folders of images, expected 2 to 255, one per class")
     return tuple(files), tuple(classes), tuple(classes.index(p[depth]) + 1 for p in parts)
+
+
+def _walked(path):
+    """The files of a folder, behind links too; what links back to where it lies is walked once."""
+    seen = set()
+    for top, folders, files in os.walk(path, followlinks=True):
+        seen.add(os.path.realpath(top))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(top, name)) not in seen]
+        yield from (Path(top, file) for file in files)
 
 
 def _is_image(file):
@@ -168,7 +178,9 @@ def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[s
         raise HsiError(f"{path}: class {classes[counts.argmin()]} has {counts.min()} usable images, needs 2")
     entry = dict(title=name, path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
     entry |= dict(files=[file for file, _ in kept], labels=[label for _, label in kept])
-    write_atomically(Path(folder) / f"{name}.images.json", json.dumps(entry))
+    text = json.dumps(entry)
+    described.images(text)  # what could not be read again is not written
+    write_atomically(Path(folder) / f"{name}.images.json", text)
     return left
 
 
@@ -192,7 +204,7 @@ def find(name: str, folder: Path, local: Callable[[str, str], Path]) -> ImageSet
     if not path.is_file():
         return None
     try:
-        entry = json.loads(path.read_text())
-        return ImageSet(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
-    except (ValueError, TypeError, AttributeError):
-        raise HsiError(f"{path}: damaged; add the images again") from None
+        entry = described.images(path.read_text())
+    except (HsiError, ValueError, OSError) as error:
+        raise HsiError(f"{path}: damaged ({reason(error)}); add the images again") from None
+    return ImageSet(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})

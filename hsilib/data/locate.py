@@ -87,7 +87,9 @@ def _checked(file, path):
 def locate(file: File, scene: str) -> Path:
     """Look in ``HSILIB_DATA``, then the cache, then download; else say in one line where to put the file."""
     path, reason = local(file), ""
-    if path is None and file.url:
+    if path is None and file.url and not file.check:
+        reason = " and is not downloaded, for nobody told what it must contain"
+    elif path is None and file.url:
         import pooch
 
         part = cache_folder() / "scenes" / (file.name + ".part")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from hsilib.data.formats import Image, needs
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, reason
 
 
 def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -19,8 +19,9 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
         raise HsiError(f"{path}: polygons need an image with a place on the ground, which the cube has not")
     try:
         about, _, shapes, columns = pyogrio.raw.read(path)
+        outlines = shapely.from_wkb(shapes)
     except Exception as error:
-        raise HsiError(f"{path}: cannot be read as polygons ({str(error).splitlines()[0]})") from None
+        raise HsiError(f"{path}: cannot be read as polygons ({reason(error)})") from None
     fields = dict(zip(about["fields"], columns))
     if not field and len(fields) == 1:
         field = next(iter(fields))
@@ -32,14 +33,14 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
     if not 1 <= len(names) <= 255:
         raise HsiError(f"{path}: attribute {field!r} has {len(names)} values, expected 1 to 255 classes")
     number, burnt = {name: i for i, name in enumerate(names, 1)}, []
-    for shape, value in zip(shapely.from_wkb(shapes), values.tolist()):
+    for shape, value in zip(outlines, values.tolist()):
         if shape is not None and value in number:
             outline = shapely.geometry.mapping(shape)
             if about["crs"] and image.crs:
                 try:
                     outline = warp.transform_geom(about["crs"], image.crs, outline)
                 except Exception as error:
-                    says = f"coordinates that {about['crs']} does not have ({str(error).splitlines()[0]})"
+                    says = f"coordinates that {about['crs']} does not have ({reason(error)})"
                     raise HsiError(f"{path}: {says}; GeoJSON without a crs is longitude, latitude") from None
             burnt.append((outline, number[value]))
     transform = needs("affine", f"{path}: polygons").Affine(*image.transform)

@@ -18,6 +18,7 @@ from torch import nn
 from hsilib.data.inputs import MARGIN
 from hsilib.deploy import contract
 from hsilib.deploy.trace import OPSET, traced
+from hsilib.deploy.vetted import vet
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.models.networks import CNN2D
@@ -172,7 +173,9 @@ def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:
     task = task_of(run)
     metadata = dict(scene=task.scene.name, model=str(run), run=run.id, **contract.of_scene(task.scene))
     write = classifier if ours else traced
-    return write(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, tile, **metadata)
+    made = write(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, tile, **metadata)
+    vet(made, f"{run.method} cannot be exported")  # what `predict` would refuse is not written
+    return made
 
 
 def export(run: Run, path: Path | str) -> int:

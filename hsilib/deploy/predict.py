@@ -4,7 +4,6 @@ A large scene is read by rows: the map of strips is the map of the whole, becaus
 margin that its windows reach into.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsilib.data import described
 from hsilib.data.formats import Image, of_array
 from hsilib.deploy import contract
-from hsilib.errors import HsiError
+from hsilib.deploy.vetted import bounded, vet
+from hsilib.errors import HsiError, reason
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 REACH = 9  # rows that a window reaches up and down
 STRIP = 1 << 22  # values of a cube that are looked at together
+ROOM = 1e9  # bytes that a network may take for a cube of nothing
 
 
 def predict(path: Path | str, cube: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
@@ -42,13 +44,8 @@ def predict_image(
 
     The confidence is the largest share of softmax.  ``watch`` is told how many rows of how many are done.
     """
-    opened = session(path)
-    try:
-        texts = opened.get_modelmeta().custom_metadata_map
-        metadata = {key: json.loads(text) for key, text in texts.items()}
-        _, model, bands = metadata["classes"], metadata["model"], metadata["bands"]
-    except (ValueError, KeyError):
-        raise HsiError(f"{path}: not written by `python -m hsilib export`") from None
+    classify, metadata = opened(path)
+    model, bands = metadata["model"], metadata["bands"]
     if len(image.size) == 3 and image.shape[2] != bands:
         image = replace(image, bad=())  # a file of which the model takes all bands
     if len(image.size) != 3 or image.shape[2] != bands or 0 in image.size:
@@ -65,7 +62,7 @@ def predict_image(
         values, there = image.rows(first, min(bottom + REACH, h))
         contract.hold_values(path, metadata, values[there])
         values = values if there.all() else np.where(there[..., None], values, fill)
-        found, scores = opened.run(["map", "scores"], {"cube": values})
+        found, scores = classify(values)
         rows = slice(top - first, bottom - first)
         labels[top:bottom] = np.where(there, found, 0)[rows]
         shares = np.exp(scores - scores.max(0))
@@ -81,6 +78,38 @@ def _mean(image):
         values, there = image.rows(*strip)
         total, count = total + values[there].sum(0, dtype=np.float64), count + int(there.sum())
     return (total / max(count, 1)).astype(np.float32)
+
+
+def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], dict[str, Any]]:
+    """Open an exported file; return what gives the map and the scores of a cube, and what the file says.
+
+    It may come from somebody else: what it computes is held to what it promises, in bounded memory.
+    """
+    engine = session(path)
+    try:
+        metadata = described.model(engine.get_modelmeta().custom_metadata_map)
+    except HsiError as error:
+        raise HsiError(f"{path}: not written by `python -m hsilib export` ({error})") from None
+    count, asks = len(metadata["classes"]), [(end.name, end.type) for end in engine.get_inputs()]
+    if asks != [("cube", "tensor(float)")]:
+        raise HsiError(f"{path}: it takes other than a cube of 32-bit numbers")
+
+    def classify(cube):
+        try:
+            with bounded(ROOM + 1000 * cube.nbytes):
+                found, scores = engine.run(["map", "scores"], {"cube": cube})
+        except Exception as error:
+            raise HsiError(f"{path}: cannot be run ({reason(error)})") from None
+        h, w, _ = cube.shape
+        fits = found.dtype == np.uint8 and found.shape == (h, w)
+        fits = fits and scores.dtype == np.float32 and scores.shape == (count, h, w)
+        if not fits or not np.isfinite(scores).all() or (found != scores.argmax(0) + 1).any():
+            raise HsiError(f"{path}: its map is not that of the scores of {count} classes")
+        return found, scores
+
+    middle = (metadata.get("low", 0) + metadata.get("high", 0)) / 2
+    classify(np.full((1, 2, metadata["bands"]), middle, np.float32))
+    return classify, metadata
 
 
 def session(model: Path | str | bytes, profile: str | None = None) -> "InferenceSession":
@@ -104,8 +133,9 @@ def session(model: Path | str | bytes, profile: str | None = None) -> "Inference
         data = model if isinstance(model, bytes) else Path(model).read_bytes()
     except OSError as error:
         raise HsiError(f"{model}: {error.strerror}") from None
+    if not isinstance(model, bytes):  # else it was made here
+        vet(data, str(model))
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        reason = str(error).splitlines()[0][:100]
-        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason})") from None
+        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None

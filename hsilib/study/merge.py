@@ -31,6 +31,16 @@ def _counted(rows):
     return rows.assign(family=known).groupby(["scene", "split", "family"], sort=True).size()
 
 
+def _map_of(store, run):
+    """Say what is wrong with the map of a run of another store."""
+    if not store.map_path(run).is_file():
+        return "its map is missing"
+    try:
+        return "" if store.read_map(run).ndim == 2 else "its map is none"
+    except HsiError as error:
+        return str(error)
+
+
 def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
     """Take over the rows of another store with all that lies beside them.
 
@@ -49,8 +59,8 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
             apart = [c for c in (*DECIDED, *MEASURED) if str(there.at[run, c]) != str(row[c])]
             known += not apart
             refused += [f"{what}: another {', '.join(apart)} than the row that is here"] if apart else []
-        elif not own.map_path(run).is_file():
-            refused.append(f"{what}: its map is missing")
+        elif says := _map_of(own, run):
+            refused.append(f"{what}: {says}")
         else:
             for part, kind in BESIDE.items():
                 source = folder / part / f"{run}.{kind}"

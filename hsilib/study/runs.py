@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
-from hsilib.data import scenes
+from hsilib.data import described, scenes
 from hsilib.data.splits import SPLITS
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, reason
 from hsilib.models.train import Recipe
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
     for name in recipe:
         known("part of the recipe", name, Recipe.__dataclass_fields__)
     # what is made of another method's network is trained as that is
-    usual = methods.get(options["of"]).recipe if "of" in options else chosen.recipe
+    source = known("method for the hyper-parameter of", options.get("of", method), methods.METHODS)
+    usual = methods.get(source).recipe
     recipe |= {} if epochs is None else {"epochs": epochs}
     recipe = Recipe(**{"lr": place.lr} | usual | recipe)
     recipe = replace(recipe, epochs=max(1, round(recipe.epochs * chosen.epochs)))
@@ -153,29 +154,27 @@ def parents(run: Run) -> tuple[Run, ...]:
     return methods.get(run.method).parents(run)
 
 
-# what a part of a study file must say, and what else it may say
-NEEDED = dict(title=str, scenes=list, splits=list, methods=list, ratios=list, seeds=int)
-RECIPE = dict(epochs=int, batch=int, lr=float, schedule=str)
-PART = NEEDED | RECIPE | dict(options=dict)
-
-
 def declared(path: Path | str) -> dict[str, list[Run]]:
     """Return {title of a part: its runs} of a study file.
 
     That is a TOML file with a ``[[part]]`` for each grid; its methods are names or families.
     """
     try:
-        parts = tomllib.loads(Path(path).read_text())["part"]
-        [[part[key] for key in NEEDED] for part in parts]
-    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise HsiError(f"{path}: not a study file ({error}); book/study.toml is one") from None
-    runs = {}
+        said = tomllib.loads(Path(path).read_text())
+    except (OSError, RecursionError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HsiError(f"{path}: not a study file ({reason(error)}); book/study.toml is one") from None
+    parts, runs = said.get("part"), {}
+    if list(said) != ["part"] or not isinstance(parts, list):
+        raise HsiError(f"{path}: not a study file (it has other than [[part]]); book/study.toml is one")
     for part in parts:
-        for key, value in part.items():
-            if not isinstance(value, PART[known(f"entry of a part in {path}", key, PART)]):
-                raise HsiError(f"{path}: {key} must be {PART[key].__name__}, not {value!r}")
+        try:
+            described.part(part)
+        except HsiError as error:
+            raise HsiError(f"{path}: {error}") from None
+        if part["title"] in runs:
+            raise HsiError(f"{path}: two parts are called {part['title']!r}")
         names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
-        common = {key: part[key] for key in (*RECIPE, "options") if key in part}
+        common = {key: part[key] for key in ("epochs", "batch", "lr", "schedule", "options") if key in part}
         grid = part["splits"], names, part["ratios"], part["seeds"]
         runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
     return runs

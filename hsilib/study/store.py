@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from hsilib.data import cards
-from hsilib.errors import HsiError
+from hsilib.data import cards, described
+from hsilib.errors import HsiError, reason
 from hsilib.files import project, workplace, write_atomically
 from hsilib.study import rows
 
@@ -30,10 +30,10 @@ def _table(path, changed, size):
     try:
         table, wrong = rows.read(path.read_text())
     except (ValueError, OSError) as error:
-        raise HsiError(f"{path}: not a table of runs ({str(error).splitlines()[0]})") from None
-    for number, reason in wrong.items():
+        raise HsiError(f"{path}: not a table of runs ({reason(error)})") from None
+    for number, why in wrong.items():
         says = "it counts no more, and its run is trained again when it is asked for"
-        print(f"{path}, line {number}: {reason}; {says}", file=sys.stderr)
+        print(f"{path}, line {number}: {why}; {says}", file=sys.stderr)
     return table
 
 
@@ -133,7 +133,7 @@ class Store:
     def read_log(self, run: str) -> pd.DataFrame:
         """Return the loss terms per epoch, a column for each; a term that joined later is missing before."""
         path = self.find("logs", f"{run}.csv")
-        return self._read(run, path, lambda path: pd.read_csv(path, index_col="epoch"))
+        return self._read(run, path, lambda path: cards.numbers(path, "epoch"))
 
     def note(self, run: str, notes: dict[str, Any]) -> None:
         """Write what else a method tells of a run, as JSON."""
@@ -143,7 +143,7 @@ class Store:
     def read_note(self, run: str) -> dict[str, Any]:
         """Return what else the method told of a run."""
         path = self.find("notes", f"{run}.json")
-        return self._read(run, path, lambda path: json.loads(path.read_text()))
+        return self._read(run, path, lambda path: described.notes(path.read_text()))
 
     def _read(self, run, path, read):
         """Read what belongs to a row; if it is not there or damaged, say how to mend that."""
