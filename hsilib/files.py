@@ -3,7 +3,10 @@
 import hashlib
 import io
 import os
+import platform
+import re
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +51,10 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
     An error names the file that was to be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{_mark()}-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         with open(temporary, "wb") as file:
             file.write(data if isinstance(data, bytes) else data.encode())
             file.flush()
@@ -61,6 +65,36 @@ def write_atomically(path: Path | str, data: bytes | str) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@lru_cache
+def _mark():
+    """This machine, as a name of a temporary file has it: others may write to the same folder."""
+    return re.sub(r"\W", "", platform.node())[:20]
+
+
+def _sweep(path):
+    """Remove what a process that was killed left of a file: its temporary one."""
+    start = f".{path.name}.{_mark()}-"
+    with os.scandir(path.parent) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(start)]
+    for name in left:
+        if not lives(name.rpartition("-")[2]):
+            with suppress(OSError):
+                os.unlink(name)
+
+
+def lives(process: str) -> bool:
+    """Say whether a process of this number runs; where that cannot be asked, that it does."""
+    if os.name == "nt" or not process.isdigit():  # there the question would end it
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is another user's
+    return True
 
 
 def write_array(path: Path | str, array: "np.ndarray") -> None:

@@ -6,6 +6,7 @@ common: it is sent the weights that a run starts from; it sends back the row, wh
 
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hsilib import methods
 from hsilib.data import scenes
 from hsilib.errors import HsiError
-from hsilib.files import write_atomically
+from hsilib.files import lives, write_atomically
 from hsilib.study import machine
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.runs import Run, parents
@@ -61,6 +62,7 @@ class Here:
         """Train; parents before children, long runs first, so that the cores finish together."""
         from joblib import Parallel, delayed
 
+        _sweep_shared()
         sent = methods.mine() if work.jobs > 1 else []  # what lives in a notebook, other processes are given
         failed = set()
         for level in work.levels:
@@ -70,6 +72,16 @@ class Here:
             for row in pool(delayed(_row)(run, self.store, sent, self.device, os.getpid()) for run in level):
                 failed |= {row["run"]} if "failed" in row else set()
                 yield row
+
+
+def _sweep_shared():
+    """Remove what workers that were killed with all that belongs to them left in shared memory."""
+    for kind, process in (("joblib_memmapping_folder_", 3), ("sem.loky-", 1)):
+        for path in Path("/dev/shm").glob(f"{kind}*"):
+            number = re.split("[_-]", path.name)[process]
+            with suppress(OSError):
+                if not lives(number) and path.stat().st_uid == os.getuid():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _row(run, store, sent, device, parent):

@@ -49,8 +49,6 @@ def collect(
     if missing:
         _sweep(missing, rows, store, jobs, device, on or os.environ.get("HSILIB_ON") or "", say)
         rows = store.rows()
-        for scene in sorted({run.scene for run in missing}):
-            store.card(scene)  # what pages show of it without its files
     rows = rows.drop_duplicates("run").set_index("run", drop=False)
     return rows.loc[[run.id for run in runs]].reset_index(drop=True)
 
@@ -128,7 +126,7 @@ class Work:
     """Runs that are to be trained, with those they start from, and what that costs."""
 
     def __init__(self, runs: Iterable[Run], rows: pd.DataFrame, jobs: int | None, device: str) -> None:
-        self.levels = _levels(runs)
+        self.levels = _levels(runs, set(rows["run"]))
         self.runs = sum(self.levels, [])
         self.costs = costs_of(self.runs, rows, device=device)  # before any worker starts
         self.left = sum(self.costs.values())
@@ -156,6 +154,8 @@ def _sweep(runs, rows, store, jobs, device, on, say):
     from tqdm import tqdm
 
     store.check()
+    for scene in sorted({run.scene for run in runs}):
+        store.card(scene)  # what pages show of it without its files; first, for a row is what comes last
     with engine(on, runs, store, jobs, device, say) as place:
         work = Work(runs, rows, place.jobs, device)
         left, jobs, many = work.left, work.jobs, len(work.runs)
@@ -194,13 +194,14 @@ def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
     return (seconds + weight) / (costs + weight)
 
 
-def _levels(runs):
+def _levels(runs, stored):
     """Parents before children; a stored parent whose weights are cached needs no run."""
     pending, levels, placed = {run.id: run for run in runs}, [], set()
     stack = list(runs)
     while stack:
         for parent in parents(stack.pop()):
-            if parent.id not in pending and not weights_path(parent).is_file():
+            done = parent.id in stored and weights_path(parent).is_file()
+            if parent.id not in pending and not done:
                 pending[parent.id] = parent
                 stack.append(parent)
     while pending:

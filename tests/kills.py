@@ -1,0 +1,194 @@
+"""Kills: a small study is killed, again and again, and finished; it must equal the undisturbed one, file by file.
+
+A process kills itself at a chosen place: before a file is opened, written, flushed, renamed, or after that; or its
+parent kills it at a random moment.  The suite tries a few (test_kills.py); ``make kills`` tries many:
+``python tests/kills.py [how many] [seed]``.
+"""
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SMALL = "synthetic_urban_small"
+MEASURED = "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes".split()
+
+
+
+def study(folder, jobs=1):
+    """Four runs and the dense network that two of them start from."""
+    from hsilib import Store, collect, plan
+    from hsilib.data.scenes import load_scene
+
+    os.environ["HSILIB_CACHE"] = str(folder / "cache")
+    load_scene.cache_clear()
+    runs = plan(SMALL, ["random"], ["mlp", "l1", "soft_targets"], [98], 1, epochs=1)
+    collect(runs, Store(folder / "store"), jobs=jobs, say=lambda text: None)
+
+
+def armed(place):
+    """Let this process end itself at one of the places where something is written; return what counts them."""
+    from hsilib import files
+    from hsilib.study import store
+
+    passed = [0]
+
+    def here():
+        if passed[0] == place:
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        passed[0] += 1
+
+    def around(owner, name):
+        real = getattr(owner, name)
+
+        def wrapped(*args, **words):
+            here()
+            try:
+                return real(*args, **words)
+            finally:
+                here()
+
+        setattr(owner, name, wrapped)
+
+    around(os, "fsync")
+    around(os, "replace")
+    around(os, "unlink")
+    around(files.Path, "mkdir")
+    around(store, "write_atomically")
+    return passed
+
+
+def child(folder, place=None, jobs=1):
+    """Run the study in a process of its own group, which ends itself at a place; return the process's number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setpgid(0, 0)
+    passed = armed(place)
+    code = 1
+    try:
+        study(folder, jobs)
+        (folder / "places").write_text(str(passed[0]))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def ended(pid):
+    """Wait for a process; return whether it came to its end."""
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def alive(folder):
+    """The processes that work for a folder still."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            told = path.read_bytes()
+        except OSError:
+            continue
+        if str(folder).encode() in told and int(path.parent.name) != os.getpid():
+            found.append(int(path.parent.name))
+    return found
+
+
+def state(folder):
+    """All that a finished study leaves: its rows as far as they are decided, and its files, byte by byte."""
+    from hsilib.study import rows
+
+    held = {}
+    for path in sorted((folder / "store").rglob("*")) + sorted((folder / "cache").rglob("*")):
+        if path.is_dir() or path.name == ".lock":
+            continue
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".csv" and path.parent.name == "store":
+            table, wrong = rows.read(path.read_text())
+            assert not wrong, wrong
+            for row in table.astype(str).to_dict("records"):
+                held[name, row["run"]] = tuple(row[column] for column in MEASURED)
+        else:
+            held[name] = path.read_bytes()
+    return held
+
+
+def differs(folder, whole):
+    """Say how a study that was finished after a kill differs from the undisturbed one."""
+    here = state(folder)
+    apart = [str(key) for key in {*here, *whole} if here.get(key) != whole.get(key)]
+    return ", ".join(sorted(apart)[:5])
+
+
+def attempt(whole, place, seconds, jobs, temporary):
+    """Kill a study at a place or after some seconds, twice, and finish it; say what is wrong, if anything."""
+    folder = Path(tempfile.mkdtemp(dir=temporary))
+    os.environ["HSILIB_KILLS"] = str(folder)  # by which its processes are known
+    for _ in range(2):
+        pid = child(folder, place, jobs)
+        if seconds is not None:
+            time.sleep(seconds)
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        ended(pid)
+        if (folder / "store").is_dir():
+            from hsilib import Store
+
+            Store(folder / "store").rows()  # never torn
+    if jobs > 1:
+        late = time.time() + 10
+        while alive(folder) and time.time() < late:
+            time.sleep(0.2)
+        if alive(folder):
+            return f"alive after 10 s: {alive(folder)}"
+    if not ended(child(folder, None, jobs)):
+        return "it could not be finished"
+    return differs(folder, whole)
+
+
+def main(count=300, seed=None, most_of_two=20):
+    """Try all places, then random moments; one kill in fifteen meets two workers."""
+    for name in ("OWN", "DATA", "RESULTS"):
+        os.environ[f"HSILIB_{name}"] = tempfile.mkdtemp()
+    os.environ["HSILIB_PUBLISHED"] = ""
+    import hsilib.study.sweep  # noqa: F401 - once, and not in each process
+    import torch
+
+    torch.set_num_threads(1)
+    count, draw = int(count), random.Random(seed := int(seed or time.time()))
+    shared = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    with tempfile.TemporaryDirectory() as temporary:
+        first, start = Path(temporary) / "whole", time.time()
+        first.mkdir()
+        assert ended(child(first))
+        took, places = time.time() - start, int((first / "places").read_text())
+        whole = state(first)
+        print(f"seed {seed}; {len(whole)} rows and files, {places} places, {took:.1f} s undisturbed", flush=True)
+        step, wrong = max(1, places // max(1, count // 2)), 0
+        todo = [(place, None, 1) for place in range(draw.randrange(step), places, step)][: count // 2]
+        two = min(int(most_of_two), count // 10)
+        todo += [(None, draw.uniform(0, 1.1 * took), 1) for _ in range(count - len(todo) - two)]
+        todo += [(None, draw.uniform(0, 12), 2) for _ in range(two)]
+        for number, (place, seconds, jobs) in enumerate(todo, 1):
+            says = attempt(whole, place, seconds, jobs, temporary)
+            where = f"place {place}" if seconds is None else f"{seconds:.2f} s"
+            if says:
+                wrong += 1
+                print(f"killed at {where}, {jobs} jobs: {says}", flush=True)
+            if number % 50 == 0:
+                print(f"{number} of {len(todo)}", flush=True)
+    if two:
+        from hsilib.study.engine import _sweep_shared
+
+        _sweep_shared()  # as the next start does
+    left = set(os.listdir("/dev/shm")) - shared if shared or os.path.isdir("/dev/shm") else set()
+    left = {name for name in left if name.startswith(("joblib", "loky", "torch"))}
+    print(f"{len(todo)} studies killed twice, {wrong} not as undisturbed; left in shared memory: {len(left)}")
+    return wrong > 0 or bool(left)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
