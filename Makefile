@@ -6,6 +6,7 @@
 # make notebooks  the chapters as ordinary notebooks in my-notebooks, for Jupyter and papermill
 # make smoke  every chapter that trains, on the smoke budget (minutes, no data)
 # make fuzz   damaged files given to every reader, five thousand of them, drawn anew (minutes)
+# make kills  a small study killed three hundred times and finished; four writers and readers (half an hour)
 # make clean  everything generated, but for the environment
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book pdf env test study models notebooks smoke fuzz clean
+.PHONY: book pdf env test study models notebooks smoke fuzz kills clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -68,6 +69,10 @@ $(READY): requirements.lock pyproject.toml
 
 fuzz: $(READY)
 	$(PY) tests/fuzz.py 200
+
+kills: $(READY)
+	$(PY) tests/kills.py 150
+	$(PY) tests/crowd.py 300
 
 clean:
 	rm -rf _build book/chapters

@@ -7,6 +7,7 @@ parent kills it at a random moment.  The suite tries a few (test_kills.py); ``ma
 
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -19,13 +20,16 @@ MEASURED = "run scene split method ratio seed options oa top5 aa kappa f1 train 
 
 
 def study(folder, jobs=1):
-    """Four runs and the dense network that two of them start from."""
+    """Three runs, and the networks that two of them start from."""
     from hsilib import Store, collect, plan
     from hsilib.data.scenes import load_scene
 
     os.environ["HSILIB_CACHE"] = str(folder / "cache")
     load_scene.cache_clear()
-    runs = plan(SMALL, ["random"], ["mlp", "l1", "soft_targets"], [98], 1, epochs=1)
+    words = dict(ratios=[0], seeds=1, epochs=1)
+    runs = plan(SMALL, ["random"], ["mlp"], **words)
+    for source in ("perceptron", "lens_2k"):
+        runs += plan(SMALL, ["random"], ["static"], options={"of": source}, **words)
     collect(runs, Store(folder / "store"), jobs=jobs, say=lambda text: None)
 
 
@@ -154,8 +158,9 @@ def main(count=300, seed=None, most_of_two=20):
     for name in ("OWN", "DATA", "RESULTS"):
         os.environ[f"HSILIB_{name}"] = tempfile.mkdtemp()
     os.environ["HSILIB_PUBLISHED"] = ""
-    import hsilib.study.sweep  # noqa: F401 - once, and not in each process
     import torch
+    from hsilib.files import lives
+    from hsilib.study.engine import _sweep_shared  # all of it is imported once, and not in each process
 
     torch.set_num_threads(1)
     count, draw = int(count), random.Random(seed := int(seed or time.time()))
@@ -180,12 +185,9 @@ def main(count=300, seed=None, most_of_two=20):
                 print(f"killed at {where}, {jobs} jobs: {says}", flush=True)
             if number % 50 == 0:
                 print(f"{number} of {len(todo)}", flush=True)
-    if two:
-        from hsilib.study.engine import _sweep_shared
-
-        _sweep_shared()  # as the next start does
-    left = set(os.listdir("/dev/shm")) - shared if shared or os.path.isdir("/dev/shm") else set()
-    left = {name for name in left if name.startswith(("joblib", "loky", "torch"))}
+    _sweep_shared()  # as the next start does
+    now = set(os.listdir("/dev/shm")) - shared if os.path.isdir("/dev/shm") else set()
+    left = [name for name in now if (of := re.search(r"(?:loky-|folder_)(\d+)", name)) and not lives(of[1])]
     print(f"{len(todo)} studies killed twice, {wrong} not as undisturbed; left in shared memory: {len(left)}")
     return wrong > 0 or bool(left)
 

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from hsilib.study.runs import make_run
 from hsilib.task import Task
 
 from conftest import tiny
+from fuzz import resident
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -176,3 +178,17 @@ def test_a_scene_read_by_rows_gives_what_it_gives_in_memory(monkeypatch, kind, f
     if kind == "patches":
         net = initialise(CNN2D(5, 3, (3, 3, 3)), 0)
         assert np.allclose(scene_scores(net, a), scene_scores(net, b), atol=1e-4)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux, which measures memory")
+@pytest.mark.parametrize("kind", ["bands", "patches"])
+def test_a_cube_is_prepared_in_twice_its_memory_at_most(kind):
+    """The system measures it: the cube itself counts as one."""
+    rng = np.random.default_rng(0)
+    cube = np.repeat(rng.random((40, 400, 100), np.float32), 13, 0)  # 83 MB
+    labels = np.repeat(np.arange(520)[:, None] // 100 % 2 + 1, 400, 1).astype(np.uint8)
+    scene = replace(tiny(), cube=cube, labels=labels, train_map=None)
+    split = make_split(scene, "random", 0)
+    start = resident(reset=True)
+    inputs = make_inputs(scene, split, kind, components=5)
+    assert inputs.count == labels.size and resident() - start < cube.nbytes

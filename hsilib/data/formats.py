@@ -66,7 +66,7 @@ class Image:
         values = values if there.all() else np.where(there[..., None], values, 0)
         return check_cube(values, self.where), there
 
-    def strips(self, values: int = 1 << 24) -> Iterator[tuple[int, int]]:
+    def strips(self, values: int = 1 << 21) -> Iterator[tuple[int, int]]:
         """Give first and last row of strips of at most so many values, which together are the image."""
         rows = max(1, values // (self.size[1] * self.size[2]))
         for top in range(0, self.size[0], rows):

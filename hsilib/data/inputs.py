@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from hsilib.data import large
+from hsilib.data.formats import of_array
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import WINDOW, Split
 from hsilib.errors import HsiError, known
 
 MARGIN = WINDOW // 2
+WHOLE = 1 << 26  # bytes of a cube that is prepared at once, in seven times as many; larger ones by strips
 WINDOWED = ("patches", "windows")
 
 
@@ -150,6 +152,8 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:
         raise HsiError(f"components must be at least 1, not {components}")
+    if scene.cube is not None and scene.cube.nbytes > WHOLE:
+        scene = replace(scene, image=of_array(scene.cube, scene.name))
     if scene.image is not None:
         return _large_inputs(scene, split, kind, components, fit)
     there, rows, reduction = None, split.train, None
@@ -184,7 +188,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
 
 
 def _large_inputs(scene, split, kind, components, fit):
-    """Do the same for a scene that is not held in memory, in two passes over its file."""
+    """Do the same by strips, in two passes over the cube or its file; the last digits may differ."""
     h, w = scene.labels.shape
     seen = large.moments(scene, split.train if fit == "train" else None)
     mean, reduction, margin = seen.mean, None, MARGIN if kind in WINDOWED else 0

@@ -1,4 +1,4 @@
-"""Scenes too large for memory: read by rows, twice, and kept on disk as the networks see them."""
+"""Large scenes: read by rows, twice, and kept on disk as the networks see them."""
 
 import mmap
 import tempfile
@@ -68,7 +68,8 @@ def on_disk(scene: "Scene", channels: int, margin: int, change: Callable) -> np.
     with tempfile.TemporaryFile(dir=cache_folder()) as file:
         np.zeros((margin, wide, channels), np.float32).tofile(file)
         for top, bottom in scene.image.strips():
-            values, there = scene.image.rows(top, bottom)
+            values = scene.image.rows(top, bottom)[0]
+            there = np.ones(values.shape[:2], bool) if scene.there is None else scene.there[top:bottom]
             strip = np.zeros((bottom - top, wide, channels), np.float32)
             strip[:, margin : margin + w][there] = change(values[there])
             strip.tofile(file)
