@@ -5,10 +5,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = (  # a folder is one room
@@ -85,24 +89,57 @@ def test_one_training_loop():
 
 
 def test_dependencies_agree():
-    lock = dict(
-        line.strip().split("==")
-        for line in (ROOT / "requirements.lock").read_text().splitlines()
-        if line.strip() and not line.startswith("#")
-    )
-    lock = {name.lower().replace("_", "-"): version for name, version in lock.items()}
+    lock = locked() | {"torch": Version("2.13.0")}  # pinned by hand: see .ci/lock
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {name: needs for name, needs in project["optional-dependencies"].items() if name != "lab"}  # added by hand
     wanted = project["dependencies"] + sum(extras.values(), [])
     for text in wanted:
         need = Requirement(text)
         assert lock[need.name.lower()] in need.specifier, f"requirements.lock does not satisfy {text}"
-    assert lock["torch"] == "2.13.0" and lock["jupyter-book"] == "1.0.4.post1"
+    assert lock["jupyter-book"] == Version("1.0.4.post1")
+    assert "pip install -q --disable-pip-version-check torch==2.13.0" in (ROOT / "Makefile").read_text()
     conda = (ROOT / "environment.yml").read_text()
-    assert "-r requirements.lock" in conda
+    pins = re.findall(r'^      - "?(\S+)==([^\s"]+)', conda, re.M)
+    assert {name: Version(version) for name, version in pins} == lock, "run .ci/lock"
     assert re.search(r"python=(\S+)", conda).group(1) in ("3.11", "3.12", "3.13")
     assert project["requires-python"] == ">=3.11"
     assert f"version: {project['version']}" in (ROOT / "CITATION.cff").read_text()
+
+
+def locked():
+    """{name: version} of requirements.lock; each has hashes."""
+    text, found = (ROOT / "requirements.lock").read_text(), {}
+    for block in re.split(r"^(?=[a-z0-9])", text, flags=re.M)[1:]:
+        name, version = re.match(r"([a-z0-9-]+)==(\S+)", block).groups()
+        assert name not in found and re.search(r"--hash=sha256:[0-9a-f]{64}", block), name
+        found[name] = Version(version)
+    return found
+
+
+def test_the_licence_of_each_package_is_listed():
+    listed = dict(re.findall(r"^\| ([a-z0-9-]+) \| (\S.*) \|$", (ROOT / "THIRD-PARTY.md").read_text(), re.M))
+    assert set(listed) - {"package"} == {*locked(), "torch"}
+
+
+SYSTEMS = [("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt")]
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system[0])
+def test_the_lock_alone_is_enough(system):
+    """All that an installed package needs on a system is in the lock, in a version that will do."""
+    lock, lacking = locked() | {"torch": Version("2.13.0")}, []
+    about = default_environment() | dict(zip(("sys_platform", "platform_system", "os_name"), system))
+    for dist in distributions():
+        if canonicalize_name(dist.name) not in lock:
+            continue
+        for need in map(Requirement, dist.requires or []):
+            name = canonicalize_name(need.name)
+            there = (need.marker is None or need.marker.evaluate(about | {"extra": ""})) and name != "hsilib"
+            if there and name not in lock and not name.startswith(("nvidia-", "cuda-", "triton")):
+                lacking.append(f"{dist.name} needs {need}")
+            elif there and name in lock and lock[name] not in need.specifier:
+                lacking.append(f"{dist.name} needs {need}, the lock has {lock[name]}")
+    assert not lacking
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.md")), ids=lambda p: p.stem)

@@ -102,7 +102,8 @@ def costs_of(
 
     A missing or broken file or an impossible split is an error of one line, here and not in a worker.
     """
-    rows, pixels = pd.concat([rows, Store().rows()]), {}
+    held, pixels = [part for part in (rows, Store().rows()) if len(part)], {}
+    rows = pd.concat(held) if held else rows
     rows = rows[rows["device"].str.startswith("NVIDIA") == (device == "cuda")]
     for run in runs:
         if (run.scene, run.split) not in pixels:
