@@ -64,3 +64,35 @@ def test_workers_end_with_their_parent(tmp_path):
             return
         time.sleep(0.5)
     pytest.fail("workers outlive their parent")
+
+
+def test_a_killed_worker_and_a_want_of_memory_are_one_line(tmp_path, monkeypatch):
+    code = (
+        "import os, signal\nfrom hsilib import collect, methods, plan\nfrom hsilib.errors import HsiError\n"
+        "@methods.method('dies', 'mine', 'Dies')\ndef dies(task):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "@methods.method('eats', 'mine', 'Eats')\ndef eats(task):\n    raise MemoryError\n"
+        "for name in ('eats', 'dies'):\n"
+        "    try:\n"
+        f"        collect(plan('{SMALL}', ['random'], [name], seeds=2, epochs=1), jobs=2, say=lambda text: None)\n"
+        "    except HsiError as error:\n        print(error)\n"
+    )
+    (tmp_path / "mine.py").write_text(code)
+    done = subprocess.run([sys.executable, tmp_path / "mine.py"], capture_output=True, text=True)
+    eats, dies = done.stdout.splitlines()
+    assert "2 of 2 runs could not be trained: eats" in eats and "it needs more memory than there is" in eats
+    assert dies.startswith("a process that trains was killed, perhaps for want of memory; what is finished is stored")
+
+
+def test_a_held_store_and_a_poor_terminal_are_one_line(tmp_path, monkeypatch):
+    from filelock import FileLock
+    from hsilib.study import store
+
+    monkeypatch.setattr(store, "PATIENCE", 0.2)
+    with FileLock(tmp_path / ".lock"):
+        with pytest.raises(HsiError, match="another process has held it for 0.2 s"):
+            Store(tmp_path).check()
+    Store(tmp_path).check()
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "hsilib", "export", "scratch", "--scene", "nowhere \u00e4"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -61,6 +61,7 @@ class Here:
     def rows(self, work: "Work") -> Iterator[Row]:
         """Train; parents before children, long runs first, so that the cores finish together."""
         from joblib import Parallel, delayed
+        from joblib.externals.loky import BrokenProcessPool
 
         _sweep_shared()
         sent = methods.mine() if work.jobs > 1 else []  # what lives in a notebook, other processes are given
@@ -69,9 +70,15 @@ class Here:
             yield from _orphans(level, failed)
             level.sort(key=lambda run: -work.costs[run.id])
             pool = Parallel(n_jobs=work.jobs, return_as="generator_unordered", pre_dispatch=work.jobs)
-            for row in pool(delayed(_row)(run, self.store, sent, self.device, os.getpid()) for run in level):
-                failed |= {row["run"]} if "failed" in row else set()
-                yield row
+            tasks = (delayed(_row)(run, self.store, sent, self.device, os.getpid()) for run in level)
+            try:
+                for row in pool(tasks):
+                    failed |= {row["run"]} if "failed" in row else set()
+                    yield row
+            except BrokenProcessPool:
+                says = "a process that trains was killed, perhaps for want of memory; what is finished is stored; "
+                says += "with fewer processes (HSILIB_JOBS) each has more memory"
+                raise HsiError(says) from None
 
 
 def _sweep_shared():
@@ -94,6 +101,10 @@ def _row(run, store, sent, device, parent):
         return execute(run, store, device)[0]  # a model does not cross the process border
     except HsiError as error:
         return {"run": run.id, "failed": str(error)}
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
+            return {"run": run.id, "failed": f"{run}: it needs more memory than there is"}
+        raise
 
 
 WATCH = "ends with its parent"

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hsilib.data import cards, described
 from hsilib.errors import HsiError, reason
 from hsilib.files import project, workplace, write_atomically
 from hsilib.study import rows
+
+PATIENCE = 120  # seconds for which a store may be held by somebody else
 
 
 @lru_cache
@@ -68,8 +70,16 @@ class Store:
     @contextmanager
     def _locked(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
+        lock = FileLock(self.folder / ".lock", timeout=PATIENCE)
+        try:
+            lock.acquire()
+        except Timeout:
+            says = f"another process has held it for {PATIENCE} s; end that, and start again"
+            raise HsiError(f"{self.folder / '.lock'}: {says}") from None
+        try:
             yield
+        finally:
+            lock.release()
 
     def check(self) -> None:
         """Refuse a folder in which nothing can be kept, before anything is trained for it."""
