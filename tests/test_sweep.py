@@ -96,3 +96,17 @@ def test_a_held_store_and_a_poor_terminal_are_one_line(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "hsilib", "export", "scratch", "--scene", "nowhere \u00e4"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_gpu_trains_to_the_same_accuracy_and_marks_its_rows(tmp_path):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU that this torch can use")
+    runs = [make_run(SMALL, "random", name, size, seed, epochs=20) for name, size in (("mlp", 0), ("l1", 98)) for seed in (0, 1, 2)]
+    there, here = (collect(runs, Store(tmp_path / device), jobs=2, device=device) for device in ("cuda", "cpu"))
+    assert there["device"].str.startswith("NVIDIA").all() and not here["device"].str.startswith("NVIDIA").any()
+    for name, mine in here.groupby("method"):
+        other = there[there["method"] == name]["oa"]
+        spread = max(mine["oa"].std(), other.std(), 1.0)
+        assert abs(mine["oa"].mean() - other.mean()) < 3 * spread, name

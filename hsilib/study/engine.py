@@ -76,8 +76,8 @@ class Here:
                     failed |= {row["run"]} if "failed" in row else set()
                     yield row
             except BrokenProcessPool:
-                says = "a process that trains was killed, perhaps for want of memory; what is finished is stored; "
-                says += "with fewer processes (HSILIB_JOBS) each has more memory"
+                says = "a process that trains was killed, perhaps for want of memory; what is finished is "
+                says += "stored; with fewer processes (HSILIB_JOBS) each has more memory"
                 raise HsiError(says) from None
 
 
