@@ -103,7 +103,8 @@ def test_a_gpu_trains_to_the_same_accuracy_and_marks_its_rows(tmp_path):
 
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU that this torch can use")
-    runs = [make_run(SMALL, "random", name, size, seed, epochs=20) for name, size in (("mlp", 0), ("l1", 98)) for seed in (0, 1, 2)]
+    grid = [(name, size, seed) for name, size in (("mlp", 0), ("l1", 98)) for seed in (0, 1, 2)]
+    runs = [make_run(SMALL, "random", *one, epochs=20) for one in grid]
     there, here = (collect(runs, Store(tmp_path / device), jobs=2, device=device) for device in ("cuda", "cpu"))
     assert there["device"].str.startswith("NVIDIA").all() and not here["device"].str.startswith("NVIDIA").any()
     for name, mine in here.groupby("method"):
