@@ -216,9 +216,9 @@ def test_the_c_of_a_model_to_download_passes_its_own_test(tmp_path):
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 def test_a_model_to_download_draws_the_stored_map(path, real_data):
-    run = json.loads({p.key: p.value for p in onnx.load(path).metadata_props}["run"])
-    stored = Store(project() / "book" / "results").read_map(run)
-    assert (predict(path, load_scene("indian_pines_8bit").cube)[0] == stored).mean() > 0.999
+    said = {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
+    stored = Store(project() / "book" / "results").read_map(said["run"])
+    assert (predict(path, load_scene(said["scene"]).cube)[0] == stored).mean() > 0.999
 
 
 INTEGERS = [f"static {name}" for name in ("perceptron", "cnn1d", "lens", "ghost_lens")]
@@ -267,6 +267,21 @@ def test_a_scene_of_another_scale_or_of_other_bands_is_refused_in_one_line(tmp_p
     contract.hold("net.onnx", learnt, replace(image, waves=tuple(range(402, 505))))
     with pytest.raises(HsiError, match="made for other bands: band 1 lies at 420 nm, it learnt one at 400"):
         contract.hold("net.onnx", learnt, replace(image, waves=tuple(range(420, 523))))
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_the_c_refuses_bands_at_other_wavelengths(tmp_path):
+    code = contract.in_c("net", 3, {"low": 0.0, "high": 1.0, "wavelengths": [400, 500, 600.5]})
+    code += """
+int main(void) {
+    const double same[] = {401, 495, 600}, other[] = {400, 500, 620};
+    return net_refuses_waves(3, same) != 0 || net_refuses_waves(2, same) != 1 || net_refuses_waves(3, other) != 3;
+}
+"""
+    (tmp_path / "net.c").write_text(code)
+    subprocess.run(["gcc", *FLAGS, tmp_path / "net.c", "-o", tmp_path / "net"], check=True)
+    subprocess.run([tmp_path / "net"], check=True)
+    assert "waves" not in contract.in_c("net", 3, {"low": 0.0, "high": 1.0})
 
 
 def test_a_file_says_what_its_scene_was(tmp_path, real_data):

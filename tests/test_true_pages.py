@@ -9,7 +9,10 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hsilib.data import own
+from hsilib.data.scenes import load_scene
 from hsilib.methods import METHODS
 from hsilib.pages import runner
 from hsilib.pages.tables import true_of
@@ -111,6 +114,25 @@ def test_a_page_of_an_odd_run_asserts_nothing_else(chapter, name):
     sentences = [one for _, text in said(page) for one in re.split(r"(?<=[.!?])\s", text)]
     wrong = {one: asserts(one, chapter, words) for one in sentences if not re.search(ELSEWHERE, one)}
     assert not any(wrong.values()), {one: found for one, found in wrong.items() if found}
+
+
+@pytest.mark.parametrize("bands", [9, 12, 30])
+@pytest.mark.parametrize("chapter", [*ONE, "scenes", "quickstart"])
+def test_a_scene_of_few_bands_runs_every_chapter(chapter, bands, tmp_path):
+    if not os.environ.get("HSILIB_ODD") or chapter == "landuse":
+        pytest.skip("takes minutes: HSILIB_ODD=1 runs every chapter on 9, 12 and 30 bands; landuse is about images")
+    scene = load_scene("synthetic_fields_small")
+    maps = dict(labels=scene.labels, train=scene.train_map)
+    np.save(tmp_path / "cube.npy", scene.cube[..., :: scene.bands // bands][..., :bands])
+    for name, array in maps.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    own.add_scene(
+        "few", tmp_path / "cube.npy", tmp_path / "labels.npy", train=tmp_path / "train.npy", say=lambda text: None
+    )
+    words = dict(scene="few", budget="smoke", epochs=1)
+    declared = runner.parameters_of(chapter)
+    page = runner.run(chapter, {key: value for key, value in words.items() if key in declared}, say=lambda text: None)
+    assert not any(kind == "text" and "Indian Pines" in text for kind, text in said(page))
 
 
 MAY_EXPLAIN = r"How it works|Add your own|Run it again|Your own|Settings|Use one|Take it with you|Write your own|Test your own"

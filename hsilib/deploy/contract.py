@@ -65,9 +65,28 @@ int {name}_refuses(int bands, double least, double most) {{
 """
 
 
+WAVES = """
+/* The same of the wavelengths of its bands, in nm: each within {apart} of what was learnt, or it returns 3. */
+int {name}_refuses_waves(int bands, const double nm[]) {{
+    static const double learnt[{bands}] = {{{learnt}}};
+    int i;
+    if (bands != {bands})
+        return 1;
+    for (i = 0; i < bands; i++)
+        if (!(nm[i] >= learnt[i] - {apart} && nm[i] <= learnt[i] + {apart}))
+            return 3;
+    return 0;
+}}
+"""
+
+
 def in_c(name: str, bands: int, asked: dict[str, Any]) -> str:
-    """Return the same as a function in C."""
+    """Return the same as functions in C; one of wavelengths where they are known."""
     low, high = asked["low"], asked["high"]
     span = high - low
     ends = dict(below=low - span, above=high + span, narrow=span / NARROW)
-    return CODE.format(name=name, bands=bands, low=low, high=high, **ends)
+    code = CODE.format(name=name, bands=bands, low=low, high=high, **ends)
+    if asked.get("wavelengths"):
+        learnt = ", ".join(f"{wave:.9g}" for wave in asked["wavelengths"])
+        code += WAVES.format(name=name, bands=bands, apart=APART, learnt=learnt)
+    return code
