@@ -221,3 +221,16 @@ def test_differences_are_paired_by_seed_and_orders_are_compared_over_methods():
     turned = dict(zip(names, [4.0, 3.0, 2.0, 1.0]))
     other = elsewhere.differences(runs_of(turned), names, (90, 98), "disjoint", "scratch")
     assert stats.alike(here["oa"].str[0], other["oa"].str[0], 2).mean() == -1
+
+
+def test_orders_of_few_seeds_are_unsure():
+    rng = np.random.default_rng(0)
+    columns = pd.MultiIndex.from_product([[f"m{i}" for i in range(12)], [98]])
+
+    def table(noise, seeds=10):
+        return pd.DataFrame(np.arange(12) + rng.normal(0, noise, (seeds, 12)), columns=columns)
+
+    sure, unsure = (stats.alike_between(table(noise), table(noise), 98) for noise in (0.1, 20))
+    assert sure[0] > 0.98 and sure[1] <= 1
+    assert unsure[1] - unsure[0] > 0.5
+    assert np.isnan(stats.alike_between(table(1, seeds=2), table(1), 98)[0])

@@ -66,7 +66,7 @@ int {name}_refuses(int bands, double least, double most) {{
 
 
 WAVES = """
-/* The same of the wavelengths of its bands, in nm: each within {apart} of what was learnt, or it returns 3. */
+/* The same of the wavelengths of its bands, in nm: each within {apart} of what it learnt; else 3. */
 int {name}_refuses_waves(int bands, const double nm[]) {{
     static const double learnt[{bands}] = {{{learnt}}};
     int i;
