@@ -139,6 +139,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit code: 2 after a user's mistake, which is told in one line."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack a character
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(arguments)
     try:
         args.function(args)
@@ -147,6 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (HsiError, OSError) as error:
         named = getattr(error, "filename", None) and error.strerror
         print(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("error: it needs more memory than there is", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the notebook client leaves its task behind

@@ -69,8 +69,8 @@ def methods_command(args: Namespace) -> None:
 def value(text: str) -> Any:
     """Return what a word of the command line stands for: a number, a list ..., or else the text itself."""
     try:
-        return literal_eval(text)
-    except (ValueError, SyntaxError):
+        return literal_eval(text) if len(text) < 10_000 else text
+    except Exception:  # Python means something else by it
         return text
 
 
@@ -172,6 +172,7 @@ def results_command(args: Namespace) -> None:
     """List the rows that are held, write them into one file, or take over another store."""
     from pathlib import Path
 
+    from hsilib.files import write_atomically
     from hsilib.study import merge
     from hsilib.study.store import Store
 
@@ -186,7 +187,7 @@ def results_command(args: Namespace) -> None:
             raise HsiError(f"{len(refused)} runs were refused")
     elif args.export:
         rows = store.rows()
-        rows.to_csv(args.export, index=False)
+        write_atomically(args.export, rows.to_csv(index=False))
         print(f"{args.export}: {len(rows)} runs")
     else:
         table = merge.listing(store)
@@ -276,12 +277,15 @@ def map_command(args: Namespace) -> None:
     from hsilib.data.scenes import load_scene
     from hsilib.deploy.maps import confidence, write_map
     from hsilib.pages.text import joined
+    from hsilib.study.merge import fits
     from hsilib.study.store import Store
     from hsilib.study.sweep import collect
 
     store, run = Store(), chosen_run(args)
     collect([run], store)  # trains it if need be
     labels, scene = store.read_map(run.id), load_scene(run.scene)
+    if not fits(labels, scene):
+        raise HsiError(f"{store.map_path(run.id)}: no map of {run.scene}; delete it and its row")
     sure = confidence(run, store) if scene.transform else None
     base = args.output or file_name(args, run)
     files = write_map(base, labels, sure, scene.classes, scene.crs, scene.transform)

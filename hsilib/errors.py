@@ -10,6 +10,14 @@ class HsiError(Exception):
     """A user's mistake, which the command line shows as ``error: <message>``, with exit code 2."""
 
 
+def shown(value: object, most: int = 60) -> str:
+    """Return a value as a part of one line."""
+    try:
+        return repr(value)[:most]
+    except ValueError:  # a whole number of thousands of digits
+        return "a very long number"
+
+
 def reason(error: BaseException, most: int = 200) -> str:
     """Return what an error of another library says, as a part of one line."""
     lines = str(error).split("\n")

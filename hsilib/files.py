@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsilib.errors import HsiError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -104,6 +106,20 @@ def write_array(path: Path | str, array: "np.ndarray") -> None:
     data = io.BytesIO()
     np.save(data, array)
     write_atomically(path, data.getvalue())
+
+
+def outside(path: Path | str, most: int) -> bytes:
+    """Return the bytes of a file that comes from outside: a file, and of so many bytes at most."""
+    path = Path(path)
+    try:
+        if not path.is_file():  # a pipe never ends, and neither does a device
+            raise HsiError(f"{path}: {'no file' if path.exists() else 'No such file or directory'}")
+        size = path.stat().st_size
+        if size > most:
+            raise HsiError(f"{path}: {size:,} bytes, more than the {most:,} that such a file may have")
+        return path.read_bytes()
+    except OSError as error:
+        raise HsiError(f"{path}: {error.strerror or error}") from None
 
 
 def fingerprint(path: Path | str, kind: str = "sha256") -> str:

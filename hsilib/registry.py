@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, shown
 from hsilib.models.networks import NETWORKS
 from hsilib.source import stamp
 
@@ -88,7 +88,7 @@ def within(method: str, name: str, value: Any) -> None:
     low, high = LIMITS[name] if ours else (-1e300, 1e300)
     if not low <= value <= high:
         allowed = f"from {low:g} to {high:g}" if ours else "finite"
-        raise HsiError(f"{method}: {name} must be {allowed}, not {str(value)[:20]}")
+        raise HsiError(f"{method}: {name} must be {allowed}, not {shown(value, 20)}")
 
 
 def method(

@@ -10,16 +10,22 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, shown
 
 Field = tuple[Callable[[Any], bool], str]  # a test of a value, and what that must be
 
-UNFIT = re.compile(r"[<>`\x00-\x08\x0b-\x1f\x7f]")  # tags, code, control characters
+# tags, code, control characters, half characters, and those that turn the direction of what is read
+UNFIT = re.compile("[<>`\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 def text(value: Any, most: int = 5000) -> bool:
     """Say whether it is a text that a page can show as it is."""
     return isinstance(value, str) and len(value) <= most and not UNFIT.search(value)
+
+
+def label(value: Any, most: int = 200) -> bool:
+    """Say whether it is a text of one line, such as the name of a class."""
+    return text(value, most) and not re.search(r"[\n\t]", value)
 
 
 def _numbers(value, count, low=-math.inf, high=math.inf, whole=False):
@@ -42,7 +48,7 @@ def _file(value):
 def _classes(value):
     return (
         isinstance(value, list) and 1 <= len(value) <= 255 and len(set(map(str, value))) == len(value)
-        and all(text(name, 200) and name.strip() for name in value)
+        and all(label(name) and name.strip() for name in value)
     )
 
 
@@ -83,7 +89,7 @@ def held(table: Any, fields: dict[str, Field], needed: Iterable[str], what: str)
     for name, value in table.items():
         fits, must = fields[known("field", name, fields)]
         if not fits(value):
-            raise HsiError(f"{name} must be {must}, not {value!r:.60}")
+            raise HsiError(f"{name} must be {must}, not {shown(value)}")
     missing = [name for name in needed if name not in table]
     if missing:
         raise HsiError(f"{missing[0]} is missing")
@@ -106,7 +112,7 @@ def notes(data: str) -> dict[str, Any]:
     return table
 
 
-TITLE = lambda v: text(v, 300) and bool(v.strip()), "a title"
+TITLE = lambda v: label(v, 300) and bool(v.strip()), "a title"
 CLASSES = _classes, "names of classes, each once, without < > and `"
 FILE = _file, "a path, a key and sha256:…"
 WAVES = (lambda v: _numbers(v, None, 0, 1e6)), "numbers, in nm"

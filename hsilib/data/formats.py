@@ -22,7 +22,7 @@ SIGNATURES = {
     b"\0\0\x27\x0a": "polygons", b"SQLite format 3": "polygons", b"{": "polygons",
 }
 MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 32 bits
-MOST = 4e9  # values of an array that is read as a whole
+MOST, MOST_LABELS = 4e9, 1e9  # values of an array that is read as a whole, and of a map of classes
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,8 @@ def open_image(path: Path, key: str = "") -> Image:
     array = _array(path, key, kind, axes=3, lazily=True)
     if len(array.shape) != 3:
         raise HsiError(f"{path}: array has shape {array.shape}, expected (rows, columns, bands)")
+    if 0 in array.shape:
+        raise HsiError(f"{path}: array has shape {array.shape}: it is empty")
     return of_array(array, path)
 
 
@@ -162,7 +164,8 @@ def _array(path, key, kind, axes=0, lazily=False):
             if not key and len(fitting) == 1:
                 key = fitting[0]
             later = lazily and kind == "hdf"
-            if key in shapes and (later or np.prod(shapes[key], dtype=float) < MOST):  # before unpacking
+            most = MOST if axes == 3 else MOST_LABELS
+            if key in shapes and (later or np.prod(shapes[key], dtype=float) < most):  # before unpacking
                 return get(key)
     except HsiError:
         raise

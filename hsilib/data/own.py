@@ -14,6 +14,7 @@ from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, nam
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_array, write_atomically
 
+NOT_YET = "sha256:" + 64 * "0"  # of a file that is written last
 RGB = (640, 550, 470)  # nm of the false-colour image, where the wavelengths are known
 
 
@@ -60,8 +61,10 @@ def add_scene(
         raise HsiError(f"{labels}: labels up to {count}, but {len(classes)} class names")
     for says in notes + sanity.class_names(classes, marks, str(labels)):
         say(f"note: {says}")
-    for part, (numbers, burnt) in maps.items():
-        entry[part] = _kept(name, part, numbers) if burnt else _file(given[part], label_key)
+    burnt = {part: numbers for part, (numbers, names) in maps.items() if names}
+    for part in maps:
+        later = [f"{name}.{part}.npy", "", NOT_YET]
+        entry[part] = later if part in burnt else _file(given[part], label_key)
     entry |= {"shape": image.shape, "classes": classes, "wavelengths": list(image.wavelengths)}
     entry |= {"rgb": list(rgb or _colours(image)), "bad": list(image.bad), "nodata": image.nodata}
     entry |= {"crs": image.crs, "transform": list(image.transform)}
@@ -71,12 +74,13 @@ def add_scene(
     counts = np.bincount(marks.ravel(), minlength=len(classes) + 1)[1:]
     say("labelled pixels: " + ", ".join(f"{one} {number}" for one, number in zip(classes, counts)))
     path = own_folder() / f"{name}.scene.json"
+    said = {key: value for key, value in entry.items() if value not in ([], "", None)}
+    described.scene(json.dumps(said))  # what could not be read again is not written, nor what belongs to it
     if path.exists():
         say(f"note: {name} was there before and is replaced")
-    said = {key: value for key, value in entry.items() if value not in ([], "", None)}
-    text = json.dumps(said, indent=1)
-    described.scene(text)  # what could not be read again is not written
-    write_atomically(path, text)
+    for part, numbers in burnt.items():
+        said[part] = _kept(name, part, numbers)
+    write_atomically(path, json.dumps(said, indent=1))
     load_scene.cache_clear()
     return path
 
@@ -113,7 +117,7 @@ def remove(name: str) -> None:
     >>> remove("my_field")
     """
     mine = [own_folder() / f"{name}.{kind}.json" for kind in ("scene", "images")]
-    if not any(path.is_file() for path in mine):
+    if not name.isidentifier() or not any(path.is_file() for path in mine):  # a name, and no path
         known("scene of your own", name, [other for other in names() if is_own(other)])
     for path in [*mine, *own_folder().glob(f"{name}.*.npy")]:
         path.unlink(missing_ok=True)

@@ -29,7 +29,10 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
         says = f"no attribute {field!r}" if field else "the class is one of several attributes"
         raise HsiError(f"{path}: {says}; name it with --label-key: {', '.join(fields) or 'there are none'}")
     values = fields[field]
-    names = sorted({value for value in values.tolist() if value not in (None, "")})
+    if not all(isinstance(value, str | int | float | None) for value in values.tolist()):
+        raise HsiError(f"{path}: attribute {field!r} holds other than texts and numbers")
+    none = {value for value in values.tolist() if value in (None, "") or value != value}
+    names = sorted({value for value in values.tolist() if value == value} - none)
     if not 1 <= len(names) <= 255:
         raise HsiError(f"{path}: attribute {field!r} has {len(names)} values, expected 1 to 255 classes")
     number, burnt = {name: i for i, name in enumerate(names, 1)}, []

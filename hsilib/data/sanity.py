@@ -54,7 +54,7 @@ def _roughness(values):
 
 def class_names(classes: Sequence[str], labels: np.ndarray, where: str) -> list[str]:
     """Refuse empty and repeated class names, and return warnings of classes that no split can divide."""
-    wrong = [name for name in classes if not described.text(name, 200)]
+    wrong = [name for name in classes if not described.label(name)]
     if wrong:
         says = "a class name must be short, without < > ` and control signs"
         raise HsiError(f"{where}: {says}: {wrong[0]!r:.60}")

@@ -128,7 +128,7 @@ REGISTRY: dict[str, Entry] = _registry()
 def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
     path = own_folder() / f"{name}.scene.json"
-    if path.is_file():
+    if name.isidentifier() and path.is_file():
         try:
             table = _tuples(described.scene(path.read_text()))
         except (HsiError, ValueError, OSError) as error:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from hsilib.data import damage, scenes, synthetic
-from hsilib.data.formats import open_image
+from hsilib.data.formats import MOST, open_image
 from hsilib.errors import HsiError, known
 from hsilib.files import write_array
 
@@ -74,6 +76,8 @@ def of_bytes(path: str, key: str = "", mended: str | None = None) -> list[str]:
     A copy in which what is certain is put right goes to ``mended``, if that is named.
     """
     image = open_image(Path(path), key)
+    if np.prod(image.size, dtype=float) > MOST:
+        raise HsiError(f"{path}: {' x '.join(map(str, image.size))} values are more than can be held at once")
     cube = image.read(0, image.shape[0])
     try:
         finding = damage.look(cube)

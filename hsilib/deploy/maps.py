@@ -9,7 +9,7 @@ from torch import nn
 
 from hsilib.data.cards import CLASSES, png
 from hsilib.data.formats import needs
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, reason
 from hsilib.files import write_array, write_atomically
 from hsilib.models.evaluate import ROWS, scene_scores
 from hsilib.study.execute import task_of, trained
@@ -72,8 +72,8 @@ def _geotiff(path, array, crs, transform, nodata=None, classes=(), colours=None)
                     file.set_band_description(1, "class")
                     file.update_tags(1, **{f"CLASS_{i}": name for i, name in enumerate(classes, 1)})
             write_atomically(path, memory.read())
-    except rasterio.errors.RasterioError as error:
-        raise HsiError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from None
+    except (rasterio.errors.RasterioError, ValueError) as error:
+        raise HsiError(f"{path}: cannot be written ({reason(error)})") from None
 
 
 def _names(classes, colours):

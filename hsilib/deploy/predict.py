@@ -7,6 +7,7 @@ margin that its windows reach into.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,17 @@ import numpy as np
 from hsilib.data import described
 from hsilib.data.formats import Image, of_array
 from hsilib.deploy import contract
-from hsilib.deploy.vetted import bounded, vet
+from hsilib.deploy.vetted import MOST, bounded, vet
 from hsilib.errors import HsiError, reason
+from hsilib.files import outside
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 REACH = 9  # rows that a window reaches up and down
 STRIP = 1 << 22  # values of a cube that are looked at together
+WIDEST = 500_000_000  # values of a strip; a scene that asks for more is none
+PATIENCE = 20  # seconds in which an engine opens a file and classifies two pixels
 ROOM = 1e9  # bytes that a network may take for a cube of nothing
 
 
@@ -55,6 +59,8 @@ def predict_image(
     h, w, _ = image.shape
     fill = _mean(image) if image.nodata is not None else 0
     labels, confidence = np.zeros((h, w), np.uint8), np.zeros((h, w), np.float32)
+    if 4 * REACH * w * bands > WIDEST:
+        raise HsiError(f"{image.where}: {w} columns of {bands} bands are more than can be held at once")
     strip = max(4 * REACH, STRIP // (w * bands))
     strip = h if model.startswith("dynamic") else strip  # its ranges are those of the whole scene
     for top in range(0, h, strip):
@@ -85,12 +91,14 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
 
     It may come from somebody else: what it computes is held to what it promises, in bounded memory.
     """
-    engine = session(path)
+    engine = _in_time(path, lambda: session(path))
     try:
         metadata = described.model(engine.get_modelmeta().custom_metadata_map)
-    except HsiError as error:
-        raise HsiError(f"{path}: not written by `python -m hsilib export` ({error})") from None
-    count, asks = len(metadata["classes"]), [(end.name, end.type) for end in engine.get_inputs()]
+        asks = [(end.name, end.type) for end in engine.get_inputs()]
+    except (HsiError, UnicodeError) as error:
+        says = reason(error, 400)
+        raise HsiError(f"{path}: not written by `python -m hsilib export` ({says})") from None
+    count = len(metadata["classes"])
     if asks != [("cube", "tensor(float)")]:
         raise HsiError(f"{path}: it takes other than a cube of 32-bit numbers")
 
@@ -108,8 +116,29 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
         return found, scores
 
     middle = (metadata.get("low", 0) + metadata.get("high", 0)) / 2
-    classify(np.full((1, 2, metadata["bands"]), middle, np.float32))
+    few = np.full((1, 2, metadata["bands"]), middle, np.float32)
+    _in_time(path, lambda: classify(few))
     return classify, metadata
+
+
+def _in_time(path, work):
+    """Return what work gives, or say that it takes too long; the thread is then left to itself."""
+    found = []
+
+    def told():
+        try:
+            found.append(work())
+        except Exception as error:
+            found.append(error)
+
+    thread = Thread(target=told, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if not found:
+        raise HsiError(f"{path}: it does not come to an end with two pixels in {PATIENCE} s")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def session(model: Path | str | bytes, profile: str | None = None) -> "InferenceSession":
@@ -128,14 +157,12 @@ def session(model: Path | str | bytes, profile: str | None = None) -> "Inference
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    name = "the model" if isinstance(model, bytes) else model
-    try:
-        data = model if isinstance(model, bytes) else Path(model).read_bytes()
-    except OSError as error:
-        raise HsiError(f"{model}: {error.strerror}") from None
-    if not isinstance(model, bytes):  # else it was made here
+    name, data = ("the model", model) if isinstance(model, bytes) else (model, outside(model, MOST))
+    if data is not model:  # else it was made here
         vet(data, str(model))
+        options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        with bounded(ROOM + 20 * len(data)):
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None

@@ -27,7 +27,10 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Yield the fields of a message: (number, whole number or bytes)."""
     place = 0
     while place < len(data):
-        key, place = _whole(data, place)
+        key, start = _whole(data, place)
+        if start - place > 5 or key >= 1 << 32:
+            raise ValueError("a field that there is not")
+        place = start
         kind = key & 7
         size, start = _whole(data, place) if kind in (0, 2) else ({1: 8, 5: 4}[kind], place)
         if kind == 0:
@@ -68,6 +71,8 @@ def _model(data):
     for number, value in fields(data):
         if number in (20, 25):
             return "it trains, or has functions of its own, which a file of this library has not"
+        if number == 7 and graph is not None:
+            return "it has two graphs, which an engine would make one"
         if number == 7:
             graph = value
     if graph is None:
@@ -91,7 +96,9 @@ def _node(data):
             for part, held in fields(value):
                 if part in (6, 11):
                     return "it has a graph within the graph (a loop or a branch)"
-                if part == 5 and (says := _tensor(held)):
+                if part in (22, 23):
+                    return "it has sparse tensors, which a file of this library has not"
+                if part in (5, 10) and (says := _tensor(held)):
                     return says
     return ""
 

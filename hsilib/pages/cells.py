@@ -8,7 +8,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, reason
+from hsilib.files import outside
 
 REGISTERS = r"^@(?:hsilib\.)?(?:network|distillation|criterion|quantization|method)\("
 
@@ -24,7 +25,7 @@ def run_cell(text: str, number: int, page: str, names: dict[str, Any]) -> None:
 def methods_of(page: Path) -> None:
     """Register the methods that a page or a script writes: its cells that register, or the whole script."""
     try:
-        text = page.read_text()
+        text = outside(page, 10_000_000).decode()
         if page.suffix == ".py":
             run_cell(text, 0, page.name, {"__name__": page.stem})
             return
@@ -39,8 +40,8 @@ def methods_of(page: Path) -> None:
         raise HsiError(f"{page}: cannot be read ({error})") from None
     except (HsiError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise HsiError(f"{page}: {type(error).__name__}: {error}") from None
+    except BaseException as error:  # an exit too
+        raise HsiError(f"{page}: {type(error).__name__}: {reason(error)}") from None
 
 
 def _code(page, text):

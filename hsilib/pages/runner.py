@@ -21,7 +21,7 @@ from typing import Any
 
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, reason
 from hsilib.files import project
 from hsilib.pages.cells import run_cell
 from hsilib.pages.text import of_one_seed
@@ -95,7 +95,13 @@ def parameters_of(chapter: str) -> dict:
     """The parameters of a chapter."""
     import jupytext
 
-    return parameters(jupytext.read(source(chapter)))
+    path = source(chapter)
+    try:
+        return parameters(jupytext.read(path))
+    except HsiError:
+        raise
+    except Exception as error:  # whatever the parser meets
+        raise HsiError(f"{path}: no notebook ({reason(error)})") from None
 
 
 def check(chapter: str, declared: dict, given: dict) -> None:

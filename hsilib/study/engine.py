@@ -214,6 +214,9 @@ def _client(on, stack) -> "Client":
         from distributed import Client, LocalCluster
     except ImportError:
         raise HsiError("training on other machines needs Dask: pip install 'hsilib[dask]'") from None
+    if not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+:\d+|local:.*", on):
+        says = "the address of a Dask scheduler is like tcp://host:8786; local:4 starts four workers here"
+        raise HsiError(f"{on}: {says}")
     try:
         if not on.startswith("local:"):
             return Client(on, timeout=PATIENCE, set_as_default=False)

@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError
 from hsilib.study.rows import COLUMNS
 from hsilib.study.store import Store
@@ -31,14 +33,27 @@ def _counted(rows):
     return rows.assign(family=known).groupby(["scene", "split", "family"], sort=True).size()
 
 
-def _map_of(store, run):
-    """Say what is wrong with the map of a run of another store."""
+def _beside(store, run, scene):
+    """Say what is wrong with what lies beside a run of another store."""
     if not store.map_path(run).is_file():
         return "its map is missing"
     try:
-        return "" if store.read_map(run).ndim == 2 else "its map is none"
+        labels = store.read_map(run)
+        for part, read in (("logs", store.read_log), ("notes", store.read_note)):
+            if store.find(part, f"{run}.{BESIDE[part]}").exists():
+                read(run)
     except HsiError as error:
         return str(error)
+    try:
+        there = Store().card(scene)[0]
+    except HsiError:  # a scene that is not here: nothing is shown of it
+        return "" if labels.ndim == 2 else "its map is none"
+    return "" if fits(labels, there) else f"its map is none of {scene}"
+
+
+def fits(labels: np.ndarray, scene: Scene) -> bool:
+    """Say whether a map of classes can be one of this scene."""
+    return labels.shape == scene.labels.shape and labels.max() <= len(scene.classes)
 
 
 def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
@@ -51,7 +66,7 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
         raise HsiError(f"{folder}: no folder with the rows of a store (*.csv)")
     there, own, other = store.rows().set_index("run"), Store(folder), Store(folder).rows()
     taken, known, refused = 0, 0, []
-    files = {path.stem: path.read_text() for path in folder.glob("*.csv")}
+    files = {path.stem: path.read_text() for path in folder.glob("*.csv") if path.is_file()}
     for row in other.to_dict("records"):
         run = row["run"]
         what = f"{run} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
@@ -59,15 +74,18 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
             apart = [c for c in (*DECIDED, *MEASURED) if str(there.at[run, c]) != str(row[c])]
             known += not apart
             refused += [f"{what}: another {', '.join(apart)} than the row that is here"] if apart else []
-        elif says := _map_of(own, run):
+        elif says := _beside(own, run, row["scene"]):
             refused.append(f"{what}: {says}")
         else:
+            family = next((name for name, text in files.items() if f"\n{run}," in text), "")
+            if not family:
+                refused.append(f"{what}: its line is not written as a store writes it")
+                continue
             for part, kind in BESIDE.items():
                 source = folder / part / f"{run}.{kind}"
                 if source.is_file():
                     (store.folder / part).mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(source, store.folder / part / source.name)
-            family = next(name for name, text in files.items() if f"\n{run}," in text)
             store.append(family, {column: row[column] for column in COLUMNS})
             taken += 1
     return taken, known, refused

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from hsilib import methods
 from hsilib.data import described, scenes
 from hsilib.data.splits import SPLITS
-from hsilib.errors import HsiError, known, reason
+from hsilib.errors import HsiError, known, reason, shown
+from hsilib.files import outside
 from hsilib.models.train import Recipe
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from hsilib.study.store import Store
 
-SEEDS = 10_000  # at most
+SEEDS, MOST = 10_000, 50_000  # at most, of a plan; and runs of a study
 
 # part of all identities: raise it when splits, inputs, training loop or metrics change their numbers
 PROTOCOL = 1
@@ -87,7 +88,7 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
         default = chosen.options[known(f"hyper-parameter of {method}", name, chosen.options)]
         fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
         if not fits and not (isinstance(default, float) and type(value) is int):
-            raise HsiError(f"{method}: {name} must be {type(default).__name__}, not {value!r}")
+            raise HsiError(f"{method}: {name} must be {type(default).__name__}, not {shown(value)}")
         methods.within(method, name, value)
         options[name] = type(default)(value)
     for name in recipe:
@@ -160,10 +161,13 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
     That is a TOML file with a ``[[part]]`` for each grid; its methods are names or families.
     """
     try:
-        said = tomllib.loads(Path(path).read_text())
-    except (OSError, RecursionError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = outside(path, 1_000_000).decode()
+        if max(map(len, text.splitlines()), default=0) > 10_000:
+            raise ValueError("a line is longer than 10,000 characters")
+        said = tomllib.loads(text)
+    except (HsiError, RecursionError, ValueError) as error:
         raise HsiError(f"{path}: not a study file ({reason(error)}); book/study.toml is one") from None
-    parts, runs = said.get("part"), {}
+    parts, runs, many = said.get("part"), {}, 0
     if list(said) != ["part"] or not isinstance(parts, list):
         raise HsiError(f"{path}: not a study file (it has other than [[part]]); book/study.toml is one")
     for part in parts:
@@ -176,5 +180,8 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
         common = {key: part[key] for key in ("epochs", "batch", "lr", "schedule", "options") if key in part}
         grid = part["splits"], names, part["ratios"], part["seeds"]
+        many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(part["ratios"]) * part["seeds"]
+        if many > MOST:
+            raise HsiError(f"{path}: more than {MOST:,} runs")
         runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
     return runs

@@ -100,7 +100,9 @@ class Store:
         return pd.concat(tables, ignore_index=True).drop_duplicates("run", ignore_index=True)
 
     def _tables(self, folder):
-        states = [(path, path.stat()) for path in sorted(folder.glob("*.csv"))]
+        if folder.exists() and not folder.is_dir():
+            raise HsiError(f"{folder}: no folder, which a store is")
+        states = [(path, path.stat()) for path in sorted(folder.glob("*.csv")) if path.is_file()]
         return [_table(path, state.st_mtime_ns, state.st_size) for path, state in states]
 
     def has(self, run: str) -> bool:

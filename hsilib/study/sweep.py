@@ -55,7 +55,7 @@ def collect(
 
 def _jobs():
     text = os.environ.get("HSILIB_JOBS", "0")
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise HsiError(f"HSILIB_JOBS must be a number of processes, not {text!r}")
     return int(text) or None
 

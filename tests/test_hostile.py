@@ -1,0 +1,182 @@
+"""What a clever and ill-meaning person types or sends: one line each, and nothing is lost."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hsilib.__main__ import main
+from hsilib.data import own, scenes
+from hsilib.data.cards import png
+from hsilib.deploy import predict as predict_module
+from hsilib.deploy.export import classifier
+from hsilib.deploy.predict import predict
+from hsilib.errors import HsiError
+from hsilib.study.runs import declared, make_run
+from hsilib.study.store import Store
+from hsilib.study.sweep import collect
+
+from conftest import worn
+
+SMALL = "synthetic_urban_small"
+
+
+def one_line(arguments, capsys, code=2):
+    capsys.readouterr()
+    assert main([str(word) for word in arguments]) == code
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and err.count("\n") == 1 and len(err) < 900, err
+    return err
+
+
+def model(**more):
+    onnx = pytest.importorskip("onnx")
+    rng, net = np.random.default_rng(0), worn(bands=4, classes=3, widths=(4, 6, 8), batch_norm=False)
+    reduction = rng.normal(size=9), rng.normal(size=(9, 4)), rng.normal(size=4)
+    return onnx, onnx.load_from_string(classifier(net, reduction, ["a", "b", "c"], model="m", **more))
+
+
+def test_a_second_graph_hides_nothing(tmp_path):
+    """Protocol Buffers merge a field that comes twice: an engine would see what was not looked at."""
+    onnx, whole = model()
+    hidden = onnx.ModelProto(graph=onnx.GraphProto(node=[onnx.helper.make_node("RandomNormal", [], ["x"], shape=[1])]))
+    cube = np.zeros((3, 4, 9), np.float32)
+    data = hidden.SerializeToString() + whole.SerializeToString()
+    (tmp_path / "a.onnx").write_bytes(data)
+    with pytest.raises(HsiError, match="it has two graphs"):
+        predict(tmp_path / "a.onnx", cube)
+    graph = hidden.graph.SerializeToString()
+    odd = b"\xba\x80\x80\x80\x10" + bytes([len(graph)]) + graph  # field 7 with bits that an engine drops
+    (tmp_path / "b.onnx").write_bytes(odd + whole.SerializeToString())
+    with pytest.raises(HsiError, match="a field that there is not"):
+        predict(tmp_path / "b.onnx", cube)
+
+
+def test_a_slow_graph_and_one_of_sparse_tensors_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(predict_module, "PATIENCE", 2)
+    onnx, whole = model()
+    make = onnx.helper.make_node
+    size = onnx.numpy_helper.from_array(np.array([3000, 3000]), "size")
+    slow = [make("ConstantOfShape", ["size"], ["s0"])]
+    slow += [make("MatMul", [f"s{i}", f"s{i}"], [f"s{i + 1}"]) for i in range(100)]
+    whole.graph.node.extend(slow)
+    whole.graph.initializer.append(size)
+    whole.graph.output.append(onnx.helper.make_tensor_value_info("s100", 1, [3000, 3000]))
+    (tmp_path / "slow.onnx").write_bytes(whole.SerializeToString())
+    with pytest.raises(HsiError, match="does not come to an end with two pixels|cannot be run"):
+        predict(tmp_path / "slow.onnx", np.zeros((3, 4, 9), np.float32))
+    _, whole = model()
+    attribute = onnx.AttributeProto(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR)
+    attribute.sparse_tensor.dims.extend([15000, 15000])
+    whole.graph.node.add(op_type="Constant", output=["z"]).attribute.append(attribute)
+    (tmp_path / "sparse.onnx").write_bytes(whole.SerializeToString())
+    with pytest.raises(HsiError, match="it has sparse tensors"):
+        predict(tmp_path / "sparse.onnx", np.zeros((3, 4, 9), np.float32))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and devices")
+def test_pipes_and_devices_do_not_hang(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    for arguments in (
+        ["predict", tmp_path / "pipe", SMALL], ["predict", "/dev/zero", SMALL], ["study", tmp_path / "pipe", "--list"],
+        ["map", "foo", "--page", tmp_path / "pipe"], ["study", "/dev/zero", "--list"],
+    ):
+        assert "no file" in one_line(arguments, capsys)
+
+
+def test_another_store_brings_no_map_of_another_scene(tmp_path, capsys):
+    other, run = Store(tmp_path / "other"), make_run(SMALL, "random", "mlp", epochs=1)
+    collect([run], other, say=lambda text: None)
+    whole = tmp_path / "other"
+    for labels in (np.ones((3, 2), np.uint8), np.full((64, 48), 200, np.uint8)):
+        other.map_path(run.id).write_bytes(png(labels))
+        assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
+    other.map_path(run.id).write_bytes(png(np.ones((64, 48), np.uint8)))
+    (whole / "logs" / f"{run.id}.csv").write_text("garbage")
+    assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
+    shutil.rmtree(whole / "logs")
+    assert main(["results", "--merge", str(whole)]) == 0
+    Store().map_path(run.id).write_bytes(png(np.ones((3, 2), np.uint8)))
+    words = ["map", "mlp", "--scene", SMALL, "--split", "random", "--epochs", 1]
+    assert "no map of synthetic_urban_small" in one_line(words, capsys)
+
+
+def small_scene(tmp_path, name="mine", **words):
+    np.save(tmp_path / "cube.npy", np.random.default_rng(0).normal(size=(12, 10, 6)))
+    np.save(tmp_path / "labels.npy", np.arange(12)[:, None].repeat(10, 1) // 6 + 1)
+    return own.add_scene(name, tmp_path / "cube.npy", tmp_path / "labels.npy", say=lambda text: None, **words)
+
+
+def test_to_forget_a_scene_deletes_no_other_file(tmp_path, capsys):
+    kept = [tmp_path / "victim.scene.json", tmp_path / "victim.keep.npy"]
+    for path in kept:
+        path.write_text("{}")
+    os.makedirs(tmp_path / "own", exist_ok=True)
+    for name in ("../victim", str(tmp_path / "victim")):
+        assert "unknown scene of your own" in one_line(["scenes", "--remove", name], capsys)
+    assert all(path.exists() for path in kept)
+
+
+def test_a_scene_that_is_refused_leaves_the_one_that_is_there(tmp_path, capsys):
+    from test_formats import geotiff
+
+    pytest.importorskip("pyogrio")
+    cube = geotiff(tmp_path / "c.tif", np.random.default_rng(0).normal(size=(24, 20, 5)).astype(np.float32))
+    x, y = 383472.37, 5818302.35
+    ring = [[x + 30, y - 30], [x + 300, y - 30], [x + 300, y - 600], [x + 30, y - 600], [x + 30, y - 30]]
+    shape = {"type": "Feature", "properties": {"crop": "oats"}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    made = {"type": "FeatureCollection", "features": [shape]}
+    made["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    (tmp_path / "f.geojson").write_text(json.dumps(made))
+    own.add_scene("mine", cube, tmp_path / "f.geojson", say=lambda text: None)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
+    for name in ("mine", "other"):
+        words = ["scenes", "--add", name, cube, tmp_path / "f.geojson", "--nodata", "inf"]
+        assert "nodata must be a number" in one_line(words, capsys)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()} == before
+    assert scenes.load_scene("mine").labels.max() == 1
+    shape["properties"]["crop"] = ["a", "b"]
+    (tmp_path / "g.geojson").write_text(json.dumps(made))
+    one_line(["scenes", "--add", "other", cube, tmp_path / "g.geojson"], capsys)
+
+
+def test_odd_words_are_one_line(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "empty.npy", np.zeros((8, 6, 0)))
+    np.save(tmp_path / "l.npy", np.ones((8, 6), np.uint8))
+    assert "it is empty" in one_line(["scenes", "--add", "z", tmp_path / "empty.npy", tmp_path / "l.npy"], capsys)
+    for value in ("{[]: 1}", "[" + "-" * 20000 + "1]", "0x" + "f" * 5000):
+        one_line(["map", "mlp", "--scene", SMALL, "--epochs", "1", "-o", "width", value], capsys)
+    (tmp_path / "page.py").write_text("import sys\nsys.exit(0)\n")
+    assert "SystemExit" in one_line(["map", "foo", "--page", tmp_path / "page.py"], capsys)
+    (tmp_path / "bad.md").write_bytes(b"---\njupytext: x\n---\n\xff\xfe")
+    one_line(["run", tmp_path / "bad.md", "--list"], capsys)
+    monkeypatch.setenv("HSILIB_ON", "garbage")
+    assert "like tcp://host:8786" in one_line(["map", "mlp", "--scene", SMALL, "--epochs", 1], capsys)
+    monkeypatch.delenv("HSILIB_ON")
+    monkeypatch.setenv("HSILIB_JOBS", "\u00b2")
+    assert "HSILIB_JOBS must be" in one_line(["map", "mlp", "--scene", SMALL, "--epochs", 1], capsys)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "file"))
+    assert "no folder, which a store is" in one_line(["results"], capsys)
+
+
+def test_a_study_that_would_plan_for_hours_is_refused(tmp_path):
+    part = '[[part]]\ntitle = "x"\nscenes = ["{s}"]\nsplits = ["random"]\nmethods = ["offline"]\nratios = [90, 95, 98]\n'
+    path = tmp_path / "study.toml"
+    path.write_text(part.format(s=SMALL) + "seeds = 10000\n")
+    with pytest.raises(HsiError, match="more than 50,000 runs"):
+        declared(path)
+    path.write_text("a" + ".a" * 60000 + " = 1\n")
+    with pytest.raises(HsiError, match="a line is longer"):
+        declared(path)
+    path.write_text(part.format(s=SMALL) + f"seeds = 1\nepochs = 0x{'f' * 5000}\n")
+    with pytest.raises(HsiError, match="epochs must be"):
+        declared(path)
+
+
+@pytest.mark.parametrize("name", ["\ud800x", "a\u202eb", "a\nb", "<b>"])
+def test_names_are_texts_of_one_line(tmp_path, name):
+    with pytest.raises(HsiError, match="a class name must be short"):
+        small_scene(tmp_path, classes=["x", name])
+    small_scene(tmp_path)
