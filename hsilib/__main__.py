@@ -58,10 +58,11 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.scenes_command, "list the scenes; show, add, check or forget one", example)
     two_forms = "NAME CUBE LABELS: .npy, .npz, .mat, ENVI or GeoTIFF, labels from polygons too; "
     two_forms += "NAME FOLDER: a folder or .zip of images, one folder a class"
-    p.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help=two_forms)
-    p.add_argument("--show", metavar="NAME", help="print what is known of a scene")
-    p.add_argument("--remove", metavar="NAME", help="forget a scene of your own; its files stay")
-    p.add_argument("--check", metavar="FILE", help="say whether a cube of 16-bit numbers has lost bytes")
+    one = p.add_mutually_exclusive_group()
+    one.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help=two_forms)
+    one.add_argument("--show", metavar="NAME", help="print what is known of a scene")
+    one.add_argument("--remove", metavar="NAME", help="forget a scene of your own; its files stay")
+    one.add_argument("--check", metavar="FILE", help="say whether a cube of 16-bit numbers has lost bytes")
     again = "with --check: write a copy in which what is certain is put right"
     p.add_argument("--repair", metavar="FILE.npy", help=again)
     p.add_argument("--skip", action="store_true", help="leave out images that are damaged or not RGB")
@@ -107,8 +108,9 @@ def parser() -> argparse.ArgumentParser:
 
     what = "list the runs that are held, published and yours; take over another store"
     p = add(commands.results_command, what, "--merge ../colleague/results")
-    p.add_argument("--merge", metavar="FOLDER", help="take over the rows of another store, and their maps")
-    p.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
+    one = p.add_mutually_exclusive_group()
+    one.add_argument("--merge", metavar="FOLDER", help="take over the rows of another store, and their maps")
+    one.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
 
     p = add(commands.map_command, "class map of a whole scene: PNG, .npy, GeoTIFF", f"scratch {small}")
     run_arguments(p)

@@ -22,11 +22,11 @@ def scenes_command(args: Namespace) -> None:
 
     if args.add:
         _add_scene(args)
-    elif args.check:
+    elif args.check is not None:
         print("\n".join(told.of_bytes(args.check, args.cube_key, args.repair)))
-    elif args.show:
+    elif args.show is not None:
         print("\n".join(told.of_scene(args.show)))
-    elif args.remove:
+    elif args.remove is not None:
         own.remove(args.remove)
         print(f"{args.remove}: forgotten; its files stay")
     else:
@@ -152,6 +152,7 @@ def study_command(args: Namespace) -> None:
             raise HsiError(says)
         return
     for title, planned in parts.items():
+        planned = list(dict.fromkeys(planned))
         missing = sweep.lacking(planned, rows)
         line = f"{title}: {len(planned) - len(missing)} of {len(planned)} runs stored"
         absent = sorted({run.scene for run in missing if not told.at_hand(run.scene)})
@@ -177,7 +178,7 @@ def results_command(args: Namespace) -> None:
     from hsilib.study.store import Store
 
     store = Store()
-    if args.merge:
+    if args.merge is not None:
         store.check()
         taken, known, refused = merge.merge(store, Path(args.merge))
         print(f"{taken} runs taken over into {store.folder}, {known} were here already")
@@ -185,7 +186,7 @@ def results_command(args: Namespace) -> None:
             print(f"refused: {line}")
         if refused:
             raise HsiError(f"{len(refused)} runs were refused")
-    elif args.export:
+    elif args.export is not None:
         rows = store.rows()
         write_atomically(args.export, rows.to_csv(index=False))
         print(f"{args.export}: {len(rows)} runs")

@@ -29,6 +29,8 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
     names = list(names)
     if name in names:
         return name
+    if not names:
+        raise HsiError(f"unknown {kind} {name!r:.100}; there is none")
     close = get_close_matches(str(name)[:100], names, n=4, cutoff=0.5) or sorted(names)
     hint = "did you mean" if len(close) < len(names) or len(names) <= 4 else "known are"
     more = f" and {len(close) - MOST} more" if len(close) > MOST else ""

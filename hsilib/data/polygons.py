@@ -37,7 +37,7 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
         raise HsiError(f"{path}: attribute {field!r} has {len(names)} values, expected 1 to 255 classes")
     number, burnt = {name: i for i, name in enumerate(names, 1)}, []
     for shape, value in zip(outlines, values.tolist()):
-        if shape is not None and value in number:
+        if shape is not None and not shape.is_empty and value in number:
             outline = shapely.geometry.mapping(shape)
             if about["crs"] and image.crs:
                 try:
