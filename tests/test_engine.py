@@ -105,7 +105,7 @@ def test_what_cannot_be_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("hsilib.study.engine.PATIENCE", 1)
     for on, reason in [
         ("local:none", "followed by a number"), ("local:0", "followed by a number"), ("tcp://127.0.0.1:1", "no Dask scheduler"),
-        ("nonsense://x", "no Dask scheduler"),
+        ("nonsense://x", "is like tcp://host:8786"),
     ]:  # fmt: skip
         with pytest.raises(HsiError, match=reason) as caught:
             collect([run], Store(tmp_path / "store"), on=on, say=lambda text: None)

@@ -98,8 +98,6 @@ def parameters_of(chapter: str) -> dict:
     path = source(chapter)
     try:
         return parameters(jupytext.read(path))
-    except HsiError:
-        raise
     except Exception as error:  # whatever the parser meets
         raise HsiError(f"{path}: no notebook ({reason(error)})") from None
 
