@@ -188,6 +188,9 @@ class There:
             pending -= done
             for future in done:
                 run = runs[future.key]
+                if future.status not in ("finished", "error", "cancelled"):
+                    pending.add(future)  # it was lost with its worker, and is trained again
+                    continue
                 if future.status != "finished":
                     reason = str(future.exception()).splitlines()[0]
                     yield {"run": run.id, "failed": f"{run}: {reason}"}
