@@ -135,6 +135,7 @@ def notebooks_command(args: Namespace) -> None:
 def study_command(args: Namespace) -> None:
     """Train what a declared study still lacks, say what that is, or check what is stored."""
     from hsilib.data import told
+    from hsilib.data.scenes import load_scene
     from hsilib.files import project
     from hsilib.study import runs, sweep
     from hsilib.study.store import Store, published
@@ -151,6 +152,10 @@ def study_command(args: Namespace) -> None:
             says = "not every run gave its stored accuracies; on another processor or version that can be"
             raise HsiError(says)
         return
+    def shown(name):
+        """A scene for its divisions: its card, or else its files; nothing is written."""
+        return store.card(name)[0] if store.find("scenes", name, "card.json").is_file() else load_scene(name)
+
     for title, planned in parts.items():
         planned = list(dict.fromkeys(planned))
         missing = sweep.lacking(planned, rows)
@@ -160,7 +165,7 @@ def study_command(args: Namespace) -> None:
             line += f"; to train the others needs the files of {', '.join(absent)}"
         elif missing:
             try:
-                seconds = sum(sweep.costs_of(missing, rows, lambda name: store.card(name)[0]).values())
+                seconds = sum(sweep.costs_of(missing, rows, shown).values())
                 line += f", about {sweep.duration(seconds)} of one core missing"
             except HsiError as error:
                 line += f"; {error}"

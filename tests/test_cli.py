@@ -86,6 +86,13 @@ def test_a_declared_study_says_what_is_missing_trains_it_and_is_done(tmp_path, c
     assert capsys.readouterr().out.endswith("small: 2 of 2 runs stored\n")
 
 
+def test_a_list_writes_nothing(tmp_path, capsys):
+    (tmp_path / "study.toml").write_text(STUDY)
+    assert main(["study", str(tmp_path / "study.toml"), "--list"]) == 0
+    assert "of one core missing" in capsys.readouterr().out
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
 def test_stored_runs_are_checked_by_training_them_anew(tmp_path, capsys):
     path = tmp_path / "study.toml"
     path.write_text(STUDY.replace('"baselines", ', ""))
