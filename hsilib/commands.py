@@ -152,7 +152,8 @@ def study_command(args: Namespace) -> None:
             says = "not every run gave its stored accuracies; on another processor or version that can be"
             raise HsiError(says)
         return
-    def shown(name):
+
+    def scene_of(name):
         """A scene for its divisions: its card, or else its files; nothing is written."""
         return store.card(name)[0] if store.find("scenes", name, "card.json").is_file() else load_scene(name)
 
@@ -165,7 +166,7 @@ def study_command(args: Namespace) -> None:
             line += f"; to train the others needs the files of {', '.join(absent)}"
         elif missing:
             try:
-                seconds = sum(sweep.costs_of(missing, rows, shown).values())
+                seconds = sum(sweep.costs_of(missing, rows, scene_of).values())
                 line += f", about {sweep.duration(seconds)} of one core missing"
             except HsiError as error:
                 line += f"; {error}"

@@ -26,7 +26,7 @@ REACH = 9  # rows that a window reaches up and down
 STRIP = 1 << 22  # values of a cube that are looked at together
 WIDEST = 500_000_000  # values of a strip; a scene that asks for more is none
 PATIENCE = 20  # seconds in which an engine opens a file and classifies two pixels
-ROOM = 1e9  # bytes that a network may take for a cube of nothing
+ROOM = 1e9  # bytes that a network may take, with a cube of nothing
 
 
 def predict(path: Path | str, cube: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
@@ -91,7 +91,8 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
 
     It may come from somebody else: what it computes is held to what it promises, in bounded memory.
     """
-    engine = _in_time(path, lambda: session(path))
+    with bounded(ROOM):  # here, and not in the thread, which may outlive it
+        engine = _in_time(path, lambda: session(path))
     try:
         metadata = described.model(engine.get_modelmeta().custom_metadata_map)
         asks = [(end.name, end.type) for end in engine.get_inputs()]
@@ -102,10 +103,9 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
     if asks != [("cube", "tensor(float)")]:
         raise HsiError(f"{path}: it takes other than a cube of 32-bit numbers")
 
-    def classify(cube):
+    def run(cube):
         try:
-            with bounded(ROOM + 1000 * cube.nbytes):
-                found, scores = engine.run(["map", "scores"], {"cube": cube})
+            found, scores = engine.run(["map", "scores"], {"cube": cube})
         except Exception as error:
             raise HsiError(f"{path}: cannot be run ({reason(error)})") from None
         h, w, _ = cube.shape
@@ -115,9 +115,14 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
             raise HsiError(f"{path}: its map is not that of the scores of {count} classes")
         return found, scores
 
+    def classify(cube):
+        with bounded(ROOM + 1000 * cube.nbytes):
+            return run(cube)
+
     middle = (metadata.get("low", 0) + metadata.get("high", 0)) / 2
     few = np.full((1, 2, metadata["bands"]), middle, np.float32)
-    _in_time(path, lambda: classify(few))
+    with bounded(ROOM):
+        _in_time(path, lambda: run(few))
     return classify, metadata
 
 
@@ -162,7 +167,6 @@ def session(model: Path | str | bytes, profile: str | None = None) -> "Inference
         vet(data, str(model))
         options.log_severity_level = 4
     try:
-        with bounded(ROOM + 20 * len(data)):
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None
