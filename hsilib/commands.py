@@ -281,10 +281,10 @@ def predict_command(args: Namespace) -> None:
 
 def map_command(args: Namespace) -> None:
     """Write the class map of a whole scene by one run."""
+    from hsilib.data.cards import fits
     from hsilib.data.scenes import load_scene
     from hsilib.deploy.maps import confidence, write_map
     from hsilib.pages.text import joined
-    from hsilib.study.merge import fits
     from hsilib.study.store import Store
     from hsilib.study.sweep import collect
 

@@ -90,14 +90,18 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
 
 def _together(folder, scene, maps, picture, spectra, bands):
     """Refuse parts of a card that do not belong to one scene."""
-    shape, count = scene.labels.shape, len(scene.classes)
-    fits = len(shape) == 2 and all(part.shape == shape and part.max() <= count for part in maps.values())
+    right = scene.labels.ndim == 2 and all(fits(part, scene) for part in maps.values())
     if picture is not None:
         named = {name + mark for name in scene.classes for mark in ("", " sd")}
-        fits = fits and picture.shape == (*shape, 3) and set(spectra) <= named
-        fits = fits and len(spectra) == bands and len(scene.wavelengths) in (0, bands)
-    if not fits:
+        right = right and picture.shape == (*scene.labels.shape, 3) and set(spectra) <= named
+        right = right and len(spectra) == bands and len(scene.wavelengths) in (0, bands)
+    if not right:
         raise HsiError(f"{folder}: its parts are not of one scene; delete it, and it is made again")
+
+
+def fits(labels: np.ndarray, scene: scenes.Scene) -> bool:
+    """Say whether a map of classes can be one of this scene."""
+    return labels.shape == scene.labels.shape and labels.max() <= len(scene.classes)
 
 
 def _told(folder):

@@ -3,10 +3,9 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from hsilib.data.scenes import Scene
+from hsilib.data.cards import fits
 from hsilib.errors import HsiError
 from hsilib.study.rows import COLUMNS
 from hsilib.study.store import Store
@@ -49,11 +48,6 @@ def _beside(store, run, scene):
     except HsiError:  # a scene that is not here: nothing is shown of it
         return "" if labels.ndim == 2 else "its map is none"
     return "" if fits(labels, there) else f"its map is none of {scene}"
-
-
-def fits(labels: np.ndarray, scene: Scene) -> bool:
-    """Say whether a map of classes can be one of this scene."""
-    return labels.shape == scene.labels.shape and labels.max() <= len(scene.classes)
 
 
 def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
