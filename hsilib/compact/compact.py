@@ -131,8 +131,12 @@ class Look:
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Return the logits of a batch."""
+        return model.after(self.projected(model, batch)).logits if self.once else model(batch.x).logits
+
+    def projected(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Return the projected windows of a batch; each pixel in them is projected once."""
         if not self.once:
-            return model(batch.x).logits
+            return model.project(batch.x)
         cells = self.inputs.cells(batch.x).gather(1, turns(WINDOW, batch.x.device)[self.view])
         flat = self.inputs.padded.view(-1, self.inputs.padded.shape[-1])
         seen = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
@@ -140,7 +144,7 @@ class Look:
         place = seen.cumsum(0) - 1
         p = F.linear(flat[seen], model.project.weight.flatten(1))  # each pixel once
         p = p.index_select(0, place[cells.flatten()]).view(len(cells), WINDOW, WINDOW, -1)
-        return model.after(p.permute(0, 3, 1, 2)).logits
+        return p.permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
