@@ -142,6 +142,20 @@ def test_a_network_that_breaks_the_contract_is_refused_in_one_line(net, says):
     assert "\n" not in str(error.value)
 
 
+OWN = [name for name in methods.family("compact") if methods.get(name).network]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_networks_of_the_library_keep_the_contract(name):
+    about = methods.get(name)
+    assert check(about.network, max(about.least, 12), **{key: about.options[key] for key in about.config}) is None
+
+
+def test_a_network_of_ones_own_is_checked_when_it_is_registered(registered):
+    with pytest.raises(HsiError, match="unknown kind of Mine"):
+        network("mine", "Mine", width=4)(changed(kind="spectrum"))
+
+
 def test_a_size_that_the_network_does_not_know_is_refused_in_one_line():
     with pytest.raises(HsiError, match="Mine cannot be built from bands, classes, depth: TypeError"):
         check(Mine, depth=3)

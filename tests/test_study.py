@@ -1,11 +1,8 @@
 import dataclasses
 import itertools
 import linecache
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -107,7 +104,6 @@ def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
 
 
 def test_fits_are_means_over_the_seeds_that_all_methods_have(monkeypatch):
-    import pandas as pd
 
     rows = pd.DataFrame(dict(method=list("aabbb"), ratio=98, seed=[0, 1, 0, 1, 2], oa=[70.0, 72, 80, 82, 99]))
     monkeypatch.setattr(claims, "stored", lambda *asked: rows)
@@ -261,36 +257,6 @@ def test_divergence_is_one_line():
 def test_reading_the_store_needs_no_torch(tmp_path):
     code = "import sys; from hsilib.study.store import Store; Store().rows(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
-
-
-SWEEP = """
-import sys
-from hsilib import Store, collect, plan
-if __name__ == "__main__":
-    runs = plan("synthetic_urban_small", ["random"], ["mlp", "scratch"], (95, 98), 3, epochs=3)
-    collect(runs, Store(sys.argv[1]), jobs=2)
-"""
-
-
-def test_killing_the_sweep_and_starting_it_again_gives_the_same_table(tmp_path):
-    script = tmp_path / "sweep.py"
-    script.write_text(SWEEP)
-
-    def start(folder):
-        return subprocess.Popen([sys.executable, script, folder], stdout=subprocess.DEVNULL, start_new_session=True)
-
-    assert start(tmp_path / "whole").wait() == 0
-    broken = tmp_path / "broken"
-    for wait in (4, 6):
-        process = start(broken)
-        time.sleep(wait)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        Store(broken).rows()  # never torn
-    assert start(broken).wait() == 0
-    tables = [Store(f).rows().sort_values("run")[MEASURED].reset_index(drop=True) for f in (tmp_path / "whole", broken)]
-    assert len(tables[0]) == 9
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
 def test_collect_trains_only_what_is_missing(tmp_path):

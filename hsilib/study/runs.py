@@ -8,7 +8,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class Run:
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits that change with all that decides the result; no disk is read."""
-        parts = asdict(self)
+        parts = vars(self) | {"recipe": vars(self.recipe)}  # as asdict, which copies all of it
         parts["scene"] = parts.pop("content") or self.scene
         parts["version"] = methods.get(self.method).version
         parts["protocol"] = PROTOCOL
