@@ -80,7 +80,7 @@ def usual(row: pd.Series) -> bool:
 
 
 NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd")  # by hsilib export
-PARTS = ["lens_ca_mkd", "lens_l1", "lens_sfp"]  # what asks what a part of a network is worth
+PARTS = ["lens_ca_mkd", "lens_l1", "lens_sfp", "lens_one"]  # what asks what a part of a network is worth
 NOT_CHOSEN = {  # parents, controls that one would not deploy, a pair of scenes that is about a damaged file
     "method": ["cnn2d_member", "cnn2d_sparse", "lots", "l1_short", "further", *PARTS],
     "scene": ["indian_pines_rebuilt", "indian_pines_undamaged"],

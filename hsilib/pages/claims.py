@@ -322,12 +322,11 @@ class Trials:
 SEPARATE = ("salinas_a", "jasper_ridge", "samson")  # scenes that can be divided without leakage
 
 
-def on_separate(store: Store, names: Sequence[str], scenes: Sequence[str] = SEPARATE, size: int = 98) -> dict:
-    """{scene: overall accuracy of methods on separate blocks, draws × (method, size)}, the dense network's
-    first; scenes with fewer than two draws of all are left out."""
-    keys, found = [("cnn2d", 0), *((name, size) for name in names)], {}
+def on_separate(store: Store, keys: Sequence[tuple[str, int]], scenes: Sequence[str] = SEPARATE) -> dict:
+    """{scene: overall accuracy on separate blocks, draws × (method, size)} of scenes with two draws of all."""
+    found = {}
     for scene in scenes:
-        rows = stored(store, scene, ["blocks"], ["cnn2d", *names], (0, size))
+        rows = stored(store, scene, ["blocks"], [name for name, _ in keys], [size for _, size in keys])
         table = rows.pivot_table("oa", "seed", ["method", "ratio"]).reindex(columns=keys).dropna()
         found |= {scene: table} if len(table) > 1 else {}
     return found
