@@ -8,6 +8,7 @@ from hsilib.compact import low_rank, pruned, taught
 from hsilib.compact.compact import Look, check, network
 from hsilib.compact.ghost import GhostLens
 from hsilib.compact.lens import Lens, whitened
+from hsilib.compact.projected import projected
 from hsilib.compact.spectral import LiuNet, Perceptron, Pointwise
 from hsilib.compact.taught import answers
 from hsilib.data.inputs import make_inputs
@@ -159,6 +160,32 @@ def test_a_network_of_ones_own_is_checked_when_it_is_registered(registered):
 def test_a_size_that_the_network_does_not_know_is_refused_in_one_line():
     with pytest.raises(HsiError, match="Mine cannot be built from bands, classes, depth: TypeError"):
         check(Mine, depth=3)
+
+
+def test_components_become_a_layer_that_changes_nothing_and_is_rounded_like_others(tmp_path):
+    store, words = Store(tmp_path), dict(ratio=98, epochs=1)
+    plain, layer = (make_run(SMALL, "disjoint", name, **words) for name in ("scratch_aug", "projected"))
+    rounded, before = (make_run(SMALL, "disjoint", "static", options={"of": of}, **words) for of in ("projected", "scratch_aug"))
+    row = {run: execute(run, store)[0] for run in (plain, layer, rounded, before)}
+    assert (store.read_map(layer.id) == store.read_map(plain.id)).mean() > 0.9999
+    assert (store.read_map(rounded.id) == store.read_map(before.id)).mean() > 0.95
+    assert row[layer]["params"] == row[plain]["params"] + 103 * 40
+    assert row[rounded]["payload"] < row[before]["payload"] - 2.9 * 103 * 40
+    task = task_of(plain)
+    far = make_inputs(task.scene, task.split, "patches", fit="train")
+    with pytest.raises(HsiError, match="only if they were found on all pixels"):
+        projected(trained(plain, store), far, task.inputs("windows"))
+    with pytest.raises(HsiError, match="of a CNN2D become a layer, not of Projected"):
+        projected(trained(layer, store), task.inputs("patches"), task.inputs("windows"))
+
+
+def test_one_teaches_branches_on_one_projection():
+    task = task_of(make_run(SMALL, "disjoint", "lens_one", epochs=2))
+    net = methods.get("lens_one").train(task)
+    assert type(net).__name__ == "Lens" and net.config["width"] == 22
+    assert set(task.history[0]) == {"ce0", "ce1", "ce2", "ce_mixed", "kd"}
+    shares = np.array(task.notes["gates"]["2"])[0]
+    assert shares.shape == (3,) and shares.sum() == pytest.approx(1, abs=2e-3)
 
 
 def test_one_cycle_rises_and_falls_to_zero():

@@ -323,7 +323,7 @@ SEPARATE = ("salinas_a", "jasper_ridge", "samson")  # scenes that can be divided
 
 
 def on_separate(store: Store, keys: Sequence[tuple[str, int]], scenes: Sequence[str] = SEPARATE) -> dict:
-    """{scene: overall accuracy on separate blocks, draws × (method, size)} of scenes with two draws of all."""
+    """{scene: overall accuracy on separate blocks, draws × (method, size)}, of scenes with two draws."""
     found = {}
     for scene in scenes:
         rows = stored(store, scene, ["blocks"], [name for name, _ in keys], [size for _, size in keys])
