@@ -21,6 +21,19 @@ def own_folders(tmp_path, monkeypatch):
     load_scene.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory):
+    """A folder for cache and store that tests share which train the same networks."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture
+def shared(trained_once, own_folders, monkeypatch):
+    """Networks that another such test trained are there."""
+    monkeypatch.setenv("HSILIB_CACHE", str(trained_once / "cache"))
+    monkeypatch.setenv("HSILIB_RESULTS", str(trained_once / "store"))
+
+
 @pytest.fixture
 def real_data(monkeypatch, request):
     """The folder of real scenes named by HSILIB_DATA when the tests were started, or a skip that says so."""

@@ -231,7 +231,7 @@ def run_of(name, ratio=0):
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn1d", "lstm", "perceptron", "liunet", "lens", "ghost_lens", *INTEGERS])
-def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spectra(name, tmp_path):
+def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spectra(name, tmp_path, shared):
     run = run_of(name)
     deploy.export(run, tmp_path / "net.onnx")
     scene = load_scene(SMALL)
@@ -242,7 +242,7 @@ def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spe
     assert part.shape == (30, 20) and (part[inside] == labels[inside]).mean() > 0.999
 
 
-def test_a_first_layer_is_stored_in_bytes_and_the_raw_values_are_not_rounded(tmp_path):
+def test_a_first_layer_is_stored_in_bytes_and_the_raw_values_are_not_rounded(tmp_path, shared):
     run = run_of("static lens")
     size = deploy.export(run, tmp_path / "net.onnx")
     small = trained(run)
@@ -252,7 +252,7 @@ def test_a_first_layer_is_stored_in_bytes_and_the_raw_values_are_not_rounded(tmp
     assert payload(small, 103) < size < payload(small, 103) + 16_000  # the graph itself, and the names of the classes
 
 
-def test_a_scene_of_another_scale_or_of_other_bands_is_refused_in_one_line(tmp_path):
+def test_a_scene_of_another_scale_or_of_other_bands_is_refused_in_one_line(tmp_path, shared):
     """A file says what it learnt: sixteen bits are not eight, reflectances are no counts."""
     deploy.export(run_of("perceptron"), tmp_path / "net.onnx")
     cube = load_scene(SMALL).cube
@@ -418,7 +418,7 @@ def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
         ("static lens", 0, (1, 8)), ("static projected", 98, (1, 8)),
     ],
 )
-def test_c_code_gives_the_classes_of_onnxruntime_on_every_pixel(name, ratio, tile, tmp_path):
+def test_c_code_gives_the_classes_of_onnxruntime_on_every_pixel(name, ratio, tile, tmp_path, shared):
     pytest.importorskip("emx_onnx_cgen")
     run = run_of(name, ratio)
     report = export_c(run, tmp_path / "net.c", tile)

@@ -32,7 +32,7 @@ SMALL = "synthetic_urban_small"
 
 
 @pytest.mark.parametrize("name", methods.METHODS)
-def test_every_method_runs_through_two_epochs(name, tmp_path):
+def test_every_method_runs_through_two_epochs(name, shared):
     """A new method joins by being registered."""
     store = Store()
     on_images = methods.get(name).family == "landuse"

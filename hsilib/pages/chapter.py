@@ -157,9 +157,9 @@ def chapter(
 
     ``budget``: ``paper`` runs what is asked for and keeps it in the book's store; ``smoke`` runs your own
     scene, or in place of any other the small synthetic one that ``smoke`` names, with two seeds and two
-    epochs, in a store of its own.  Without ``splits``
-    it takes the published split, or blocks, and the random one; ``further_seeds``: repetitions of the splits
-    after the first, if those are to be fewer.
+    epochs, in a store of its own.  Without ``splits`` it takes the published split, or blocks, and but for
+    ``smoke`` the random one; ``further_seeds``: repetitions of the splits after the first, if those are to be
+    fewer.
 
     >>> c = chapter("offline", scene="indian_pines_8bit", seeds=5, epochs=30)
     >>> rows = c.collect(c.plan(["scratch", *c.names]))
@@ -174,7 +174,7 @@ def chapter(
         seeds, epochs = SMOKE["seeds"], SMOKE["epochs"]
     card, rgb, spectra = store.card(scene)
     names = _able(names, card, spectra)
-    splits = tuple(splits) or usual_splits(card)
+    splits = tuple(splits) or usual_splits(card)[: 1 if budget == "smoke" else None]
     fewer = seeds if further_seeds is None else min(seeds, further_seeds)
     each = {split: fewer if number else seeds for number, split in enumerate(splits)}
     names = tuple(names)
