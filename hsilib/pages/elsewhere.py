@@ -156,7 +156,7 @@ def longer(c: Chapter, names: Sequence[str]) -> None:
                 ahead[epochs] += gap[1] > 0
                 lines[title(name)][f"OA less Scratch's, {epochs}"] = signed(*gap, 2)
     publish(
-        pd.DataFrame(lines).T.rename_axis("method").reset_index(), "longer",
+        pd.DataFrame(lines).T.rename_axis("method").reset_index().fillna("–"), "longer",
         f"Split random, {c.small} % size, mean ± sd over seeds, and differences in overall accuracy to "
         "Scratch of as many epochs, paired by seed, with 95 % intervals.",
     )
@@ -164,6 +164,6 @@ def longer(c: Chapter, names: Sequence[str]) -> None:
     span = [f"from {number(min(m), 1)} to {number(max(m), 1)} %" for m in means.values()]
     say(f"""
 Scratch has {went[0]} and {went[1]}. The means of the {len(names) - 1} other ways reach {span[0]}, and in the
-longer training {span[1]}; {ahead[c.epochs]} of them lie above Scratch by their interval, and in the longer
-one {ahead[LONG]}.
+longer training {span[1]}; above Scratch by their interval lie {ahead[c.epochs] or "none"}, and in the longer
+one {ahead[LONG] or "none"}.
 """)
