@@ -78,7 +78,7 @@ def projected(net: CNN2D, patches: "Inputs", windows: "Inputs") -> Projected:
     return made.eval()
 
 
-@method("projected", "From raw bands", "controls", mark="grey v", sees="patches", ratios=(0, 90, 95, 98),
+@method("projected", "controls", "From raw bands", mark="grey v", sees="patches", ratios=(0, 90, 95, 98),
         parents=lambda run: (original(run),), of="scratch_aug")
 def from_raw_bands(task: Task) -> Projected:
     """A trained network and its principal components as one; nothing is trained."""
