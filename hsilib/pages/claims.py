@@ -104,7 +104,8 @@ def beyond_zero(tables: Sequence[pd.DataFrame], name: str) -> str:
         return ""
     words = {
         (False, False): "neither interval leaves out zero", (True, True): "",
-        (True, False): "the interval of the second holds zero", (False, True): "the interval of the first holds zero",
+        (True, False): "the interval of the second holds zero",
+        (False, True): "the interval of the first holds zero",
     }[tuple(end > 0 for end in ends)]
     return f" ({words})" if words else ""
 
@@ -343,6 +344,6 @@ def spectra_suffice(store: Store) -> str:
     if len(means) < len(SEPARATE) or not (level & above).all():
         return ""
     return (
-        "On three small scenes divided without leakage its mean lies above the dense network's too, and so does "
-        "that of a perceptron, which sees single spectra."
+        "On three small scenes divided without leakage its mean lies above the dense network's too, and so "
+        "does that of a perceptron, which sees single spectra."
     )
