@@ -122,7 +122,8 @@ def test_a_scene_of_few_bands_runs_every_chapter(chapter, bands, tmp_path):
     if not os.environ.get("HSILIB_ODD") or chapter == "landuse":
         pytest.skip("takes minutes: HSILIB_ODD=1 runs every chapter on 9, 12 and 30 bands; landuse is about images")
     scene = load_scene("synthetic_fields_small")
-    maps = dict(labels=scene.labels, train=scene.train_map)
+    third = np.indices(scene.labels.shape).sum(0) % 3 == 0  # of the training pixels, which is enough and faster
+    maps = dict(labels=scene.labels, train=np.where(third, scene.train_map, 0))
     np.save(tmp_path / "cube.npy", scene.cube[..., :: scene.bands // bands][..., :bands])
     for name, array in maps.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -132,7 +133,8 @@ def test_a_scene_of_few_bands_runs_every_chapter(chapter, bands, tmp_path):
     words = dict(scene="few", budget="smoke", epochs=1)
     declared = runner.parameters_of(chapter)
     page = runner.run(chapter, {key: value for key, value in words.items() if key in declared}, say=lambda text: None)
-    assert not any(kind == "text" and "Indian Pines" in text for kind, text in said(page))
+    if chapter != "scenes":  # which is about all scenes
+        assert not any(kind == "text" and "Indian Pines" in text for kind, text in said(page))
 
 
 MAY_EXPLAIN = r"How it works|Add your own|Run it again|Your own|Settings|Use one|Take it with you|Write your own|Test your own"
