@@ -99,7 +99,7 @@ def test_the_best_of_a_family_says_whether_each_half_of_the_seeds_agrees():
     assert text.endswith("On University of Pavia, DML changes them by +5.0 and +5.0.")
     frame = pd.DataFrame({"low": [-1.0, np.nan], "high": [2.0, np.nan]}, ["dml", "one"])
     sure = pd.DataFrame({"low": [0.5], "high": [2.0]}, ["dml"])
-    assert claims.beyond_zero([frame, sure], "dml") == " (the first interval holds zero)"
+    assert claims.beyond_zero([frame, sure], "dml") == " (the interval of the first holds zero)"
     assert claims.beyond_zero([frame, frame], "one") == "" == claims.beyond_zero([sure, sure], "dml")
 
 
