@@ -77,7 +77,8 @@ def _show(table, caption):
 
     caption = true_of(caption or "", "".join(table.astype(str).to_numpy().ravel()))
     caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
-    display(HTML(f"<div class='hsi-scroll'>{caption}{as_html(table)}</div>"))
+    keys = " tabindex='0'" * (len(table.columns) > WIDE)  # a table that may scroll does so by keys too
+    display(HTML(f"<div class='hsi-scroll'{keys}>{caption}{as_html(table)}</div>"))
 
 
 SPREAD = r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?"
