@@ -230,7 +230,7 @@ def test_a_list_of_what_is_missing_downloads_nothing(monkeypatch, capsys):
     monkeypatch.setattr("pooch.retrieve", lambda *a, **k: pytest.fail("it downloads"))
     assert main(["study", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "0 of 90 runs stored; to train the others needs the files of jasper_ridge, salinas_a, samson" in "\n".join(lines)
+    assert "0 of 450 runs stored; to train the others needs the files of jasper_ridge, salinas_a, samson" in "\n".join(lines)
 
 
 @pytest.mark.parametrize("huge", [1e30, -1e13])

@@ -153,9 +153,16 @@ class There:
         """Take the workers that have come, or say why not."""
         new, told = sorted(self._workers() - self.seen), []
         self.seen |= set(new)
-        found = self.client.run(_told, list(self.contents), workers=new) if new else {}
+        words = dict(workers=new, on_error="return")
+        found = self.client.run(_told, list(self.contents), **words) if new else {}
         here = _versions()
-        for worker, (versions, contents) in found.items():
+        for worker, said in found.items():
+            if isinstance(said, OSError):  # it went while it was asked, and is asked again if it returns
+                self.seen.discard(worker)
+                continue
+            if isinstance(said, Exception):
+                raise said
+            versions, contents = said
             other = [name for name, content in self.contents.items() if contents[name] != content]
             reason = f"it has {versions}, here are {here}" if versions != here else ""
             reason = reason or (f"{other[0]}: {contents[other[0]]}" if other else "")
