@@ -104,7 +104,6 @@ def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
 
 
 def test_fits_are_means_over_the_seeds_that_all_methods_have(monkeypatch):
-
     rows = pd.DataFrame(dict(method=list("aabbb"), ratio=98, seed=[0, 1, 0, 1, 2], oa=[70.0, 72, 80, 82, 99]))
     monkeypatch.setattr(claims, "stored", lambda *asked: rows)
     monkeypatch.setattr(claims, "fitted", lambda store, kept: kept["oa"].to_numpy())

@@ -9,7 +9,8 @@ from torch import nn
 
 from hsilib.compact.compact import RECIPE, Look, build
 from hsilib.compact.lens import Lens
-from hsilib.distill.parts import kd, ramp, trace
+from hsilib.distill.one import ensemble_terms
+from hsilib.distill.parts import trace
 from hsilib.models.networks import initialise
 from hsilib.registry import method
 from hsilib.task import Task
@@ -35,9 +36,6 @@ def lens_one(task: Task) -> Lens:
         z = torch.stack([branch.after(p).logits for branch in nets], 1)  # (B, m, K)
         weight = F.softmax(gate(p.mean((2, 3))), 1)  # a = softmax(ReLU(BN(Linear(GAP p))))
         trace(task, "gates", batch, torch.stack([weight.mean(0), weight.std(0)]))
-        mixed = (weight[:, :, None] * z).sum(1)
-        terms = {f"ce{i}": F.cross_entropy(z[:, i], batch.y) for i in range(o.branches)}
-        kl = sum(kd(z[:, i], mixed.detach(), o.temperature) for i in range(o.branches))
-        return terms | {"ce_mixed": F.cross_entropy(mixed, batch.y), "kd": ramp(batch.progress) * kl}
+        return ensemble_terms(z, weight, batch, o.temperature)
 
     return task.fit(net, data=look.data, augment=look.draw, loss=loss, extra=[gate, *others])

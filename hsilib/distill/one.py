@@ -10,6 +10,7 @@ from torch import nn
 from hsilib.distill.distillation import LossAndModules, distillation
 from hsilib.distill.parts import kd, peers, ramp, trace
 from hsilib.models.networks import CNN2D, initialise
+from hsilib.models.train import Batch
 from hsilib.task import Task
 
 
@@ -28,9 +29,16 @@ def one(task: Task, student: CNN2D) -> LossAndModules:
         z = torch.stack([net.branch(f1).logits for net in (model, *others)], 1)  # (B, m, K)
         weight = F.softmax(gate(f1.mean((2, 3))), 1)  # a = softmax(ReLU(BN(Linear(GAP f1))))
         trace(task, "gates", batch, torch.stack([weight.mean(0), weight.std(0)]))
-        mixed = (weight[:, :, None] * z).sum(1)
-        terms = {f"ce{i}": F.cross_entropy(z[:, i], batch.y) for i in range(o.branches)}
-        kl = sum(kd(z[:, i], mixed.detach(), o.temperature) for i in range(o.branches))
-        return terms | {"ce_mixed": F.cross_entropy(mixed, batch.y), "kd": ramp(batch.progress) * kl}
+        return ensemble_terms(z, weight, batch, o.temperature)
 
     return loss, gate, *others
+
+
+def ensemble_terms(
+    z: torch.Tensor, weight: torch.Tensor, batch: Batch, temperature: float
+) -> dict[str, torch.Tensor]:
+    """Return the terms of the loss of branches' scores (B, m, K) that are mixed by ``weight`` (B, m)."""
+    mixed = (weight[:, :, None] * z).sum(1)
+    terms = {f"ce{i}": F.cross_entropy(z[:, i], batch.y) for i in range(z.shape[1])}
+    kl = sum(kd(z[:, i], mixed.detach(), temperature) for i in range(z.shape[1]))
+    return terms | {"ce_mixed": F.cross_entropy(mixed, batch.y), "kd": ramp(batch.progress) * kl}
