@@ -12,6 +12,7 @@ import pytest
 from hsilib.__main__ import main
 from hsilib.deploy import scale
 from hsilib.errors import HsiError
+from hsilib.study import engine
 from hsilib.study.execute import weights_path
 from hsilib.study.runs import make_run, parents, plan
 from hsilib.study.store import Store
@@ -45,7 +46,7 @@ def start(stack, *words, folder=None):
 @pytest.fixture
 def scheduler(monkeypatch):
     """(address, function that starts a worker in a folder)."""
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "5 s")
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "60 s")  # torch may be long to import
     with contextlib.ExitStack() as stack, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -98,6 +99,22 @@ def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler
     for part in ("maps", "logs", "notes"):
         far, near = ({p.name: p.read_bytes() for p in (tmp_path / side / part).glob("*")} for side in ("far", "near"))
         assert far == near, part
+
+
+def test_a_worker_that_goes_while_it_is_asked_is_waited_for(monkeypatch, tmp_path):
+    """The first answer is a broken line, the second is a worker's: it is taken, and the sweep does not end."""
+    answers = iter([{"tcp://a:1": OSError("gone")}, {"tcp://a:1": (engine._versions(), {})}, {}])
+
+    class Client:
+        run = staticmethod(lambda *_, **__: next(answers))
+        scheduler_info = staticmethod(lambda **_: {"workers": {"tcp://a:1": {}}})
+
+    monkeypatch.setattr(engine, "_client", lambda on, stack: contextlib.nullcontext(Client))
+    monkeypatch.setattr(engine.time, "sleep", lambda seconds: None)
+    said = []
+    with contextlib.ExitStack() as stack:
+        there = engine.There(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
+    assert there.approved == ["tcp://a:1"] and said == ["waiting for a worker of tcp://a:1"]
 
 
 def test_what_cannot_be_is_one_line(tmp_path, capsys, monkeypatch):

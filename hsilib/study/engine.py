@@ -133,11 +133,12 @@ class There:
         self.store, self.device, self.say = store, device, say
         self.contents = {run.scene: run.content for run in runs}
         self.client, self.seen, self.approved = stack.enter_context(_client(on, stack)), set(), []
-        if not self._workers():
-            say(f"waiting for a worker of {on}")
-            while not self._workers():
-                time.sleep(1)
         told = self._look()
+        if not self.approved and not told:
+            say(f"waiting for a worker of {on}")
+        while not self.approved and (not told or self._workers() - self.seen):
+            time.sleep(1)  # none has come, or it went while it was asked
+            told += self._look()
         if not self.approved:
             raise HsiError(f"{on}: no worker that can train this; {'; '.join(told)}")
 
