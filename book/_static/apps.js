@@ -114,7 +114,7 @@
       else if (!best.file) links.append("No single command exports it.");
       out.replaceChildren(
         el("p", { className: "hsi-best" }, best.name), el("p", {}, cost.join(", ")),
-        el("p", {}, `Overall accuracy ${spread(best.oa)} %, average accuracy ${spread(best.aa)} % (${best.seed.length} seeds${count > 1 ? `; the highest of ${count}` : ""}).`),
+        el("p", {}, `Overall accuracy ${spread(best.oa)} %, average accuracy ${spread(best.aa)} % (${best.seed.length} seeds${count > 1 ? `; the highest mean of the ${count} networks that fit` : ""}).`),
         el("p", {}, sure), links,
       );
     }

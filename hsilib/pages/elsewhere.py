@@ -4,6 +4,7 @@ training.  All of it is read from the store."""
 from collections.abc import Sequence
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
 from hsilib.data.scenes import entry
@@ -56,6 +57,35 @@ def changes(
     the rows of another one."""
     parts = {brief(c.card.title): rows} | ({short(NEAR): there} if len(there) else {})
     return {scene: gained(part, names, c.first, c.ratios, other) for scene, part in parts.items()}
+
+
+def against_flips(c: Chapter, rows: pd.DataFrame, there: pd.DataFrame) -> str:
+    """What the method with the highest mean changes against flips alone on both scenes, and for whom that
+    is, as Markdown; nothing where there are no flips."""
+    found = changes(c, rows, there, c.names, "scratch_aug")
+    first = next(iter(found.values()))
+    if not first:
+        return ""
+    best, told, shown = first["oa"]["difference"].idxmax(), [], {}
+    for scene, tables in found.items():
+        if all(best in table.index for table in tables.values()):
+            lines = [table.loc[best, ["difference", "low", "high"]] for table in tables.values()]
+            told.append(f"{' and '.join(signed(*line) for line in lines)} ({scene.partition(',')[0]})")
+            shown[scene] = tuple(np.sign(low) if low * high > 0 else 0 for _, low, high in lines)
+    verdicts = []
+    for scene, ways in shown.items():
+        names = {way: [n for n, w in zip(("overall", "average"), ways) if w == way] for way in (1, -1)}
+        words = {"better": joined(names[1]), "worse": joined(names[-1])}
+        some = [f"{word} {which} accuracy" for word, which in words.items() if which]
+        verdicts.append(f"{joined(some) or 'no difference'} on {scene.partition(',')[0]}")
+    advice = {
+        (1, -1): "Take it where overall accuracy is what counts, flips where every class counts as much.",
+        (-1, 1): "Take it where every class counts as much, flips where overall accuracy is what counts.",
+    }.get(shown[next(iter(found))], "")
+    return f"""
+Flips need no other network. Against flips alone {title(best)} changes overall and average accuracy by
+{joined(told)} points; the intervals show {"; ".join(verdicts)}. {advice}
+"""
 
 
 def _size(other, ratio):

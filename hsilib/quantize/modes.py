@@ -110,7 +110,7 @@ def static(task: Task) -> Int8CNN2D | layers.Int8Net:
     return small
 
 
-@mode("qat4", "QAT, weights in 4 bits", "compact", "lens", mark="green d", share=1 / 3, rate=0.1, bits=4)
+@mode("qat4", "Lens, QAT, 4-bit weights", "compact", "lens", mark="green d", share=1 / 3, rate=0.1, bits=4)
 @mode("qat", "QAT int8", mark="green ^", paper="Quantization Aware Training", share=1 / 3, rate=0.1)
 def qat(task: Task) -> Int8CNN2D | layers.Int8Net:
     """Train further with all roundings in place, then take the static form of what was learnt."""
