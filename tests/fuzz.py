@@ -5,6 +5,7 @@ The suite tries a few of each (test_fuzz.py).  ``make fuzz`` tries many, with a 
 """
 
 import contextlib
+import importlib
 import io
 import json
 import multiprocessing
@@ -587,6 +588,8 @@ def main(count=250, seed=None, *names):
         folder = tempfile.mkdtemp()
         os.environ[f"HSILIB_{name}"] = folder
     os.environ["HSILIB_PUBLISHED"] = ""
+    for name in ("data.own", "data.told", "deploy.export", "deploy.predict", "study.execute"):
+        importlib.import_module(f"hsilib.{name}")  # once, before processes are made
     import torch
 
     torch.set_num_threads(1)

@@ -70,7 +70,7 @@ def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler
     worker(tmp_path / "two")
     worker(tmp_path / "three", "--preload", str(tmp_path / "other.py"))
     names = ["mlp", "scratch", "l1", "soft_targets"]
-    runs = plan(SMALL, ["disjoint"], names, [98], seeds=9, epochs=1) + plan(SMALL, ["random"], ["mlp"], seeds=4, epochs=1)
+    runs = plan(SMALL, ["disjoint"], names, [98], seeds=4, epochs=1) + plan(SMALL, ["random"], ["mlp"], seeds=24, epochs=1)
     said = []
 
     def say(text):
@@ -86,7 +86,7 @@ def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler
             time.sleep(0.2)
     there = collect(runs, Store(tmp_path / "far"), on=address, say=say)
     assert len(runs) == 40 and any("left out: it has hsilib" in text and "torch 1.0.0" in text for text in said)
-    assert any(text.startswith("[12/49]") for text in said), "nine dense networks are taught from"
+    assert any(text.startswith("[12/44]") for text in said), "four dense networks are taught from"
     for folder in ("one", "two"):
         assert not (tmp_path / folder / "results").exists(), "only the client keeps rows"
     for run in runs:

@@ -19,7 +19,7 @@ from hsilib.pages.tables import true_of
 from hsilib.pages.text import many, with_numbers
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-SMALL = dict(scene="synthetic_fields_small", epochs=1, images="synthetic_landuse", size=32)
+SMALL = dict(scene="synthetic_urban_small", epochs=1, images="synthetic_landuse", size=32)
 ODD = {  # one chapter under the sun at once, and each alone (HSILIB_ODD=1: minutes)
     "all at once": dict(splits=["random"], ratios=[98], seeds=1),
     "one size": dict(splits=["random"], ratios=[98], seeds=2, further_seeds=2),

@@ -24,7 +24,7 @@ from hsilib.study.sweep import collect
 
 FEW = 5
 # seconds, to see that a page works; ratios: the smallest
-SMOKE = dict(scene="synthetic_fields_small", seeds=2, epochs=2)
+SMOKE = dict(scene="synthetic_urban_small", seeds=2, epochs=2)
 
 
 @dataclass(frozen=True)
