@@ -21,7 +21,7 @@ from hsilib.data.cards import CLASSES, read_png
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
-from hsilib.deploy import contract, zoo
+from hsilib.deploy import contract, tight, zoo
 from hsilib.deploy import export as deploy
 from hsilib.deploy import predict as predict_module
 from hsilib.deploy.c99 import FLAGS, export_c
@@ -445,3 +445,22 @@ def test_a_mistake_in_asking_for_c_is_one_line(path, tile, says, tmp_path):
     with pytest.raises(HsiError, match=says) as error:
         export_c(make_run(SMALL, "disjoint", "mlp", epochs=1), tmp_path / path, tile)
     assert "\n" not in str(error.value)
+
+
+def test_results_that_live_at_once_share_no_place():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        lives = {f"t{i}": (first := int(rng.integers(9)), first + int(rng.integers(3)), int(rng.integers(1, 9))) for i in range(12)}
+        at = tight.places(lives)
+        for call in range(12):
+            here = sorted((at[name], at[name] + size) for name, (first, last, size) in lives.items() if first <= call <= last)
+            assert all(end <= begin for (_, end), (begin, _) in zip(here, here[1:]))
+
+
+def test_code_of_another_form_stays_as_it_is():
+    calls = "    node0_a(cube, tmp0_a);\n    node1_b(tmp0_a, tmp1_b);\n    node2_c(tmp1_b, map);"
+    code = "\nvoid net(const float cube[2]) {{\n    float tmp0_a[2][3];\n    float tmp1_b[6];\n{}\n}}\n"
+    shared = tight.tight(code.format(calls), "net")
+    assert "float all_float[12];" in shared and "node0_a(cube, (float (*)[3])(all_float + " in shared
+    odd = code.format(calls + "\n    if (cube[0] > 0) node3_d(tmp0_a);")
+    assert tight.tight(odd, "net") == odd and tight.tight("int x;", "net") == "int x;"

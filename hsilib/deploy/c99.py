@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hsilib.data.scenes import load_scene
 from hsilib.deploy.contract import in_c, of_scene
 from hsilib.deploy.export import graph_of
 from hsilib.deploy.predict import session
+from hsilib.deploy.tight import apart, ends, parts, tight
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.study.runs import Run
@@ -28,10 +30,10 @@ TEST = """\
 #include <stdint.h>
 #include <stdio.h>
 
-void {name}(const float cube[{h}][{w}][{bands}], uint8_t map[{rows}][{columns}],
+void {name}(const float {given}, uint8_t map[{rows}][{columns}],
             float scores[{classes}][{rows}][{columns}]);
 int {name}_refuses(int bands, double least, double most);
-
+{declared}
 static const float cube[{h}][{w}][{bands}] = {values};
 static const uint8_t want[{rows}][{columns}] = {labels};
 static uint8_t map[{rows}][{columns}];
@@ -39,7 +41,7 @@ static float scores[{classes}][{rows}][{columns}];
 
 int main(void) {{
     int i, j, wrong = 0;
-    {name}(cube, map, scores);
+{called}
     for (i = 0; i < {rows}; i++)
         for (j = 0; j < {columns}; j++)
             wrong += map[i][j] != want[i][j];
@@ -49,14 +51,28 @@ int main(void) {{
     return wrong != 0;
 }}
 """
+DECLARED = """void {name}_pixel(const float bands[1][1][{bands}], float kept[1][1][{kept}]);
+
+static float kept[{h}][{w}][{kept}];"""
+CALLED = """    for (i = 0; i < {h}; i++)
+        for (j = 0; j < {w}; j++)
+            {name}_pixel((const float (*)[1][{bands}])cube[i][j], (float (*)[1][{kept}])kept[i][j]);
+    {name}(kept, map, scores);"""
+ABOUT = """\
+/* {name}_pixel makes {kept} numbers of the {bands} bands of a pixel, once.
+   {name} classifies {rows} x {columns} pixels from the numbers of {h} x {w}: nine more on every side.
+   Outside of a scene lies its mean spectrum. */
+"""
 
 
 def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dict[str, Any]:
     """Write the trained network of a run as C, and its test beside it; return what they take.
 
     ``path`` ends in .c and names the function too.  ``tile``: rows and columns that one call classifies.  A
-    network of windows is given nine more on every side, the mean spectrum outside of the scene.  flash and
-    ram: bytes of code with its constants, and of the stack, as gcc makes them; None without gcc.
+    network of windows is given nine more on every side, the mean spectrum outside of the scene; where it
+    projects the bands first, a second function, NAME_pixel, does that for one pixel.  flash, ram and given:
+    bytes of code with its constants, of the stack, as gcc makes them (None without gcc), and of what a call
+    is given.
 
     >>> run = make_run("synthetic_urban_small", "disjoint", "perceptron", epochs=5)
     >>> report = export_c(run, "perceptron.c")
@@ -77,20 +93,39 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dic
     edge = (opened.get_inputs()[0].shape[0] - rows) // 2
     cube = _tile(scene.cube, rows, columns, edge)
     labels, asked = opened.run(["map"], {"cube": cube})[0], of_scene(scene)
-    write_atomically(path, generated(made, path.stem) + in_c(path.stem, cube.shape[2], asked))
+    code, given = code_of(made, path.stem)
+    write_atomically(path, code + in_c(path.stem, cube.shape[2], asked))
+    words = dict(name=path.stem, h=cube.shape[0], w=cube.shape[1], bands=cube.shape[2], kept=given[2])
+    split = given[2] < cube.shape[2]
     text = TEST.format(
-        scene=run.scene, model=run, name=path.stem, h=rows + 2 * edge, w=columns + 2 * edge, rows=rows,
-        columns=columns, bands=cube.shape[2], classes=len(scene.classes),
+        scene=run.scene, model=run, rows=rows, columns=columns, classes=len(scene.classes),
+        given="{}[{}][{}][{}]".format("kept" if split else "cube", *given),
+        declared=DECLARED.format(**words) if split else "",
+        called=CALLED.format(**words) if split else f"    {path.stem}(cube, map, scores);",
         values=_nested(cube, lambda value: f"{value:.9g}"), labels=_nested(labels, str), low=asked["low"],
-        high=asked["high"],
+        high=asked["high"], **words,
     )
     test = path.with_name(f"{path.stem}_test.c")
     write_atomically(test, text)
-    return {"code": str(path), "test": str(test), "tile": [rows, columns], **sizes(path)}
+    made = {"code": str(path), "test": str(test), "tile": [rows, columns], "given": 4 * prod(given)}
+    return made | sizes(path)
+
+
+def code_of(made: bytes, name: str) -> tuple[str, list[int]]:
+    """Return the C of an ONNX file whose sizes are fixed, and the shape of what its function is given: raw
+    spectra, or what a second function makes of each pixel's."""
+    (h, w, bands), (rows, columns) = ends(made)
+    cut = parts(made) if h > rows else None
+    if not cut:
+        return generated(made, name), [h, w, bands]
+    pixel, tile = cut
+    kept = ends(tile)[0][2]
+    about = ABOUT.format(name=name, kept=kept, bands=bands, rows=rows, columns=columns, h=h, w=w)
+    return about + generated(tile, name) + apart(generated(pixel, f"{name}_pixel")), [h, w, kept]
 
 
 def generated(made: bytes, name: str) -> str:
-    """Return the C that emx-onnx-cgen makes of an ONNX file whose sizes are fixed."""
+    """Return the C that emx-onnx-cgen makes of an ONNX file whose sizes are fixed, with its memory reused."""
     needs("emx_onnx_cgen", "C code")
     with tempfile.TemporaryDirectory() as folder:
         graph, code = Path(folder) / "net.onnx", Path(folder) / "net.c"
@@ -102,7 +137,7 @@ def generated(made: bytes, name: str) -> str:
         if not code.is_file():
             reason = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
             raise HsiError(f"{name}.c: emx-onnx-cgen could not write it ({reason[-1].strip()[:200]})")
-        return code.read_text()
+        return tight(code.read_text(), name)
 
 
 def _nested(array, text):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hsilib.compact.lens import Lens
 from hsilib.compact.spectral import Perceptron
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
-from hsilib.deploy.c99 import FLAGS, generated, sizes
+from hsilib.deploy.c99 import FLAGS, code_of, sizes
 from hsilib.deploy.predict import session
 from hsilib.deploy.trace import traced
 from hsilib.models import measure
@@ -44,15 +45,21 @@ def _forms():
 
 
 def memory() -> dict:
-    """Bytes of flash and of stack that the C of a network takes, by the pixels of a call."""
+    """Bytes of flash and of stack that the C of a network takes, and of what it is given, by the pixels of a
+    call."""
     found, names = [], ("Lens, 32 bits", "Lens, int8", "Perceptron, 32 bits", "Perceptron, int8")
     for name, net in zip(names, _forms()):
         for tile in TILES:
             with tempfile.TemporaryDirectory() as folder:
+                text, given = code_of(_write(net, tile), "net")
                 code = Path(folder) / "net.c"
-                code.write_text(generated(_write(net, tile), "net"))
-                found.append({"network": name, "pixels": tile[0] * tile[1], **sizes(code)})
-    text = [f"{one['network']}, {one['pixels']} pixels a call: {one['ram']} bytes of stack" for one in found]
+                code.write_text(text)
+                taken = {"given": 4 * prod(given), **sizes(code)}
+                found.append({"network": name, "pixels": tile[0] * tile[1], **taken})
+    text = [
+        "{network}, {pixels} pixels a call: {ram} bytes of stack, {given} bytes given".format(**one)
+        for one in found
+    ]
     return {"text": "\n".join(text), "sizes": found}
 
 
@@ -78,17 +85,28 @@ def compact() -> dict:
     def engine(net, given, tile=None):
         return partial(session(_write(net, tile)).run, ["map"], {"cube": given.numpy()})
 
+    kept = (padded[:WINDOW, :WINDOW] @ weight).permute(2, 0, 1)[None]
+    spectrum = cube[0, 0].clone()
+
+    def eager_kept():
+        kept[0, :, -1, -1] = spectrum @ weight
+        return dense(kept).logits.argmax(1)
+
     calls = {
         "pixel": {
-            "dense, eager": partial(eager, 0, 0),
+            "dense, eager": partial(eager, 0, 0), "dense, eager, components kept": eager_kept,
             "lens, int8": engine(small, padded[:WINDOW, :WINDOW].contiguous(), (1, 1)),
+            **_in_c(_write(small, (1, 1)), "lens, int8, in C, projections kept"),
             "perceptron, int8": engine(smaller, cube[:1, :1].contiguous(), (1, 1)),
         },
         "scene": {
             "dense, patch loop": loop, "dense, at once": at_once, "lens, 32 bits": engine(lens, cube),
             "lens, int8": engine(small, cube), "perceptron, int8": engine(smaller, cube),
         },
-        "line": _line(_write(small, (1, SIDE)), padded[:WINDOW].numpy()),
+        "line": {
+            "ONNX Runtime": engine(small, padded[:WINDOW].contiguous(), (1, SIDE)),
+            **_in_c(_write(small, (1, SIDE)), "C, gcc -O3, projections kept"),
+        },
     }
     found, text = {}, []
     with torch.inference_mode():
@@ -106,18 +124,34 @@ def compact() -> dict:
     return {"text": "\n".join(text), "ms": found, "payload": payload}
 
 
-def _line(made, cube):
-    """{engine: function} for one line of the scene, in C too where gcc is."""
-    engine = session(made)
-    calls = {"ONNX Runtime": partial(engine.run, ["map"], {"cube": cube})}
+NEW = """
+/* Project the pixels that are new, and classify. */
+void step(const float spectra[{new}][{bands}], float kept[{h}][{w}][{count}], uint8_t map[1][{columns}],
+          float scores[{classes}][1][{columns}]) {{
+    for (int i = 0; i < {new}; i++)
+        net_pixel((const float (*)[1][{bands}])spectra[i], (float (*)[1][{count}])kept[{h} - 1][i]);
+    net(kept, map, scores);
+}}
+"""
+
+
+def _in_c(made, called):
+    """{name: a function that projects the pixels of a new line, or the one of a window, and classifies from
+    those kept}, where gcc is."""
     if not shutil.which("gcc"):
-        return calls
+        return {}
+    code, (h, w, count) = code_of(made, "net")
+    columns = w - 2 * MARGIN
+    words = dict(new=columns, bands=BANDS, h=h, w=w, count=count, columns=columns, classes=CLASSES)
     with tempfile.TemporaryDirectory() as folder:
-        code, library = Path(folder) / "net.c", Path(folder) / "net.so"
-        code.write_text(generated(made, "net"))
+        file, library = Path(folder) / "net.c", Path(folder) / "net.so"
+        file.write_text(code + NEW.format(**words))
         flags = [*FLAGS, "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
-        subprocess.run(["gcc", *flags, str(code), "-o", str(library), "-lm"], check=True)
-        function = ctypes.CDLL(str(library)).net
-    classes, scores = np.zeros((1, SIDE), np.uint8), np.zeros((CLASSES, 1, SIDE), np.float32)
-    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (cube, classes, scores)]
-    return calls | {"C, gcc -O3": partial(function, *pointers)}
+        subprocess.run(["gcc", *flags, str(file), "-o", str(library), "-lm"], check=True)
+        function = ctypes.CDLL(str(library)).step
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(columns, BANDS)), rng.normal(size=(h, w, count))
+    arrays = *(array.astype(np.float32) for array in given), np.zeros((1, columns), np.uint8)
+    arrays += (np.zeros((CLASSES, 1, columns), np.float32),)
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]  # they hold their arrays
+    return {called: partial(function, *pointers)}

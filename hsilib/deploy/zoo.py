@@ -103,7 +103,7 @@ def _zip(run, path):
                 file = zipfile.ZipInfo(Path(report[part]).name, (2000, 1, 1, 0, 0, 0))
                 packed.writestr(file, Path(report[part]).read_text(), zipfile.ZIP_DEFLATED)
     write_atomically(path, out.getvalue())
-    return {key: report[key] for key in ("tile", "flash", "ram")}
+    return {key: report[key] for key in ("tile", "flash", "ram", "given")}
 
 
 if __name__ == "__main__":
