@@ -450,7 +450,8 @@ def test_a_mistake_in_asking_for_c_is_one_line(path, tile, says, tmp_path):
 def test_results_that_live_at_once_share_no_place():
     rng = np.random.default_rng(0)
     for _ in range(50):
-        lives = {f"t{i}": (first := int(rng.integers(9)), first + int(rng.integers(3)), int(rng.integers(1, 9))) for i in range(12)}
+        drawn = zip(rng.integers(9, size=12), rng.integers(3, size=12), rng.integers(1, 9, size=12))
+        lives = {f"t{i}": (first, first + more, size) for i, (first, more, size) in enumerate(drawn)}
         at = tight.places(lives)
         for call in range(12):
             here = sorted((at[name], at[name] + size) for name, (first, last, size) in lives.items() if first <= call <= last)

@@ -144,13 +144,17 @@
     const all = (name) => [["", "all"], ...data.words[name].values.map((text) => [text, text])];
     const axis = numbers.filter((name) => name !== "seed").map((name) => [name, HEADS[name]]);
     inputs.name = el("input", { type: "search", value: state.name, oninput: () => set("name", inputs.name.value) });
-    const out = { text: el("p", { "aria-live": "polite" }), plot: el("div", { className: "hsi-plot" }), table: el("div", { className: "hsi-scroll hsi-tall" }) };
+    const families = data.words.family.values.map((name) => {
+      const [colour, shape] = data.looks[name] || ["#882255", "o"];
+      return el("span", {}, svgOf(mark(shape, 8, 8), colour), name);
+    });
+    const out = { legend: el("p", { className: "hsi-legend" }, ...families), text: el("p", { "aria-live": "polite" }), plot: el("div", { className: "hsi-plot" }), table: el("div", { className: "hsi-scroll hsi-tall" }) };
     const more = el("button", { type: "button", className: "btn btn-sm", onclick: save }, "CSV of these runs");
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
       field("scene", pick("scene", all("scene"))), field("split", pick("split", all("split"))), field("family", pick("family", all("family"))),
       field("size", pick("size", all("size"))), field("leakage", pick("leak", [["", "any"], ["no", "none"], ["some", "some"]])),
       field("name contains", inputs.name), field("across", pick("x", axis)), field("up", pick("y", axis)),
-      field("show", pick("front", [["", "all networks"], ["1", "those that no cheaper one beats"]]))), out.text, out.plot, more, out.table);
+      field("show", pick("front", [["", "all networks"], ["1", "those that no cheaper one beats"]]))), out.text, out.plot, out.legend, more, out.table);
 
     function set(name, to) {
       state[name] = to;
@@ -237,7 +241,9 @@
         for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) found.push(Number(tick.toPrecision(6)));
         return found;
       };
-      for (const tick of ticks(x0, x1, LOG.has(state.x))) picture.append(svg("line", { x1: px(tick), x2: px(tick), y1: top, y2: height - bottom, class: "grid" }), svg("text", { x: px(tick), y: height - bottom + 16, "text-anchor": "middle" }, String(tick)));
+      const gap = matchMedia("(max-width: 600px)").matches ? 90 : 46;  // between the middles of two numbers
+      const apart = (found) => found.reduce((kept, tick) => (kept.length && px(tick) - px(kept.at(-1)) < gap ? kept : [...kept, tick]), []);
+      for (const tick of apart(ticks(x0, x1, LOG.has(state.x)))) picture.append(svg("line", { x1: px(tick), x2: px(tick), y1: top, y2: height - bottom, class: "grid" }), svg("text", { x: px(tick), y: height - bottom + 16, "text-anchor": "middle" }, String(tick)));
       for (const tick of ticks(y0, y1, LOG.has(state.y))) picture.append(svg("line", { x1: left, x2: width - right, y1: py(tick), y2: py(tick), class: "grid" }), svg("text", { x: left - 6, y: py(tick) + 4, "text-anchor": "end" }, String(tick)));
       picture.append(svg("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, HEADS[state.x]), svg("text", { x: 14, y: (top + height - bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(top + height - bottom) / 2})` }, HEADS[state.y]));
       const line = best.filter((one) => some.includes(one)).map((one, place) => (place ? `H${px(one[state.x])}V${py(one[state.y])}` : `M${px(one[state.x])} ${py(one[state.y])}`)).join("");
@@ -250,6 +256,12 @@
         point.append(mark(shape, x, y), svg("title", {}, `${one.name}: ${HEADS[state.y]} ${fixed(one[state.y])}${reach ? " ± " + fixed(reach) : ""}, ${HEADS[state.x]} ${one[state.x].toPrecision(4)} (${one.seeds} seeds, ${one.scene}, ${one.split})`));
         picture.append(point);
       }
+      return picture;
+    }
+
+    function svgOf(shape, colour) {
+      const picture = svg("svg", { viewBox: "0 0 16 16", fill: colour, "aria-hidden": "true" });
+      picture.append(shape);
       return picture;
     }
 

@@ -75,7 +75,7 @@ function switchCode() {
 function explainWords() {
   const words = window.hsiWords || {};
   const article = document.querySelector("article");
-  if (!article || !Object.keys(words).length || document.querySelector("section#glossary")) return;
+  if (!article || !Object.keys(words).length || document.querySelector("section#glossary, section#bibliography, dl.py")) return;
   const escaped = Object.keys(words).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   const pattern = new RegExp(`(?<![\\w-])(${escaped.sort((a, b) => b.length - a.length).join("|")})(?![\\w-])`);
   const skip = "a, code, pre, abbr, h1, h2, h3, h4, script, style, summary, button, select, .math, .hsi-app";

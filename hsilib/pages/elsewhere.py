@@ -194,6 +194,6 @@ def longer(c: Chapter, names: Sequence[str]) -> None:
     span = [f"from {number(min(m), 1)} to {number(max(m), 1)} %" for m in means.values()]
     say(f"""
 Scratch has {went[0]} and {went[1]}. The means of the {len(names) - 1} other ways reach {span[0]}, and in the
-longer training {span[1]}; above Scratch by their interval lie {ahead[c.epochs] or "none"}, and in the longer
-one {ahead[LONG] or "none"}.
+longer training {span[1]}. The interval of their difference lies above zero for {ahead[c.epochs] or "none"} of
+them, and in the longer training for {ahead[LONG] or "none"}.
 """)

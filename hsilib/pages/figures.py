@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hsilib.methods import METHODS, get, title
 from hsilib.pages import stats
@@ -123,8 +123,10 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_title(title(name), fontsize=10)
         ax.legend(fontsize=6, ncols=2)
-    for ax in axes[-1]:
+    for ax in axes.flat[max(0, len(logs) - columns) : len(logs)]:  # the lowest of each column
         ax.set_xlabel("epoch")
+        ax.tick_params(labelbottom=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     for ax in axes[:, 0]:
         ax.set_ylabel("mean of the term")
     return figure
@@ -202,6 +204,15 @@ def name_points(
     pixels, frame = ax.transData.transform(points) * inch, ax.get_window_extent().extents * inch
     drawn = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() != "None"])
     marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in ax.transData.transform(drawn) * inch]
+    strokes = [line.get_xydata() for line in ax.lines if line.get_linestyle() != "None"]
+    bars = [part.get_segments() for part in ax.collections if hasattr(part, "get_segments")]
+    strokes += [bar for some in bars for bar in some]
+    for stroke in strokes:  # bars and lines too are not to be written over
+        ends = ax.transData.transform(stroke) * inch
+        for (x0, y0), (x1, y1) in zip(ends, ends[1:]):
+            share = np.linspace(0, 1, int(np.hypot(x1 - x0, y1 - y0) // 6) + 2)
+            at = zip(x0 + share * (x1 - x0), y0 + share * (y1 - y0))
+            marks += [(x - 1, y - 1, x + 1, y + 1) for x, y in at]
     written = []
 
     def covered(box, others):
@@ -212,13 +223,18 @@ def name_points(
         aside = half + 8
         places = [
             (0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
-            *((x, y) for y in (27, -27) for x in (0, half, -half))
+            *((x, y) for y in (27, -27, 42, -42) for x in (0, half, -half))
         ]
         boxes = [
             (x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places
         ]
         outside = [b[0] < frame[0] or b[1] < frame[1] or b[2] > frame[2] or b[3] > frame[3] for b in boxes]
-        cost = [(covered(b, written) + out, covered(b, marks)) for b, out in zip(boxes, outside)]
+        threads = []
+        for dx, dy in places:
+            at = np.arange(8, np.hypot(dx, dy), 6)[:, None] / np.hypot(dx, dy) * (dx, dy) + (x, y)
+            threads.append(np.concatenate([at, at + 1], axis=1))
+        crossed = [sum(covered(at, marks) > 0 for at in thread) for thread in threads]
+        cost = [(covered(b, written) + o, covered(b, marks) + c) for b, o, c in zip(boxes, outside, crossed)]
         best = cost.index(min(cost))
         written.append(boxes[best])
         # to the point that is meant

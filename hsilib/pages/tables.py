@@ -93,7 +93,8 @@ def true_of(caption: str, cells: str) -> str:
     return caption if "[" in cells or " to " in cells else re.sub(INTERVALS, "", caption)
 
 
-WIDE = 4  # columns that fit on a telephone; of a wider table each line becomes a card there
+WIDE, BROAD = 4, 44  # columns and letters that fit on a telephone; a line of a wider table is a card there
+LONG, BRIEF = 12, 14  # letters of a value that takes a line of a card, and of words that are not broken
 NUMBER = re.compile(r"[+−<>≥~]?\s?\d|–$|$")  # how the text of a number begins
 
 
@@ -106,9 +107,12 @@ def as_html(table: pd.DataFrame) -> str:
     """A table as HTML: numbers to the right, words to the left, and the head of its column with each cell."""
     texts = table.fillna("–").astype(str)
     words = {name: not texts[name].map(NUMBER.match).astype(bool).mean() > 0.5 for name in texts}
-    looks = {
-        name: " class='hsi-text'" if words[name] or not place else "" for place, name in enumerate(texts)
-    }
+    most = {name: int(texts[name].str.len().max() or 0) for name in texts} if len(texts) else {}
+    looks = {name: "hsi-text" * (words[name] or not place) for place, name in enumerate(texts)}
+    for name in most:
+        looks[name] += " hsi-brief" * (bool(looks[name]) and most[name] <= BRIEF)
+        looks[name] += " hsi-long" * (not looks[name] and most[name] > LONG)
+    looks = {name: f" class='{look.strip()}'" if look else "" for name, look in looks.items()}
     heads = {name: html.escape(str(name)) for name in texts}
     lines = ["".join(f"<th scope='col'{looks[name]}>{head}</th>" for name, head in heads.items())]
     for line in texts.itertuples(index=False):
@@ -120,7 +124,8 @@ def as_html(table: pd.DataFrame) -> str:
             )
         )
     head, *body = (f"<tr>{line}</tr>" for line in lines)
-    wide = " hsi-wide" * (len(texts.columns) > WIDE)
+    broad = sum(max(most.get(name, 0), *map(len, str(name).split())) for name in texts) > BROAD
+    wide = " hsi-wide" * (len(texts.columns) > WIDE or (broad and len(texts.columns) > 2))
     return (
         f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
     )
@@ -208,7 +213,7 @@ def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence
             texts = [thousands(own["params"]), f"{own['macs'] / 1e6:.2f}", f"{own['bytes'] / 1e3:.0f}"]
             line = {"network": label}
             for text, (column, head) in zip(texts, costs.items()):
-                more = f"{100 * (own[column] / plain[column] - 1):+.0f} %" if method != "scratch" else ""
+                more = f"{100 * (own[column] / plain[column] - 1):+.0f} %" if method != "scratch" else "–"
                 line |= {head: text, f"{head.partition(',')[0]}, more": more}
             lines.append(line)
     publish(pd.DataFrame(lines), name, "What is deployed.")

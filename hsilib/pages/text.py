@@ -103,7 +103,7 @@ def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
 
 def number(value: float, digits: int = 1) -> str:
     """A figure, or a dash when there is none."""
-    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+    return "–" if pd.isna(value) else f"{round(value, digits) + 0.0:.{digits}f}"  # not "-0.0"
 
 
 def p_value(p: float) -> str:
