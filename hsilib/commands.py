@@ -240,7 +240,8 @@ def export_command(args: Namespace) -> None:
         rows, columns = report["tile"]
         print(f"{run}: {report['code']}, {rows} x {columns} pixels a call; {report['test']} checks it")
         flash, ram = (report[part] or "?" for part in ("flash", "ram"))
-        print(f"flash {flash} bytes, stack {ram} bytes, as gcc makes them here")
+        given = f"a call is given {report['given']} bytes"
+        print(f"flash {flash} bytes, stack {ram} bytes, as gcc makes them here; {given}")
         return
     path = args.output or f"{file_name(args, run)}.onnx"
     print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
