@@ -333,3 +333,14 @@ document.querySelectorAll("details").forEach((one) => (one.open = true));
 const found = await axe.run(document, {resultTypes: ["violations"]});
 return found.violations.filter((one) => ["serious", "critical"].includes(one.impact)).map((one) => one.id);"""
     assert ask(address, tmp_path, f"{CHAPTERS}/{page}.html", script) == []
+
+
+def test_links_to_a_repository_lead_to_the_sources_of_chapters(monkeypatch):
+    monkeypatch.syspath_prepend(SITE.parents[1] / "book" / "_ext")
+    from hsi_pages import to_sources
+
+    here = "https://x.org/blob/main/book/{}?plain=1"
+    buttons = [{"buttons": [{"url": here.format("chapters/06-offline.ipynb")}]}, {"url": here.format("design.md")}, {"text": "x"}]
+    to_sources(buttons)
+    assert buttons[0]["buttons"][0]["url"] == "https://x.org/blob/main/notebooks/06-offline.md?plain=1"
+    assert buttons[1]["url"] == here.format("design.md")

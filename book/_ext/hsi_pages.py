@@ -35,6 +35,15 @@ def edited(pagename):
         return ""
 
 
+def to_sources(buttons):
+    """Let the theme's links to a repository lead to the sources of chapters, not to executed notebooks, which
+    no repository has."""
+    for button in buttons:
+        if isinstance(button.get("url"), str):
+            button["url"] = re.sub(r"book/chapters/([\w-]+)\.ipynb", r"notebooks/\1.md", button["url"])
+        to_sources(button.get("buttons", ()))
+
+
 def trim(app, pagename, templatename, context, doctree):
     """Drop the live-code scripts that Jupyter Book 1.x adds to every page (declared twice, which is a console
     error, and the only thing on a page that names an outside address), and the formulas' script where a page
@@ -48,6 +57,8 @@ def trim(app, pagename, templatename, context, doctree):
         return not ("thebe" in file or "THEBE" in attributes or "mathjax" in file and not formulas)
 
     context["script_files"] = [script for script in context.get("script_files", []) if wanted(script)]
+    if context.get("theme_repository_url"):
+        to_sources(context.get("header_buttons", ()))
     if "body" in context:  # what is folded away is loaded when it is opened
         context["body"] = context["body"].replace("<img ", '<img loading="lazy" ')
     context["last_updated"] = edited(pagename) or context.get("last_updated")
