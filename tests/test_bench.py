@@ -1,8 +1,11 @@
 """What the benchmarks measure is what they say; how fast it is, no test asks."""
 
+import json
+
 import numpy as np
 from hsilib.deploy import engines, small
 from hsilib.models.networks import WIDTHS
+from hsilib.pages.tables import benchmarks
 
 
 def test_every_engine_is_timed_and_weighed(monkeypatch):
@@ -61,3 +64,12 @@ def test_the_ten_kilobyte_network_is_timed_by_pixel_scene_and_line(monkeypatch):
     assert list(result["ms"]) == ["pixel", "scene", "line"] and 9000 < result["payload"]["lens"] <= 10_000
     assert (maps["lens, 32 bits"][0] == maps["lens, int8"][0]).mean() > 0.8 and len(maps["dense, patch loop"]) == 44
     assert result["ms"]["scene"]["dense, patch loop"][0] == 1000 * 22 / 2  # two columns stand for all
+
+
+def test_one_benchmark_of_yours_hides_no_other_of_the_published(tmp_path, monkeypatch):
+    for name, found in (("mine", {"compact": {"ms": 2}}), ("theirs", {"compact": {"ms": 1}, "latency": {"ms": 3}})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bench.json").write_text(json.dumps(found))
+    monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "mine"))
+    monkeypatch.setenv("HSILIB_PUBLISHED", str(tmp_path / "theirs"))
+    assert benchmarks() == {"compact": {"ms": 2}, "latency": {"ms": 3}}

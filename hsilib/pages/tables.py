@@ -220,9 +220,12 @@ def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence
 
 
 def benchmarks() -> dict:
-    """What ``python -m hsilib bench --save`` found, {} if it was never run."""
-    path = Store().find("bench.json")
-    return json.loads(path.read_text()) if path.exists() else {}
+    """What ``python -m hsilib bench --save`` found, yours before the published; {} if it was never run."""
+    found = {}
+    for folder in reversed(Store().folders):
+        if (folder / "bench.json").exists():
+            found |= json.loads((folder / "bench.json").read_text())
+    return found
 
 
 def publish_costs(names: Sequence[str]) -> None:
