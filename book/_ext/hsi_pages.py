@@ -35,6 +35,15 @@ def edited(pagename):
         return ""
 
 
+def plain(app, what, name, of, options, signature, returns):
+    """Signatures with short names and without defaults that have no text: Sphinx cannot read those itself."""
+    if not signature or not re.search(r"<(factory|function)", signature):
+        return None
+    texts = (re.sub(r"~(?:\w+\.)+", "", text) if text else text for text in (signature, returns))
+    signature, returns = texts
+    return re.sub(r"<factory>|<function \S+>", "…", signature), returns
+
+
 def to_sources(buttons):
     """Let the theme's links to a repository lead to the sources of chapters, not to executed notebooks, which
     no repository has."""
@@ -84,6 +93,7 @@ def lighten(app, exception):
 
 def setup(app):
     app.connect("builder-inited", explain)
+    app.connect("autodoc-process-signature", plain)
     app.connect("html-page-context", trim, priority=900)
     app.connect("build-finished", lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
