@@ -8,6 +8,7 @@ from hsilib.errors import HsiError
 from hsilib.pages import claims, elsewhere, figures, stats
 from hsilib.pages.claims import by_seed, comparable, gains, leader
 from hsilib.pages.paper import within
+from hsilib.pages.tables import as_html
 from hsilib.pages.text import joined, p_value, with_numbers
 from scipy import stats as reference
 
@@ -234,3 +235,23 @@ def test_orders_of_few_seeds_are_unsure():
     assert sure[0] > 0.98 and sure[1] <= 1
     assert unsure[1] - unsure[0] > 0.5
     assert np.isnan(stats.alike_between(table(1, seeds=2), table(1), 98)[0])
+
+
+def test_the_best_of_a_family_is_held_against_flips_on_both_accuracies():
+    """Better on one accuracy and worse on the other: both are said, and for whom each is."""
+    lines = [
+        dict(split="s", ratio=98, seed=seed, options="", method=name, oa=80 + seed + oa, aa=70 + seed + aa)
+        for seed in range(5) for name, oa, aa in (("ca_mkd", 2 + 0.1 * seed, -3), ("dkd", 0, 0), ("scratch_aug", 0, 0.1 * seed))
+    ]
+    c = SimpleNamespace(card=SimpleNamespace(title="Field (x)"), names=["ca_mkd", "dkd"], first="s", ratios=[98])
+    rows = pd.DataFrame(lines)
+    told = elsewhere.against_flips(c, rows, rows[:0])
+    assert "CA-MKD changes" in told and "better overall accuracy and worse average accuracy on Field" in told
+    assert "Take it where overall accuracy is what counts, flips where every class counts as much." in told
+    assert elsewhere.against_flips(c, rows[rows["method"] != "scratch_aug"], rows[:0]) == ""
+
+
+def test_a_table_of_few_but_long_columns_is_cards_on_a_telephone():
+    short = pd.DataFrame({"model": ["A", "B"], "OA %": ["1.0", "2.0"], "note": ["a", "b"]})
+    long = short.assign(**{"OA %": ["+1.0 [−10.0, +12.0]"] * 2, "AA %": ["+2.0 [−10.0, +12.0]"] * 2})
+    assert "hsi-wide" not in as_html(short) and "hsi-wide" in as_html(long) and "hsi-long" in as_html(long)
