@@ -1,6 +1,8 @@
 """Exported files against the networks they hold, alone in another folder, and damaged."""
 
+import ctypes
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -220,6 +222,35 @@ def test_a_model_to_download_draws_the_stored_map(path, real_data):
     said = {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
     stored = Store(project() / "book" / "results").read_map(said["run"])
     assert (predict(path, load_scene(said["scene"]).cube)[0] == stored).mean() > 0.999
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+@pytest.mark.parametrize("name, kept", [("lens", 22), ("lens_2k", 5), ("perceptron", 0)])
+def test_the_c_of_a_model_to_download_draws_the_stored_map_whole(name, kept, real_data, tmp_path):
+    """Eight pixels a call, as the archive has it; each pixel's bands are projected once."""
+    name = f"indian_pines_8bit-{name}-int8"
+    with zipfile.ZipFile(zoo.FOLDER / f"{name}-c.zip") as file:
+        file.extractall(tmp_path)
+    command = ["gcc", "-std=c99", "-O2", "-shared", "-fPIC", "network.c", "-o", "net.so", "-lm"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    code, scene = ctypes.CDLL(str(tmp_path / "net.so")), load_scene("indian_pines_8bit")
+    (h, w), edge, given = scene.labels.shape, 9 * bool(kept), scene.cube.astype(np.float32)
+    if kept:
+        around = np.broadcast_to(given.mean((0, 1)), (h + 18, w + 18, scene.bands)).copy()
+        around[9:-9, 9:-9], given = given, np.zeros((h + 18, w + 18, kept), np.float32)
+        for place in np.ndindex(given.shape[:2]):
+            code.network_pixel(pointer(around[place]), pointer(given[place]))
+    drawn, map_, scores = np.zeros((h, w), np.uint8), np.zeros(8, np.uint8), np.zeros((16, 8), np.float32)
+    for row, column in itertools.product(range(h), [*range(0, w - 8, 8), w - 8]):
+        part = np.ascontiguousarray(given[row : row + 1 + 2 * edge, column : column + 8 + 2 * edge])
+        code.network(pointer(part), pointer(map_), pointer(scores))
+        drawn[row, column : column + 8] = map_
+    stored = Store(project() / "book" / "results").read_map(zoo.run_of(zoo.entries()[name]).id)
+    assert (drawn == stored).mean() > 0.999
+
+
+def pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)
 
 
 INTEGERS = [f"static {name}" for name in ("perceptron", "cnn1d", "lens", "ghost_lens")]
