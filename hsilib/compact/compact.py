@@ -4,9 +4,10 @@ A network is a class ``Net(bands, classes, **sizes)``.  ``kind`` says what it is
 each band standardised), ``windows`` (19 x 19 of the same, zeros outside of the scene) or ``patches`` (windows
 of principal components).  ``config`` holds all arguments it was built with, so that it can be stored and
 loaded.  ``forward`` returns ``Outputs``: the logits (B, K) and inner tensors by name, which methods of
-distillation may look at.  Three things are optional: ``dense``, which gives the logits (K, H, W) of a padded
+distillation may look at.  ``window`` says how much of the middle it looks at, if not all.  Three things are
+optional: ``dense``, which gives the logits (K, H, W) of a padded
 image (1, C, H + 18, W + 18) at once and must equal the windows; ``start``, which sets first weights from
-spectra (N, B) of the scene; ``project``, a 1 x 1 convolution without bias, and ``after``, all that follows
+spectra (N, B) of the scene; ``project``, a 1 x 1 convolution, and ``after``, all that follows
 it: each pixel of a batch is then projected once, which makes training twice as fast.
 """
 
@@ -48,12 +49,13 @@ def network(name: str, title: str, *, family: str = "compact", least: int = 1, *
     ...         return Outputs(self.layers(x), {})
     """
     own = {key: fields.pop(key) for key in list(fields) if key in ("mark", "version", "epochs", "paper")}
+    seen = {key: fields.pop(key) for key in list(fields) if key in ("components", "pca_fit")}
 
     def register(net):
         if not net.__module__.startswith(OURS):  # the library's own are checked by its tests
             check(net, max(least, 12), **fields)
         windows = net.kind != "bands"
-        options = fields | CONTROLS | ({"augment": "dihedral"} if windows else {})
+        options = fields | CONTROLS | seen | ({"augment": "dihedral"} if windows else {})
 
         def train(task):
             o = task.options
@@ -117,10 +119,13 @@ class Look:
         self.views = 8 if augment == "dihedral" and net.kind != "bands" else 1
         self.view: torch.Tensor | None = None  # (B,), how each window of the batch is turned
         self.inputs, self.data = task.inputs(net.kind), task.data(net)
+        self.window = getattr(net, "window", WINDOW)
         self.once = hasattr(net, "after") and self.inputs.disk is None
+        pixels = torch.from_numpy(task.split.train).to(task.device)
         if self.once:  # pixels are gathered when it is known how they are turned
-            pixels = torch.from_numpy(task.split.train).to(task.device)
             self.data = TrainingSet(lambda position: pixels[position], self.data.y)
+        elif self.window < WINDOW:
+            self.data = TrainingSet(lambda n: self.inputs.samples(pixels[n], self.window), self.data.y)
 
     def draw(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draw how each window is turned; this is what ``fit`` takes as ``augment``."""
@@ -138,13 +143,14 @@ class Look:
         """Return the projected windows of a batch; each pixel in them is projected once."""
         if not self.once:
             return model.project(batch.x)
-        cells = self.inputs.cells(batch.x).gather(1, turns(WINDOW, batch.x.device)[self.view])
+        window = self.window
+        cells = self.inputs.cells(batch.x, window).gather(1, turns(window, batch.x.device)[self.view])
         flat = self.inputs.padded.view(-1, self.inputs.padded.shape[-1])
         seen = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
         seen[cells.flatten()] = True
         place = seen.cumsum(0) - 1
-        p = F.linear(flat[seen], model.project.weight.flatten(1))  # each pixel once
-        p = p.index_select(0, place[cells.flatten()]).view(len(cells), WINDOW, WINDOW, -1)
+        p = F.linear(flat[seen], model.project.weight.flatten(1), model.project.bias)  # each pixel once
+        p = p.index_select(0, place[cells.flatten()]).view(len(cells), window, window, -1)
         return p.permute(0, 3, 1, 2)
 
 

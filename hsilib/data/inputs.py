@@ -50,28 +50,35 @@ class Inputs:
         """How many samples one pass outside training takes, which bounds the memory."""
         return 4096 if self.padded is None else 500
 
-    def samples(self, index: torch.Tensor) -> torch.Tensor:
+    def samples(self, index: torch.Tensor, window: int = WINDOW) -> torch.Tensor:
         """Gather what a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19).
 
-        Windows are cut from the scene on demand, with their channels last in memory.
+        Windows are cut from the scene on demand, with their channels last in memory.  Of a network that sees
+        their middle alone, so wide a ``window`` is enough.
         """
         if self.padded is None:
             return self.pixels[index]
-        picked = self.padded.view(-1, self.padded.shape[-1])[self.cells(index)]
-        return picked.view(len(index), WINDOW, WINDOW, -1).permute(0, 3, 1, 2)
+        picked = self.padded.view(-1, self.padded.shape[-1])[self.cells(index, window)]
+        return picked.view(len(index), window, window, -1).permute(0, 3, 1, 2)
 
-    def cells(self, index: torch.Tensor) -> torch.Tensor:
-        """Return the places (B, 361) in the padded scene of the pixels of each window."""
+    def cells(self, index: torch.Tensor, window: int = WINDOW) -> torch.Tensor:
+        """Return the places (B, window^2) in the padded scene of the pixels of each window."""
         w = self.shape[1]
         wide = w + 2 * MARGIN
         corner = torch.div(index, w, rounding_mode="floor") * wide + index % w
-        steps = torch.arange(WINDOW, device=index.device)
+        steps = torch.arange(window, device=index.device) + (WINDOW - window) // 2
         return corner[:, None] + (steps[:, None] * wide + steps).flatten()
 
     def to(self, device: str | torch.device) -> "Inputs":
         """Return the same inputs on a device."""
         padded, there = (None if t is None else t.to(device) for t in (self.padded, self.there))
         return replace(self, pixels=self.pixels.to(device), padded=padded, there=there)
+
+
+def middle(x: torch.Tensor, window: int) -> torch.Tensor:
+    """Return the middle of windows (B, C, h, w), so many pixels wide."""
+    edge = (x.shape[2] - window) // 2
+    return x[:, :, edge : edge + window, edge : edge + window]
 
 
 def turned(x: torch.Tensor, element: int) -> torch.Tensor:
@@ -93,7 +100,7 @@ class Images:
     turns: ClassVar[int] = 8
     at_once: ClassVar[int] = 100
 
-    def samples(self, index: torch.Tensor) -> torch.Tensor:
+    def samples(self, index: torch.Tensor, window: int = 0) -> torch.Tensor:
         """Return the images ``index`` (B, 3, S, S) between -1 and 1, with their channels last in memory."""
         count = len(self.pixels)
         x = self.pixels[index % count].float() / 127.5 - 1

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import distance_transform_cdt, label, maximum_filter
 
 from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError, known
@@ -26,6 +26,9 @@ SPLITS = {
         "which has no windows: none lies within two pixels)",
     "validation":
         "for choices: a quarter of the training pixels of `disjoint`, in 8 x 8 blocks; never a test pixel",
+    "choice":
+        "for choices: almost half of the training pixels of `disjoint`, drawn anew for each seed, as far from "
+        "the others as its test pixels are; never a test pixel",
 }
 
 
@@ -57,7 +60,7 @@ def split_of(scene: Scene, name: str, seed: int = 0) -> Split:
 
 
 def make_split(scene: Scene, name: str, seed: int) -> Split:
-    """Make a split from a raw seed, which drives only ``random`` and ``blocks``; runs have ``split_of``."""
+    """Make a split from a raw seed, which drives ``random``, ``blocks`` and ``choice``; see ``split_of``."""
     known("split", name, SPLITS)
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
@@ -77,6 +80,8 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
             test = np.where(near(train > 0), 0, test)
         elif name == "validation":
             train, test = _validation(train)
+        elif name == "choice":
+            train, test = _choice(train, test, rng)
     return _split(scene, name, train, test)
 
 
@@ -141,6 +146,60 @@ def _validation(train):
         if (mine & ~held).sum() < 3:
             held &= ~mine
     return np.where(held, 0, train), np.where(held, train, 0)
+
+
+def _choice(train, test, rng, share=0.45, least=3):
+    """Hold out a part of every class as far from what trains on as ``test`` is.
+
+    Every connected piece is cut across a direction that is drawn, as a field that lies half in the training
+    map; or whole pieces are held out.  That is taken whose distances come nearer to those of ``test``.
+    """
+    held = _cut(train, rng, share), _whole_pieces(train, rng, share)
+    for mask in held:
+        for c in np.unique(train[train > 0]):
+            mine = train == c
+            if min((mine & mask).sum(), (mine & ~mask).sum()) < least:
+                mask &= ~mine
+    wanted = _distances(train > 0, test > 0)
+    gaps = [abs(_distances((train > 0) & ~mask, mask) - wanted).max() for mask in held]
+    mask = held[int(np.argmin(gaps))]
+    return np.where(mask, 0, train), np.where(mask, train, 0)
+
+
+def _distances(train, test):
+    """The share of test pixels that have a training pixel within 0, 1, 2 ... rows and columns of a window."""
+    steps = distance_transform_cdt(~train, "chessboard")[test]
+    return np.bincount(steps.clip(max=WINDOW), minlength=WINDOW + 1).cumsum() / max(len(steps), 1)
+
+
+def _pieces(train):
+    """Each connected piece of a class: its rows and columns."""
+    for c in np.unique(train[train > 0]):
+        pieces, count = label(train == c, np.ones((3, 3)))
+        yield [np.nonzero(pieces == piece) for piece in range(1, count + 1)]
+
+
+def _cut(train, rng, share):
+    """The pixels of every piece that lie furthest along a direction that is drawn."""
+    held = np.zeros(train.shape, bool)
+    for rows, cols in (piece for pieces in _pieces(train) for piece in pieces):
+        angle = rng.uniform(0, 2 * np.pi)
+        along = np.argsort(rows * np.sin(angle) + cols * np.cos(angle), kind="stable")
+        out = along[len(along) - round(share * len(along)):]
+        held[rows[out], cols[out]] = True
+    return held
+
+
+def _whole_pieces(train, rng, share):
+    """Pieces of every class, drawn as long as no more than a share of its pixels is held out."""
+    held = np.zeros(train.shape, bool)
+    for pieces in _pieces(train):
+        left = share * sum(len(rows) for rows, _ in pieces)
+        for piece in rng.permutation(len(pieces)):
+            rows, cols = pieces[piece]
+            if len(rows) <= left:
+                held[rows, cols], left = True, left - len(rows)
+    return held
 
 
 def _blocks(scene, rng, draws=300):

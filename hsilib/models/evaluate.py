@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from hsilib.data.inputs import Images, Inputs
+from hsilib.data.splits import WINDOW
 
 if TYPE_CHECKING:
     from hsilib.baselines.classical import Estimator
@@ -40,6 +41,9 @@ def _parts(model, inputs):
     """Give some pixels and their scores, strip by strip or batch by batch: memory is bounded."""
     if isinstance(model, nn.Module):
         model.eval()
+    if hasattr(model, "scene"):  # of all pixels together
+        yield slice(None), model.scene(inputs)
+        return
     if hasattr(model, "dense"):
         h, w = inputs.shape
         margin, rows = inputs.padded.shape[0] - h, h if getattr(model, "at_once", False) else STRIP
@@ -52,7 +56,8 @@ def _parts(model, inputs):
     index = torch.arange(inputs.count, device=inputs.pixels.device) if inputs.there is None else inputs.there
     for part in index.split(inputs.at_once if isinstance(model, nn.Module) else ROWS):
         if isinstance(model, nn.Module):
-            scores = model(inputs.samples(part)).logits.cpu().numpy()
+            seen = inputs.samples(part, getattr(model, "window", WINDOW))
+            scores = model(seen).logits.cpu().numpy()
         else:
             scores = model.scores(inputs.pixels[part].cpu().numpy())
         yield part.cpu().numpy(), scores

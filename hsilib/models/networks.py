@@ -49,6 +49,8 @@ def initialise(model: nn.Module, seed: int) -> nn.Module:
                     nn.init.xavier_uniform_(weight, generator=generator)
                 else:
                     nn.init.zeros_(weight)
+        elif hasattr(module, "draw"):  # weights that are no layer's
+            module.draw(generator)
     return model
 
 
@@ -240,8 +242,9 @@ class Around(nn.Module):
         super().__init__()
         self.net = NETWORKS[net](**config)
         self.kind = self.net.kind
-        if hasattr(self.net, "dense"):
-            self.dense = self.net.dense
+        for name in ("dense", "window"):
+            if hasattr(self.net, name):
+                setattr(self, name, getattr(self.net, name))
 
     def forward(self, x: torch.Tensor) -> Outputs:
         return self.net(x)

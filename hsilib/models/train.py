@@ -16,6 +16,9 @@ from hsilib.errors import HsiError, known
 MOST = 1_000_000  # of epochs, and of pixels in a batch
 
 
+SCHEDULES = "cosine", "constant", "one_cycle", "waves", "sgd_waves"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained; all networks and methods share the defaults (`book/design.md`, protocol)."""
@@ -23,11 +26,13 @@ class Recipe:
     epochs: int = 30
     lr: float = 1e-3  # 8e-4 on Pavia, as in the paper
     batch: int = 100
-    schedule: str = "cosine"  # to zero; "constant" is paper-like; "one_cycle": up, then to zero, with AdamW
+    # of the rate: "cosine" to zero; "constant" is paper-like; "one_cycle": up, then to zero, with AdamW;
+    # "waves": down and up again along a cosine, 15 epochs each way; "sgd_waves": that, with SGD
+    schedule: str = "cosine"
     precision: str = "fp32"  # what is published; "bf16" for exploring
 
     def __post_init__(self) -> None:
-        known("schedule", self.schedule, ("cosine", "constant", "one_cycle"))
+        known("schedule", self.schedule, SCHEDULES)
         known("precision", self.precision, ("fp32", "bf16"))
         for name, least in (("epochs", 1), ("batch", 2)):
             value = getattr(self, name)
@@ -150,8 +155,11 @@ def fit(
     modules = [model, *extra]
     # modules may share some
     weights = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
-    optimizer = torch.optim.AdamW if recipe.schedule == "one_cycle" else torch.optim.Adam
-    optimizer = optimizer(weights, lr=recipe.lr, fused=True)
+    if recipe.schedule == "sgd_waves":
+        optimizer = torch.optim.SGD(weights, lr=recipe.lr, momentum=0.9, weight_decay=1e-4, fused=True)
+    else:
+        optimizer = torch.optim.AdamW if recipe.schedule == "one_cycle" else torch.optim.Adam
+        optimizer = optimizer(weights, lr=recipe.lr, fused=True)
     per_epoch = math.ceil(count / recipe.batch)
     history, step, total = [], 0, recipe.epochs * per_epoch
     for m in modules:
@@ -163,6 +171,8 @@ def fit(
                 optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
             elif recipe.schedule == "one_cycle":
                 optimizer.param_groups[0]["lr"] = recipe.lr * one_cycle(step / total)
+            elif recipe.schedule in ("waves", "sgd_waves"):
+                optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * epoch / 15))
             step += 1
             if len(index) < 2:
                 continue  # batch norm needs two

@@ -60,10 +60,12 @@ def plan_of(net: nn.Module, x: torch.Tensor) -> Plan:
         if [p for p in module.parameters(recurse=False)] and not isinstance(module, (*KINDS, *NORMS)):
             what = f"{type(net).__name__}.{name} is {type(module).__name__}"
             raise HsiError(f"only linear layers and convolutions can be put in whole numbers; {what}")
+    averages = getattr(net, "averages", False)
     layers, made, folds, first = [], {}, {}, []  # made: tensor -> the layer that it comes out of
 
     def layer_hook(module, given, out):
-        if not layers and given[0].data_ptr() == x.data_ptr() and mixes(module, x.shape[1]):
+        raw = given[0].untyped_storage().data_ptr() == x.untyped_storage().data_ptr() or averages
+        if not layers and raw and mixes(module, x.shape[1]):
             first.append(names[module])
         layers.append(names[module])
         made[id(out)] = names[module], out

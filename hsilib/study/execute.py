@@ -15,7 +15,7 @@ from torch import nn
 
 from hsilib import methods
 from hsilib.data import scenes
-from hsilib.data.splits import split_of
+from hsilib.data.splits import WINDOW, split_of
 from hsilib.errors import HsiError
 from hsilib.files import cache_folder, write_atomically
 from hsilib.models import evaluate, measure
@@ -131,7 +131,8 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
         scores = evaluate.scene_scores(model, inputs)
         seconds = time.perf_counter() - start
         figures = evaluate.metrics(scores[split.test], split.test_y)
-        sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=task.device))
+        one = torch.zeros(1, dtype=torch.long, device=task.device)
+        sample = inputs.samples(one, getattr(model, "window", WINDOW))
         gpu = task.device.type == "cuda"
         row = {
             "run": run.id, **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
