@@ -27,8 +27,8 @@ SPLITS = {
     "validation":
         "for choices: a quarter of the training pixels of `disjoint`, in 8 x 8 blocks; never a test pixel",
     "choice":
-        "for choices: almost half of the training pixels of `disjoint`, drawn anew for each seed, as far from "
-        "the others as its test pixels are; never a test pixel",
+        "for choices: almost half of the training pixels of `disjoint`, drawn anew for each seed, as far "
+        "from the others as its test pixels are; never a test pixel",
 }
 
 
