@@ -1,0 +1,362 @@
+"""The field's own small networks, filters and narrow Lenses: published sizes, written-out passes, exact maps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny
+from hsilib import methods
+from hsilib.compact.compact import check
+from hsilib.compact.filters import After, Before, averaged, smoothed
+from hsilib.compact.learnt import LearntCNN2D
+from hsilib.compact.narrow import NarrowLens
+from hsilib.compact.rivals import CLOLN, LS2CM, SSFTT, GhostNetHSI
+from hsilib.compact.spectral import Perceptron
+from hsilib.data.inputs import make_inputs
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import make_split, near
+from hsilib.errors import HsiError
+from hsilib.models.evaluate import pixel_scores, scene_scores
+from hsilib.models.measure import macs, parameters
+from hsilib.models.networks import Outputs, initialise
+from hsilib.models.train import Recipe
+from hsilib.quantize import layers
+from hsilib.study.execute import execute, trained
+from hsilib.study.runs import make_run, parents
+from hsilib.study.store import Store
+from test_compact import after_training
+from torch import nn
+
+SMALL = "synthetic_urban_small"
+
+
+# of CLOLN's published 6,198 a layer that nothing calls has 512, and two batch norms that nothing calls 64
+@pytest.mark.parametrize(
+    "net, bands, count, products",
+    [(CLOLN, 200, 6198 - 512 - 64, 408_656), (LS2CM, 200, 12_912, 1_315_568),
+     (GhostNetHSI, 200, 59_358, 1_732_980), (SSFTT, 30, 153_224, 11_647_264)],
+)
+def test_networks_of_the_field_have_their_published_size(net, bands, count, products):
+    made = net(bands, 16)
+    assert parameters(made) == count
+    assert macs(made, torch.zeros(1, bands, made.window, made.window)) == products
+
+
+def conv(x, layer, pad=0):
+    """A convolution in numpy, offset by offset: x (C, h, w)."""
+    w = layer.weight.detach().numpy().astype(float)
+    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+    rows, cols = x.shape[1] - w.shape[2] + 1, x.shape[2] - w.shape[3] + 1
+    out = np.zeros((len(w), rows, cols))
+    for i in range(w.shape[2]):
+        for j in range(w.shape[3]):
+            part = x[:, i : i + rows, j : j + cols]
+            if w.shape[1] == 1 and len(w) == len(x):  # each channel on its own
+                out += w[:, 0, i, j, None, None] * part
+            else:
+                out += np.einsum("oc,chw->ohw", w[:, :, i, j], part)
+    return out if layer.bias is None else out + layer.bias.detach().numpy()[:, None, None]
+
+
+def norm(x, bn):
+    """Batch norm in numpy, as after training: x (C, ...)."""
+    a, b, m, v = (t.detach().numpy().astype(float) for t in (bn.weight, bn.bias, bn.running_mean, bn.running_var))
+    return ((x.T - m) / np.sqrt(v + bn.eps) * a + b).T
+
+
+def linear(x, layer):
+    out = x @ layer.weight.detach().numpy().astype(float).T
+    return out if layer.bias is None else out + layer.bias.detach().numpy()
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def softmax(x, axis):
+    x = np.exp(x - x.max(axis, keepdims=True))
+    return x / x.sum(axis, keepdims=True)
+
+
+def squeeze(x, se, gate=lambda z: z):
+    return x * gate(linear(relu(linear(x.mean((1, 2)), se.fc1)), se.fc2))[:, None, None]
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def cloln(net, x):
+    def pair(x, depth, row):
+        w, wide = row.weight.detach().numpy()[0, 0, 0], np.pad(x, ((0, 0), (0, 0), (1, 1)))
+        along = sum(w[j] * wide[:, :, j : j + x.shape[2]] for j in range(3))
+        return np.concatenate([conv(x, depth, 1), along])
+
+    def act(x, a):
+        return norm(conv(relu(x), type("", (), {"weight": a.weight, "bias": None}), 1), a.bn)
+
+    x = relu(norm(pair(conv(x[:, 5:14, 5:14], net.project), net.depth1, net.row1), net.bn1))
+    x = norm(pair(conv(x, net.mix), net.depth2, net.row2), net.bn2)
+    x = squeeze(act(x, net.act1), net.squeeze1, sigmoid)
+    x = squeeze(act(norm(conv(x, net.conv3), net.bn3), net.act2), net.squeeze2, sigmoid)
+    return linear(x.mean((1, 2)), net.head)
+
+
+def ls2cm(net, x):
+    def unit(x, m):
+        point = conv(x, m.point)
+        x = norm(np.concatenate([conv(point, m.depth, 1), point]), m.bn)
+        return relu(x) if m.relu else x
+
+    x = relu(norm(conv(x[:, 4:15, 4:15], net.project), net.bn))
+    for block in net.blocks:
+        around = norm(conv(x, block.around[0]), block.around[1]) if len(block.around) else x
+        x = unit(unit(x, block.first), block.second) + around
+    return linear(x.mean((1, 2)), net.head)
+
+
+def ghostnet(net, x):
+    def ghost(x, m, act):
+        main = act(norm(conv(x, m.point), m.bn1))
+        return np.concatenate([main, act(norm(conv(main, m.depth, 1), m.bn2))])
+
+    x = relu(norm(conv(x[:, 5:14, 5:14], net.stem), net.bn1))
+    for block in net.blocks:
+        around = x
+        if len(block.around):
+            depth, bn1, point, bn2 = block.around
+            around = norm(conv(norm(conv(x, depth, depth.padding[0]), bn1), point), bn2)
+        x = ghost(squeeze(ghost(x, block.wide, relu), block.squeeze), block.narrow, lambda z: z) + around
+    x = relu(norm(conv(x, net.conv), net.bn2)).mean((1, 2))
+    return linear(norm(linear(x, net.fc1), net.bn3), net.fc2)
+
+
+def ssftt(net, x):
+    def layer_norm(t, ln):
+        t = (t - t.mean(1, keepdims=True)) / np.sqrt(t.var(1, keepdims=True) + ln.eps)
+        return t * ln.weight.detach().numpy() + ln.bias.detach().numpy()
+
+    from scipy.special import erf
+
+    x, kernels = x[:, 3:16, 3:16], net.conv3.weight.detach().numpy().astype(float)
+    cube = np.zeros((8, len(x) - 2, 11, 11))
+    for d, i, j in np.ndindex(3, 3, 3):
+        part = x[d : d + len(x) - 2, i : i + 11, j : j + 11]
+        cube += kernels[:, 0, d, i, j, None, None, None] * part
+    cube = relu(norm(cube + net.conv3.bias.detach().numpy()[:, None, None, None], net.bn3))
+    x = relu(norm(conv(cube.reshape(-1, 11, 11), net.conv2), net.bn2)).reshape(64, 81).T
+    t = softmax(linear(x, net.attend), 0).T @ linear(x, net.value)
+    t = np.concatenate([net.first.detach().numpy()[0], t]) + net.place.detach().numpy()[0]
+    q, k, v = np.split(linear(layer_norm(t, net.norm1), net.qkv), 3, 1)
+    heads = [
+        softmax(q[:, h] @ k[:, h].T / 8, 1) @ v[:, h] for h in (slice(8 * n, 8 * n + 8) for n in range(8))
+    ]
+    t = t + linear(np.concatenate(heads, 1), net.out)
+    up = linear(layer_norm(t, net.norm2), net.up)
+    t = t + linear(up * 0.5 * (1 + erf(up / np.sqrt(2))), net.down)
+    return linear(t[0], net.head)
+
+
+@pytest.mark.parametrize("net, by_hand", [(CLOLN, cloln), (LS2CM, ls2cm), (GhostNetHSI, ghostnet), (SSFTT, ssftt)])
+def test_a_pass_equals_the_same_written_out_in_numpy(net, by_hand):
+    made = after_training(net(30, 5))
+    with torch.no_grad():
+        for p in made.parameters():  # no weight is at its first value, biases are not zero
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+        x = torch.randn(2, 30, 19, 19, generator=torch.Generator().manual_seed(1))
+        out = made(x).logits.numpy()
+    for window, logits in zip(x.double().numpy(), out):
+        np.testing.assert_allclose(logits, by_hand(made, window), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", [m for m in methods.family("rivals") if methods.get(m).network])
+def test_every_rival_keeps_the_contract_of_a_network(name):
+    m = methods.get(name)
+    check(m.network, max(12, m.least), **{key: m.options[key] for key in m.config})
+
+
+@pytest.mark.parametrize("net, sizes", [(LearntCNN2D, {"cut": 98}), (NarrowLens, {"window": 9, "width": 5}),
+                                        (NarrowLens, {"window": 13, "width": 5})])
+def test_a_scene_at_once_gives_what_windows_give(net, sizes):
+    scene = load_scene(SMALL)
+    inputs = make_inputs(scene, make_split(scene, "random", 0), "windows")
+    made = after_training(net(103, 9, **sizes))
+    index = torch.tensor([0, 47, 1000, 1500, inputs.count - 48, inputs.count - 1])
+    np.testing.assert_allclose(scene_scores(made, inputs)[index], pixel_scores(made, inputs, index), atol=2e-4)
+
+
+# ------------------------------------------------------------------------------------------- filters
+
+
+def by_hand(image, size):
+    """The mean over size x size pixels of (h, w, C), pixel by pixel; at the border of fewer."""
+    reach, out = size // 2, np.empty_like(image)
+    for i, j in np.ndindex(image.shape[:2]):
+        out[i, j] = image[max(i - reach, 0) : i + reach + 1, max(j - reach, 0) : j + reach + 1].mean((0, 1))
+    return out
+
+
+def test_a_network_of_means_sees_the_mean_of_the_spectra_around_the_border_of_fewer():
+    scene = tiny()
+    split = make_split(scene, "disjoint", 0)
+    bands, windows = (make_inputs(scene, split, kind) for kind in ("bands", "windows"))
+    means = by_hand(bands.pixels.view(12, 11, 6).double().numpy(), 5).reshape(132, 6)
+    np.testing.assert_allclose(averaged(bands, 5).pixels, means, atol=1e-5)
+    inner = after_training(Perceptron(6, 3, width=4))
+    net = Before("Perceptron", inner.config, 5).eval()
+    net.net.load_state_dict(inner.state_dict())
+    with torch.no_grad():
+        expected = inner(torch.from_numpy(means).float()).logits
+        np.testing.assert_allclose(net(windows.samples(torch.arange(132))).logits, expected, atol=1e-5)
+    np.testing.assert_allclose(scene_scores(net, windows), expected, atol=1e-5)
+
+
+def test_scores_are_averaged_as_logarithms_and_votes_are_counted():
+    scores = np.random.default_rng(0).normal(size=(3, 8, 9))
+    there = torch.ones(1, 1, 8, 9, dtype=torch.double)
+    logs = np.log(softmax(scores, 0)).transpose(1, 2, 0)
+    out = smoothed(torch.from_numpy(scores), there, 3, 1).numpy()
+    np.testing.assert_allclose(out.transpose(1, 2, 0), by_hand(logs, 3), atol=1e-9)
+    votes = by_hand(np.eye(3)[by_hand(logs, 3).argmax(2)], 5)
+    out = smoothed(torch.from_numpy(scores), there, 3, 5).numpy()
+    np.testing.assert_allclose(out.transpose(1, 2, 0), votes, atol=1e-6)
+
+
+def test_a_filter_works_on_any_network_spectra_windows_and_integers():
+    class Far(nn.Module):
+        """A network of windows that has no form for a whole scene."""
+
+        kind = "windows"
+
+        def __init__(self, bands, classes):
+            super().__init__()
+            self.config = dict(bands=bands, classes=classes)
+            self.fc = nn.Linear(bands, classes)
+
+        def forward(self, x):
+            return Outputs(self.fc(x[:, :, 9, 9] + x[:, :, 0, 18]), {})
+
+    from hsilib.models.networks import NETWORKS
+
+    scene = tiny()
+    inputs = make_inputs(scene, make_split(scene, "disjoint", 0), "windows")
+    NETWORKS["Far"] = Far
+    try:
+        for inner in (Far(6, 3), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)):
+            inner = after_training(inner)
+            net = After(type(inner).__name__, inner.config, 3, 1).eval()
+            net.net.load_state_dict(inner.state_dict())
+            kind = make_inputs(scene, make_split(scene, "disjoint", 0), inner.kind)
+            plain = torch.from_numpy(scene_scores(inner, kind)).double().log_softmax(1).numpy()
+            expected = by_hand(plain.reshape(12, 11, 3), 3).reshape(132, 3)
+            np.testing.assert_allclose(scene_scores(net, inputs), expected, atol=1e-4)
+    finally:
+        del NETWORKS["Far"]
+
+
+def test_even_sizes_of_filters_are_refused(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(HsiError, match="after must be an odd number"):
+        execute(make_run(SMALL, "random", "filtered", epochs=1, options={"after": 4}), store)
+    with pytest.raises(HsiError, match="before must be an odd number"):
+        execute(make_run(SMALL, "random", "perceptron_mean", epochs=1, options={"before": 21}), store)
+
+
+def test_what_is_filtered_is_the_trained_network_of_the_other_run(tmp_path):
+    run = make_run(SMALL, "random", "filtered", epochs=2, options={"of": "perceptron_mean", "before": 5, "vote": 3})
+    assert dict(parents(run)[0].options)["before"] == 5
+    store = Store(tmp_path)
+    row, net = execute(run, store)
+    plain = trained(parents(run)[0], store)
+    state = {f"net.{key}": value for key, value in plain.state_dict().items()}
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert row["payload"] == 4 * (103 * 24 + 24 + 24 * 9 + 9 + 24)  # a filter has no bytes
+    again = trained(run, store)  # from its stored weights
+    scene = load_scene(SMALL)
+    inputs = make_inputs(scene, make_split(scene, "random", 0), "windows")
+    np.testing.assert_array_equal(scene_scores(again, inputs), scene_scores(net, inputs))
+
+
+def test_a_filter_of_integers_filters_the_integer_network():
+    run = make_run(SMALL, "random", "filtered", epochs=2, options={"of": "lens_2k", "int8": True, "vote": 3})
+    assert [str(parent) for parent in parents(run)] == [f"static of=lens_2k · {SMALL} · random · seed 0"]
+
+
+def test_the_integer_form_of_a_network_of_means_takes_raw_means():
+    scene = tiny()
+    inputs = make_inputs(scene, make_split(scene, "disjoint", 0), "windows")
+    inner = after_training(Perceptron(6, 3, width=4))
+    net = Before("Perceptron", inner.config, 3).eval()
+    net.net.load_state_dict(inner.state_dict())
+    x = inputs.samples(torch.arange(132))
+    small = layers.static(net, x, inputs.reduction)
+    assert small.config["first"] == "net.fc1" and small.window == 3
+    assert (small(x).logits.argmax(1) == net(x).logits.argmax(1)).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["mlr_mean", "svm_mean"])
+def test_classical_models_on_means_are_filtered_behind_too(tmp_path, name):
+    row, model = execute(make_run(SMALL, "random", name, options={"after": 3, "vote": 3}), Store(tmp_path))
+    plain, _ = execute(make_run(SMALL, "random", name, options={"before": 1}), Store(tmp_path))
+    assert row["oa"] != plain["oa"]
+    assert plain["oa"] == execute(make_run(SMALL, "random", name[:3]), Store(tmp_path))[0]["oa"]
+
+
+# ----------------------------------------------------------------------------------- recipes and choice
+
+
+def test_rivals_learn_from_the_same_teachers(tmp_path):
+    row, net = execute(make_run(SMALL, "random", "cloln_taught", epochs=1, options={"by": "perceptron"}), Store(tmp_path))
+    assert type(net) is CLOLN and row["parents"]
+
+
+def test_rates_in_waves_come_back_after_thirty_epochs():
+    from hsilib.models.train import TrainingSet, fit
+
+    seen = []
+    data = TrainingSet(lambda index: torch.ones(len(index), 2), torch.zeros(4, dtype=torch.long))
+    net = initialise(Perceptron(2, 2, width=2), 0)
+    recipe = Recipe(epochs=31, lr=0.1, batch=4, schedule="sgd_waves")
+    sgd = torch.optim.SGD
+
+    class Watched(sgd):
+        def step(self, *args):
+            seen.append(self.param_groups[0]["lr"])
+            return super().step(*args)
+
+    torch.optim.SGD = Watched
+    try:
+        fit(net, data, recipe, 0)
+    finally:
+        torch.optim.SGD = sgd
+    assert seen[0] == seen[30] == 0.1 and seen[15] == 0 and seen[5] == pytest.approx(0.075)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels(seed):
+    scene = load_scene("synthetic_fields")
+    whole, split = make_split(scene, "disjoint", 0), make_split(scene, "choice", seed)
+    assert set(split.train) | set(split.test) == set(whole.train)
+    assert not set(split.test) & set(whole.test)
+    assert 0.3 < len(split.test) / len(whole.train) < 0.5
+
+    def share(part, window):
+        mask = np.zeros(scene.labels.shape, bool)
+        mask.flat[part.train] = True
+        return near(mask, window).flat[part.test].mean()
+
+    older = make_split(scene, "validation", 0)
+    gaps = [max(abs(share(part, w) - share(whole, w)) for w in (3, 5, 9, 19)) for part in (split, older)]
+    assert gaps[0] < gaps[1], gaps
+    other = make_split(scene, "choice", seed + 5)
+    assert set(other.test) != set(split.test)
+
+
+def test_a_class_of_few_pixels_stays_in_training():
+    scene = tiny()
+    few = scene.train_map.copy()
+    rare = np.flatnonzero(few == 3)[5:]
+    few.flat[rare] = 0
+    split = make_split(replace(scene, train_map=few), "choice", 0)
+    assert 2 not in split.test_y and (split.train_y == 2).sum() == 5
