@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
 from hsilib import methods
 from hsilib.compact.compact import check
 from hsilib.compact.filters import After, Before, averaged, smoothed
@@ -25,8 +24,10 @@ from hsilib.quantize import layers
 from hsilib.study.execute import execute, trained
 from hsilib.study.runs import make_run, parents
 from hsilib.study.store import Store
-from test_compact import after_training
 from torch import nn
+
+from conftest import tiny
+from test_compact import after_training
 
 SMALL = "synthetic_urban_small"
 
