@@ -28,7 +28,8 @@ class Pools(nn.Module):
         self.config = dict(bands=bands, classes=classes, width=width, hidden=hidden, sizes=sizes)
         self.sizes = [int(size) for size in sizes.split("+")]
         self.project, self.bn = nn.Conv2d(bands, width, 1, bias=False), nn.BatchNorm2d(width)
-        self.mix, self.bn_mix = nn.Conv2d(len(self.sizes) * width, hidden, 1, bias=False), nn.BatchNorm2d(hidden)
+        self.mix = nn.Conv2d(len(self.sizes) * width, hidden, 1, bias=False)
+        self.bn_mix = nn.BatchNorm2d(hidden)
         self.head = nn.Conv2d(hidden, classes, 1)
         self.to(memory_format=torch.channels_last)
 

@@ -1,8 +1,7 @@
 """A claim: a sentence that a person wrote, whether these runs bear it out, and the numbers it rests on.
 
-What holds is computed and the sentence is not: on other runs the mark changes and the words stay.  A chapter's
-claims lie in its executed notebook, from which the page of all claims and the check of the published ones read
-them.
+Whether it holds is computed, the sentence is not: on other runs the mark changes and the words stay.  A
+chapter's claims lie in its executed notebook, where the page of all claims finds them.
 """
 
 import html
@@ -20,7 +19,8 @@ def claim(text: str, holds: bool | str | None, evidence: str = "") -> None:
 
     >>> claim("Flips help.", holds=above(low, high), evidence=difference(flips, plain))
     """
-    state = holds if isinstance(holds, str) else {True: "holds", False: "fails", None: "not here"}[_plain(holds)]
+    states = {True: "holds", False: "fails", None: "not here"}
+    state = holds if isinstance(holds, str) else states[None if holds is None else bool(holds)]
     text, evidence = (" ".join(part.split()) for part in (text, evidence))
     mark = f"<span class='hsi-mark' role='img' aria-label='{state}' title='{state}'>{MARKS[state]}</span>"
     shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark} {html.escape(text, quote=False)}"
@@ -33,13 +33,8 @@ def claim(text: str, holds: bool | str | None, evidence: str = "") -> None:
     display({"text/html": f"{shown}{small}</p>", "text/plain": line, MIME: data}, raw=True)
 
 
-def _plain(holds):
-    """True, False or None, of numpy's too."""
-    return None if holds is None else bool(holds)
-
-
 def above(low: float, high: float) -> bool | str | None:
-    """Say whether an interval lies above zero: one that holds it is open, one that is not there is not here."""
+    """Say whether an interval lies above zero; one that holds zero is open, one without ends is not here."""
     if math.isnan(low) or math.isnan(high):
         return None
     return "open" if low <= 0 <= high else low > 0
