@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from hsilib.data import own as own_scene
+from hsilib.data.cards import read_card, write_card
 from hsilib.data.formats import Image, of_array
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import Scene, load_scene
@@ -42,7 +43,7 @@ def pair(gap=20):
     return Scene("pair", "pair", cube, labels, ("a", "b", "c"), there=there, second=20 + gap)
 
 
-def test_transfer_trains_on_one_image_and_tests_on_all_of_the_other():
+def test_transfer_trains_on_one_image_and_tests_on_all_of_the_other(tmp_path):
     scene = pair()
     for name, tested in (("transfer", np.s_[:, 40:]), ("transfer_back", np.s_[:, :20])):
         split = make_split(scene, name, 0)
@@ -51,6 +52,9 @@ def test_transfer_trains_on_one_image_and_tests_on_all_of_the_other():
         assert split.test.tolist() == np.flatnonzero(other).tolist() and split.leakage == 0
         assert (scene.labels.flat[split.train] == split.train_y + 1).all()
         assert np.bincount(split.train_y).max() <= 200 and not set(split.train) & set(split.test)
+    write_card(tmp_path, replace(scene, name="pavia_pair_visible"))
+    card, *_ = read_card([tmp_path], "pavia_pair_visible")  # pages divide it without its files
+    assert (split_of(card, "transfer", 3).train == split_of(replace(scene, name=card.name), "transfer", 3).train).all()
     with pytest.raises(HsiError, match="synthetic_urban_small is one image"):
         make_split(load_scene("synthetic_urban_small"), "transfer", 0)
 
