@@ -10,7 +10,7 @@ from torch import nn
 
 from hsilib.data.inputs import Images, Inputs, make_inputs
 from hsilib.data.scenes import Scene
-from hsilib.data.splits import Split, seed_of
+from hsilib.data.splits import TRANSFER, Split, seed_of
 from hsilib.errors import HsiError, known
 from hsilib.models.networks import initialise
 from hsilib.models.train import TrainingSet, balanced, fit, shuffled, training_set
@@ -75,8 +75,15 @@ class Task:
                     f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times"
                 )
             return Images(torch.from_numpy(self.scene.pictures.read(o.size)))
-        components, rows = getattr(o, "components", 40), getattr(o, "pca_fit", "scene")
-        return make_inputs(self.scene, self.split, kind, components, rows)
+        return make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), self.fit_on)
+
+    @property
+    def fit_on(self) -> str:
+        """The pixels that means, components and scales are estimated on: ``scene``, or ``train`` alone.
+
+        In a transfer it is always these, for the image that is asked about is not at hand.
+        """
+        return "train" if self.split.name in TRANSFER else getattr(self.options, "pca_fit", "scene")
 
     def network(self, net: type[nn.Module], role: str = "init", **config: Any) -> nn.Module:
         """Build a fresh network whose initial weights depend only on the repetition and on its own shape."""

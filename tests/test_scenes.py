@@ -11,7 +11,7 @@ from hsilib.data import own as own_scene
 from hsilib.data.formats import label_map, read_array
 from hsilib.data.inputs import make_inputs
 from hsilib.data.pack import errata, write_pack
-from hsilib.data.splits import SPLITS, make_split
+from hsilib.data.splits import SPLITS, TRANSFER, make_split, near
 from hsilib.errors import HsiError
 from hsilib.files import fingerprint
 from hsilib.models.evaluate import pixel_scores, scene_scores
@@ -44,7 +44,7 @@ def test_synthetic_scenes_are_the_same_every_time():
 
 
 def test_the_registry_is_complete():
-    assert len(scenes.REGISTRY) == 17
+    assert len(scenes.REGISTRY) == 20
     for name, about in scenes.REGISTRY.items():
         assert about.citation and len(about.shape) == 3 and len(about.classes) >= 3, name
         assert all(file.check for file in about.cube) or name in ("pavia_centre", "houston2013"), name
@@ -229,6 +229,45 @@ def test_the_visible_channels_of_pavia_are_in_order_and_have_the_published_split
     assert np.abs(np.array(bands) - sorted(scenes.entry("pavia_university_visible").bands)).max() <= 1
 
 
+def test_two_scenes_side_by_side_share_their_common_classes_and_no_window(monkeypatch):
+    one, other = (scenes.Scene(n, n, np.full((h, 5, 2), h), np.arange(h * 5).reshape(h, 5) % 4, c) for n, h, c in (
+        ("one", 4, ("a", "b", "c")), ("other", 6, ("c", "d", "a")),
+    ))
+    monkeypatch.setattr(scenes, "load_scene", {"one": one, "other": other}.get)
+    file, words = locate.File("x", ""), dict(form="pair", of=("one", "other"))
+    made = scenes._side_by_side("both", scenes.Entry("t", (6, 30, 2), ("a", "c"), (file,), file, **words))
+    assert (made.there[:4, :5]).all() and (made.there[:, 25:]).all() and made.there.sum() == 50 and made.second == 25
+    assert made.labels[:4, :5].tolist() == np.array([0, 1, 0, 2])[one.labels].tolist()
+    assert made.labels[:, 25:].tolist() == np.array([0, 2, 0, 1])[other.labels].tolist()
+    assert (made.cube[:4, :5] == 4).all() and (made.cube[:, 25:] == 6).all() and not made.cube[~made.there].any()
+    about = scenes.REGISTRY["pavia_pair_visible"]
+    assert about.shape[1] - sum(scenes.REGISTRY[name].shape[1] for name in about.of) >= 19  # no window bridges that
+
+
+@pytest.mark.data
+def test_pavia_centre_lies_where_its_classes_explain_most_and_pairs_with_the_university(real_data):
+    scene = scenes.load_scene("pavia_centre_visible")
+    counts = np.bincount(scene.labels.ravel(), minlength=10)[1:]
+    assert counts.tolist() == [65278, 6508, 2905, 2140, 6549, 7585, 7287, 3122, 2165]
+    whole = label_map(scenes.locate(scenes.entry("pavia_centre").labels, "x"), "pavia_gt", (1096, 715))
+
+    def explained(column):
+        labels = whole[:, column : column + 492]
+        values, labels = scene.cube[labels > 0], labels[labels > 0]
+        within = sum(((values[labels == c] - values[labels == c].mean(0)) ** 2).sum() for c in range(1, 10))
+        return 1 - within / ((values - values.mean(0)) ** 2).sum()
+
+    assert max(range(219, 224), key=explained) == 223 and round(explained(223), 3) == 0.875
+    colours = {name: scene.cube[scene.labels == i].mean(0) for i, name in enumerate(scene.classes, 1)}
+    blue, green, red = colours["Tiles"]  # by colour: tiles are red, meadows green, shadows dark
+    assert red > 1.5 * green and max(colours["Shadows"]) < 4 and colours["Meadows"].argmax() == 1
+    both = scenes.load_scene("pavia_pair_visible")
+    assert (both.labels > 0).sum() == 74471 and both.second == 360
+    assert not near(both.there & (np.arange(852) < 360))[:, 360:].any()
+    assert (both.cube[:610, :340] == scenes.load_scene("pavia_university_three").cube).all()
+    assert [len(make_split(both, name, 0).train) for name in TRANSFER] == [1400, 1400]
+
+
 @pytest.mark.data
 def test_the_rebuilt_scene_is_the_crop_where_there_is_one(real_data):
     sound, hurt = (scenes.load_scene(f"indian_pines_{name}").cube for name in ("undamaged", "rebuilt"))
@@ -245,13 +284,15 @@ def test_published_counts_of_indian_pines(real_data):
     counts = {
         name: (len(s.train), len(s.test))
         for name in SPLITS
-        if name != "blocks" and name != "buffered"
+        if name not in ("blocks", "buffered", *TRANSFER)
         for s in [make_split(scene, name, 0)]
     }
     assert counts["disjoint"] == (5689, 4711)
     assert counts["disjoint-labelled"] == (5538, 4711)
     assert counts["disjoint-corrected"] == (5679, 4721)
     assert counts["random"] == (5637, 4612)
+    assert [counts[f"labels_{n}"][0] for n in (10, 25, 50, 100, 200)] == [160, 376, 705, 1312, 2390]
+    assert counts["labels_10"][1] == 4711
     split = make_split(scene, "disjoint", 0)
     assert np.bincount(split.train_y).tolist() == [29, 762, 435, 146, 232, 394, 16, 235, 10, 470, 1424, 328, 132, 728, 291, 57]
     assert round(split.leakage * len(split.test)) == 4711 - 24

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 from hsilib.data import own as own_scene
+from hsilib.data.cards import read_card, write_card
 from hsilib.data.formats import Image, of_array
 from hsilib.data.inputs import make_inputs
-from hsilib.data.scenes import load_scene
-from hsilib.data.splits import SPLITS, make_split, training_pixels_in_window
+from hsilib.data.scenes import Scene, load_scene
+from hsilib.data.splits import FEW, SPLITS, TRANSFER, make_split, split_of, training_pixels_in_window
 from hsilib.errors import HsiError
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import CNN2D, initialise
+from hsilib.registry import get
 from hsilib.study.runs import make_run
 from hsilib.task import Task
 
@@ -22,6 +24,7 @@ from fuzz import resident
 @pytest.mark.parametrize("name", SPLITS)
 def test_train_and_test_never_share_a_pixel(name):
     scene = load_scene("synthetic_fields_small" if name in ("blocks", "buffered") else "synthetic_urban_small")
+    scene = pair() if name in TRANSFER else scene
     try:
         split = make_split(scene, name, 3)
     except HsiError as error:
@@ -29,6 +32,57 @@ def test_train_and_test_never_share_a_pixel(name):
         return
     assert not set(split.train) & set(split.test)
     assert set(split.test_y) <= set(split.train_y)
+
+
+def pair(gap=20):
+    """Two images of three classes side by side, the second one smaller."""
+    rng, labels, there = np.random.default_rng(0), np.zeros((25, 40 + gap), np.uint8), np.zeros((25, 40 + gap), bool)
+    there[:, :20] = there[:18, 20 + gap :] = True
+    labels[there] = rng.integers(0, 4, there.sum())
+    cube = np.where(there[..., None], rng.normal(5, 2, (*there.shape, 3)), 0).astype(np.float32)
+    return Scene("pair", "pair", cube, labels, ("a", "b", "c"), there=there, second=20 + gap)
+
+
+def test_transfer_trains_on_one_image_and_tests_on_all_of_the_other(tmp_path):
+    scene = pair()
+    for name, tested in (("transfer", np.s_[:, 40:]), ("transfer_back", np.s_[:, :20])):
+        split = make_split(scene, name, 0)
+        other = np.zeros_like(scene.labels)
+        other[tested] = scene.labels[tested]
+        assert split.test.tolist() == np.flatnonzero(other).tolist() and split.leakage == 0
+        assert (scene.labels.flat[split.train] == split.train_y + 1).all()
+        assert np.bincount(split.train_y).max() <= 200 and not set(split.train) & set(split.test)
+    write_card(tmp_path, replace(scene, name="pavia_pair_visible"))
+    card, *_ = read_card([tmp_path], "pavia_pair_visible")  # pages divide it without its files
+    assert (split_of(card, "transfer", 3).train == split_of(replace(scene, name=card.name), "transfer", 3).train).all()
+    with pytest.raises(HsiError, match="synthetic_urban_small is one image"):
+        make_split(load_scene("synthetic_urban_small"), "transfer", 0)
+
+
+@pytest.mark.parametrize("method", ["lens_2k", "perceptron", "scratch"])
+def test_what_is_transferred_has_seen_nothing_of_the_other_image(method):
+    scene, nets = pair(), []
+    split = make_split(scene, "transfer", 0)
+    for other in (scene, replace(scene, cube=np.where(np.arange(60)[:, None] < 40, scene.cube, 100 * scene.cube))):
+        run = make_run("synthetic_fields_small", "transfer", method, 98 * (method == "scratch"), epochs=1)
+        nets.append(get(method).train(Task(run, other, split)).state_dict())
+    assert all(torch.equal(nets[0][key], nets[1][key]) for key in nets[0])
+
+
+@pytest.mark.parametrize("base", ["disjoint", "blocks"])
+def test_few_labels_are_nested_and_drawn_from_training_pixels_alone(base):
+    scene = load_scene("synthetic_fields_small")
+    scene = scene if base == "disjoint" else replace(scene, train_map=None)
+    for seed in (0, 3):
+        whole = split_of(scene, base, seed)
+        splits = [*(split_of(scene, name, seed) for name in FEW), whole]
+        for split, more, most in zip(splits, splits[1:], FEW.values()):
+            assert set(split.train) <= set(more.train)
+            assert (split.test == whole.test).all() and (split.test_y == whole.test_y).all()
+            counts = np.minimum(np.bincount(whole.train_y), most)
+            assert np.bincount(split.train_y).tolist() == counts.tolist()
+    other = split_of(scene, "labels_10", 1)
+    assert set(other.train) != set(split_of(scene, "labels_10", 0).train)  # another draw
 
 
 def brute_force(split, shape, window=19):

@@ -44,8 +44,9 @@ def _classical(task, estimator, kind="bands"):
 
 
 def pavia(**options: Any) -> dict[str, dict[str, Any]]:
-    """Return hyper-parameters as those of University of Pavia, in each of its forms, for ``by_scene``."""
-    scenes = ("pavia_university", "pavia_university_visible", "pavia_university_spectra")
+    """Return hyper-parameters as those of Pavia, in each of its forms, for ``by_scene``."""
+    forms = ("", "_visible", "_spectra", "_three")
+    scenes = *(f"pavia_university{form}" for form in forms), "pavia_centre_visible", "pavia_pair_visible"
     return dict.fromkeys(scenes, options)
 
 

@@ -84,8 +84,12 @@ def build(task: Task, net: type[nn.Module], sizes: dict, member: int = 0) -> nn.
     role = f"member{member}" if member else "init"
     made = task.network(net, role, **{key: getattr(task.options, key) for key in sizes})
     if hasattr(made, "start"):
-        spectra = task.inputs("bands")
-        made.start(spectra.pixels if spectra.there is None else spectra.pixels[spectra.there])
+        spectra, rows = task.inputs("bands"), slice(None)
+        if task.fit_on == "train":
+            rows = torch.from_numpy(task.split.train).to(task.device)
+        elif spectra.there is not None:
+            rows = spectra.there
+        made.start(spectra.pixels[rows])
     return made
 
 

@@ -41,7 +41,7 @@ def write_card(folder: Path, scene: scenes.Scene) -> None:
                 spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
     fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images", "wavelengths")
-    card = {field: getattr(scene, field) for field in fields}
+    card = {field: getattr(scene, field) for field in (*fields, *["second"] * bool(scene.second))}
     card |= {"bands": scene.bands, "identity": scenes.identity(scene.name)}
     write_atomically(folder / "card.json", json.dumps(card, indent=1))
 

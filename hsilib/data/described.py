@@ -159,6 +159,7 @@ CARD: dict[str, Field] = {
     "synthetic": (_switch, "true or false"), "of_spectra": (_switch, "true or false"),
     "bands": (_between(1, 1_000_000, whole=True), "a number of bands"),
     "of_images": (_switch, "true or false"), "wavelengths": WAVES, "identity": (text, "a text"),
+    "second": (_between(0, 1_000_000, whole=True), "the number of a column"),
 }
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 
 from hsilib.data.cards import png
 from hsilib.data.scenes import Scene, entry
-from hsilib.data.splits import SPLITS, Split, split_of
+from hsilib.data.splits import FEW, SPLITS, TRANSFER, Split, split_of
 from hsilib.files import write_atomically
 
-READINGS = [name for name in SPLITS if name not in ("random", "blocks")]  # that no seed changes
+READINGS = [name for name in SPLITS if name not in ("random", "blocks", *TRANSFER, *FEW)]  # no seed
 CREDIT = """\
 The training maps are those of the IEEE GRSS Data and Algorithm Standard Evaluation (DASE) site, the ground
 truths those of UPV/EHU; cite the sources named in splits.json.  That training map and ground reference of

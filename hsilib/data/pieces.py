@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,9 @@ def _columns(listing, paths):
     return cube.reshape(bands, w, h).transpose(2, 1, 0)
 
 
-def _pictures(listing, paths):
-    """Colour pictures, each of three bands, stacked in the order of the wavelengths."""
-    cube = np.concatenate([read_array(path, "") for path in paths], 2)
+def _pictures(listing, paths, turns=0):
+    """Colour pictures, each of three bands, stacked in the order of the wavelengths, after quarter turns."""
+    cube = np.rot90(np.concatenate([read_array(path, "") for path in paths], 2), turns)
     if cube.shape != listing.shape:
         raise HsiError(f"{paths[0]}: the pictures have shape {cube.shape}, expected {listing.shape}")
     return cube[..., np.argsort(listing.bands)]
@@ -79,5 +80,5 @@ def _damaged(listing, paths):
 
 FORMS = {
     "cube": _cube, "columns": _columns, "pictures": _pictures, "spectra": _spectra,
-    "undamaged": _undamaged, "damaged": _damaged,
+    "turned": partial(_pictures, turns=1), "undamaged": _undamaged, "damaged": _damaged,
 }

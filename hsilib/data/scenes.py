@@ -43,6 +43,7 @@ class Scene:
     of_spectra: bool = False  # a set of spectra: only the pixels of ``there`` are at hand
     spectra: np.ndarray | None = None  # (N, B) float32, theirs, row by row
     there: np.ndarray | None = None  # (H, W) bool: which pixels have data; None: all
+    second: int = 0  # of two images side by side: the first column of the second
     image: Image | None = None  # of a large scene: where it is read from, by rows
     wavelengths: tuple[float, ...] = ()  # of the bands, in nm, where they are known
     crs: str = ""  # where the scene lies on the ground: the reference system ...
@@ -73,6 +74,8 @@ class Entry:
     form: str = "cube"  # how the files become a cube: see ``pieces``
     bands: tuple[int, ...] = ()  # of pictures: which bands of the distributor's cube they show, from 1
     corners: tuple[tuple[int, int], ...] = ()  # of crops: their first row and column, from 0
+    whole: tuple[int, ...] = ()  # rows and columns of the label map, of which the scene is a crop
+    of: tuple[str, ...] = ()  # of a pair: the two scenes that stand side by side
     wavelengths: tuple[float, ...] = ()  # these five of own scenes: see ``Scene`` and ``formats.Image``
     bad: tuple[int, ...] = ()
     nodata: float | None = None
@@ -91,6 +94,8 @@ class Entry:
     @property
     def files(self) -> tuple[File, ...]:
         """All files of the scene."""
+        if self.of:
+            return tuple(dict.fromkeys(file for name in self.of for file in REGISTRY[name].files))
         return (*self.cube, *filter(None, (self.labels, self.train, self.test)))
 
 
@@ -215,6 +220,8 @@ def load_scene(name: str) -> Scene:
             synthetic=not pictures.path, of_images=True, pictures=pictures,
         )
     listing = entry(name)
+    if listing.of:
+        return _side_by_side(name, listing)
     paths = [locate(file, name) for file in listing.cube]
     made, maps = pieces.read(listing, paths), _maps(listing, name)
     taken = ("classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
@@ -232,6 +239,23 @@ def load_scene(name: str) -> Scene:
     there = None if there.all() else there
     image = made if large else None
     return Scene(name, listing.title, cube, **_where(maps, there), **about, there=there, image=image)
+
+
+def _side_by_side(name, listing):
+    """Two scenes in one: between them a gap without data, labelled are the classes that both have."""
+    left, right = map(load_scene, listing.of)
+    h, w, _ = listing.shape
+    second = w - right.labels.shape[1]
+    cube, labels = np.zeros(listing.shape, np.float32), np.zeros((h, w), np.uint8)
+    there = np.zeros((h, w), bool)
+    for part, column in ((left, 0), (right, second)):
+        rows, columns = part.labels.shape
+        place = np.s_[:rows, column : column + columns]
+        common = [listing.classes.index(c) + 1 if c in listing.classes else 0 for c in part.classes]
+        labels[place] = np.array([0, *common], np.uint8)[part.labels]
+        cube[place], there[place] = part.cube, True
+    about = dict(rgb=listing.rgb, train_fraction=listing.train_fraction, there=there, second=second)
+    return Scene(name, listing.title, cube, labels, listing.classes, **about)
 
 
 def image_of(name: str) -> Image:
@@ -264,7 +288,11 @@ def _maps(listing, name):
             raise HsiError(f"{path}: abundances have shape {fractions.shape}, expected {expected}")
         labels = (fractions.argmax(0).reshape(w, h).T + 1).astype(np.uint8)
     else:
-        labels = sum(label_map(path, key, (h, w)) for key in listing.labels.key.split("+"))
+        keys = listing.labels.key.split("+")
+        labels = sum(label_map(path, key, listing.whole or (h, w)) for key in keys)
+        if listing.whole:
+            (row, column), *_ = listing.corners
+            labels = labels[row : row + h, column : column + w]
         labels = _renumber(labels, listing.label_numbers, path)
     if labels.max() > len(listing.classes):
         raise HsiError(f"{path}: label {labels.max()} but only {len(listing.classes)} classes")

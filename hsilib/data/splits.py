@@ -29,6 +29,17 @@ SPLITS = {
     "choice":
         "for choices: almost half of the training pixels of `disjoint`, drawn anew for each seed, as far "
         "from the others as its test pixels are; never a test pixel",
+    "transfer":
+        "of two images side by side: 200 pixels a class of the first train, the second tests; inputs are "
+        "standardised on training pixels alone",
+    "transfer_back": "the same the other way round",
+}
+TRANSFER = {"transfer": 200, "transfer_back": 200}
+FEW = {f"labels_{count}": count for count in (10, 25, 50, 100, 200)}
+SPLITS |= {
+    name: f"{count} training pixels a class (all where fewer), drawn from those of `disjoint`, or of "
+    "`blocks` where no map is published; its test pixels"
+    for name, count in FEW.items()
 }
 
 
@@ -56,19 +67,29 @@ def split_of(scene: Scene, name: str, seed: int = 0) -> Split:
     >>> set(split.train) & set(split.test)
     set()
     """
-    return make_split(scene, name, seed_of(scene.name, name, seed, "split"))
+    return make_split(scene, name, seed_of(scene.name, _whole(scene, name), seed, "split"))
 
 
 def make_split(scene: Scene, name: str, seed: int) -> Split:
-    """Make a split from a raw seed, which drives ``random``, ``blocks`` and ``choice``; see ``split_of``."""
+    """Make a split from a raw seed, which drives all that is drawn; runs have ``split_of``."""
     known("split", name, SPLITS)
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
     rng = np.random.default_rng(seed)
+    train, test = _maps(scene, _whole(scene, name), rng)
+    if name in FEW | TRANSFER:
+        train = _few(train, (FEW | TRANSFER)[name], rng)
+    return _split(scene, name, train, test)
+
+
+def _maps(scene, name, rng):
+    """The training and the test pixels as maps of class numbers."""
     if name == "random":
         train, test = _random(scene.labels, scene.train_fraction, rng)
     elif name == "blocks":
         train, test = _blocks(scene, rng)
+    elif name in TRANSFER:
+        train, test = _two_images(scene)[:: 1 if name == "transfer" else -1]
     else:
         train, test = _published(scene)
         if name == "disjoint-labelled":
@@ -82,7 +103,28 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
             train, test = _validation(train)
         elif name == "choice":
             train, test = _choice(train, test, rng)
-    return _split(scene, name, train, test)
+    return train, test
+
+
+def _whole(scene, name):
+    """The split that few labels are drawn from, and whose test pixels they keep; any other is its own."""
+    return name if name not in FEW else "blocks" if scene.train_map is None else "disjoint"
+
+
+def _few(train, count, rng):
+    """Draw so many training pixels of each class: with one ``rng`` more of them hold all of the fewer."""
+    few = np.zeros_like(train)
+    for c in np.unique(train[train > 0]):
+        few.flat[rng.permutation(np.flatnonzero(train == c))[:count]] = c
+    return few
+
+
+def _two_images(scene):
+    """Return the labels of the first image of a pair, and those of the second."""
+    if not scene.second:
+        raise HsiError(f"scene {scene.name} is one image: the splits transfer need two side by side")
+    first = np.arange(scene.labels.shape[1]) < scene.second
+    return np.where(first, scene.labels, 0), np.where(first, 0, scene.labels)
 
 
 def near(mask: np.ndarray, window: int = WINDOW) -> np.ndarray:
