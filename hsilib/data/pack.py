@@ -14,7 +14,7 @@ from hsilib.data.scenes import Scene, entry
 from hsilib.data.splits import FEW, SPLITS, TRANSFER, Split, split_of
 from hsilib.files import write_atomically
 
-READINGS = [name for name in SPLITS if name not in ("random", "blocks", *TRANSFER, *FEW)]  # no seed
+READINGS = [name for name in SPLITS if name not in ("random", "blocks", "choice", *TRANSFER, *FEW)]  # no seed
 CREDIT = """\
 The training maps are those of the IEEE GRSS Data and Algorithm Standard Evaluation (DASE) site, the ground
 truths those of UPV/EHU; cite the sources named in splits.json.  That training map and ground reference of
