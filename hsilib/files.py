@@ -21,7 +21,7 @@ def project() -> Path:
 
     ``HSILIB_PROJECT`` names it for an installed package.
     """
-    return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).resolve().parents[1])
+    return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).parents[1]).resolve()
 
 
 def workplace() -> Path:

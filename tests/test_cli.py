@@ -193,6 +193,7 @@ def test_the_page_of_a_notebook_has_its_references(tmp_path, monkeypatch):
     done = executed(tmp_path, monkeypatch, "print(factor * 21)", {"factor": 2})
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
+    monkeypatch.chdir(tmp_path / "data")  # from any folder
     page = runner.render(done).read_text()
     assert "Distilling the knowledge" in page and ">42" in page
 
@@ -224,6 +225,13 @@ def test_chapters_without_what_executes_them_say_so(monkeypatch, capsys):
     monkeypatch.setattr(runner, "find_spec", lambda name: None)
     assert main(["run", "baselines"]) == 2
     assert "papermill, ipykernel not installed; chapters need the extra book" in capsys.readouterr().err
+
+
+def test_an_installed_package_without_a_checkout_says_so_before_it_trains(tmp_path, monkeypatch, capsys):
+    (tmp_path / "90-mine.md").write_text(NOTEBOOK % "print(factor)")
+    monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path))
+    assert main(["run", str(tmp_path / "90-mine.md"), "-p", "factor", "3"]) == 2
+    assert "HSILIB_PROJECT names one" in capsys.readouterr().err and not (tmp_path / "_build").exists()
 
 
 def test_a_list_of_what_is_missing_downloads_nothing(monkeypatch, capsys):

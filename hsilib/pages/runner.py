@@ -34,11 +34,14 @@ SIZES = 90, 95, 98
 
 
 def needs() -> None:
-    """Say in one line when what executes chapters is not installed."""
+    """Say in one line when what executes chapters is not installed, or there is no checkout that has them."""
     missing = [name for name in ("jupytext", "papermill", "ipykernel") if find_spec(name) is None]
     if missing:
         says = "chapters need the extra book: pip install 'hsilib[book]'"
         raise HsiError(f"{', '.join(missing)} not installed; {says}")
+    if not (project() / "_config.yml").is_file():
+        says = "no checkout of the book, whose settings pages need; HSILIB_PROJECT names one"
+        raise HsiError(f"{project()}: {says}")
 
 
 def chapters() -> dict[str, Path]:
@@ -206,7 +209,8 @@ def _execute(notebook, path, given, target, work):
     target.parent.mkdir(parents=True, exist_ok=True)
     os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
-    for name in ("HSILIB_DATA", "HSILIB_CACHE", "HSILIB_RESULTS"):
+    for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
+        name = f"HSILIB_{name}"
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.environ[name])
     try:
@@ -319,7 +323,8 @@ def render(path: Path) -> Path:
     }
     settings = config["sphinx"]["config"]
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
-    settings["html_favicon"] = str(project() / settings["html_favicon"])
+    for name in ("html_favicon", "html_search_scorer"):
+        settings[name] = str(project() / settings[name])
     name = path.parent.name
     out = project() / "_build" / "pages" / name
     work = out.with_name(f".{name}")
