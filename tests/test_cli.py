@@ -13,6 +13,7 @@ import pytest
 from hsilib import commands
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
+from hsilib.methods import METHODS
 from hsilib.pages import runner
 from hsilib.study import rows
 from hsilib.study.runs import declared, make_run
@@ -302,3 +303,39 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
 def test_a_chapter_that_is_stored_costs_nothing(monkeypatch):
     monkeypatch.delenv("HSILIB_PUBLISHED")
     assert runner.cost("online", {}) is None and "HSILIB_PLAN" not in os.environ
+
+
+PLANNED = """
+from pathlib import Path
+from hsilib import MLP, chapter, collect, method, plan
+Path("first").touch()
+many = []
+for seed in range(factor):
+    many.append(seed)
+    Path("inner").touch()
+try:
+    names = ["mlp"]
+except ValueError:
+    Path("never").touch()
+@method("page_mlp", "mine", "Mine", width=9)
+def page_mlp(task):
+    return task.network(MLP, width=task.options.width)
+def rows_of(names):
+    return collect(plan(scene, "random", names, seeds=len(many), epochs=1))
+"""
+
+
+def test_planning_runs_of_a_page_what_plans_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "90-mine.md"
+    path.write_text(NOTEBOOK % PLANNED)
+    assert runner.cost(str(path), {}) is None, "it has a function that trains, and does not call it"
+    path.write_text(NOTEBOOK % (PLANNED + 'Path("before").touch()\nfound = rows_of([*names, "page_mlp"])\nPath("after").touch()'))
+    try:
+        work = runner.cost(str(path), {"factor": 3})
+        assert [(run.method, run.seed) for run in work.runs] == [(m, seed) for seed in range(3) for m in ("mlp", "page_mlp")]
+    finally:
+        METHODS.pop("page_mlp")
+    path.write_text(NOTEBOOK % 'open("first", "w")')
+    assert runner.cost(str(path), {}) is None
+    assert {file.name for file in tmp_path.iterdir()} <= {"90-mine.md", "cache", "store", "data", "own"}

@@ -23,7 +23,7 @@ from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known, reason
 from hsilib.files import project
-from hsilib.pages.cells import run_cell
+from hsilib.pages.cells import planning, run_cell
 from hsilib.pages.text import of_one_seed
 from hsilib.study import machine
 from hsilib.study.store import Store
@@ -45,8 +45,7 @@ def needs() -> None:
 
 
 def chapters() -> dict[str, Path]:
-    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path to any notebook works
-    too."""
+    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path works too."""
     return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
 
 
@@ -173,22 +172,21 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
 def cost(chapter: str, given: dict) -> Work | None:
     """What a chapter would train, with the runs that those start from; nothing if all is stored.
 
-    Its cells are run up to the first that trains: that one asks for all runs of the chapter.
+    Of its cells no more is run than says for which runs it asks first: that is all runs of a chapter.
     """
     import jupytext
 
     notebook = jupytext.read(source(chapter))
     check(chapter, parameters(notebook), given)
-    names, before = {"__name__": "__main__"}, os.environ.get("HSILIB_PLAN")
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
+    names = {"__name__": "__main__"}
     os.environ["HSILIB_PLAN"] = "1"
     try:
-        for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
-            text = cell.source.rpartition("\n---\n")[2] if cell.source.startswith("---") else cell.source
-            run_cell(text, number, chapter, names)
-            if "parameters" in cell.metadata.get("tags", []):
+        for number, tree in enumerate(planning(texts)):
+            run_cell(texts[number], number, chapter, names, tree)
+            if "parameters" in cells[number].metadata.get("tags", []):
                 names |= given
-            if "collect" in text:  # it asked for all, and all is stored
-                return None
     except Planned as planned:
         return planned.work
     except HsiError:
@@ -197,8 +195,6 @@ def cost(chapter: str, given: dict) -> Work | None:
         return None
     finally:
         os.environ.pop("HSILIB_PLAN")
-        if before is not None:
-            os.environ["HSILIB_PLAN"] = before
     return None
 
 
