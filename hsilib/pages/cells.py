@@ -59,7 +59,8 @@ def planning(cells: list[str]) -> list[ast.Module]:
         for statement in _opened(before):
             needed |= _read(statement) if _wanted(statement, needed) else set()
     for tree in trees:
-        tree.body = [*_kept([part for part in tree.body if part in before], needed), *({last} & set(tree.body))]
+        first = [part for part in tree.body if part in before]
+        tree.body = [*_kept(first, needed), *({last} & set(tree.body))]
     return trees
 
 
