@@ -122,6 +122,11 @@ def outside(path: Path | str, most: int) -> bytes:
         raise HsiError(f"{path}: {error.strerror or error}") from None
 
 
+def inside(path: Path | str, folder: Path | str) -> bool:
+    """Say whether a path, its links followed, lies in a folder."""
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
 def fingerprint(path: Path | str, kind: str = "sha256") -> str:
     """Return the SHA-256 of a file, or with the kind ``git`` the id that git gives its contents."""
     path = Path(path)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from hsilib.data.cards import fits
 from hsilib.errors import HsiError
+from hsilib.files import inside
 from hsilib.study.rows import COLUMNS
 from hsilib.study.store import Store
 
@@ -34,6 +35,8 @@ def _counted(rows):
 
 def _beside(store, run, scene):
     """Say what is wrong with what lies beside a run of another store."""
+    if not all(inside(store.folder / part / f"{run}.{kind}", store.folder) for part, kind in BESIDE.items()):
+        return "a link out of its folder lies beside it"
     if not store.map_path(run).is_file():
         return "its map is missing"
     try:
@@ -58,6 +61,9 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
     """
     if not folder.is_dir() or not list(folder.glob("*.csv")):
         raise HsiError(f"{folder}: no folder with the rows of a store (*.csv)")
+    for path in folder.glob("*.csv"):
+        if not inside(path, folder):
+            raise HsiError(f"{path}: a link out of the store; put a copy in its place")
     there, own, other = store.rows().set_index("run"), Store(folder), Store(folder).rows()
     taken, known, refused = 0, 0, []
     files = {path.stem: path.read_text() for path in folder.glob("*.csv") if path.is_file()}
