@@ -75,7 +75,8 @@ def value(text: str) -> Any:
 
 
 def run_command(args: Namespace) -> None:
-    """Execute a chapter, and render its page if parameters were given."""
+    """Execute a chapter, and render its page if it is not the book's."""
+    from hsilib.files import project
     from hsilib.pages import runner
 
     runner.needs()
@@ -94,7 +95,7 @@ def run_command(args: Namespace) -> None:
         if input("Begin? [y/N] ").strip().lower() not in ("y", "yes"):
             raise HsiError("nothing was trained; -y begins without asking")
     path = runner.run(args.chapter, given)
-    if given:
+    if path.parent != project() / "book" / "chapters":
         print(f"page: {os.path.relpath(runner.render(path))}")
 
 

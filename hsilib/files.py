@@ -5,6 +5,7 @@ import io
 import os
 import platform
 import re
+import shutil
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -84,6 +85,14 @@ def _sweep(path):
         if not lives(name.rpartition("-")[2]):
             with suppress(OSError):
                 os.unlink(name)
+
+
+def swept(folder: Path) -> None:
+    """Remove what runs of pages that were killed left in a folder: ``.NAME.PID.ipynb`` and ``.NAME.PID``."""
+    for path in folder.glob(".*"):
+        process = path.name.removesuffix(".ipynb").rpartition(".")[2]
+        if process.isdigit() and not lives(process):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def lives(process: str) -> bool:

@@ -206,6 +206,45 @@ def test_a_table_lies_beside_its_page_under_the_name_of_the_page(tmp_path, monke
     assert "[This table as CSV](tables/90-mine-sizes.csv)" in done.read_text()
 
 
+def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    chapter = tmp_path / "notebooks" / "90-mine.md"
+    chapter.write_text(NOTEBOOK % "print(1)")
+    book = tmp_path / "book" / "chapters" / "90-mine.ipynb"
+    book.parent.mkdir(parents=True)
+    left = [book.with_name(f".90-mine.{process}.ipynb") for process in (2**30, os.getpid())]
+    for path in left:
+        path.write_text("half a page")
+    mine = executed(tmp_path, monkeypatch, "print(factor)", {})
+    assert mine != book and mine.parent.parent == tmp_path / "_build" / "runs" and not book.exists()
+    assert runner.run(str(chapter), {}, say=lambda text: None) == book
+    assert not left[0].exists() and not list(book.parent.glob(".*")), "one is of a process that is gone, one our own"
+
+
+def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
+    root, page = Path(__file__).parents[1], tmp_path / "runs" / "mine" / "mine.ipynb"
+    page.parent.mkdir(parents=True)
+    page.write_text('{"cells": []}')
+    for name in ("_config.yml", "book"):
+        (tmp_path / name).symlink_to(root / name)
+    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    others = []
+
+    def build(command, **_):
+        if not others:  # another process begins, and is done first
+            others.append(os.getpid())
+            monkeypatch.setattr(os, "getpid", lambda: 2)
+            runner.render(page)
+            monkeypatch.setattr(os, "getpid", lambda: others[0])
+        html = Path(command[-1]) / "_build" / "html"
+        html.mkdir(parents=True)
+        (html / "mine.html").write_text("page")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", build)
+    assert runner.render(page).read_text() == "page" and len(list((tmp_path / "_build" / "pages").iterdir())) == 1
+
+
 def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatch):
     body = "from hsilib import make_run\nmake_run(scene, 'randm', 'mlp')"
     with pytest.raises(HsiError, match="unknown split 'randm'") as error:
@@ -295,7 +334,7 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
     assert re.match(r"offline: \d+ runs to train on \d+ cores, about .*, 1 MB of disk", said.out), said.out
     assert int(said.out.split()[1]) > 15 and "nothing was trained; -y begins without asking" in said.err
     began = []
-    monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter))
+    monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter) or Path("runs/page.ipynb"))
     monkeypatch.setattr(runner, "render", lambda path: "page.html")
     assert main([*words, "-y"]) == 0 and began == ["offline"]
 

@@ -22,8 +22,8 @@ from typing import Any
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known, reason
-from hsilib.files import project
-from hsilib.pages.cells import planning, run_cell
+from hsilib.files import project, swept
+from hsilib.pages.cells import leave_out_empty, planning, run_cell
 from hsilib.pages.text import of_one_seed
 from hsilib.study import machine
 from hsilib.study.store import Store
@@ -140,7 +140,7 @@ def check(chapter: str, declared: dict, given: dict) -> None:
 def run(chapter: str, given: dict, say: Callable = print) -> Path:
     """Execute a chapter; return the executed notebook's path.
 
-    Without parameters it goes to ``book/chapters`` (the book's page), else to a folder in ``_build/runs``.
+    A page of the book that is given no parameters goes to ``book/chapters``, any other to ``_build/runs``.
     """
     import jupytext
 
@@ -150,13 +150,17 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     check(chapter, declared, given)
     if "images" in given:  # a folder is added under its name: the kernel works elsewhere
         given = given | {"images": own.images_named(given["images"])}
-    target = project() / "book" / "chapters" / f"{path.stem}.ipynb"
-    if given:
+    target, elsewhere = project() / "book" / "chapters" / f"{path.stem}.ipynb", path.resolve().parent
+    elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
+    if given or elsewhere:
         tag = "".join(f"-{k}={v}" for k, v in given.items())
         tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
         if len(tag) > 100:  # what is cut off still makes another folder
             tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
+        if elsewhere:  # it may be called as a chapter is, or as a page in another folder
+            tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
         target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
+    swept(target.parent)
     start = time.perf_counter()
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     try:
@@ -258,7 +262,7 @@ def _stamp(path, source_path, given, seconds):
             cell["metadata"]["tags"].append("remove-cell")
         if given.get("seeds") == 1 and (figure := cell["metadata"].get("mystnb", {}).get("figure")):
             figure["caption"] = of_one_seed(figure["caption"])
-    _leave_out_empty(notebook["cells"])
+    leave_out_empty(notebook["cells"])
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {
         "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
@@ -266,42 +270,6 @@ def _stamp(path, source_path, given, seconds):
         "device": machine.cpu_name(), "threads": os.cpu_count(), "seconds": round(seconds, 1)
     }
     path.write_text(json.dumps(notebook, indent=1) + "\n")
-
-
-HEADING = re.compile(r"^(?=\([\w-]+\)=\n#{2,} )|^(?<!\)=\n)(?=#{2,} )", re.M)  # with the label before it
-
-
-def _leave_out_empty(cells):
-    """Take a section off the page when all its code is hidden and shows nothing: what it is about did not
-    run.  The head of the page stays, and so does a section that has others in it."""
-    section, shows, level = [], True, 0  # its pieces of text (cell, number) and its cells of code; its depth
-
-    def close(deeper):
-        codes = any(piece is None for _, piece in section)
-        for cell, piece in section if codes and not shows and not deeper else ():
-            if piece is None:
-                cell["metadata"].setdefault("tags", []).append("remove-cell")
-            else:
-                cell["pieces"][piece] = ""
-
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            tags = cell["metadata"].get("tags", [])
-            shows |= not {"hide-input", "remove-input"} & set(tags)
-            shows |= any(out["output_type"] in ("display_data", "execute_result") for out in cell["outputs"])
-            section.append((cell, None))
-            continue
-        cell["pieces"] = HEADING.split("".join(cell["source"]))
-        for number, piece in enumerate(cell["pieces"]):
-            if number:
-                depth = len(re.search(r"#+", piece).group())
-                close(depth > level)
-                section, shows, level = [], False, depth
-            section.append((cell, number))
-    close(False)
-    for cell in cells:
-        if "pieces" in cell:
-            cell["source"] = "".join(cell.pop("pieces"))
 
 
 OTHER = re.compile(r"\[([^]\[]+)\]\((?:\d\d-[\w-]+|\.\./[\w.-]+)\)")  # a link to another page of the book
@@ -323,10 +291,10 @@ def render(path: Path) -> Path:
         settings[name] = str(project() / settings[name])
     name = path.parent.name
     out = project() / "_build" / "pages" / name
-    work = out.with_name(f".{name}")
-    for folder in (out, work):
-        shutil.rmtree(folder, ignore_errors=True)
-    page = shutil.copytree(path.parent, work / "source") / path.name
+    work = out.with_name(f".{name}.{os.getpid()}")
+    swept(out.parent)
+    shutil.rmtree(work, ignore_errors=True)
+    page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")
     here.write_text(yaml.safe_dump(config))
     page.write_text(OTHER.sub(r"\1", page.read_text()))  # pages that are not beside this one
@@ -345,6 +313,8 @@ def render(path: Path) -> Path:
         raise HsiError(
             f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
         )
+    if out.exists():
+        out.rename(work / "before")
     page.parent.rename(out)
     shutil.rmtree(work)
     return out / page.name
