@@ -103,17 +103,20 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
 
 
 def plan(
-    scene: str, splits: Iterable[str], names: Sequence[str], ratios: Sequence[int] = (0,),
+    scene: str, splits: Iterable[str] | str, names: Sequence[str] | str, ratios: Sequence[int] | int = (0,),
     seeds: int | dict[str, int] = 3, **common
 ) -> list[Run]:
     """Return the runs of a grid.
 
     names: the methods; each runs at those of ``ratios`` it has, or at all its sizes if it has none of them;
-    seeds: the number of repetitions, or {split: number}; common: what ``make_run`` is to give all of them.
+    one split, method or ratio need not be in a list; seeds: the number of repetitions, or {split: number};
+    common: what ``make_run`` is to give all of them.
 
     >>> len(plan("synthetic_fields_small", ["disjoint"], ["cnn2d", "scratch"], [0, 98], seeds=2))
     4
     """
+    splits, names = ([given] if isinstance(given, str) else given for given in (splits, names))
+    ratios = [ratios] if isinstance(ratios, int) else ratios
     for name in names:
         methods.get(name)
     for ratio in ratios:
