@@ -124,6 +124,22 @@ def test_a_mistake_in_a_study_file_is_one_line(right, wrong, says, tmp_path, cap
     assert says in err and err.startswith("error: ") and err.count("\n") == 1 and out == ""
 
 
+def test_a_study_of_methods_without_sizes_needs_no_ratios(tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY.replace("ratios = [98]\n", "").replace('"baselines", "scratch"', '"mlp", "mlr"'))
+    assert len(declared(tmp_path / "study.toml")["small"]) == 4
+    (tmp_path / "study.toml").write_text(STUDY.replace("ratios = [98]\n", ""))
+    with pytest.raises(HsiError, match="'small' has no ratios; scratch has the sizes 90, 95, 98"):
+        declared(tmp_path / "study.toml")
+
+
+def test_files_go_to_results_unless_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["map", "mlp", "--scene", "synthetic_urban_small", "--epochs", "1"]) == 0
+    assert main(["export", "mlp", "--scene", "synthetic_urban_small", "--epochs", "1"]) == 0
+    made = sorted(path.suffix for path in (tmp_path / "results").iterdir())
+    assert made == [".npy", ".onnx", ".png"] and not list(tmp_path.glob("mlp*"))
+
+
 def test_a_family_stands_for_its_methods(tmp_path):
     (tmp_path / "study.toml").write_text(STUDY)
     names = {run.method for run in declared(tmp_path / "study.toml")["small"]}

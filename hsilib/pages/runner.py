@@ -49,6 +49,17 @@ def chapters() -> dict[str, Path]:
     return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
 
 
+def check_contents() -> None:
+    """Refuse a ``_toc.yml`` that lists a page which is not there: the book would fail when all has run."""
+    contents = project() / "_toc.yml"
+    for file in re.findall(r"file: (\S+)", contents.read_text() if contents.is_file() else ""):
+        name = file.rpartition("/")[2]
+        there = f"notebooks/{name}.md" if file.startswith("book/chapters/") else f"{file}.md"
+        if not (project() / there).is_file():
+            says = f"python -m hsilib new {name.split('-', 1)[-1]} --remove strikes it"
+            raise HsiError(f"_toc.yml lists {file}, but {there} is not there; {says}")
+
+
 def title_of(path: Path) -> str:
     """The title of a chapter."""
     return next(line[2:] for line in path.read_text().splitlines() if line.startswith("# "))

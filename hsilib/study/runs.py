@@ -181,9 +181,14 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         if part["title"] in runs:
             raise HsiError(f"{path}: two parts are called {part['title']!r}")
         names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
+        sized = [name for name in names if methods.get(name).ratios != (0,)]
+        if "ratios" not in part and sized:
+            sizes = ", ".join(map(str, methods.get(sized[0]).ratios))
+            raise HsiError(f"{path}: {part['title']!r} has no ratios; {sized[0]} has the sizes {sizes}")
+        ratios = part.get("ratios", [0])
         common = {key: part[key] for key in ("epochs", "batch", "lr", "schedule", "options") if key in part}
-        grid = part["splits"], names, part["ratios"], part["seeds"]
-        many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(part["ratios"]) * part["seeds"]
+        grid = part["splits"], names, ratios, part["seeds"]
+        many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(ratios) * part["seeds"]
         if many > MOST:
             raise HsiError(f"{path}: more than {MOST:,} runs")
         runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
