@@ -39,7 +39,7 @@ def parameters(model: "nn.Module | Estimator") -> int | None:
 
 
 # what multiplies and is not counted; a network that does it has an unknown number of multiply-adds
-UNCOUNTED = re.compile(r"_c?dist|_trilinear|^_fft|linalg_(?!vector_norm)|_lstm|_rnn|_gru|sparse|_attention")
+UNCOUNTED = re.compile(r"_c?dist|_trilinear|^_fft|linalg_(?!vector_norm)|(dnn|miopen)_rnn|sparse|_attention")
 COUNTED = {
     torch.ops.aten.dot: lambda a, b, **_: 2 * a[0],
     torch.ops.aten.mv: lambda a, b, **_: 2 * a[0] * a[1],
@@ -74,11 +74,12 @@ def macs(model: "nn.Module | Estimator", x: torch.Tensor) -> int | None:
         return None
     counter, sums, fused = FlopCounterMode(display=False, custom_mapping=COUNTED), _Sums(), torch.backends.mha
     before = fused.get_fastpath_enabled()
-    fused.set_fastpath_enabled(False)  # what is fused would not be counted; so with oneDNN's LSTM
+    fused.set_fastpath_enabled(False)  # what is fused would not be counted; so with LSTM below
     try:
         with warnings.catch_warnings(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             warnings.simplefilter("ignore")  # torch warns of an Intel GPU setting when the flags are touched
-            with torch.backends.mkldnn.flags(enabled=False), counter, sums:
+            plain = torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False)
+            with plain[0], plain[1], counter, sums:
                 model.eval()(x)
     finally:
         fused.set_fastpath_enabled(before)
