@@ -19,7 +19,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book pdf env test study models notebooks smoke fuzz kills clean
+.PHONY: book contents pdf env test study models notebooks smoke fuzz kills clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -28,7 +28,10 @@ book: $(CHAPTERS)
 	$(VENV)/bin/jupyter-book build . --all -n -W --keep-going
 	@echo "site: _build/html/index.html"
 
-book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY)
+contents: $(READY)
+	@$(PY) -m hsilib chapters > /dev/null  # a page that is listed and not there is said before anything runs
+
+book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
 
 pdf: book

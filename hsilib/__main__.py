@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m hsilib", description=__doc__)
     top.add_argument("--version", action="version", version=f"hsilib {hsilib.__version__}")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    place = "(default: in results)"
     small = "--ratio 98 --scene synthetic_fields_small --epochs 5"
 
     def add(function, help, example):
@@ -95,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("name", help="what it is called, such as my_loss")
     kinds = "distillation, criterion, network, quantization, or chapter: of methods that are there"
     p.add_argument("--kind", default="distillation", help=kinds)
+    p.add_argument("--remove", action="store_true", help="take a page of yours out of the book again")
 
     what = "train what a declared study still lacks; stop and restart at will"
     p = add(commands.study_command, what, "--list")
@@ -111,15 +113,16 @@ def parser() -> argparse.ArgumentParser:
     one = p.add_mutually_exclusive_group()
     one.add_argument("--merge", metavar="FOLDER", help="take over the rows of another store, and their maps")
     one.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
+    one.add_argument("--remove", metavar="METHOD", help="take your rows of a method out, and their maps")
 
     p = add(commands.map_command, "class map of a whole scene: PNG, .npy, GeoTIFF", f"scratch {small}")
     run_arguments(p)
-    p.add_argument("--output", help="path without extension")
+    p.add_argument("--output", help=f"path without extension {place}")
 
     what = "one trained network as an ONNX file that classifies raw spectra"
     p = add(commands.export_command, what, f"static {small}")
     run_arguments(p)
-    p.add_argument("--output", help="path of the file")
+    p.add_argument("--output", help=f"path of the file {place}")
     p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99 that needs libc only")
     sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C"
     p.add_argument("--tile", nargs=2, type=int, default=(1, 32), metavar=sides, help=once)
@@ -129,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("model", help="a file written by export")
     p.add_argument("scene", help="name of a scene, or a file: .npy, .npz, .mat, ENVI, GeoTIFF")
     p.add_argument("--cube-key", default="", help="array in the file, if it holds several")
-    p.add_argument("--output", help="path without extension")
+    p.add_argument("--output", help=f"path without extension {place}")
 
     p = add(commands.bench_command, "speed, as ratios within one run", "dense")
     choices = "dense, loop, latency, agreement, teaching, images, compact, memory, scale, or all"

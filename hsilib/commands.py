@@ -75,7 +75,8 @@ def value(text: str) -> Any:
 
 
 def run_command(args: Namespace) -> None:
-    """Execute a chapter, and render its page if parameters were given."""
+    """Execute a chapter, and render its page if it is not the book's."""
+    from hsilib.files import project
     from hsilib.pages import runner
 
     runner.needs()
@@ -94,25 +95,31 @@ def run_command(args: Namespace) -> None:
         if input("Begin? [y/N] ").strip().lower() not in ("y", "yes"):
             raise HsiError("nothing was trained; -y begins without asking")
     path = runner.run(args.chapter, given)
-    if given:
+    if path.parent != project() / "book" / "chapters":
         print(f"page: {os.path.relpath(runner.render(path))}")
 
 
 def new_command(args: Namespace) -> None:
-    """Make a page for something of your own."""
-    from hsilib.pages.new import new
+    """Make a page for something of your own, or take it out again."""
+    from hsilib.pages.new import new, remove
 
+    if args.remove:
+        kept, rows = remove(args.name), f"hsilib results --remove {args.name.replace('-', '_')}"
+        where = f"its source is kept in {os.path.relpath(kept)}; " if kept.is_file() else ""
+        print(f"{args.name}: no page of the book any more; {where}its rows go with {rows}")
+        return
     path = new(args.name, args.kind)
     short = path.stem.split("-", 1)[1]
     print(f"{os.path.relpath(path)}, and its place in _toc.yml; next: python -m hsilib run {short}")
 
 
 def chapters_command(args: Namespace) -> None:
-    """List the chapters."""
+    """List the chapters; refuse a table of contents that does not fit them."""
     from hsilib.pages import runner
 
     for name, path in runner.chapters().items():
         print(f"{name:18} {runner.title_of(path)}")
+    runner.check_contents()
 
 
 def splits_command(args: Namespace) -> None:
@@ -176,7 +183,7 @@ def study_command(args: Namespace) -> None:
 
 
 def results_command(args: Namespace) -> None:
-    """List the rows that are held, write them into one file, or take over another store."""
+    """List the rows that are held, write them into one file, take some out, or take over another store."""
     from pathlib import Path
 
     from hsilib.files import write_atomically
@@ -192,6 +199,8 @@ def results_command(args: Namespace) -> None:
             print(f"refused: {line}")
         if refused:
             raise HsiError(f"{len(refused)} runs were refused")
+    elif args.remove is not None:
+        print(f"{merge.drop(store, args.remove)} runs of {args.remove} taken out of {store.folder}")
     elif args.export is not None:
         rows = store.rows()
         write_atomically(args.export, rows.to_csv(index=False))
@@ -223,9 +232,16 @@ def chosen_run(args: Namespace) -> "Run":
     return make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
 
 
+def unless_told(name: str) -> str:
+    """Return where files go unless ``--output`` says otherwise: into ``results``, which git ignores."""
+    from hsilib.files import workplace
+
+    return os.path.relpath(workplace() / "results" / name)
+
+
 def file_name(args: Namespace, run: "Run") -> str:
     """Return how files of a run are called unless ``--output`` says otherwise."""
-    return f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}"
+    return unless_told(f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}")
 
 
 def export_command(args: Namespace) -> None:
@@ -236,7 +252,7 @@ def export_command(args: Namespace) -> None:
     if args.format == "c":
         from hsilib.deploy.c99 import export_c
 
-        report = export_c(run, args.output or f"{args.method}.c", tuple(args.tile))
+        report = export_c(run, args.output or unless_told(f"{args.method}.c"), tuple(args.tile))
         rows, columns = report["tile"]
         print(f"{run}: {report['code']}, {rows} x {columns} pixels a call; {report['test']} checks it")
         flash, ram = (report[part] or "?" for part in ("flash", "ram"))
@@ -270,7 +286,7 @@ def predict_command(args: Namespace) -> None:
     with tqdm(total=image.size[0], unit=" rows", disable=None, leave=False) as bar:
         model = path_of(args.model)
         labels, sure, metadata = predict_image(model, image, lambda done, rows: bar.update(done - bar.n))
-    base, classes = args.output or f"{model.stem}-{Path(args.scene).stem}", metadata["classes"]
+    base, classes = args.output or unless_told(f"{model.stem}-{Path(args.scene).stem}"), metadata["classes"]
     files = write_map(base, labels, sure, classes, image.crs, image.transform)
     counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
     print(f"{metadata['model']}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")

@@ -5,6 +5,7 @@ import io
 import os
 import platform
 import re
+import shutil
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,7 @@ def project() -> Path:
 
     ``HSILIB_PROJECT`` names it for an installed package.
     """
-    return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).resolve().parents[1])
+    return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).parents[1]).resolve()
 
 
 def workplace() -> Path:
@@ -86,6 +87,14 @@ def _sweep(path):
                 os.unlink(name)
 
 
+def swept(folder: Path) -> None:
+    """Remove what runs of pages that were killed left in a folder: ``.NAME.PID.ipynb`` and ``.NAME.PID``."""
+    for path in folder.glob(".*"):
+        process = path.name.removesuffix(".ipynb").rpartition(".")[2]
+        if process.isdigit() and not lives(process):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def lives(process: str) -> bool:
     """Say whether a process of this number runs; where that cannot be asked, that it does."""
     if os.name == "nt" or not process.isdigit():  # there the question would end it
@@ -120,6 +129,11 @@ def outside(path: Path | str, most: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise HsiError(f"{path}: {error.strerror or error}") from None
+
+
+def inside(path: Path | str, folder: Path | str) -> bool:
+    """Say whether a path, its links followed, lies in a folder."""
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
 def fingerprint(path: Path | str, kind: str = "sha256") -> str:

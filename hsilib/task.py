@@ -12,8 +12,10 @@ from hsilib.data.inputs import Images, Inputs, make_inputs
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import TRANSFER, Split, seed_of
 from hsilib.errors import HsiError, known
+from hsilib.models.measure import measured
 from hsilib.models.networks import initialise
 from hsilib.models.train import TrainingSet, balanced, fit, shuffled, training_set
+from hsilib.registry import OURS
 
 if TYPE_CHECKING:
     from hsilib.study.runs import Run
@@ -88,8 +90,14 @@ class Task:
     def network(self, net: type[nn.Module], role: str = "init", **config: Any) -> nn.Module:
         """Build a fresh network whose initial weights depend only on the repetition and on its own shape."""
         known("kind of the network", getattr(net, "kind", None), ("bands", "windows", "patches", "images"))
-        bands = self.inputs(net.kind).pixels.shape[1]
-        return initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
+        inputs = self.inputs(net.kind)
+        bands = inputs.pixels.shape[1]
+        made = initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
+        if not net.__module__.startswith(OURS):  # what cannot be measured is refused before it is trained
+            sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=self.device))
+            measured(made, sample, self.scene.bands, bands)
+            made.train()
+        return made
 
     def data(self, model: nn.Module) -> TrainingSet:
         """Return the training pixels as inputs of this model."""

@@ -13,6 +13,7 @@ import pytest
 from hsilib import commands
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
+from hsilib.methods import METHODS
 from hsilib.pages import runner
 from hsilib.study import rows
 from hsilib.study.runs import declared, make_run
@@ -123,6 +124,22 @@ def test_a_mistake_in_a_study_file_is_one_line(right, wrong, says, tmp_path, cap
     assert says in err and err.startswith("error: ") and err.count("\n") == 1 and out == ""
 
 
+def test_a_study_of_methods_without_sizes_needs_no_ratios(tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY.replace("ratios = [98]\n", "").replace('"baselines", "scratch"', '"mlp", "mlr"'))
+    assert len(declared(tmp_path / "study.toml")["small"]) == 4
+    (tmp_path / "study.toml").write_text(STUDY.replace("ratios = [98]\n", ""))
+    with pytest.raises(HsiError, match="'small' has no ratios; scratch has the sizes 90, 95, 98"):
+        declared(tmp_path / "study.toml")
+
+
+def test_files_go_to_results_unless_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["map", "mlp", "--scene", "synthetic_urban_small", "--epochs", "1"]) == 0
+    assert main(["export", "mlp", "--scene", "synthetic_urban_small", "--epochs", "1"]) == 0
+    made = sorted(path.suffix for path in (tmp_path / "results").iterdir())
+    assert made == [".npy", ".onnx", ".png"] and not list(tmp_path.glob("mlp*"))
+
+
 def test_a_family_stands_for_its_methods(tmp_path):
     (tmp_path / "study.toml").write_text(STUDY)
     names = {run.method for run in declared(tmp_path / "study.toml")["small"]}
@@ -193,6 +210,7 @@ def test_the_page_of_a_notebook_has_its_references(tmp_path, monkeypatch):
     done = executed(tmp_path, monkeypatch, "print(factor * 21)", {"factor": 2})
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
+    monkeypatch.chdir(tmp_path / "data")  # from any folder
     page = runner.render(done).read_text()
     assert "Distilling the knowledge" in page and ">42" in page
 
@@ -202,6 +220,45 @@ def test_a_table_lies_beside_its_page_under_the_name_of_the_page(tmp_path, monke
     done = executed(tmp_path, monkeypatch, body, {"factor": 3})
     assert pd.read_csv(done.parent / "tables" / "90-mine-sizes.csv")["x"].tolist() == [3]
     assert "[This table as CSV](tables/90-mine-sizes.csv)" in done.read_text()
+
+
+def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    chapter = tmp_path / "notebooks" / "90-mine.md"
+    chapter.write_text(NOTEBOOK % "print(1)")
+    book = tmp_path / "book" / "chapters" / "90-mine.ipynb"
+    book.parent.mkdir(parents=True)
+    left = [book.with_name(f".90-mine.{process}.ipynb") for process in (2**30, os.getpid())]
+    for path in left:
+        path.write_text("half a page")
+    mine = executed(tmp_path, monkeypatch, "print(factor)", {})
+    assert mine != book and mine.parent.parent == tmp_path / "_build" / "runs" and not book.exists()
+    assert runner.run(str(chapter), {}, say=lambda text: None) == book
+    assert not left[0].exists() and not list(book.parent.glob(".*")), "one is of a process that is gone, one our own"
+
+
+def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
+    root, page = Path(__file__).parents[1], tmp_path / "runs" / "mine" / "mine.ipynb"
+    page.parent.mkdir(parents=True)
+    page.write_text('{"cells": []}')
+    for name in ("_config.yml", "book"):
+        (tmp_path / name).symlink_to(root / name)
+    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    others = []
+
+    def build(command, **_):
+        if not others:  # another process begins, and is done first
+            others.append(os.getpid())
+            monkeypatch.setattr(os, "getpid", lambda: 2)
+            runner.render(page)
+            monkeypatch.setattr(os, "getpid", lambda: others[0])
+        html = Path(command[-1]) / "_build" / "html"
+        html.mkdir(parents=True)
+        (html / "mine.html").write_text("page")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", build)
+    assert runner.render(page).read_text() == "page" and len(list((tmp_path / "_build" / "pages").iterdir())) == 1
 
 
 def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatch):
@@ -224,6 +281,13 @@ def test_chapters_without_what_executes_them_say_so(monkeypatch, capsys):
     monkeypatch.setattr(runner, "find_spec", lambda name: None)
     assert main(["run", "baselines"]) == 2
     assert "papermill, ipykernel not installed; chapters need the extra book" in capsys.readouterr().err
+
+
+def test_an_installed_package_without_a_checkout_says_so_before_it_trains(tmp_path, monkeypatch, capsys):
+    (tmp_path / "90-mine.md").write_text(NOTEBOOK % "print(factor)")
+    monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path))
+    assert main(["run", str(tmp_path / "90-mine.md"), "-p", "factor", "3"]) == 2
+    assert "HSILIB_PROJECT names one" in capsys.readouterr().err and not (tmp_path / "_build").exists()
 
 
 def test_a_list_of_what_is_missing_downloads_nothing(monkeypatch, capsys):
@@ -286,7 +350,7 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
     assert re.match(r"offline: \d+ runs to train on \d+ cores, about .*, 1 MB of disk", said.out), said.out
     assert int(said.out.split()[1]) > 15 and "nothing was trained; -y begins without asking" in said.err
     began = []
-    monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter))
+    monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter) or Path("runs/page.ipynb"))
     monkeypatch.setattr(runner, "render", lambda path: "page.html")
     assert main([*words, "-y"]) == 0 and began == ["offline"]
 
@@ -294,3 +358,39 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
 def test_a_chapter_that_is_stored_costs_nothing(monkeypatch):
     monkeypatch.delenv("HSILIB_PUBLISHED")
     assert runner.cost("online", {}) is None and "HSILIB_PLAN" not in os.environ
+
+
+PLANNED = """
+from pathlib import Path
+from hsilib import MLP, chapter, collect, method, plan
+Path("first").touch()
+many = []
+for seed in range(factor):
+    many.append(seed)
+    Path("inner").touch()
+try:
+    names = ["mlp"]
+except ValueError:
+    Path("never").touch()
+@method("page_mlp", "mine", "Mine", width=9)
+def page_mlp(task):
+    return task.network(MLP, width=task.options.width)
+def rows_of(names):
+    return collect(plan(scene, "random", names, seeds=len(many), epochs=1))
+"""
+
+
+def test_planning_runs_of_a_page_what_plans_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "90-mine.md"
+    path.write_text(NOTEBOOK % PLANNED)
+    assert runner.cost(str(path), {}) is None, "it has a function that trains, and does not call it"
+    path.write_text(NOTEBOOK % (PLANNED + 'Path("before").touch()\nfound = rows_of([*names, "page_mlp"])\nPath("after").touch()'))
+    try:
+        work = runner.cost(str(path), {"factor": 3})
+        assert [(run.method, run.seed) for run in work.runs] == [(m, seed) for seed in range(3) for m in ("mlp", "page_mlp")]
+    finally:
+        METHODS.pop("page_mlp")
+    path.write_text(NOTEBOOK % 'open("first", "w")')
+    assert runner.cost(str(path), {}) is None
+    assert {file.name for file in tmp_path.iterdir()} <= {"90-mine.md", "cache", "store", "data", "own"}

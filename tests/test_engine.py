@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from hsilib.__main__ import main
 from hsilib.deploy import scale
 from hsilib.errors import HsiError
-from hsilib.study import engine
+from hsilib.study import workers
 from hsilib.study.execute import weights_path
 from hsilib.study.runs import make_run, parents, plan
 from hsilib.study.store import Store
@@ -51,7 +52,7 @@ def scheduler(monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        start(stack, "dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+        process = start(stack, "dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
         address = f"tcp://127.0.0.1:{port}"
 
         def worker(folder, *words):
@@ -59,6 +60,7 @@ def scheduler(monkeypatch):
             usual = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(folder)]
             return start(stack, "dask_worker", address, *usual, *words, folder=folder)
 
+        worker.scheduler = process
         yield address, worker
 
 
@@ -103,23 +105,23 @@ def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler
 
 def test_a_worker_that_goes_while_it_is_asked_is_waited_for(monkeypatch, tmp_path):
     """The first answer is a broken line, the second is a worker's: it is taken, and the sweep does not end."""
-    answers = iter([{"tcp://a:1": OSError("gone")}, {"tcp://a:1": (engine._versions(), {})}, {}])
+    answers = iter([{"tcp://a:1": OSError("gone")}, {"tcp://a:1": (workers._versions(), {})}, {}])
 
     class Client:
         run = staticmethod(lambda *_, **__: next(answers))
-        scheduler_info = staticmethod(lambda **_: {"workers": {"tcp://a:1": {}}})
+        scheduler_info, status = staticmethod(lambda **_: {"workers": {"tcp://a:1": {}}}), "running"
 
-    monkeypatch.setattr(engine, "_client", lambda on, stack: contextlib.nullcontext(Client))
-    monkeypatch.setattr(engine.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(workers, "_client", lambda on, stack: Client)
+    monkeypatch.setattr(workers.time, "sleep", lambda seconds: None)
     said = []
     with contextlib.ExitStack() as stack:
-        there = engine.There(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
+        there = workers.There(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
     assert there.approved == ["tcp://a:1"] and said == ["waiting for a worker of tcp://a:1"]
 
 
 def test_what_cannot_be_is_one_line(tmp_path, capsys, monkeypatch):
     run = make_run(SMALL, "disjoint", "mlp", epochs=1)
-    monkeypatch.setattr("hsilib.study.engine.PATIENCE", 1)
+    monkeypatch.setattr("hsilib.study.workers.PATIENCE", 1)
     for on, reason in [
         ("local:none", "followed by a number"), ("local:0", "followed by a number"), ("tcp://127.0.0.1:1", "no Dask scheduler"),
         ("nonsense://x", "is like tcp://host:8786"),
@@ -141,3 +143,85 @@ def test_a_study_is_reckoned_for_any_number_of_workers():
     seconds = dict.fromkeys(mlps, 1.0) | dict.fromkeys(students, 2.0) | {parents(r)[0]: 5.0 for r in students}
     assert scale.reckoned(seconds, 1) == sum(seconds.values()) == 16
     assert scale.reckoned(seconds, 2) == 8 and scale.path_of(seconds) == 7, "a student waits for its teacher"
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_port_that_is_no_scheduler_is_said_within_ten_seconds(says, tmp_path, monkeypatch):
+    """A web server waits to be asked, or answers something else; so does the dashboard."""
+    monkeypatch.setattr(workers, "PATIENCE", 2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def greet():
+            held.append(server.accept()[0])
+            held[0].sendall(says)
+
+        threading.Thread(target=greet, daemon=True).start()
+        on, start = f"tcp://127.0.0.1:{server.getsockname()[1]}", time.monotonic()
+        with pytest.raises(HsiError, match="no Dask scheduler answers there"):
+            workers._greeted(on)
+        assert time.monotonic() - start < 2
+        held[0].close()
+
+
+class Silent:
+    """A scheduler that is gone, silent, or has one worker that sends no sign."""
+
+    def __init__(self, status="running", wait=0.0):
+        self.status, self.wait, self.run = status, wait, None
+
+    def scheduler_info(self, n_workers):
+        time.sleep(self.wait)
+        return {"workers": {"tcp://a:1": {"last_seen": 7.0}}}
+
+
+def lone(client, said=None):
+    there = object.__new__(workers.There)
+    there.on, there.client, there.say = "tcp://a:8786", client, (said if said is None else said.append)
+    there.contents, there.seen, there.approved, there.heard = {}, {"tcp://a:1"}, ["tcp://a:1"], {}
+    return there
+
+
+def test_a_lost_or_silent_scheduler_ends_in_one_line(monkeypatch):
+    monkeypatch.setattr(workers, "SILENCE", 0.2)
+    for client, says in ((Silent("connecting"), "is gone; what came is stored"), (Silent(wait=5), "has said nothing for")):
+        with pytest.raises(HsiError, match=says) as error:
+            lone(client)._look()
+        assert "\n" not in str(error.value)
+
+
+def test_a_worker_that_is_silent_or_gone_is_said_once(monkeypatch):
+    monkeypatch.setattr(workers, "SILENCE", 0.2)
+    said = []
+    there = lone(Silent(), said)
+    for _ in range(4):
+        there._look()
+        time.sleep(0.15)
+    there._listen({})
+    assert len(said) == 2 and "was not heard of for" in said[0] and "is gone" in said[1]
+
+
+@pytest.mark.parametrize("name", ["../../stolen", "maps/other.png", "/etc/cron.d/x"])
+def test_only_files_of_the_run_are_taken_from_a_worker(name, tmp_path):
+    there, run = lone(Silent()), make_run(SMALL, "disjoint", "mlp", epochs=1)
+    there.store = Store(tmp_path / "a" / "b")
+    got = there._keep(run, {"row": {"run": run.id}, "files": {name: b"x"}, "weights": b""})
+    assert "a worker sent" in got["failed"] and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_scheduler_that_is_killed_is_one_line_and_what_came_is_stored(scheduler, tmp_path):
+    from distributed import Client
+
+    address, worker = scheduler
+    worker(tmp_path / "one")
+    Client(address, timeout=60, set_as_default=False).close()  # it has started
+    runs, told = plan(SMALL, ["random"], ["mlp"], seeds=12, epochs=3), []
+
+    def say(text):
+        told.append(text)
+        if text.startswith("[2/"):
+            os.killpg(worker.scheduler.pid, signal.SIGKILL)
+
+    with pytest.raises(HsiError, match="the scheduler is gone; what came is stored"):
+        collect(runs, Store(tmp_path / "far"), on=address, say=say)
+    assert len(Store(tmp_path / "far").rows()) >= 2

@@ -6,6 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+import scipy.io
+import torch
 from hsilib.__main__ import main
 from hsilib.data import own, scenes
 from hsilib.data.cards import png
@@ -13,6 +15,7 @@ from hsilib.deploy import predict as predict_module
 from hsilib.deploy.export import classifier
 from hsilib.deploy.predict import predict
 from hsilib.errors import HsiError
+from hsilib.files import write_atomically
 from hsilib.study.runs import declared, make_run
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
@@ -85,6 +88,45 @@ def test_pipes_and_devices_do_not_hang(tmp_path, capsys):
         assert "no file" in one_line(arguments, capsys)
 
 
+def said_of(arguments, capsys):
+    assert main([str(word) for word in arguments]) == 2
+    return capsys.readouterr().out
+
+
+def test_a_small_file_of_very_many_values_is_refused_before_it_is_unpacked(tmp_path, capsys, monkeypatch):
+    from hsilib.data import formats
+
+    scipy.io.savemat(tmp_path / "cube.mat", {"cube": np.zeros((200, 300, 40), np.uint8)}, do_compression=True)
+    np.savez_compressed(tmp_path / "cube.npz", np.zeros((200, 300, 40), np.uint8))
+    monkeypatch.setattr(formats, "LARGE", 2_000_000)
+    monkeypatch.setattr(scipy.io, "loadmat", lambda *a, **k: pytest.fail("it is unpacked"))
+    np.save(tmp_path / "labels.npy", np.ones((200, 300), np.uint8))
+    for name in ("cube.mat", "cube.npz"):
+        said = one_line(["scenes", "--add", "empty", tmp_path / name, tmp_path / "labels.npy"], capsys)
+        assert "has 2,400,000 values, too many for its bytes" in said
+
+
+def test_weights_whose_configuration_asks_for_more_take_no_memory(monkeypatch):
+    from hsilib.models.networks import CNN2D, NETWORKS
+    from hsilib.study import execute
+    from safetensors.torch import save
+
+    run = make_run(SMALL, "disjoint", "scratch", 98, epochs=1)
+    state, built = {k: v.contiguous() for k, v in CNN2D(40, 9, (5, 10, 10)).state_dict().items()}, []
+
+    def huge(**config):
+        built.append(torch.empty(0).device.type)
+        return CNN2D(**config)
+
+    monkeypatch.setitem(NETWORKS, "CNN2D", huge)
+    about = {"network": "CNN2D", "config": dict(bands=40, classes=9, widths=[300] * 3), "run": execute._plain(run)}
+    about["digest"] = execute._digest(state)
+    write_atomically(execute.weights_path(run), save(state, {"hsilib": json.dumps(about)}))
+    with pytest.raises(HsiError, match="weights of another size than its configuration says"):
+        execute.trained(run)
+    assert built == ["meta"]
+
+
 def test_another_store_brings_no_map_of_another_scene(tmp_path, capsys):
     other, run = Store(tmp_path / "other"), make_run(SMALL, "random", "mlp", epochs=1)
     collect([run], other, say=lambda text: None)
@@ -93,9 +135,17 @@ def test_another_store_brings_no_map_of_another_scene(tmp_path, capsys):
         other.map_path(run.id).write_bytes(png(labels))
         assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
     other.map_path(run.id).write_bytes(png(np.ones((64, 48), np.uint8)))
-    (whole / "logs" / f"{run.id}.csv").write_text("garbage")
+    log = whole / "logs" / f"{run.id}.csv"
+    log.rename(tmp_path / "log.csv")
+    log.symlink_to(tmp_path / "log.csv")
+    assert "a link out of its folder lies beside it" in said_of(["results", "--merge", whole], capsys)
+    log.unlink()
+    log.write_text("garbage")
     assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
     shutil.rmtree(whole / "logs")
+    (whole / "linked.csv").symlink_to(__file__)
+    assert "linked.csv: a link out of the store" in one_line(["results", "--merge", whole], capsys)
+    (whole / "linked.csv").unlink()
     assert main(["results", "--merge", str(whole)]) == 0
     Store().map_path(run.id).write_bytes(png(np.ones((3, 2), np.uint8)))
     words = ["map", "mlp", "--scene", SMALL, "--split", "random", "--epochs", 1]

@@ -197,6 +197,11 @@ def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):
 def test_links_that_loop_and_pipes_do_not_hang(folder):
     (folder / "farm" / "again").symlink_to(folder)
     assert len(images.listed(folder)[0]) == 8
+    for name in ("out", "out.png"):  # of the folder, perhaps over a whole disk
+        (folder / "farm" / name).symlink_to(folder.parent if name == "out" else __file__)
+        with pytest.raises(HsiError, match=f"farm/{name}: a link out of the set"):
+            own_scene.images_named(str(folder))
+        (folder / "farm" / name).unlink()
     os.mkfifo(folder / "farm" / "pipe.png")
     with pytest.raises(HsiError, match="farm/pipe.png cannot be read"):
         own_scene.images_named(str(folder))

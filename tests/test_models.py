@@ -9,10 +9,12 @@ from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
 from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
-from hsilib.models.measure import macs, parameters, payload
-from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
+from hsilib.models.measure import macs, measured, parameters, payload
+from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, Outputs, initialise
 from hsilib.models.train import Recipe, TrainingSet, fit, flips_and_rotations
 from hsilib.quantize.integer import Int8CNN2D, fold_batch_norm
+from hsilib.study.runs import make_run, plan
+from hsilib.task import Task
 
 
 @pytest.mark.parametrize(
@@ -155,3 +157,93 @@ def test_the_payload_of_a_compact_network_needs_no_components():
     border = len(net.project.weight)  # what the projection makes of the mean spectrum
     assert payload(net, 200) == 4 * (sum(m.weight.numel() + len(m.weight) for m in layers) + border)
     assert payload(LiuNet(200, 16), 200) == 4 * 7120 + 8 * 200
+
+
+class Bare(torch.nn.Module):
+    """A network of somebody's own: a weight and a grid that no module shows, and what ``way`` makes of them."""
+
+    kind = "bands"
+
+    def __init__(self, way, bands=100, hidden=60, classes=5):
+        super().__init__()
+        self.way, self.w, self.head = way, torch.nn.Parameter(torch.randn(bands, hidden)), torch.nn.Linear(hidden, classes)
+        self.register_buffer("grid", torch.ones(hidden))
+        self.norm = torch.nn.BatchNorm1d(hidden)
+
+    def forward(self, x):
+        return Outputs(self.head(self.norm(self.way(x, self.w)) * self.grid), {})
+
+
+@pytest.mark.parametrize(
+    "way, count",
+    [
+        (lambda x, w: x @ w, 100 * 60),
+        (lambda x, w: torch.einsum("nb,bk->nk", x, w), 100 * 60),
+        (lambda x, w: (x[:, :, None] * w).sum(1), 100 * 60),
+        (lambda x, w: torch.mv(w.T, x[0])[None], 100 * 60),
+        (lambda x, w: torch.cdist(x, w.T), None),
+        (lambda x, w: torch.fft.rfft(x).abs() @ w[:51], None),
+    ],
+)
+def test_weights_that_no_module_shows_are_counted(way, count):
+    net = Bare(way)
+    numbers = 100 * 60 + 60 + 60 * 5 + 5 + 2 * 60  # a norm that no layer is there for stays
+    assert payload(net, 100) == 4 * numbers + 8 * 100 and parameters(net) == 100 * 60 + 60 * 5 + 5
+    assert macs(net, torch.zeros(1, 100)) == (count and count + 60 * 5)
+
+
+class Steps(torch.nn.Module):
+    """A spectrum as steps of one band each."""
+
+    kind = "bands"
+
+    def __init__(self, inner):
+        super().__init__()
+        self.widen, self.inner, self.head = torch.nn.Linear(1, 16), inner, torch.nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.widen(x[..., None])
+        x = self.inner(x, x, x)[0] if isinstance(self.inner, torch.nn.MultiheadAttention) else self.inner(x)
+        return Outputs(self.head((x[0] if isinstance(x, tuple) else x).mean(1)), {})
+
+
+def test_layers_of_torch_are_measured_each_in_full():
+    attention = 16 * 48 + 16 * 16  # weights; of every step, beside the products of all steps with all
+    layers = {
+        torch.nn.MultiheadAttention(16, 4, batch_first=True): 100 * attention + 2 * 100 * 100 * 16,
+        torch.nn.GRU(16, 16, batch_first=True): 100 * 2 * 3 * 16 * 16,
+        torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True): 100 * (attention + 2 * 16 * 32) + 2 * 100 * 100 * 16,
+    }
+    for inner, count in layers.items():
+        net = Steps(inner)
+        found = measured(net, torch.zeros(1, 100), 100)
+        assert found["payload"] == 4 * sum(p.numel() for p in net.parameters()) + 8 * 100, type(inner)
+        assert found["macs"] == count + 100 * 16 + 16 * 5, type(inner)
+
+
+def test_a_network_that_cannot_be_measured_is_refused_before_it_trains():
+    class Moody(MLP):
+        def state_dict(self, *args, **words):
+            raise AttributeError("not now")
+
+    Moody.__module__ = "__main__"
+    scene = load_scene("synthetic_urban_small")
+    task = Task(make_run(scene.name, "random", "mlp", epochs=1), scene, make_split(scene, "random", 0))
+    with pytest.raises(HsiError, match="Moody cannot be measured: AttributeError: not now"):
+        task.network(Moody)
+
+
+def test_what_a_network_is_not_given_is_said(tmp_path):
+    scene = load_scene("synthetic_urban_small")
+    split = make_split(scene, "random", 0)
+    with pytest.raises(HsiError, match="unknown kind of inputs 'spectra'; did you mean: bands, minmax, patches, windows"):
+        make_inputs(scene, split, "spectra")
+    with pytest.raises(HsiError, match="Lens needs inputs of the kind windows.*make_inputs.scene, split, 'windows'"):
+        scene_scores(Lens(103, 9, width=12), make_inputs(scene, split, "bands"))
+    for name in ("fields/cube.npy", tmp_path / "cube.npy"):
+        with pytest.raises(HsiError, match="add_scene"):
+            load_scene(name)
+
+
+def test_one_name_stands_for_a_list_of_one():
+    assert plan("synthetic_urban_small", "random", "scratch", 98) == plan("synthetic_urban_small", ["random"], ["scratch"], [98])

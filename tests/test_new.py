@@ -2,6 +2,7 @@
 
 import ast
 import linecache
+import re
 import shutil
 import types
 
@@ -9,6 +10,7 @@ import jupytext
 import pytest
 from hsilib import methods
 from hsilib.__main__ import main
+from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.models.networks import NETWORKS
 from hsilib.pages import apps, runner
@@ -73,6 +75,38 @@ def test_a_new_page_has_names_of_its_own_and_a_place(kind, copy, capsys):
     assert "is taken" in capsys.readouterr().err
 
 
+def test_pages_of_ones_own_stand_last_in_their_order_and_go_again(copy, capsys):
+    before = (copy / "_toc.yml").read_text()
+    for chapter in re.findall(r"book/chapters/(\S+)", before):
+        (copy / "notebooks" / f"{chapter}.md").touch()
+    (copy / "book").mkdir()
+    for file in re.findall(r"file: (book/\w+)$", before, re.M):
+        (copy / f"{file}.md").touch()
+    runner.check_contents()
+    assert main(["new", "first_one"]) == main(["new", "second_one"]) == 0
+    text = (copy / "_toc.yml").read_text()
+    listed = re.findall(r"file: (\S+)", text)
+    old = re.findall(r"file: (\S+)", before)
+    last = old.index("book/reexecute")
+    assert listed[:last] == old[:last] and listed[last:][:2] == ["book/chapters/20-first-one", "book/chapters/21-second-one"]
+    (copy / "notebooks" / "20-first-one.md").unlink()  # by hand
+    with pytest.raises(HsiError, match="20-first-one.md is not there; python -m hsilib new first-one --remove strikes it"):
+        runner.check_contents()
+    assert main(["new", "first-one", "--remove"]) == main(["new", "second_one", "--remove"]) == 0
+    assert (copy / "_toc.yml").read_text() == before and (copy / "results" / "pages" / "21-second-one.md").is_file()
+    capsys.readouterr()
+    assert main(["new", "baselines", "--remove"]) == 2 and "unknown page of yours" in capsys.readouterr().err
+
+
+def test_rows_of_ones_own_can_be_taken_out(tmp_path, capsys):
+    runs = plan(SMALL, "random", ["mlp", "mlr"], seeds=1, epochs=1)
+    collect(runs, Store(), say=lambda text: None)
+    assert main(["results", "--remove", "mpl"]) == 2 and "unknown method of your rows" in capsys.readouterr().err
+    assert main(["results", "--remove", "mlp"]) == 0
+    assert Store().rows()["method"].tolist() == ["mlr"]
+    assert [path.stem for path in (Store().folder / "maps").iterdir()] == [runs[1].id]
+
+
 def test_a_page_that_cannot_be_made_says_why(copy, capsys):
     for words, says in (
         (["scratch"], "the name scratch is taken"), (["My-Loss"], "use small letters"), (["x", "--kind", "los"], "unknown kind"),
@@ -102,7 +136,8 @@ def test_a_method_of_a_page_is_mapped_and_exported_from_the_command_line(copy, c
         rows = Store().rows().iloc[[0]]
         methods.METHODS.pop("own_net")  # a page of another process does not know it
         one = apps.networks(rows, least=1)[0]
-        assert one["name"].startswith("own_net") and one["payload"] > 0 and one["command"] is None
+        assert one["name"].startswith("Own net") and one["payload"] > 0 and one["command"] is None
+        assert apps.called("own_net", 98, "width=3") == "Own net 98 %, width 3"
         apps.chooser(Store()), apps.explorer(Store())
         assert main(["map", "own_net", *words, "--page", "baselines"]) == 2
         assert main(["map", "own_net", *words, "--page", str(tmp_path / "none.md")]) == 2

@@ -180,6 +180,19 @@ def test_git_holds_no_data_outputs_or_machine_paths():
             assert not hit or path.name == Path(__file__).name, f"{name}: machine path {hit.group(0)}"
 
 
+def test_what_a_person_does_by_hand_stays_out_of_git_status():
+    """Also a link in the place of a folder, which a pattern that ends in a slash does not match."""
+    names = [".venv", "results", "_build", "my-notebooks", ".lock", "book/results/.lock", "results/small.onnx"]
+    command = ["git", "check-ignore", "--no-index", *names]
+    try:
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        pytest.skip("no git")
+    if said.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert said.stdout.split() == names
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.md")), ids=lambda p: p.stem)
 def test_notebooks_are_readable_without_the_book(path):
     """Numbers of the prose are shown by cells, never by roles that plain Jupyter shows raw; lines fit a screen."""

@@ -15,6 +15,7 @@ from hsilib.data import own
 from hsilib.data.scenes import load_scene
 from hsilib.methods import METHODS
 from hsilib.pages import runner
+from hsilib.pages.cells import leave_out_empty
 from hsilib.pages.tables import true_of
 from hsilib.pages.text import many, with_numbers
 
@@ -183,7 +184,7 @@ def test_a_section_is_left_out_only_when_it_has_nothing_to_show():
     cells += [text("## Gone\n\nNothing ran."), code(hidden, False), text("## More\n\nHelpers."), code(hidden, False)]
     cells += [text("(shown)=\n### Shown"), code(hidden, True)]
     cells += [text("### Not shown\n\n## Prose\n\nWithout code."), code(hidden, True)]
-    runner._leave_out_empty(cells)
+    leave_out_empty(cells)
     left = "".join(cell["source"] for cell in cells)
     assert "# Title" in left and "## Kept" in left and "## More" in left and "### Shown" in left and "## Prose" in left
     assert "Gone" not in left and "Nothing ran" not in left

@@ -20,6 +20,7 @@ from torch import nn
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, known
+from hsilib.models.measure import measured
 from hsilib.models.networks import NETWORKS, Outputs, initialise
 from hsilib.models.train import VIEWS, Batch, TrainingSet, turned_by, turns
 from hsilib.registry import OURS, method
@@ -180,6 +181,7 @@ def check(net: type[nn.Module], bands: int = 12, classes: int = 3, **sizes) -> N
         raise HsiError(f"{name} cannot classify {tuple(shape)}: {type(error).__name__}: {error}") from None
     if not isinstance(out, Outputs) or out.logits.shape != (2, classes):
         raise HsiError(f"{name} must return Outputs(logits of shape (batch, classes), taps)")
+    measured(made, x[:1], bands)
     if hasattr(made, "after") and not torch.equal(made.after(made.project(x)).logits, out.logits):
         raise HsiError(f"{name} must be what `after` makes of what `project` makes")
     again = net(**made.config)

@@ -201,4 +201,4 @@ PART: dict[str, Field] = {
 
 def part(table: Any) -> dict[str, Any]:
     """Return a part of a study: a grid of runs."""
-    return held(table, PART, ("title", "scenes", "splits", "methods", "ratios", "seeds"), "part of a study")
+    return held(table, PART, ("title", "scenes", "splits", "methods", "seeds"), "part of a study")

@@ -23,6 +23,7 @@ SIGNATURES = {
 }
 MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 32 bits
 MOST, MOST_LABELS = 4e9, 1e9  # values of an array that is read as a whole, and of a map of classes
+LARGE, EMPTY = 1 << 27, 12  # values from which on an array of more values a byte of its file is refused
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,10 @@ def _array(path, key, kind, axes=0, lazily=False):
                 key = fitting[0]
             later = lazily and kind == "hdf"
             most = MOST if axes == 3 else MOST_LABELS
-            if key in shapes and (later or np.prod(shapes[key], dtype=float) < most):  # before unpacking
+            values = np.prod(shapes.get(key, np.inf), dtype=float)
+            if not later and max(LARGE, EMPTY * path.stat().st_size) < values < np.inf:
+                raise HsiError(f"{path}: {key} has {values:,.0f} values, too many for its bytes")
+            if key in shapes and (later or values < most):  # before unpacking
                 return get(key)
     except HsiError:
         raise

@@ -20,7 +20,7 @@ import numpy as np
 
 from hsilib.data import described, synthetic
 from hsilib.errors import HsiError, reason
-from hsilib.files import write_atomically
+from hsilib.files import inside, write_atomically
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
 LARGEST, MOST_PIXELS = 50_000_000, 50_000_000  # bytes and pixels of one image: more is a mistake or an attack
@@ -80,6 +80,8 @@ def _opened(path):
         raise HsiError(f"{path}: cannot be read as a .zip file ({reason(error)})") from None
 
     def content(name):
+        if not packed:
+            _stays(path / name, path)
         try:
             if not packed and not (path / name).is_file():  # a pipe never ends
                 raise ValueError("no file")
@@ -144,12 +146,20 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
 
 
 def _walked(path):
-    """The files of a folder, behind links too; what links back to where it lies is walked once."""
+    """The files of a folder, behind links within it too; what links back to where it lies is walked once."""
     seen = set()
     for top, folders, files in os.walk(path, followlinks=True):
+        for name in folders:
+            _stays(Path(top, name), path)
         seen.add(os.path.realpath(top))
         folders[:] = [name for name in folders if os.path.realpath(os.path.join(top, name)) not in seen]
         yield from (Path(top, file) for file in files)
+
+
+def _stays(file, path):
+    """Refuse a link that leads out of a set: to a whole disk, or to what is nobody's business."""
+    if not inside(file, path):
+        raise HsiError(f"{file}: a link out of the set; put a copy in its place")
 
 
 def _is_image(file):

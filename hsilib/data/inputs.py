@@ -20,6 +20,7 @@ from hsilib.errors import HsiError, known
 MARGIN = WINDOW // 2
 WHOLE = 1 << 26  # bytes of a cube that is prepared at once, in seven times as many; larger ones by strips
 WINDOWED = ("patches", "windows")
+KINDS = ("bands", "minmax", *WINDOWED)
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     torch.Size([2, 40, 19, 19])
     """
     h, w = scene.labels.shape
+    known("kind of inputs", kind, KINDS)
     known("pca_fit", fit, ("scene", "train"))
     if kind in WINDOWED and scene.of_spectra:
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")

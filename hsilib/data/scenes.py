@@ -133,7 +133,7 @@ REGISTRY: dict[str, Entry] = _registry()
 def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
     path = own_folder() / f"{name}.scene.json"
-    if name.isidentifier() and path.is_file():
+    if str(name).isidentifier() and path.is_file():
         try:
             table = _tuples(described.scene(path.read_text()))
         except (HsiError, ValueError, OSError) as error:
@@ -144,7 +144,14 @@ def entry(name: str) -> Entry:
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
         return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
-    return REGISTRY[known("scene", name, names())]
+    return REGISTRY[_named(name)]
+
+
+def _named(name):
+    if str(name) not in names() and (Path(name).suffix or Path(name).name != str(name)):
+        says = "a file is no name of a scene; add_scene(name, cube, labels) makes a scene of files"
+        raise HsiError(f"{name}: {says}")
+    return known("scene", name, names())
 
 
 def image_set(name: str) -> imagesets.ImageSet | None:
@@ -196,7 +203,7 @@ class Place(NamedTuple):
 
 def place(name: str) -> Place:
     """Check the name of a scene, and return what a run needs to know of the scene."""
-    known("scene", name, names())
+    _named(name)
     content = identity(name)
     return Place(name, content, 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
 

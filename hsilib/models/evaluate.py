@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from hsilib.data.inputs import Images, Inputs
+from hsilib.data.inputs import KINDS, WINDOWED, Images, Inputs
 from hsilib.data.splits import WINDOW
+from hsilib.errors import HsiError
 
 if TYPE_CHECKING:
     from hsilib.baselines.classical import Estimator
@@ -28,6 +29,10 @@ def scene_scores(model: "nn.Module | Estimator", inputs: Inputs | Images) -> np.
     >>> scene_scores(initialise(CNN2D(40, 9), seed=0), inputs).shape
     (3072, 9)
     """
+    kind, padded = getattr(model, "kind", ""), getattr(inputs, "padded", None)
+    if kind in KINDS and isinstance(inputs, Inputs) and (kind in WINDOWED) != (padded is not None):
+        says = f"make_inputs(scene, split, {kind!r}) makes them"
+        raise HsiError(f"{type(model).__name__} needs inputs of the kind {kind}, which these are not; {says}")
     out = None
     for where, scores in _parts(model, inputs):
         if out is None:

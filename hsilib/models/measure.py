@@ -1,8 +1,10 @@
 """What a network costs: parameters, multiply-adds, bytes on disk, time."""
 
 import pickle
+import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,12 +12,17 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from hsilib.errors import HsiError, reason
 
 if TYPE_CHECKING:
     from hsilib.baselines.classical import Estimator
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # whose biases take up what batch norm adds
 
 
 def parameters(model: "nn.Module | Estimator") -> int | None:
@@ -31,26 +38,73 @@ def parameters(model: "nn.Module | Estimator") -> int | None:
     return sum(p.numel() for m in layers for p in m.parameters(recurse=False))
 
 
+# what multiplies and is not counted; a network that does it has an unknown number of multiply-adds
+UNCOUNTED = re.compile(r"_c?dist|_trilinear|^_fft|linalg_(?!vector_norm)|(dnn|miopen)_rnn|sparse|_attention")
+COUNTED = {
+    torch.ops.aten.dot: lambda a, b, **_: 2 * a[0],
+    torch.ops.aten.mv: lambda a, b, **_: 2 * a[0] * a[1],
+    torch.ops.aten.addmv: lambda c, a, b, **_: 2 * a[0] * a[1],
+}
+
+
+class _Sums(TorchDispatchMode):
+    """Counts products of elements that are then summed, and says what nobody can count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products, self.macs, self.known = {}, 0, True
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        name, out = op.overloadpacket.__name__, op(*args, **kwargs or {})
+        self.known &= op.namespace in ("aten", "prim", "prims") and not UNCOUNTED.search(name)
+        if name == "mul" and all(isinstance(part, torch.Tensor) and part.numel() > 1 for part in args[:2]):
+            self.products[id(out)] = out
+        if name in ("sum", "mean"):
+            self.macs += self.products.pop(id(args[0]), args[0][:0]).numel()
+        return out
+
+
 def macs(model: "nn.Module | Estimator", x: torch.Tensor) -> int | None:
-    """Count the multiply-adds of one sample, without biases and batch norm; scikit-learn has None.
+    """Count the multiply-adds of one sample, without biases and batch norm; scikit-learn has None, and so
+    has a network with products that cannot be counted.
 
     ``x`` is a batch of one.
     """
     if not isinstance(model, nn.Module):
         return None
-    counter = FlopCounterMode(display=False)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch warns of an Intel GPU setting when the flags are touched
-        with torch.backends.mkldnn.flags(enabled=False), counter:  # oneDNN's fused LSTM would not be counted
-            model.eval()(x)
-    return counter.get_total_flops() // 2
+    counter, sums, fused = FlopCounterMode(display=False, custom_mapping=COUNTED), _Sums(), torch.backends.mha
+    before = fused.get_fastpath_enabled()
+    fused.set_fastpath_enabled(False)  # what is fused would not be counted; so with LSTM below
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            warnings.simplefilter("ignore")  # torch warns of an Intel GPU setting when the flags are touched
+            plain = torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False)
+            with plain[0], plain[1], counter, sums:
+                model.eval()(x)
+    finally:
+        fused.set_fastpath_enabled(before)
+    return counter.get_total_flops() // 2 + sums.macs if sums.known else None
 
 
 def bytes_on_disk(model: "nn.Module | Estimator") -> int:
     """Return the size of the file to deploy: safetensors of a network, or the pickled estimator."""
     if isinstance(model, nn.Module):
-        return len(save({k: v.contiguous() for k, v in model.state_dict().items()}))
+        return len(save({k: v.contiguous().clone() for k, v in model.state_dict().items()}))
     return len(pickle.dumps(model.estimator))
+
+
+def measured(
+    model: "nn.Module | Estimator", x: torch.Tensor, bands: int, components: int = 40
+) -> dict[str, int | None]:
+    """Return all that a network costs, as a row of the store has it; ``x`` is a batch of one."""
+    try:
+        return {
+            "params": parameters(model), "macs": macs(model, x), "bytes": bytes_on_disk(model),
+            "payload": payload(model, bands, components),
+        }
+    except Exception as error:  # a network from outside may be anything
+        says = f"{type(model).__name__} cannot be measured: {type(error).__name__}: {reason(error)}"
+        raise HsiError(says) from None
 
 
 FLOAT = 4  # bytes of a number
@@ -61,44 +115,71 @@ def payload(model: "nn.Module | Estimator", bands: int, components: int = 40) ->
 
     Batch norm is folded into the layer before it, and standardised bands into a first layer that mixes them
     all; any other network on bands stores two numbers a band, one on ``patches`` its principal
-    ``components``.  Whole numbers count one byte, with scales and biases beside them.  A classical model
-    counts as it is pickled.
+    ``components``.  Whole numbers count one byte, with scales and biases beside them; of what is no such
+    layer, every parameter and every buffer that is saved counts as it is.  A classical model counts as it is
+    pickled.
 
     >>> payload(CNN2D(40, 16, widths=(5, 10, 10)), bands=200)
     67964
     """
     if not isinstance(model, nn.Module):
         return bytes_on_disk(model) + 2 * FLOAT * bands
-    layers = [m for m in model.modules() if _weights(m)]
-    total = sum(map(_bytes_of, layers))
+    layers = [m for m in model.modules() if _stored(m) and not isinstance(m, BATCH_NORMS)]
+    total = sum(map(_bytes_of, layers)) + _unfolded(model, layers)
     if model.kind == "patches":
         return total + FLOAT * (bands + 1) * components
-    if model.kind in ("bands", "windows") and not mixes(layers[0], bands):
+    if model.kind in ("bands", "windows") and not (_plain(layers[0]) and mixes(layers[0], bands)):
         return total + 2 * FLOAT * bands
     if model.kind == "windows":  # what such a layer makes of the mean spectrum, which lies around the scene
         total += FLOAT * len(layers[0].weight)
     return total
 
 
-def _weights(module):
-    """The weights of a layer; of batch norm, which is folded, none."""
-    if isinstance(module, BATCH_NORMS):
-        return []
-    return [p for name, p in module.named_parameters(recurse=False) if "weight" in name]
+def _stored(module):
+    """{name: tensor} of the numbers that a module itself stores."""
+    passing = module._non_persistent_buffers_set
+    buffers = {name: b for name, b in module.named_buffers(recurse=False) if name not in passing}
+    return dict(module.named_parameters(recurse=False)) | buffers
+
+
+def _plain(layer):
+    """Tell whether it is a layer whose form to deploy is known, one bias for each output."""
+    if isinstance(layer, nn.LSTM):
+        return True
+    return "weight" in _stored(layer) and (hasattr(layer, "bits") or isinstance(layer, LAYERS))
+
+
+def _unfolded(model, layers):
+    """The bytes of batch norms that no layer is there for: of another, its bias takes up what is added."""
+    free = Counter(len(layer.weight) for layer in layers if _plain(layer) and not isinstance(layer, nn.LSTM))
+    total = 0
+    for norm in model.modules():
+        if isinstance(norm, BATCH_NORMS):
+            total += 0 if free[norm.num_features] else 2 * FLOAT * norm.num_features
+            free[norm.num_features] -= free[norm.num_features] > 0
+    return total
+
+
+# what a layer in whole numbers holds that is counted in its own way, or is not deployed
+ROUNDED = {"scale", "in_scale", "in_zero", "mean", "spread"}
 
 
 def _bytes_of(layer):
+    stored = _stored(layer)
+    if not _plain(layer):
+        return sum(t.nbytes for t in stored.values())
     if isinstance(layer, nn.LSTM):  # two biases of each gate are one
-        biases = [p for name, p in layer.named_parameters() if name.startswith("bias_ih")]
-        return FLOAT * sum(p.numel() for p in [*_weights(layer), *biases])
-    weight = layer.weight
-    if not hasattr(layer, "bits"):
-        return FLOAT * (weight.numel() + len(weight))  # its own bias, or batch norm's
+        return FLOAT * sum(p.numel() for name, p in stored.items() if not name.startswith("bias_hh"))
+    weight, whole = layer.weight, hasattr(layer, "bits")
+    more = stored.keys() - {"weight", "bias"} - (ROUNDED if whole else set())
+    more = sum(stored[name].nbytes for name in more)  # what a layer of your own adds
+    if not whole:
+        return more + FLOAT * (weight.numel() + len(weight))  # its own bias, or batch norm's
     if weight.dtype != torch.int8:  # rounded by you: bits as declared, a scale and a bias for each output
-        return -(-weight.numel() * layer.bits // 8) + 2 * FLOAT * len(weight)
+        return more + -(-weight.numel() * layer.bits // 8) + 2 * FLOAT * len(weight)
     grid = FLOAT + 1 if hasattr(layer, "in_scale") else 0  # scale and zero of its input
     stored = -(-weight.numel() // 2) if layer.bits <= 4 else weight.numel()  # two of four bits share a byte
-    return stored + FLOAT * (len(weight) + layer.scale.numel()) + grid
+    return more + stored + FLOAT * (len(weight) + layer.scale.numel()) + grid
 
 
 def mixes(layer: nn.Module, bands: int) -> bool:

@@ -7,7 +7,10 @@ without scripts shows the table.
 import ast
 import base64
 import json
+import re
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from hsilib.data.scenes import entry
 from hsilib.data.splits import split_of
 from hsilib.deploy.zoo import entries, run_of
 from hsilib.errors import HsiError
+from hsilib.files import project
 from hsilib.methods import METHODS, get, title
 from hsilib.models.evaluate import confusion, per_class
 from hsilib.pages.chapter import usual_splits
@@ -29,6 +33,10 @@ from hsilib.pages.text import brief, pm
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 
+TITLED = re.compile(
+    r"^@(?:hsilib\.)?(?:(?:network|distillation|criterion|quantization)\(\s*\"(\w+)\""
+    r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
+)
 NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
 ENGINES = {"dynamic": DYNAMIC, "static": STATIC, "qat": STATIC}
 
@@ -58,10 +66,18 @@ def options_of(text: str) -> dict:
     return found
 
 
+@lru_cache
+def written(folder: Path) -> dict[str, str]:
+    """{name: title} of the methods that pages write, which only the kernels of these pages know."""
+    found = [TITLED.findall(path.read_text(errors="replace")) for path in sorted(folder.glob("*.md"))]
+    return {name or other: title for page in found for name, other, title in page}
+
+
 def called(method: str, ratio: int, options: str) -> str:
-    """What a network is called: a rounded one by the network that it was, one of your pages by its name."""
+    """What a network is called: a rounded one by the network that it was, one of your pages as that says."""
     if method not in METHODS:
-        return method
+        name = written(project() / "notebooks").get(method, method) + (f" {ratio} %" if ratio else "")
+        return f"{name}, {options.replace('=', ' ')}" if options else name
     given = options_of(options)
     if given.get("of") in METHODS:
         of = given.pop("of")

@@ -17,6 +17,8 @@ KINDS = {
     "quantization": ("@quantization(", "ternary", ("l1", "static")),
     "chapter": ("", "", ("scratch", "scratch_aug")),
 }
+REFERENCE = "  - caption: Reference\n"
+PART = "  - caption: Your own pages\n    numbered: true\n    chapters:\n"
 HEADER = """
 # {title}
 
@@ -126,10 +128,29 @@ def new(name: str, kind: str) -> Path:
     path = project() / "notebooks" / f"{max(numbers) + 1:02d}-{label}.md"
     write_atomically(path, text)
     contents = project() / "_toc.yml"
-    entry = f"      - file: book/chapters/{Path(TEMPLATE).stem}\n"
-    lines = contents.read_text()
-    write_atomically(contents, lines.replace(entry, f"{entry}      - file: book/chapters/{path.stem}\n"))
+    lines, entry = contents.read_text(), f"      - file: book/chapters/{path.stem}\n"
+    before, reference, after = lines.partition(REFERENCE)
+    part = "" if PART in before else PART  # behind all others: the numbers of chapters stay what they are
+    write_atomically(contents, f"{before}{part}{entry}{reference}{after}")
     return path
+
+
+def remove(name: str) -> Path:
+    """Take a page of yours out of the book; its source is kept in ``results/pages``: return its path."""
+    contents, label, folder = project() / "_toc.yml", name.replace("_", "-"), project() / "notebooks"
+    text = contents.read_text()
+    mine, listed = text.partition(PART)[2], re.findall(r"file: book/chapters/(\S+)", text)
+    mine = [page for page in listed if f"/{page}\n" in mine or not (folder / f"{page}.md").is_file()]
+    pages = {page.split("-", 1)[-1]: page for page in mine}
+    page = pages[known("page of yours", label, pages)]
+    text = text.replace(f"      - file: book/chapters/{page}\n", "").replace(PART + REFERENCE, REFERENCE)
+    write_atomically(contents, text)
+    (project() / "book" / "chapters" / f"{page}.ipynb").unlink(missing_ok=True)
+    source, kept = folder / f"{page}.md", project() / "results" / "pages" / f"{page}.md"
+    if source.is_file():
+        write_atomically(kept, source.read_text())
+        source.unlink()
+    return kept
 
 
 def _renamed(code, old, name, title):

@@ -22,8 +22,8 @@ from typing import Any
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known, reason
-from hsilib.files import project
-from hsilib.pages.cells import run_cell
+from hsilib.files import project, swept
+from hsilib.pages.cells import leave_out_empty, planning, run_cell
 from hsilib.pages.text import of_one_seed
 from hsilib.study import machine
 from hsilib.study.store import Store
@@ -34,17 +34,30 @@ SIZES = 90, 95, 98
 
 
 def needs() -> None:
-    """Say in one line when what executes chapters is not installed."""
+    """Say in one line when what executes chapters is not installed, or there is no checkout that has them."""
     missing = [name for name in ("jupytext", "papermill", "ipykernel") if find_spec(name) is None]
     if missing:
         says = "chapters need the extra book: pip install 'hsilib[book]'"
         raise HsiError(f"{', '.join(missing)} not installed; {says}")
+    if not (project() / "_config.yml").is_file():
+        says = "no checkout of the book, whose settings pages need; HSILIB_PROJECT names one"
+        raise HsiError(f"{project()}: {says}")
 
 
 def chapters() -> dict[str, Path]:
-    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path to any notebook works
-    too."""
+    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path works too."""
     return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
+
+
+def check_contents() -> None:
+    """Refuse a ``_toc.yml`` that lists a page which is not there: the book would fail when all has run."""
+    contents = project() / "_toc.yml"
+    for file in re.findall(r"file: (\S+)", contents.read_text() if contents.is_file() else ""):
+        name = file.rpartition("/")[2]
+        there = f"notebooks/{name}.md" if file.startswith("book/chapters/") else f"{file}.md"
+        if not (project() / there).is_file():
+            says = f"python -m hsilib new {name.split('-', 1)[-1]} --remove strikes it"
+            raise HsiError(f"_toc.yml lists {file}, but {there} is not there; {says}")
 
 
 def title_of(path: Path) -> str:
@@ -138,7 +151,7 @@ def check(chapter: str, declared: dict, given: dict) -> None:
 def run(chapter: str, given: dict, say: Callable = print) -> Path:
     """Execute a chapter; return the executed notebook's path.
 
-    Without parameters it goes to ``book/chapters`` (the book's page), else to a folder in ``_build/runs``.
+    A page of the book that is given no parameters goes to ``book/chapters``, any other to ``_build/runs``.
     """
     import jupytext
 
@@ -148,13 +161,17 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     check(chapter, declared, given)
     if "images" in given:  # a folder is added under its name: the kernel works elsewhere
         given = given | {"images": own.images_named(given["images"])}
-    target = project() / "book" / "chapters" / f"{path.stem}.ipynb"
-    if given:
+    target, elsewhere = project() / "book" / "chapters" / f"{path.stem}.ipynb", path.resolve().parent
+    elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
+    if given or elsewhere:
         tag = "".join(f"-{k}={v}" for k, v in given.items())
         tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
         if len(tag) > 100:  # what is cut off still makes another folder
             tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
+        if elsewhere:  # it may be called as a chapter is, or as a page in another folder
+            tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
         target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
+    swept(target.parent)
     start = time.perf_counter()
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     try:
@@ -170,22 +187,21 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
 def cost(chapter: str, given: dict) -> Work | None:
     """What a chapter would train, with the runs that those start from; nothing if all is stored.
 
-    Its cells are run up to the first that trains: that one asks for all runs of the chapter.
+    Of its cells no more is run than says for which runs it asks first: that is all runs of a chapter.
     """
     import jupytext
 
     notebook = jupytext.read(source(chapter))
     check(chapter, parameters(notebook), given)
-    names, before = {"__name__": "__main__"}, os.environ.get("HSILIB_PLAN")
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
+    names = {"__name__": "__main__"}
     os.environ["HSILIB_PLAN"] = "1"
     try:
-        for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
-            text = cell.source.rpartition("\n---\n")[2] if cell.source.startswith("---") else cell.source
-            run_cell(text, number, chapter, names)
-            if "parameters" in cell.metadata.get("tags", []):
+        for number, tree in enumerate(planning(texts)):
+            run_cell(texts[number], number, chapter, names, tree)
+            if "parameters" in cells[number].metadata.get("tags", []):
                 names |= given
-            if "collect" in text:  # it asked for all, and all is stored
-                return None
     except Planned as planned:
         return planned.work
     except HsiError:
@@ -194,8 +210,6 @@ def cost(chapter: str, given: dict) -> Work | None:
         return None
     finally:
         os.environ.pop("HSILIB_PLAN")
-        if before is not None:
-            os.environ["HSILIB_PLAN"] = before
     return None
 
 
@@ -206,7 +220,8 @@ def _execute(notebook, path, given, target, work):
     target.parent.mkdir(parents=True, exist_ok=True)
     os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
-    for name in ("HSILIB_DATA", "HSILIB_CACHE", "HSILIB_RESULTS"):
+    for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
+        name = f"HSILIB_{name}"
         if os.environ.get(name):
             os.environ[name] = os.path.abspath(os.environ[name])
     try:
@@ -258,7 +273,7 @@ def _stamp(path, source_path, given, seconds):
             cell["metadata"]["tags"].append("remove-cell")
         if given.get("seeds") == 1 and (figure := cell["metadata"].get("mystnb", {}).get("figure")):
             figure["caption"] = of_one_seed(figure["caption"])
-    _leave_out_empty(notebook["cells"])
+    leave_out_empty(notebook["cells"])
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {
         "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
@@ -266,42 +281,6 @@ def _stamp(path, source_path, given, seconds):
         "device": machine.cpu_name(), "threads": os.cpu_count(), "seconds": round(seconds, 1)
     }
     path.write_text(json.dumps(notebook, indent=1) + "\n")
-
-
-HEADING = re.compile(r"^(?=\([\w-]+\)=\n#{2,} )|^(?<!\)=\n)(?=#{2,} )", re.M)  # with the label before it
-
-
-def _leave_out_empty(cells):
-    """Take a section off the page when all its code is hidden and shows nothing: what it is about did not
-    run.  The head of the page stays, and so does a section that has others in it."""
-    section, shows, level = [], True, 0  # its pieces of text (cell, number) and its cells of code; its depth
-
-    def close(deeper):
-        codes = any(piece is None for _, piece in section)
-        for cell, piece in section if codes and not shows and not deeper else ():
-            if piece is None:
-                cell["metadata"].setdefault("tags", []).append("remove-cell")
-            else:
-                cell["pieces"][piece] = ""
-
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            tags = cell["metadata"].get("tags", [])
-            shows |= not {"hide-input", "remove-input"} & set(tags)
-            shows |= any(out["output_type"] in ("display_data", "execute_result") for out in cell["outputs"])
-            section.append((cell, None))
-            continue
-        cell["pieces"] = HEADING.split("".join(cell["source"]))
-        for number, piece in enumerate(cell["pieces"]):
-            if number:
-                depth = len(re.search(r"#+", piece).group())
-                close(depth > level)
-                section, shows, level = [], False, depth
-            section.append((cell, number))
-    close(False)
-    for cell in cells:
-        if "pieces" in cell:
-            cell["source"] = "".join(cell.pop("pieces"))
 
 
 OTHER = re.compile(r"\[([^]\[]+)\]\((?:\d\d-[\w-]+|\.\./[\w.-]+)\)")  # a link to another page of the book
@@ -319,13 +298,14 @@ def render(path: Path) -> Path:
     }
     settings = config["sphinx"]["config"]
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
-    settings["html_favicon"] = str(project() / settings["html_favicon"])
+    for name in ("html_favicon", "html_search_scorer"):
+        settings[name] = str(project() / settings[name])
     name = path.parent.name
     out = project() / "_build" / "pages" / name
-    work = out.with_name(f".{name}")
-    for folder in (out, work):
-        shutil.rmtree(folder, ignore_errors=True)
-    page = shutil.copytree(path.parent, work / "source") / path.name
+    work = out.with_name(f".{name}.{os.getpid()}")
+    swept(out.parent)
+    shutil.rmtree(work, ignore_errors=True)
+    page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")
     here.write_text(yaml.safe_dump(config))
     page.write_text(OTHER.sub(r"\1", page.read_text()))  # pages that are not beside this one
@@ -344,6 +324,8 @@ def render(path: Path) -> Path:
         raise HsiError(
             f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
         )
+    if out.exists():
+        out.rename(work / "before")
     page.parent.rename(out)
     shutil.rmtree(work)
     return out / page.name

@@ -67,6 +67,11 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
         old = "digest" not in metadata  # of an earlier edition: it is trained again
         if not old and metadata["digest"] != _digest(weights):
             raise ValueError("its checksum is another")
+        with torch.device("meta"):  # what takes no memory says what the weights of this network are
+            shell = NETWORKS[metadata["network"]](**metadata["config"]).state_dict()
+        there, asked = ({key: part.shape for key, part in state.items()} for state in (weights, shell))
+        if there != asked:
+            raise ValueError("weights of another size than its configuration says")
         model = NETWORKS[metadata["network"]](**metadata["config"])
         model.load_state_dict(weights)
     except Exception as error:
@@ -138,12 +143,10 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
             "run": run.id, **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
             "options": changed_options(run), **{k: round(float(v), 4) for k, v in figures.items()},
             "train": len(split.train), "test": len(split.test), "leakage": round(100 * split.leakage, 2),
-            "params": measure.parameters(model), "macs": measure.macs(model, sample),
-            "bytes": measure.bytes_on_disk(model), **asdict(run.recipe), "version": method.version,
-            "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(), "threads": 1,
-            "seconds": round(seconds, 1), "commit": machine.commit(), "versions": machine.versions(),
-            "parents": " ".join(parent.id for parent in parents(run)),
-            "payload": measure.payload(model, scene.bands, inputs.pixels.shape[1]),
+            **measure.measured(model, sample, scene.bands, inputs.pixels.shape[1]), **asdict(run.recipe),
+            "version": method.version, "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(),
+            "threads": 1, "seconds": round(seconds, 1), "commit": machine.commit(),
+            "versions": machine.versions(), "parents": " ".join(parent.id for parent in parents(run)),
         }
     _save_weights(run, model)
     if not store.has(run.id):  # a stored run keeps its map: this may be another machine

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from hsilib.data.cards import fits
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, known
+from hsilib.files import inside
 from hsilib.study.rows import COLUMNS
-from hsilib.study.store import Store
+from hsilib.study.store import Store, published
 
 # what a run is; two rows of one identity that differ here are not of one run
 DECIDED = "scene split method ratio seed options epochs lr batch schedule precision version parents".split()
@@ -34,6 +35,8 @@ def _counted(rows):
 
 def _beside(store, run, scene):
     """Say what is wrong with what lies beside a run of another store."""
+    if not all(inside(store.folder / part / f"{run}.{kind}", store.folder) for part, kind in BESIDE.items()):
+        return "a link out of its folder lies beside it"
     if not store.map_path(run).is_file():
         return "its map is missing"
     try:
@@ -58,15 +61,18 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
     """
     if not folder.is_dir() or not list(folder.glob("*.csv")):
         raise HsiError(f"{folder}: no folder with the rows of a store (*.csv)")
+    for path in folder.glob("*.csv"):
+        if not inside(path, folder):
+            raise HsiError(f"{path}: a link out of the store; put a copy in its place")
     there, own, other = store.rows().set_index("run"), Store(folder), Store(folder).rows()
-    taken, known, refused = 0, 0, []
+    taken, same, refused = 0, 0, []
     files = {path.stem: path.read_text() for path in folder.glob("*.csv") if path.is_file()}
     for row in other.to_dict("records"):
         run = row["run"]
         what = f"{run} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
         if run in there.index:
             apart = [c for c in (*DECIDED, *MEASURED) if str(there.at[run, c]) != str(row[c])]
-            known += not apart
+            same += not apart
             refused += [f"{what}: another {', '.join(apart)} than the row that is here"] if apart else []
         elif says := _beside(own, run, row["scene"]):
             refused.append(f"{what}: {says}")
@@ -82,4 +88,17 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
                     shutil.copyfile(source, store.folder / part / source.name)
             store.append(family, {column: row[column] for column in COLUMNS})
             taken += 1
-    return taken, known, refused
+    return taken, same, refused
+
+
+def drop(store: Store, method: str) -> int:
+    """Take the rows of a method out of your store, with all that lies beside them; published ones stay."""
+    if published() is not None and store.folder.resolve() == published().resolve():
+        raise HsiError(f"{store.folder}: published rows are not taken out")
+    mine = Store(store.folder).rows()
+    chosen = set(mine.loc[mine["method"] == known("method of your rows", method, set(mine["method"])), "run"])
+    store.remove(chosen)
+    for run in chosen:
+        for part, kind in BESIDE.items():
+            (store.folder / part / f"{run}.{kind}").unlink(missing_ok=True)
+    return len(chosen)

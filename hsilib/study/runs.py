@@ -103,17 +103,20 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
 
 
 def plan(
-    scene: str, splits: Iterable[str], names: Sequence[str], ratios: Sequence[int] = (0,),
+    scene: str, splits: Iterable[str] | str, names: Sequence[str] | str, ratios: Sequence[int] | int = (0,),
     seeds: int | dict[str, int] = 3, **common
 ) -> list[Run]:
     """Return the runs of a grid.
 
     names: the methods; each runs at those of ``ratios`` it has, or at all its sizes if it has none of them;
-    seeds: the number of repetitions, or {split: number}; common: what ``make_run`` is to give all of them.
+    one split, method or ratio need not be in a list; seeds: the number of repetitions, or {split: number};
+    common: what ``make_run`` is to give all of them.
 
     >>> len(plan("synthetic_fields_small", ["disjoint"], ["cnn2d", "scratch"], [0, 98], seeds=2))
     4
     """
+    splits, names = ([given] if isinstance(given, str) else given for given in (splits, names))
+    ratios = [ratios] if isinstance(ratios, int) else ratios
     for name in names:
         methods.get(name)
     for ratio in ratios:
@@ -178,9 +181,14 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         if part["title"] in runs:
             raise HsiError(f"{path}: two parts are called {part['title']!r}")
         names = [name for entry in part["methods"] for name in methods.family(entry) or [entry]]
+        sized = [name for name in names if methods.get(name).ratios != (0,)]
+        if "ratios" not in part and sized:
+            sizes = ", ".join(map(str, methods.get(sized[0]).ratios))
+            raise HsiError(f"{path}: {part['title']!r} has no ratios; {sized[0]} has the sizes {sizes}")
+        ratios = part.get("ratios", [0])
         common = {key: part[key] for key in ("epochs", "batch", "lr", "schedule", "options") if key in part}
-        grid = part["splits"], names, part["ratios"], part["seeds"]
-        many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(part["ratios"]) * part["seeds"]
+        grid = part["splits"], names, ratios, part["seeds"]
+        many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(ratios) * part["seeds"]
         if many > MOST:
             raise HsiError(f"{path}: more than {MOST:,} runs")
         runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])

@@ -117,6 +117,15 @@ class Store:
                 text = rows.renewed(path.read_text()) if path.exists() else f"{rows.HEADER}\n"
                 write_atomically(path, f"{text}{rows.line_of(row)}\n")
 
+    def remove(self, runs: set[str]) -> None:
+        """Take the rows of these runs out of your tables."""
+        with self._locked():
+            for path in self.folder.glob("*.csv"):
+                lines = path.read_text().splitlines(keepends=True)
+                kept = [line for line in lines if line.partition(",")[0] not in runs]
+                if kept != lines:
+                    write_atomically(path, "".join(kept))
+
     def find(self, *names: str) -> Path:
         """Return where a file lies: in your folder, else in the published one; if in none, where it is to."""
         places = [folder.joinpath(*names) for folder in self.folders]
