@@ -35,11 +35,12 @@ def scenes_command(args: Namespace) -> None:
 
 def _add_scene(args):
     from hsilib.data import own, scenes, told
+    from hsilib.data.described import plain
 
     name = args.add[0]
     if len(args.add) == 2:
         for file in own.add_images(*args.add, skip=args.skip):
-            print(f"left out: {file}")
+            print(f"left out: {plain(file)}")
         added = scenes.image_set(name)
         print(f"{name}: {len(added.files)} images of {len(added.classes)} classes")
         return

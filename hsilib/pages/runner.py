@@ -239,7 +239,7 @@ def _told(given):
         "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page "
         "works and nothing else"
     )
-    others = ", ".join(f"`{name} = {value!r}`" for name, value in given.items())
+    others = ", ".join(f"`{name} = {repr(value).replace('`', ' ')}`" for name, value in given.items())
     return [
         "```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""
     ]

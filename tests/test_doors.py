@@ -1,0 +1,119 @@
+"""What somebody else wrote, in a file or a name, runs nothing, loads nothing and opens no other file."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hsilib.__main__ import main
+from hsilib.data import own, scenes
+from hsilib.errors import HsiError
+from hsilib.pages import apps, runner
+from hsilib.registry import METHODS, method, title
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+from hsilib.study.sweep import collect
+
+from test_formats import CORNER, STEP, geotiff
+
+EVIL = "http://evil.example"
+TEXTS = [
+    "a{{cycler.__init__.__globals__.os.popen('touch %s').read()}}",
+    f"<img src={EVIL}/x onerror=alert(1)> ![p]({EVIL}/p) [l](javascript:alert(1)) `{{raw}} html`",
+    f'=HYPERLINK("{EVIL}")\u202e\x1b[31m $\\frac{{1}}{{0}}$ \u2028' + "x" * 10_000,
+]
+ALWAYS = ("baselines",)  # the others with HSILIB_ODD=1: minutes
+OTHERS = "scenes pruning quantization offline online self compact write-your-own".split()
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A scene whose every text is an attack, and the file that one of them would make."""
+    pytest.importorskip("pyogrio")
+    mark, size = tmp_path / "it-ran", 36
+    texts = [TEXTS[0] % mark, *TEXTS[1:]]
+    labels, shapes = np.arange(size) * 3 // size, []
+    cube = np.random.default_rng(0).normal(size=(size, size, 12)) + labels[:, None, None]
+    for number, name in enumerate(texts):
+        top, bottom = (CORNER[1] - STEP * 12 * place for place in (number, number + 1))
+        left, right = CORNER[0], CORNER[0] + STEP * size
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+        where = {"type": "Polygon", "coordinates": [ring]}
+        shapes.append({"type": "Feature", "properties": {"crop": name}, "geometry": where})
+    made = {"type": "FeatureCollection", "features": shapes}
+    made["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    (tmp_path / "f.geojson").write_text(json.dumps(made))
+    image = geotiff(tmp_path / "c.tif", cube.astype(np.float32))
+    own.add_scene("mine", image, tmp_path / "f.geojson", title=" ".join(texts), say=lambda text: None)
+    return mark
+
+
+def harmless(text):
+    """Whether a page, a notebook or a table has nothing that runs, loads or turns what is read."""
+    tags = re.findall(r"<(?:img|a|script|iframe|link)\b[^>]*(?:evil|javascript:alert|onerror)", text)
+    return not tags and "{{" not in text and not re.search("[\u202e\x1b\u2028]|\\](\\(|:)http://evil", text)
+
+
+def test_a_scene_whose_every_text_is_an_attack_goes_through_harmlessly(hostile, tmp_path, capsys, monkeypatch):
+    assert main(["scenes"]) == main(["scenes", "--show", "mine"]) == 0
+    scene = scenes.load_scene("mine")
+    assert all("cycler" in text or "alert" in text or "HYPERLINK" in text for text in scene.classes)  # readable
+    assert all(len(text) <= 200 and harmless(text) for text in (scene.title, *scene.classes))
+    store, run = Store(), make_run("mine", "random", "mlp", epochs=1)
+    row = collect([run], store, say=lambda text: None).iloc[0].to_dict()
+    other = Store(tmp_path / "other")
+    other.append("baselines", row | {"run": "0" * 12, "method": TEXTS[1], "split": TEXTS[2][:60].split("\u2028")[0]})
+    for part in ("maps", "logs"):
+        (tmp_path / "other" / part).mkdir(exist_ok=True)
+        for file in (store.folder / part).iterdir():
+            (tmp_path / "other" / part / f"{'0' * 12}{file.suffix}").write_bytes(file.read_bytes())
+    assert main(["results", "--merge", str(tmp_path / "other")]) == main(["results"]) == 0
+    assert main(["results", "--export", str(tmp_path / "all.csv")]) == 0
+    assert not re.search(r'(^|,)"?[=+@]', (tmp_path / "all.csv").read_text(), re.M)
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda what: shown.append(what.data))
+    apps.explorer(Store())
+    assert harmless("".join(shown)) and "‹img" in "".join(shown)
+    words = ["mlp", "--scene", "mine", "--split", "random", "--epochs", "1", "--output"]
+    assert main(["map", *words, str(tmp_path / "map")]) == main(["export", *words, str(tmp_path / "m.onnx")]) == 0
+    assert main(["predict", str(tmp_path / "m.onnx"), "mine", "--output", str(tmp_path / "p")]) == 0
+    assert harmless(capsys.readouterr().out) and not hostile.exists()
+
+
+@pytest.mark.parametrize("chapter", [*ALWAYS, *OTHERS])
+def test_a_page_of_a_hostile_scene_runs_and_loads_nothing(hostile, chapter):
+    if chapter not in ALWAYS and not os.environ.get("HSILIB_ODD"):
+        pytest.skip("set HSILIB_ODD=1")
+    words = dict(scene="mine", splits=["random"], ratios=[98], seeds=1, further_seeds=1, epochs=1)
+    words["methods"] = ["mlp"] if chapter == "baselines" else []
+    declared = runner.parameters_of(chapter)
+    words = {name: value for name, value in words.items() if name in declared and value != []}
+    done = runner.run(chapter, words, say=lambda text: None)
+    shown = [out.get("data", {}) for cell in json.loads(done.read_text())["cells"] for out in cell.get("outputs", ())]
+    assert all(harmless("".join(data.get(f"text/{kind}", ""))) for data in shown for kind in ("html", "markdown"))
+    page = runner.render(done).read_text()
+    assert harmless(page) and not hostile.exists()
+
+
+def test_a_template_in_a_page_is_text(tmp_path, monkeypatch):
+    """Nothing of MyST hands what stands in a page to a template engine."""
+    from test_cli import executed
+
+    body = "from hsilib.pages.text import say\nsay('It is {{ 6 * 7 }}.')"
+    done = executed(tmp_path, monkeypatch, body, {"factor": 2})
+    for name in ("_config.yml", "book"):
+        (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
+    page = runner.render(done).read_text()
+    assert "{{ 6 * 7 }}" in page and "It is 42" not in page
+
+
+def test_names_of_methods_are_plain():
+    with pytest.raises(HsiError, match="the name of a method is one of plain letters"):
+        method("a{{b}}", "mine", "A")(lambda task: None)
+    method("plain_name", "mine", "A{{b}} <i>")(lambda task: None)
+    try:
+        assert title("plain_name", options="x={{1}}") == "A((b)) ‹i›, x=((1))"
+    finally:
+        del METHODS["plain_name"]
