@@ -1,14 +1,17 @@
 """What somebody else wrote, in a file or a name, runs nothing, loads nothing and opens no other file."""
 
+import http.server
 import json
 import os
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hsilib.__main__ import main
 from hsilib.data import own, scenes
+from hsilib.data.formats import open_image
 from hsilib.errors import HsiError
 from hsilib.pages import apps, runner
 from hsilib.registry import METHODS, method, title
@@ -16,7 +19,7 @@ from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
 
-from test_formats import CORNER, STEP, geotiff
+from test_formats import CORNER, CUBE, STEP, geotiff, written
 
 EVIL = "http://evil.example"
 TEXTS = [
@@ -117,3 +120,77 @@ def test_names_of_methods_are_plain():
         assert title("plain_name", options="x={{1}}") == "A((b)) ‹i›, x=((1))"
     finally:
         del METHODS["plain_name"]
+
+
+class Asked(http.server.BaseHTTPRequestHandler):
+    """A server that notes what it is asked for."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        self.send_error(404)
+
+    do_HEAD = do_GET
+    log_message = lambda *words: None  # noqa: E731
+
+
+@pytest.fixture
+def network():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def virtual(source):
+    """A raster of GDAL that takes its values from elsewhere, as long as an ENVI image of 24 x 20 x 9 is."""
+    bands = "".join(
+        f'<VRTRasterBand dataType="Int16" band="{i + 1}"><SimpleSource><SourceFilename>{source}</SourceFilename>'
+        "</SimpleSource></VRTRasterBand>" for i in range(9)
+    )
+    return f'<VRTDataset rasterXSize="20" rasterYSize="24">{bands}</VRTDataset>'.encode().ljust(CUBE.nbytes)
+
+
+def test_a_file_that_is_another_thing_opens_no_other(tmp_path, network):
+    """A VRT beside an ENVI header is read as the numbers that its header promises, and as nothing else."""
+    written("ENVI", tmp_path / "a.img")
+    other, address = tmp_path / "other.tif", f"/vsicurl/http://127.0.0.1:{network.server_port}/z.tif"
+    geotiff(other, CUBE)
+    for source in (other, address):
+        (tmp_path / "a.img").write_bytes(virtual(source))
+        image = open_image(tmp_path / "a.hdr")
+        assert image.read(0, 24).tobytes() != CUBE.tobytes()
+        (tmp_path / "a.img").write_bytes(virtual(source).rstrip())
+        with pytest.raises(HsiError, match="its header asks for"):
+            open_image(tmp_path / "a.img")
+    assert not network.asked
+
+
+def test_an_array_that_lies_in_another_file_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "secret").write_bytes(CUBE.tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["cube"] = CUBE
+    layout = h5py.VirtualLayout(CUBE.shape, CUBE.dtype)
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "cube", CUBE.shape)
+    made = {
+        "external": lambda f: f.create_dataset("cube", CUBE.shape, CUBE.dtype, external=[(tmp_path / "secret", 0, 8640)]),
+        "virtual": lambda f: f.create_virtual_dataset("cube", layout),
+        "link": lambda f: f.__setitem__("cube", h5py.ExternalLink("other.h5", "cube")),
+        "soft": lambda f: (f.__setitem__("a", CUBE), f.__setitem__("cube", h5py.SoftLink("/a"))),
+    }
+    for name, make in made.items():
+        with h5py.File(tmp_path / f"{name}.mat", "w") as file:
+            make(file)
+        with pytest.raises(HsiError, match="it holds links, or arrays that lie in other files"):
+            open_image(tmp_path / f"{name}.mat", "cube")
+        assert main(["scenes", "--check", str(tmp_path / f"{name}.mat"), "--cube-key", "cube"]) == 2
+
+
+def test_geojson_asks_no_address_for_its_reference_system(tmp_path, network):
+    pytest.importorskip("pyogrio")
+    crs = {"type": "link", "properties": {"href": f"http://127.0.0.1:{network.server_port}/crs"}}
+    (tmp_path / "f.geojson").write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": []}))
+    with pytest.raises(HsiError, match="its reference system lies elsewhere"):
+        own.add_scene("mine", geotiff(tmp_path / "c.tif", CUBE), tmp_path / "f.geojson", say=lambda text: None)
+    assert not network.asked

@@ -100,11 +100,10 @@ def image_file(path: Path) -> Path:
     with open(path, "rb") as file:
         if file.read(4) != b"ENVI":
             return path
-    beside = [path.with_suffix(s) for s in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw")]
-    found = [file for file in beside if file.is_file()]
-    if not found:
-        raise HsiError(f"{path}: the image that belongs to this header is not beside it")
-    return found[0]
+    for beside in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw"):
+        if path.with_suffix(beside).is_file():
+            return path.with_suffix(beside)
+    raise HsiError(f"{path}: the image that belongs to this header is not beside it")
 
 
 def needs(package: str, what: str) -> Any:
@@ -157,7 +156,7 @@ def _array(path, key, kind, axes=0, lazily=False):
         if kind == "png":
             from PIL import Image as Picture
 
-            return np.array(Picture.open(path))
+            return np.array(Picture.open(path, formats=("PNG",)))
         if kind in ("npz", "hdf", "mat"):
             shapes, get = _ARCHIVES[kind](path, lazily)
             fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
@@ -176,8 +175,7 @@ def _array(path, key, kind, axes=0, lazily=False):
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
     which = f"no usable array {key!r} in it" if key else "several arrays in it"
     which = which if shapes else "no array in it"
-    says = f"{which}; it holds {content}; name one with --cube-key, or --label-key for a map"
-    raise HsiError(f"{path}: {says}")
+    raise HsiError(f"{path}: {which}; it holds {content}; name one with --cube-key, or --label-key for a map")
 
 
 def _npz(path, lazily):
@@ -185,9 +183,8 @@ def _npz(path, lazily):
     with zipfile.ZipFile(path) as packed:
         for name in packed.namelist():
             with packed.open(name) as file:
-                version = np.lib.format.read_magic(file)
-                lib = np.lib.format
-                header = lib.read_array_header_1_0 if version[0] == 1 else lib.read_array_header_2_0
+                lib, first = np.lib.format, np.lib.format.read_magic(file)[0] == 1
+                header = lib.read_array_header_1_0 if first else lib.read_array_header_2_0
                 shapes[name.removesuffix(".npy")] = header(file)[0]
     return shapes, np.load(path, allow_pickle=False).__getitem__
 
@@ -200,8 +197,13 @@ def _mat(path, lazily):
 
 
 def _hdf(path, lazily):
-    file = needs("h5py", f"{path}: a file of MATLAB 7.3").File(path)
-    arrays = {name: part for name, part in file.items() if hasattr(part, "shape") and name[0] != "#"}
+    h5py = needs("h5py", f"{path}: a file of MATLAB 7.3")
+    file = h5py.File(path)
+    linked = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
+    arrays = {name: file[name] for name in file if name not in linked and name[0] != "#"}
+    arrays = {name: array for name, array in arrays.items() if hasattr(array, "shape")}
+    if linked or any(array.external or array.is_virtual for array in arrays.values()):
+        raise HsiError(f"{path}: it holds links, or arrays that lie in other files")
     shapes = {name: array.shape[::-1] for name, array in arrays.items()}  # MATLAB's order of axes
     return shapes, lambda key: _Turned(arrays[key]) if lazily else arrays[key][()].T
 
@@ -240,12 +242,14 @@ def _on_the_ground(path):
     """Open an ENVI or GeoTIFF file and keep what it says of its bands, its pixels and its place."""
     rasterio = needs("rasterio", f"{path}: an image with a place on the ground")
     path = image_file(path)
+    with open(path, "rb") as file:  # named, or GDAL opens whatever it takes the file for: VRT, addresses
+        driver = "GTiff" if SIGNATURES.get(file.read(4)) == "geo" else "ENVI"
 
     def opened():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it has no place, which is well
             try:
-                return rasterio.open(path)
+                return rasterio.open(os.path.abspath(path), driver=driver)
             except Exception as error:
                 raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason(error)})") from None
 
@@ -315,8 +319,7 @@ def check_cube(cube: np.ndarray, where: Path | str) -> np.ndarray:
     cube = np.ascontiguousarray(cube, dtype=np.float32)
     bad = ~np.isfinite(cube)
     if bad.any():
-        says = "mask or repair them first"
-        raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; {says}")
+        raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; mask or repair them first")
     if cube.size and (most := max(cube.max(), -cube.min())) > MOST_LIGHT:
         says = "no instrument measures that; if it stands for no data, say so with --nodata"
         raise HsiError(f"{where}: values up to {most:g}; {says}")
