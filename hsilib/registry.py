@@ -83,6 +83,8 @@ def within(method: str, name: str, value: Any) -> None:
 
     >>> within("soft_targets", "temperature", 4.0)
     """
+    if isinstance(value, str) and not (value.isprintable() and len(value) <= 1000):
+        raise HsiError(f"{method}: {name} must be a text of one line, not {shown(value)}")  # a row is a line
     if isinstance(value, (bool, str)):
         return
     ours = name in LIMITS and METHODS[method].live is None

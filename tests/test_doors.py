@@ -194,3 +194,31 @@ def test_geojson_asks_no_address_for_its_reference_system(tmp_path, network):
     with pytest.raises(HsiError, match="its reference system lies elsewhere"):
         own.add_scene("mine", geotiff(tmp_path / "c.tif", CUBE), tmp_path / "f.geojson", say=lambda text: None)
     assert not network.asked
+
+
+HEAD = "---\njupytext:\n  text_representation: {extension: .md, format_name: myst}\n%s\n---\n\n# Mine\n\n```{code-cell}\n%s\n```\n"
+
+
+@pytest.mark.parametrize(
+    "head, cell", [("kernelspec: [", "1"), ("kernelspec: x", "1"), ("day: 2020-01-01", "1"), ("x: 1", ":tags: [[a\n1")]
+)
+def test_a_page_with_a_broken_head_is_one_line(tmp_path, capsys, head, cell):
+    page = tmp_path / "91-mine.md"
+    page.write_text(HEAD % (head, cell))
+    assert main(["run", str(page)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "no notebook" in said
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\u2028b", "a\x85b", "a" * 2000])
+def test_a_text_option_that_no_row_can_hold_is_refused_before_training(value):
+    with pytest.raises(HsiError, match="by must be a text of one line"):
+        make_run("synthetic_urban_small", "random", "lens_5k_taught", options={"by": value})
+
+
+@pytest.mark.parametrize("by, says", [("mlr", "names networks"), ("0*lens", "names teachers"), ("\u00b2*lens", "names teachers")])
+def test_a_teacher_is_a_network(capsys, by, says):
+    words = ["map", "lens_5k_taught", "--scene", "synthetic_urban_small", "--split", "random", "--epochs", "1"]
+    assert main([*words, "-o", "by", by]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert says in said[-1]

@@ -2,6 +2,7 @@
 are written in it."""
 
 import io
+import json
 import linecache
 import re
 from contextlib import redirect_stdout
@@ -12,6 +13,17 @@ from hsilib.errors import HsiError, reason
 from hsilib.files import outside
 
 REGISTERS = r"^@(?:hsilib\.)?(?:network|distillation|criterion|quantization|method)\("
+
+
+def readable(page: Path) -> Path:
+    """Refuse a page that is no notebook, or could not be kept as one."""
+    import jupytext
+
+    try:
+        json.dumps(jupytext.read(page))
+    except Exception as error:  # whatever the parser meets
+        raise HsiError(f"{page}: no notebook ({reason(error)})") from None
+    return page
 
 
 def run_cell(text: str, number: int, page: str, names: dict[str, Any]) -> None:
