@@ -3,12 +3,13 @@
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 import hsilib
 from hsilib import commands
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, starved
 
 ELSEWHERE = "train on the workers of a Dask scheduler, tcp://HOST:8786; or local:4, four workers here"
 
@@ -151,9 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (HsiError, OSError) as error:
         named = getattr(error, "filename", None) and error.strerror
-        print(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", file=sys.stderr)
+        line = f"error: {error.filename}: {error.strerror}" if named else f"error: {error}"
+        print("".join(sign if sign.isprintable() else " " for sign in line), file=sys.stderr)
         return 2
-    except MemoryError:
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not starved(error):
+            raise
         print("error: it needs more memory than there is", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -164,7 +168,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def script() -> None:
-    """Run the console script ``hsilib``."""
+    """Run the console script ``hsilib``: what other packages warn of is not the user's business."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    logging.lastResort = None
     sys.exit(main())
 
 

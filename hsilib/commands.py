@@ -258,9 +258,7 @@ def predict_command(args: Namespace) -> None:
     from hsilib.data import scenes
     from hsilib.data.formats import open_image
     from hsilib.deploy.maps import write_map
-    from hsilib.deploy.predict import predict_image
-    from hsilib.deploy.zoo import path_of
-    from hsilib.pages.text import joined
+    from hsilib.deploy.predict import path_of, predict_image
 
     if args.scene in scenes.names():
         image = scenes.image_of(args.scene)
@@ -274,7 +272,7 @@ def predict_command(args: Namespace) -> None:
     base, classes = args.output or f"{model.stem}-{Path(args.scene).stem}", metadata["classes"]
     files = write_map(base, labels, sure, classes, image.crs, image.transform)
     counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
-    print(f"{metadata['model']}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
+    print(f"{metadata['model']}: {', '.join(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
     for name, count in zip(classes, counts[1:]):
         print(f"{100 * count / max(counts[1:].sum(), 1):6.2f} %  {name}")
     if counts[0]:

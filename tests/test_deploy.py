@@ -193,7 +193,7 @@ def test_every_model_of_the_zoo_has_a_file_and_a_card_that_is_true():
     assert {path.stem for path in MODELS} == set(zoo.entries())
     for name, entry in zoo.entries().items():
         card = json.loads((zoo.FOLDER / f"{name}.json").read_text())
-        row, data = rows.loc[zoo.run_of(entry).id], zoo.path_of(f"zoo:{name}").read_bytes()
+        row, data = rows.loc[zoo.run_of(entry).id], predict_module.path_of(f"zoo:{name}").read_bytes()
         assert card["run"] == row.name and card["why"] == entry["why"]
         assert card["sha256"] == hashlib.sha256(data).hexdigest() and card["file"] == len(data)
         assert (card["oa"], card["aa"], card["payload"]) == (row["oa"], row["aa"], row["payload"])
@@ -201,8 +201,8 @@ def test_every_model_of_the_zoo_has_a_file_and_a_card_that_is_true():
         about = {p.key: json.loads(p.value) for p in onnx.load_from_string(data).metadata_props}
         assert {key: about[key] for key in card["asks"]} == card["asks"] and about["run"] == card["run"]
     with pytest.raises(HsiError, match="unknown model 'lens'") as error:
-        zoo.path_of("zoo:lens")
-    assert "\n" not in str(error.value) and zoo.path_of("net.onnx") == Path("net.onnx")
+        predict_module.path_of("zoo:lens")
+    assert "\n" not in str(error.value) and predict_module.path_of("net.onnx") == Path("net.onnx")
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")

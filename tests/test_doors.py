@@ -4,6 +4,8 @@ import http.server
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -196,7 +198,7 @@ def test_geojson_asks_no_address_for_its_reference_system(tmp_path, network):
     assert not network.asked
 
 
-HEAD = "---\njupytext:\n  text_representation: {extension: .md, format_name: myst}\n%s\n---\n\n# Mine\n\n```{code-cell}\n%s\n```\n"
+HEAD = "---\njupytext:\n  text_representation: {extension: .md, format_name: myst}\n%s\n---\n\n# Mine\n\n"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ HEAD = "---\njupytext:\n  text_representation: {extension: .md, format_name: mys
 )
 def test_a_page_with_a_broken_head_is_one_line(tmp_path, capsys, head, cell):
     page = tmp_path / "91-mine.md"
-    page.write_text(HEAD % (head, cell))
+    page.write_text(HEAD % head + "```{code-cell}\n" + cell + "\n```\n")
     assert main(["run", str(page)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "no notebook" in said
@@ -222,3 +224,30 @@ def test_a_teacher_is_a_network(capsys, by, says):
     assert main([*words, "-o", "by", by]) == 2
     said = capsys.readouterr().err.splitlines()
     assert says in said[-1]
+
+
+def test_one_line_is_one_line_whatever_other_packages_warn_of(tmp_path):
+    """A file of Python 2, of which numpy warns, and a name with signs that a terminal obeys."""
+    with open(tmp_path / "c.npy", "wb") as file:
+        np.save(file, CUBE)
+    old = (tmp_path / "c.npy").read_bytes().replace(b"(24, 20, 9), }   ", b"(24L, 20L, 9L), }", 1)
+    (tmp_path / "c.npy").write_bytes(old)
+    words = ["scenes", "--add", "mine", "c.npy", "no\n\x1b[31m\u202elabels.npy"]
+    done = subprocess.run([sys.executable, "-m", "hsilib", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert b"24L" in old and done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.strip().isprintable()
+
+
+def test_predict_loads_no_torch_and_says_so_when_memory_is_short(tmp_path):
+    pytest.importorskip("onnxruntime")
+    model = Path(__file__).parents[1] / "book" / "models" / "indian_pines_8bit-lens_2k-int8.onnx"
+    np.save(tmp_path / "cube.npy", np.random.default_rng(0).integers(0, 255, (20, 20, 200)).astype(np.uint8))
+    code = "import sys; from hsilib.__main__ import main; {}rc = main(sys.argv[1:]); sys.exit(rc or 9 * ('torch' in sys.modules))"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (280 << 20, 280 << 20)); "
+    words = ["predict", str(model), "cube.npy", "--output", "map"]
+    for before, code_of_exit, says in (("", 0, ""), (limit, 2, "memory")):
+        if before and sys.platform != "linux":
+            continue
+        command = [sys.executable, "-c", code.format(before), *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == code_of_exit and says in done.stderr and "installed" not in done.stderr, done.stderr

@@ -112,9 +112,11 @@ def needs(package: str, what: str) -> Any:
 
     try:
         return import_module(package)
-    except ImportError:
+    except ModuleNotFoundError:
         name = package.partition(".")[0]
         raise HsiError(f"{what} needs {name}, which is not installed: pip install {name}") from None
+    except ImportError as error:  # for want of memory, say
+        raise HsiError(f"{what} needs {package}, which cannot be loaded ({reason(error)})") from None
 
 
 def open_image(path: Path, key: str = "") -> Image:
@@ -269,10 +271,9 @@ def _on_the_ground(path):
             bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
         except ValueError as error:
             raise HsiError(f"{path}: its header has what is no number ({reason(error)})") from None
-        bands = range(1, file.count + 1)
         transform = () if file.transform.is_identity else tuple(file.transform)[:6]
-        waves, crs = _wavelengths([_band(file, i) for i in bands]), file.crs.to_wkt() if file.crs else ""
-        size = (file.height, file.width, file.count)
+        waves = _wavelengths([_band(file, i) for i in file.indexes])
+        size, crs = (*file.shape, file.count), file.crs.to_wkt() if file.crs else ""
         return Image(str(path), size, read, waves, bad, file.nodata, crs, transform)
 
 
@@ -330,8 +331,8 @@ def label_map(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
     """Read a map of class numbers, with 0 for none, and check that it has the shape of its scene."""
     labels = read_array(path, key, axes=2)
     if labels.shape != shape[:2]:
-        hint = _axes(shape, labels.shape)
-        raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}{hint}")
+        says = f"label map has shape {labels.shape}, the scene is {shape}"
+        raise HsiError(f"{path}: {says}{_axes(shape, labels.shape)}")
     numbers = labels.dtype.kind in "iufb"
     if not numbers or labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
         raise HsiError(f"{path}: labels must be whole numbers 0 (none) to 255")
