@@ -121,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.export_command, what, f"static {small}")
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
-    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99 that needs libc only")
+    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99, linked with -lm")
     sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C"
     p.add_argument("--tile", nargs=2, type=int, default=(1, 32), metavar=sides, help=once)
 
