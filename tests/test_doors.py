@@ -1,13 +1,16 @@
 """What somebody else wrote, in a file or a name, runs nothing, loads nothing and opens no other file."""
 
+import contextlib
 import http.server
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -251,3 +254,51 @@ def test_predict_loads_no_torch_and_says_so_when_memory_is_short(tmp_path):
         command = [sys.executable, "-c", code.format(before), *words]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == code_of_exit and says in done.stderr and "installed" not in done.stderr, done.stderr
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CSV = """<pre id=csv></pre><script>
+URL.createObjectURL = (blob) => (blob.text().then((text) => (document.getElementById("csv").textContent = text)), "#");
+addEventListener("load", () => [...document.querySelectorAll("button")].find((one) => one.textContent.startsWith("CSV")).click());
+</script>"""
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
+def test_the_explorer_takes_no_word_of_an_address_for_a_column(tmp_path, monkeypatch):
+    rows = Store(Path(__file__).parents[1] / "book" / "results").rows().query("method == 'mlp'").head(8)
+    rows = rows.assign(scene="=1+1")
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda what: shown.append(what.data))
+    apps.explorer(SimpleNamespace(rows=lambda: rows))
+    script = (Path(__file__).parents[1] / "book" / "_static" / "apps.js").read_text()
+    (tmp_path / "page.html").write_text(f"<!doctype html>{shown[0]}{CSV}<script>{script}</script>")
+    address = (tmp_path / "page.html").as_uri() + "?y=zzz&x=__proto__&sort=constructor&scene=nowhere&split=&down=7"
+    quiet = "--headless --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=4000".split()
+    folder = f"--user-data-dir={tmp_path / 'browser'}"
+    done = subprocess.run([BROWSER, *quiet, folder, "--dump-dom", address], capture_output=True, text=True, timeout=120)
+    assert 'data-runs="8"' in done.stdout and "<svg" in done.stdout.partition("hsi-plot")[2]
+    table = done.stdout.partition('<pre id="csv">')[2].partition("</pre>")[0].splitlines()
+    assert len(table) == 9 and all(line.startswith("'=1+1,") for line in table[1:])
+
+
+def test_a_worker_of_other_files_is_told_in_words(monkeypatch, tmp_path):
+    pytest.importorskip("distributed")
+    from hsilib.study import engine
+
+    answers = iter([{"tcp://a:1": (engine._versions(), {"mine": "mine@7489"})}])
+    client = SimpleNamespace(
+        run=lambda *_, **__: next(answers), scheduler_info=lambda **_: {"workers": {"tcp://a:1": {}}}
+    )
+    monkeypatch.setattr(engine, "_client", lambda on, stack: contextlib.nullcontext(client))
+    runs = [SimpleNamespace(scene="mine", content="mine@1234")]
+    with pytest.raises(HsiError, match="left out: its files of the scene mine are not those that are here"):
+        with contextlib.ExitStack() as stack:
+            engine.There(stack, "tcp://a:1", runs, Store(tmp_path), "cpu", lambda text: None)
+
+
+def test_options_of_a_contributed_row_are_options(tmp_path, capsys):
+    row = collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)], say=lambda text: None).iloc[0]
+    other = Store(tmp_path / "other")
+    for number, options in enumerate(["=HYPERLINK(1)", "x=1"]):
+        other.append("baselines", row.to_dict() | {"run": f"{number:012}", "options": options})
+    assert list(other.rows()["options"]) == ["x=1"] and "its options are none" in capsys.readouterr().err

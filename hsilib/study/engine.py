@@ -166,7 +166,7 @@ class There:
             versions, contents = said
             other = [name for name, content in self.contents.items() if contents[name] != content]
             reason = f"it has {versions}, here are {here}" if versions != here else ""
-            reason = reason or (f"{other[0]}: {contents[other[0]]}" if other else "")
+            reason = reason or (_apart(other[0], contents[other[0]]) if other else "")
             if reason:
                 told.append(f"worker {worker} is left out: {reason}")
                 self.say(told[-1])
@@ -260,6 +260,13 @@ def _told(names):
         except HsiError as error:
             contents[name] = str(error)
     return _versions(), contents
+
+
+def _apart(name, there):
+    """What is wrong with a worker's scene, from its identity there, or why it has none."""
+    if there.partition("@")[0] == name:
+        return f"its files of the scene {name} are not those that are here"
+    return f"{name}: {there}"
 
 
 async def _take(dask_worker):

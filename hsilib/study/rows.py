@@ -97,6 +97,7 @@ def _bad(table) -> dict[int, str]:
     name(~table["run"].str.fullmatch("[0-9a-f]{12}"), "its run is no identity")
     for column in set(TEXTS) - EMPTY:
         name(table[column] == "", f"it has no {column}")
+    name(~table["options"].str.match(r"$|\w+="), "its options are none")
     for column, (low, high) in RANGES.items():
         values = pd.to_numeric(table[column], errors="coerce")
         lacks = table[column].isin(["", "nan"])
