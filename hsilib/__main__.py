@@ -3,12 +3,13 @@
 import argparse
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 import hsilib
 from hsilib import commands
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, starved
 
 ELSEWHERE = "train on the workers of a Dask scheduler, tcp://HOST:8786; or local:4, four workers here"
 
@@ -123,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.export_command, what, f"static {small}")
     run_arguments(p)
     p.add_argument("--output", help=f"path of the file {place}")
-    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99 that needs libc only")
+    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99, linked with -lm")
     sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C"
     p.add_argument("--tile", nargs=2, type=int, default=(1, 32), metavar=sides, help=once)
 
@@ -154,9 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (HsiError, OSError) as error:
         named = getattr(error, "filename", None) and error.strerror
-        print(f"error: {error.filename}: {error.strerror}" if named else f"error: {error}", file=sys.stderr)
+        line = f"error: {error.filename}: {error.strerror}" if named else f"error: {error}"
+        print("".join(sign if sign.isprintable() else " " for sign in line), file=sys.stderr)
         return 2
-    except MemoryError:
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not starved(error):
+            raise
         print("error: it needs more memory than there is", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -167,7 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def script() -> None:
-    """Run the console script ``hsilib``."""
+    """Run the console script ``hsilib``: what other packages warn of is not the user's business."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    logging.lastResort = None
     sys.exit(main())
 
 

@@ -35,11 +35,12 @@ def scenes_command(args: Namespace) -> None:
 
 def _add_scene(args):
     from hsilib.data import own, scenes, told
+    from hsilib.data.described import plain
 
     name = args.add[0]
     if len(args.add) == 2:
         for file in own.add_images(*args.add, skip=args.skip):
-            print(f"left out: {file}")
+            print(f"left out: {plain(file)}")
         added = scenes.image_set(name)
         print(f"{name}: {len(added.files)} images of {len(added.classes)} classes")
         return
@@ -273,9 +274,7 @@ def predict_command(args: Namespace) -> None:
     from hsilib.data import scenes
     from hsilib.data.formats import open_image
     from hsilib.deploy.maps import write_map
-    from hsilib.deploy.predict import predict_image
-    from hsilib.deploy.zoo import path_of
-    from hsilib.pages.text import joined
+    from hsilib.deploy.predict import path_of, predict_image
 
     if args.scene in scenes.names():
         image = scenes.image_of(args.scene)
@@ -289,7 +288,7 @@ def predict_command(args: Namespace) -> None:
     base, classes = args.output or unless_told(f"{model.stem}-{Path(args.scene).stem}"), metadata["classes"]
     files = write_map(base, labels, sure, classes, image.crs, image.transform)
     counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
-    print(f"{metadata['model']}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
+    print(f"{metadata['model']}: {', '.join(files)}, {labels.shape[0]} x {labels.shape[1]} pixels")
     for name, count in zip(classes, counts[1:]):
         print(f"{100 * count / max(counts[1:].sum(), 1):6.2f} %  {name}")
     if counts[0]:

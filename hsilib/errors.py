@@ -24,6 +24,12 @@ def reason(error: BaseException, most: int = 200) -> str:
     return lines[0][:most].strip() or type(error).__name__
 
 
+def starved(error: BaseException) -> bool:
+    """Say whether an error of another library means that memory is at its end."""
+    signs = ("bad_alloc", "allocate", "out of memory", "failed to map segment", "start new thread")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+
+
 def known(kind: str, name: str, names: Iterable[str]) -> str:
     """Return ``name`` if it is one of ``names``; otherwise raise an error that lists the close ones."""
     names = list(names)

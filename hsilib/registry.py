@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hsilib.data.described import plain
 from hsilib.errors import HsiError, known, shown
 from hsilib.models.networks import NETWORKS
 from hsilib.source import stamp
@@ -83,6 +84,8 @@ def within(method: str, name: str, value: Any) -> None:
 
     >>> within("soft_targets", "temperature", 4.0)
     """
+    if isinstance(value, str) and not (value.isprintable() and len(value) <= 1000):
+        raise HsiError(f"{method}: {name} must be a text of one line, not {shown(value)}")  # a row is a line
     if isinstance(value, (bool, str)):
         return
     ours = name in LIMITS and METHODS[method].live is None
@@ -112,9 +115,12 @@ def method(
         there = inspect.unwrap(METHODS[name].train).__module__ if name in METHODS else own.__module__
         if there != own.__module__ and there.startswith(OURS):
             raise HsiError(f"the name {name} is taken by a method of {there}; choose another")
+        if plain(name) != name:
+            raise HsiError(f"the name of a method is one of plain letters, such as {plain(name)!r}")
         ours = all(str(getattr(part, "__module__", OURS)).startswith(OURS) for part in (own, network or own))
         METHODS[name] = Method(
-            name=name, family=family, title=title, train=train, options=options, by_scene=by_scene or {},
+            name=name, family=family, title=plain(title), train=train, options=options,
+            by_scene=by_scene or {},
             version=_stamp(name, train, network) if version is None and not ours else version or 1,
             ratios=tuple(ratios), epochs=epochs, paper=paper, live=None if ours else version is None,
             about=" ".join((train.__doc__ or "").split()), parents=parents, prepare=prepare, network=network,
@@ -165,7 +171,7 @@ def family(name: str, asked: Iterable[str] = ()) -> list[str]:
 def title(method: str, ratio: int = 0, options: str = "") -> str:
     """Return what a method, a size of it, or a variant is called in tables and plots."""
     name = get(method).title + (f" {int(ratio)} %" if ratio else "")
-    return f"{name}, {options}" if options else name
+    return f"{name}, {plain(options)}" if options else name
 
 
 def dense(run: "Run", name: str = "cnn2d", **options: Any) -> "Run":

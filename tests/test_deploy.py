@@ -193,7 +193,7 @@ def test_every_model_of_the_zoo_has_a_file_and_a_card_that_is_true():
     assert {path.stem for path in MODELS} == set(zoo.entries())
     for name, entry in zoo.entries().items():
         card = json.loads((zoo.FOLDER / f"{name}.json").read_text())
-        row, data = rows.loc[zoo.run_of(entry).id], zoo.path_of(f"zoo:{name}").read_bytes()
+        row, data = rows.loc[zoo.run_of(entry).id], predict_module.path_of(f"zoo:{name}").read_bytes()
         assert card["run"] == row.name and card["why"] == entry["why"]
         assert card["sha256"] == hashlib.sha256(data).hexdigest() and card["file"] == len(data)
         assert (card["oa"], card["aa"], card["payload"]) == (row["oa"], row["aa"], row["payload"])
@@ -201,8 +201,8 @@ def test_every_model_of_the_zoo_has_a_file_and_a_card_that_is_true():
         about = {p.key: json.loads(p.value) for p in onnx.load_from_string(data).metadata_props}
         assert {key: about[key] for key in card["asks"]} == card["asks"] and about["run"] == card["run"]
     with pytest.raises(HsiError, match="unknown model 'lens'") as error:
-        zoo.path_of("zoo:lens")
-    assert "\n" not in str(error.value) and zoo.path_of("net.onnx") == Path("net.onnx")
+        predict_module.path_of("zoo:lens")
+    assert "\n" not in str(error.value) and predict_module.path_of("net.onnx") == Path("net.onnx")
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
@@ -307,11 +307,16 @@ def test_the_c_refuses_bands_at_other_wavelengths(tmp_path):
     code += """
 int main(void) {
     const double same[] = {401, 495, 600}, other[] = {400, 500, 620};
+    const float good[] = {0, 1, 0.5f}, bad[] = {0, NAN, 1}, far[] = {0, INFINITY, 1};
+    if (net_refuses(3, NAN, NAN) != 2 || net_refuses(3, 0, NAN) != 2 || net_refuses(3, 0, 1) != 0)
+        return 1;
+    if (net_refuses_values(3, good) != 0 || net_refuses_values(3, bad) != 2 || net_refuses_values(3, far) != 2)
+        return 1;
     return net_refuses_waves(3, same) != 0 || net_refuses_waves(2, same) != 1 || net_refuses_waves(3, other) != 3;
 }
 """
-    (tmp_path / "net.c").write_text(code)
-    subprocess.run(["gcc", *FLAGS, tmp_path / "net.c", "-o", tmp_path / "net"], check=True)
+    (tmp_path / "net.c").write_text("#include <math.h>\n" + code)
+    subprocess.run(["gcc", *FLAGS, "-pedantic", tmp_path / "net.c", "-o", tmp_path / "net"], check=True)
     subprocess.run([tmp_path / "net"], check=True)
     assert "waves" not in contract.in_c("net", 3, {"low": 0.0, "high": 1.0})
 
@@ -455,7 +460,7 @@ def test_c_code_gives_the_classes_of_onnxruntime_on_every_pixel(name, ratio, til
     run = run_of(name, ratio)
     report = export_c(run, tmp_path / "net.c", tile)
     files = [str(tmp_path / "net.c"), str(tmp_path / "net_test.c")]
-    subprocess.run(["gcc", *FLAGS, *files, "-o", str(tmp_path / "check"), "-lm"], check=True)
+    subprocess.run(["gcc", *FLAGS, "-pedantic", *files, "-o", str(tmp_path / "check"), "-lm"], check=True)
     done = subprocess.run([tmp_path / "check"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == f"0 of {tile[0] * tile[1]} pixels differ\n"
     assert report["flash"] > 3000 and report["ram"] > 100

@@ -129,6 +129,7 @@
   const HEADS = { oa: "OA %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
   const SCALE = { payload: 1e-3, macs: 1e-6 };
   const LOG = new Set(["payload", "macs"]);
+  const COLUMNS = ["name", "scene", "split", "seeds", "oa", "aa", "kappa", "f1", "payload", "macs", "leakage"];
 
   function explorer(box, data) {
     const words = Object.keys(data.words), numbers = Object.keys(data.numbers);
@@ -140,7 +141,15 @@
     const state = {};
     for (const name of Object.keys(start)) state[name] = asked.get(name) ?? start[name];
     const inputs = {};
-    const pick = (name, options) => (inputs[name] = select(options, state[name], () => set(name, inputs[name].value)));
+    const one = (name, values) => {  // an address may ask for what there is not
+      if (!values.includes(state[name])) state[name] = values.includes(start[name]) ? start[name] : values[0];
+    };
+    const pick = (name, options) => {
+      one(name, options.map(([value]) => value));
+      return (inputs[name] = select(options, state[name], () => set(name, inputs[name].value)));
+    };
+    one("sort", COLUMNS);
+    one("down", ["1", "0"]);
     const all = (name) => [["", "all"], ...data.words[name].values.map((text) => [text, text])];
     const axis = numbers.filter((name) => name !== "seed").map((name) => [name, HEADS[name]]);
     inputs.name = el("input", { type: "search", value: state.name, oninput: () => set("name", inputs.name.value) });
@@ -272,7 +281,7 @@
     }
 
     function table(groups) {
-      const columns = ["name", "scene", "split", "seeds", "oa", "aa", "kappa", "f1", "payload", "macs", "leakage"];
+      const columns = COLUMNS;
       const down = state.down === "1" ? -1 : 1;
       const order = [...groups].sort((a, b) => {
         const [left, right] = [a[state.sort], b[state.sort]];
@@ -298,9 +307,10 @@
     }
 
     function save() {
+      const inert = (text) => (/^[=+@\t-]/.test(text) ? `'${text}` : text);  // no formula of a spreadsheet
       const quote = (text) => (/[",\n]/.test(text) ? `"${String(text).replace(/"/g, '""')}"` : text);
       const lines = [[...words, ...numbers].join()];
-      for (const row of rows) lines.push([...words.map((name) => quote(word(name, row))), ...numbers.map((name) => data.numbers[name][row] ?? "")].join());
+      for (const row of rows) lines.push([...words.map((name) => quote(inert(word(name, row)))), ...numbers.map((name) => data.numbers[name][row] ?? "")].join());
       const link = el("a", { href: URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" })), download: "hsilib-runs.csv" });
       link.click();
       URL.revokeObjectURL(link.href);

@@ -4,6 +4,7 @@ Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2014; Beyer
 distillation: A good teacher is patient and consistent, CVPR 2022; methods E.1 and J.
 """
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def teachers(run: "Run") -> tuple["Run", ...]:
     for word in dict(run.options)["by"].split("+"):
         times, _, name = word.rpartition("*")
         source = get(name)
-        if not (times or "1").isdigit() or (times and "member" not in source.options):
+        if not re.fullmatch("([1-9][0-9]?)?", times) or (times and "member" not in source.options):
             raise HsiError(f"{run.method}: `by` names teachers, such as lens_20k+3*perceptron, not {word!r}")
         recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
         for member in range(int(times or 1)):
@@ -101,6 +102,8 @@ def taught(
         o, student = task.options, network(task)
         look = Look(task, student)
         nets = [task.parent(run) for run in teachers(task.run)]
+        if not all(isinstance(net, nn.Module) for net in nets):
+            raise HsiError(f"`by` names networks, which {o.by} is not: its answers are no softmax")
         p = torch.stack([answers(net, task, o.temperature, look.views) for net in nets])
         p = together(p, look.data.y, o.temperature, getattr(o, "weigh", "alike"))
 

@@ -7,6 +7,7 @@ exported network says of itself.  Such a file may come from somebody else, and i
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,6 +29,39 @@ def label(value: Any, most: int = 200) -> bool:
     return text(value, most) and not re.search(r"[\n\t]", value)
 
 
+# what is markup, a template, a link or a formula somewhere, and what stands for it in a plain text
+MARKUP = str.maketrans("{}[]<>`\\*|", "()()‹›'/∗¦", "$")
+
+
+def plain(words: Any, most: int = 200) -> str:
+    """Return a text from outside as one line of words that nothing which shows it takes for more.
+
+    All names from outside pass it: of scenes, classes, folders, methods, and the cells of rows.  What runs or
+    loads something in Markdown, HTML, a template, a figure or a spreadsheet is written otherwise.
+
+    >>> plain("a{{b}} ![c](http://d)")
+    'a((b)) !(c)(http://d)'
+    """
+    line = " ".join(str(words).split())[: 2 * most].translate(MARKUP)
+    line = "".join(sign for sign in line if unicodedata.category(sign)[0] != "C").strip() or "?" * bool(line)
+    line = f"'{line}" if re.match(r"[-=+@#%:~!&]", line) else line
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def plainly(part: Any) -> Any:
+    """Return what was read from a file with all texts in it made plain."""
+    if isinstance(part, dict):
+        return {plain(name): plainly(value) for name, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return type(part)(map(plainly, part))
+    return plain(part) if isinstance(part, str) else part
+
+
+def named(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of its title and classes alone."""
+    return table | {name: plainly(table[name]) for name in ("title", "classes") if name in table}
+
+
 def _numbers(value, count, low=-math.inf, high=math.inf, whole=False):
     kinds = int if whole else (int, float)
     return (
@@ -47,8 +81,8 @@ def _file(value):
 
 def _classes(value):
     return (
-        isinstance(value, list) and 1 <= len(value) <= 255 and len(set(map(str, value))) == len(value)
-        and all(label(name) and name.strip() for name in value)
+        isinstance(value, list) and 1 <= len(value) <= 255 and len(set(map(plain, value))) == len(value)
+        and all(label(name) and plain(name) for name in value)
     )
 
 
@@ -109,10 +143,10 @@ def notes(data: str) -> dict[str, Any]:
     table = of_json(data)
     if not isinstance(table, dict):
         raise HsiError("no notes of a run")
-    return table
+    return plainly(table)
 
 
-TITLE = lambda v: label(v, 300) and bool(v.strip()), "a title"
+TITLE = lambda v: label(v, 300) and bool(plain(v)), "a title"
 CLASSES = _classes, "names of classes, each once, without < > and `"
 FILE = _file, "a path, a key and sha256:…"
 WAVES = (lambda v: _numbers(v, None, 0, 1e6)), "numbers, in nm"
@@ -151,7 +185,7 @@ def images(data: str) -> dict[str, Any]:
     table = held(of_json(data), IMAGES, IMAGES, "description")
     if len(table["labels"]) != len(table["files"]) or max(table["labels"]) > len(table["classes"]):
         raise HsiError("labels must be the number of its class for each file")
-    return table
+    return named(table)
 
 
 CARD: dict[str, Field] = {
@@ -165,7 +199,7 @@ CARD: dict[str, Field] = {
 
 def card(data: str) -> dict[str, Any]:
     """Return the description of what the book shows of a scene."""
-    return held(of_json(data), CARD, ("title", "classes", "bands", "identity"), "card of a scene")
+    return named(held(of_json(data), CARD, ("title", "classes", "bands", "identity"), "card of a scene"))
 
 
 MODEL: dict[str, Field] = {
@@ -184,7 +218,7 @@ def model(texts: dict[str, str]) -> dict[str, Any]:
         raise HsiError("low and high must be the ends of a range")
     if len(table.get("wavelengths", [])) not in (0, table["bands"]):
         raise HsiError("wavelengths must be one for each band")
-    return table
+    return named(table)
 
 
 PART: dict[str, Field] = {

@@ -101,11 +101,10 @@ def image_file(path: Path) -> Path:
     with open(path, "rb") as file:
         if file.read(4) != b"ENVI":
             return path
-    beside = [path.with_suffix(s) for s in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw")]
-    found = [file for file in beside if file.is_file()]
-    if not found:
-        raise HsiError(f"{path}: the image that belongs to this header is not beside it")
-    return found[0]
+    for beside in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw"):
+        if path.with_suffix(beside).is_file():
+            return path.with_suffix(beside)
+    raise HsiError(f"{path}: the image that belongs to this header is not beside it")
 
 
 def needs(package: str, what: str) -> Any:
@@ -114,9 +113,11 @@ def needs(package: str, what: str) -> Any:
 
     try:
         return import_module(package)
-    except ImportError:
+    except ModuleNotFoundError:
         name = package.partition(".")[0]
         raise HsiError(f"{what} needs {name}, which is not installed: pip install {name}") from None
+    except ImportError as error:  # for want of memory, say
+        raise HsiError(f"{what} needs {package}, which cannot be loaded ({reason(error)})") from None
 
 
 def open_image(path: Path, key: str = "") -> Image:
@@ -158,7 +159,7 @@ def _array(path, key, kind, axes=0, lazily=False):
         if kind == "png":
             from PIL import Image as Picture
 
-            return np.array(Picture.open(path))
+            return np.array(Picture.open(path, formats=("PNG",)))
         if kind in ("npz", "hdf", "mat"):
             shapes, get = _ARCHIVES[kind](path, lazily)
             fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
@@ -180,8 +181,7 @@ def _array(path, key, kind, axes=0, lazily=False):
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
     which = f"no usable array {key!r} in it" if key else "several arrays in it"
     which = which if shapes else "no array in it"
-    says = f"{which}; it holds {content}; name one with --cube-key, or --label-key for a map"
-    raise HsiError(f"{path}: {says}")
+    raise HsiError(f"{path}: {which}; it holds {content}; name one with --cube-key, or --label-key for a map")
 
 
 def _npz(path, lazily):
@@ -189,9 +189,8 @@ def _npz(path, lazily):
     with zipfile.ZipFile(path) as packed:
         for name in packed.namelist():
             with packed.open(name) as file:
-                version = np.lib.format.read_magic(file)
-                lib = np.lib.format
-                header = lib.read_array_header_1_0 if version[0] == 1 else lib.read_array_header_2_0
+                lib, first = np.lib.format, np.lib.format.read_magic(file)[0] == 1
+                header = lib.read_array_header_1_0 if first else lib.read_array_header_2_0
                 shapes[name.removesuffix(".npy")] = header(file)[0]
     return shapes, np.load(path, allow_pickle=False).__getitem__
 
@@ -204,8 +203,13 @@ def _mat(path, lazily):
 
 
 def _hdf(path, lazily):
-    file = needs("h5py", f"{path}: a file of MATLAB 7.3").File(path)
-    arrays = {name: part for name, part in file.items() if hasattr(part, "shape") and name[0] != "#"}
+    h5py = needs("h5py", f"{path}: a file of MATLAB 7.3")
+    file = h5py.File(path)
+    linked = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
+    arrays = {name: file[name] for name in file if name not in linked and name[0] != "#"}
+    arrays = {name: array for name, array in arrays.items() if hasattr(array, "shape")}
+    if linked or any(array.external or array.is_virtual for array in arrays.values()):
+        raise HsiError(f"{path}: it holds links, or arrays that lie in other files")
     shapes = {name: array.shape[::-1] for name, array in arrays.items()}  # MATLAB's order of axes
     return shapes, lambda key: _Turned(arrays[key]) if lazily else arrays[key][()].T
 
@@ -244,12 +248,14 @@ def _on_the_ground(path):
     """Open an ENVI or GeoTIFF file and keep what it says of its bands, its pixels and its place."""
     rasterio = needs("rasterio", f"{path}: an image with a place on the ground")
     path = image_file(path)
+    with open(path, "rb") as file:  # named, or GDAL opens whatever it takes the file for: VRT, addresses
+        driver = "GTiff" if SIGNATURES.get(file.read(4)) == "geo" else "ENVI"
 
     def opened():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it has no place, which is well
             try:
-                return rasterio.open(path)
+                return rasterio.open(os.path.abspath(path), driver=driver)
             except Exception as error:
                 raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason(error)})") from None
 
@@ -269,10 +275,9 @@ def _on_the_ground(path):
             bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
         except ValueError as error:
             raise HsiError(f"{path}: its header has what is no number ({reason(error)})") from None
-        bands = range(1, file.count + 1)
         transform = () if file.transform.is_identity else tuple(file.transform)[:6]
-        waves, crs = _wavelengths([_band(file, i) for i in bands]), file.crs.to_wkt() if file.crs else ""
-        size = (file.height, file.width, file.count)
+        waves = _wavelengths([_band(file, i) for i in file.indexes])
+        size, crs = (*file.shape, file.count), file.crs.to_wkt() if file.crs else ""
         return Image(str(path), size, read, waves, bad, file.nodata, crs, transform)
 
 
@@ -319,8 +324,7 @@ def check_cube(cube: np.ndarray, where: Path | str) -> np.ndarray:
     cube = np.ascontiguousarray(cube, dtype=np.float32)
     bad = ~np.isfinite(cube)
     if bad.any():
-        says = "mask or repair them first"
-        raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; {says}")
+        raise HsiError(f"{where}: {bad.sum()} values are NaN or infinite; mask or repair them first")
     if cube.size and (most := max(cube.max(), -cube.min())) > MOST_LIGHT:
         says = "no instrument measures that; if it stands for no data, say so with --nodata"
         raise HsiError(f"{where}: values up to {most:g}; {says}")
@@ -331,8 +335,8 @@ def label_map(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
     """Read a map of class numbers, with 0 for none, and check that it has the shape of its scene."""
     labels = read_array(path, key, axes=2)
     if labels.shape != shape[:2]:
-        hint = _axes(shape, labels.shape)
-        raise HsiError(f"{path}: label map has shape {labels.shape}, the scene is {shape}{hint}")
+        says = f"label map has shape {labels.shape}, the scene is {shape}"
+        raise HsiError(f"{path}: {says}{_axes(shape, labels.shape)}")
     numbers = labels.dtype.kind in "iufb"
     if not numbers or labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
         raise HsiError(f"{path}: labels must be whole numbers 0 (none) to 255")

@@ -142,7 +142,8 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     classes = sorted({p[depth] for p in parts})
     if not 2 <= len(classes) <= 255:
         raise HsiError(f"{path}: {len(classes)} folders of images, expected 2 to 255, one per class")
-    return tuple(files), tuple(classes), tuple(classes.index(p[depth]) + 1 for p in parts)
+    labels = tuple(classes.index(p[depth]) + 1 for p in parts)
+    return tuple(files), tuple(map(described.plain, classes)), labels
 
 
 def _walked(path):

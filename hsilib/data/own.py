@@ -40,7 +40,7 @@ def add_scene(
     path = image_file(Path(cube).resolve())
     image = open_image(path, cube_key)
     image = image if nodata is None else replace(image, nodata=nodata)
-    entry = {"title": title or name, "cube": _file(path, cube_key)}
+    entry = {"title": described.plain(title or name), "cube": _file(path, cube_key)}
     given = {"labels": labels, "train": train, "test": test}
     maps = {part: _map(Path(file).resolve(), label_key, image) for part, file in given.items() if file}
     step, there, some = max(1, image.shape[0] * image.shape[1] // sanity.SAMPLE), [], []
@@ -55,8 +55,9 @@ def add_scene(
     if marks.max() == 0:
         raise HsiError(f"{labels}: no labelled pixel")
     count = max(int(numbers.max()) for numbers, _ in maps.values())
-    named = next((names for _, names in maps.values() if names), ())
-    classes = list(classes) or list(named) or [f"class {i}" for i in range(1, count + 1)]
+    named = [described.plain(one) for one in next((names for _, names in maps.values() if names), ())]
+    classes = [described.plain(one) for one in classes] or named
+    classes = classes or [f"class {i}" for i in range(1, count + 1)]
     if len(classes) < count:
         raise HsiError(f"{labels}: labels up to {count}, but {len(classes)} class names")
     for says in notes + sanity.class_names(classes, marks, str(labels)):
@@ -68,7 +69,7 @@ def add_scene(
     entry |= {"shape": image.shape, "classes": classes, "wavelengths": list(image.wavelengths)}
     entry |= {"rgb": list(rgb or _colours(image)), "bad": list(image.bad), "nodata": image.nodata}
     entry |= {"crs": image.crs, "transform": list(image.transform)}
-    if named and list(named) != classes:
+    if named and named != classes:
         renamed = ", ".join(map(" → ".join, zip(named, classes)))
         say(f"note: names are given to the polygons' classes in the order of the alphabet: {renamed}")
     counts = np.bincount(marks.ravel(), minlength=len(classes) + 1)[1:]

@@ -1,5 +1,7 @@
 """Label maps from polygons (GeoPackage, shapefile, GeoJSON), burnt into the grid of an image."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
     features, warp = (needs(f"rasterio.{part}", f"{path}: polygons") for part in ("features", "warp"))
     if not image.transform:
         raise HsiError(f"{path}: polygons need an image with a place on the ground, which the cube has not")
+    _alone(path)
     try:
         about, _, shapes, columns = pyogrio.raw.read(path)
         outlines = shapely.from_wkb(shapes)
@@ -51,3 +54,17 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
     if not labels.any():
         raise HsiError(f"{path}: no polygon lies on the image; do both have the same reference system?")
     return labels, tuple(str(name) for name in names)
+
+
+def _alone(path):
+    """Refuse GeoJSON whose reference system lies at an address, of which GDAL would ask the network."""
+
+    def look(pairs):
+        for name, value in pairs:
+            if name == "crs" and isinstance(value, dict) and str(value.get("type", "name")).lower() != "name":
+                raise HsiError(f"{path}: its reference system lies elsewhere; name it (crs of type name)")
+        return dict(pairs)
+
+    with open(path, "rb") as file, suppress(ValueError, RecursionError):  # what is no JSON is read no further
+        if file.read(1) == b"{":
+            json.loads(b"{" + file.read(), object_pairs_hook=look)

@@ -143,6 +143,7 @@ def entry(name: str) -> Entry:
         content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
+        table |= described.named(table)  # behind the digest, which is of what the file says
         return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
     return REGISTRY[_named(name)]
 

@@ -1,4 +1,4 @@
-"""From a trained network to C: one file of C99 that needs libc only, for a line or a tile of a scene.
+"""From a trained network to C: one file of C99 that needs libc and -lm only, for a line or a tile of a scene.
 
 emx-onnx-cgen writes it from the ONNX graph whose sizes are fixed.  A second file is its test: it classifies a
 tile of the scene and compares the classes with those of onnxruntime, and fails if one differs.
@@ -27,12 +27,14 @@ from hsilib.study.runs import Run
 FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")
 TEST = """\
 /* It classifies a tile of {scene} and compares the classes with those of onnxruntime: {model} */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 
 void {name}(const float {given}, uint8_t map[{rows}][{columns}],
             float scores[{classes}][{rows}][{columns}]);
 int {name}_refuses(int bands, double least, double most);
+int {name}_refuses_values(int count, const float values[]);
 {declared}
 static const float cube[{h}][{w}][{bands}] = {values};
 static const uint8_t want[{rows}][{columns}] = {labels};
@@ -46,6 +48,8 @@ int main(void) {{
         for (j = 0; j < {columns}; j++)
             wrong += map[i][j] != want[i][j];
     printf("%d of %d pixels differ\\n", wrong, {rows} * {columns});
+    if (!{name}_refuses({bands}, NAN, NAN) || {name}_refuses_values({bands}, cube[{h} / 2][{w} / 2]))
+        return 2;
     if ({name}_refuses({bands}, {low:.9g}, {high:.9g}) || !{name}_refuses({bands} + 1, {low:.9g}, {high:.9g}))
         return 2;
     return wrong != 0;
@@ -57,7 +61,7 @@ static float kept[{h}][{w}][{kept}];"""
 CALLED = """    for (i = 0; i < {h}; i++)
         for (j = 0; j < {w}; j++)
             {name}_pixel((const float (*)[1][{bands}])cube[i][j], (float (*)[1][{kept}])kept[i][j]);
-    {name}(kept, map, scores);"""
+    {name}((const float (*)[{w}][{kept}])kept, map, scores);"""
 ABOUT = """\
 /* {name}_pixel makes {kept} numbers of the {bands} bands of a pixel, once.
    {name} classifies {rows} x {columns} pixels from the numbers of {h} x {w}: nine more on every side.

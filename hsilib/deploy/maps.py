@@ -2,26 +2,31 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 import numpy as np
-from torch import nn
 
 from hsilib.data.cards import CLASSES, png
 from hsilib.data.formats import needs
 from hsilib.errors import HsiError, reason
 from hsilib.files import write_array, write_atomically
-from hsilib.models.evaluate import ROWS, scene_scores
-from hsilib.study.execute import task_of, trained
-from hsilib.study.runs import Run
-from hsilib.study.store import Store
+
+if TYPE_CHECKING:
+    from hsilib.study.runs import Run
+    from hsilib.study.store import Store
 
 
-def confidence(run: Run, store: Store) -> np.ndarray | None:
+def confidence(run: "Run", store: "Store") -> np.ndarray | None:
     """Return how sure the network of a run is of each pixel (H, W): the largest share of softmax.
 
     It is 0 where there is no data.  The scores of a classical model are no such shares: it has none.
     """
+    from torch import nn  # here: to predict from a file, which writes maps too, needs no torch
+
+    from hsilib.models.evaluate import ROWS, scene_scores
+    from hsilib.study.execute import task_of, trained
+
     task, model = task_of(run, store), trained(run, store)
     if not isinstance(model, nn.Module):
         return None

@@ -1,9 +1,10 @@
-"""A map from an exported file; needs onnxruntime and numpy only.
+"""A map from an exported file; needs onnxruntime and numpy, and no torch.
 
 A large scene is read by rows: the map of strips is the map of the whole, because each strip comes with the
 margin that its windows reach into.
 """
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsilib.data import described
-from hsilib.data.formats import Image, of_array
+from hsilib.data.formats import Image, needs, of_array
 from hsilib.deploy import contract
 from hsilib.deploy.vetted import MOST, bounded, vet
-from hsilib.errors import HsiError, reason
-from hsilib.files import outside
+from hsilib.errors import HsiError, known, reason, starved
+from hsilib.files import outside, project
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -27,6 +28,23 @@ STRIP = 1 << 22  # values of a cube that are looked at together
 WIDEST = 500_000_000  # values of a strip; a scene that asks for more is none
 PATIENCE = 20  # seconds in which an engine opens a file and classifies two pixels
 ROOM = 1e9  # bytes that a network may take, with a cube of nothing
+FOLDER = project() / "book" / "models"  # those to download
+
+
+def entries() -> dict[str, dict[str, Any]]:
+    """Return {name: what ``zoo.toml`` says of a model to download}."""
+    try:
+        return tomllib.loads((FOLDER / "zoo.toml").read_text())
+    except OSError:
+        raise HsiError(f"{FOLDER} holds no models: they lie in a clone of the project") from None
+
+
+def path_of(model: str) -> Path:
+    """Return the file of a model: a path, or ``zoo:NAME`` of the models to download."""
+    if not model.startswith("zoo:"):
+        return Path(model)
+    name = model.removeprefix("zoo:")
+    return FOLDER / f"{known('model', name, entries())}.onnx"
 
 
 def predict(path: Path | str, cube: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
@@ -91,6 +109,7 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
 
     It may come from somebody else: what it computes is held to what it promises, in bounded memory.
     """
+    _engine()  # in bounded memory it could not be loaded
     with bounded(ROOM):  # here, and not in the thread, which may outlive it
         engine = _in_time(path, lambda: session(path))
     try:
@@ -146,15 +165,16 @@ def _in_time(path, work):
     return found[0]
 
 
+def _engine():
+    return needs("onnxruntime", "an ONNX file")
+
+
 def session(model: Path | str | bytes, profile: str | None = None) -> "InferenceSession":
     """Open a file, or its bytes, in onnxruntime on one thread.
 
     profile: where the engine writes what each node takes.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise HsiError("onnxruntime is not installed: pip install onnxruntime") from None
+    onnxruntime = _engine()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -169,4 +189,6 @@ def session(model: Path | str | bytes, profile: str | None = None) -> "Inference
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        if starved(error):
+            raise HsiError(f"{name}: to open it needs more memory than there is") from None
         raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None

@@ -59,8 +59,22 @@ def tight(code: str, name: str) -> str:
             inner = "".join(f"[{side}]" for side in shapes[result][1:])
             cast = f"({kind} (*){inner})" if inner else ""
             where[result] = f"{cast}(all_{kind} + {begin})"
-    calls = [re.sub(r"\btmp\w+", lambda found: where[found[0]], line) for line in calls]
+    calls = [_placed(line, where, head) for line in calls]
     return head + start + ends + " {\n" + "\n".join(arrays + calls) + end + tail
+
+
+def _placed(line, where, head):
+    """Return a call with the places of its results; a pointer to what is only read says so, as C99 asks."""
+    function, _, words = line.strip().removesuffix(");").partition("(")
+    declared = re.search(rf"\b{function}\(([^)]*)\)", head)
+    asked, given = declared[1].split(", ") if declared else [], []
+    for number, word in enumerate(words.split(", ")):
+        place = re.sub(r"\btmp\w+", lambda found: where[found[0]], word)
+        const = re.fullmatch(r"const (\w+) \w+\[\d+\]((?:\[\d+\])+)", "".join(asked[number : number + 1]))
+        if const and not word.startswith("weight"):
+            place = f"(const {const[1]} (*){const[2]})" + re.sub(r"^\(\w+ \(\*\)[][0-9]+\)", "", place)
+        given.append(place)
+    return f"    {function}({', '.join(given)});"
 
 
 def shape(value: "onnx.ValueInfoProto") -> list[int]:

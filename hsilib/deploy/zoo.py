@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import tempfile
-import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,33 +18,15 @@ from hsilib.data.splits import split_of
 from hsilib.deploy import contract
 from hsilib.deploy.c99 import export_c
 from hsilib.deploy.export import export
-from hsilib.deploy.predict import predict
-from hsilib.errors import HsiError, known
-from hsilib.files import project, write_atomically
+from hsilib.deploy.predict import FOLDER, entries, predict
+from hsilib.files import write_atomically
 from hsilib.models.evaluate import confusion, per_class
 from hsilib.study.runs import Run, make_run
 from hsilib.study.store import Store
 
-FOLDER = project() / "book" / "models"
 SCENE, SPLIT = "indian_pines_8bit", "disjoint"  # unless an entry says otherwise
 SMALL = 25_000  # bytes of payload up to which C is offered too
 SAME = ["scene", "split", "method", "ratio", "options", "epochs", "schedule"]  # of all seeds of a run
-
-
-def entries() -> dict[str, dict[str, Any]]:
-    """Return {name: what ``zoo.toml`` says of a model}."""
-    try:
-        return tomllib.loads((FOLDER / "zoo.toml").read_text())
-    except OSError:
-        raise HsiError(f"{FOLDER} holds no models: they lie in a clone of the project") from None
-
-
-def path_of(model: str) -> Path:
-    """Return the file of a model: a path, or ``zoo:NAME`` of the models to download."""
-    if not model.startswith("zoo:"):
-        return Path(model)
-    name = model.removeprefix("zoo:")
-    return FOLDER / f"{known('model', name, entries())}.onnx"
 
 
 def run_of(entry: dict[str, Any]) -> Run:

@@ -3,6 +3,7 @@ are written in it."""
 
 import ast
 import io
+import json
 import linecache
 import re
 from contextlib import redirect_stdout
@@ -17,6 +18,17 @@ METHODS = {"network", "distillation", "criterion", "quantization", "method"}
 TRAINS = {"collect", "collect_each"}
 CHANGES = {"append", "extend", "insert", "update", "add", "setdefault"}
 DEFINES = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+
+
+def readable(page: Path) -> Path:
+    """Refuse a page that is no notebook, or could not be kept as one."""
+    import jupytext
+
+    try:
+        json.dumps(jupytext.read(page))
+    except Exception as error:  # whatever the parser meets
+        raise HsiError(f"{page}: no notebook ({reason(error)})") from None
+    return page
 
 
 def run_cell(

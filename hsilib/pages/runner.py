@@ -21,9 +21,9 @@ from typing import Any
 
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
-from hsilib.errors import HsiError, known, reason
+from hsilib.errors import HsiError, known
 from hsilib.files import project, swept
-from hsilib.pages.cells import leave_out_empty, planning, run_cell
+from hsilib.pages.cells import leave_out_empty, planning, readable, run_cell
 from hsilib.pages.text import of_one_seed
 from hsilib.study import machine
 from hsilib.study.store import Store
@@ -62,7 +62,8 @@ def check_contents() -> None:
 
 def title_of(path: Path) -> str:
     """The title of a chapter."""
-    return next(line[2:] for line in path.read_text().splitlines() if line.startswith("# "))
+    lines = path.read_text(errors="replace").splitlines()
+    return next((line[2:] for line in lines if line.startswith("# ")), path.stem)
 
 
 def notebooks(folder: Path | str) -> list[Path]:
@@ -85,8 +86,8 @@ def source(chapter: str) -> Path:
             raise HsiError(f"{chapter}: no such notebook")
         if "jupytext:" not in Path(chapter).read_text(errors="replace")[:500]:
             raise HsiError(f"{chapter}: no notebook, for it does not begin with the lines of jupytext")
-        return Path(chapter)
-    return chapters()[known("chapter", chapter, chapters())]
+        return readable(Path(chapter))
+    return readable(chapters()[known("chapter", chapter, chapters())])
 
 
 def parameters(notebook: Any) -> dict:
@@ -108,11 +109,7 @@ def parameters_of(chapter: str) -> dict:
     """The parameters of a chapter."""
     import jupytext
 
-    path = source(chapter)
-    try:
-        return parameters(jupytext.read(path))
-    except Exception as error:  # whatever the parser meets
-        raise HsiError(f"{path}: no notebook ({reason(error)})") from None
+    return parameters(jupytext.read(source(chapter)))
 
 
 def check(chapter: str, declared: dict, given: dict) -> None:
@@ -254,7 +251,7 @@ def _told(given):
         "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page "
         "works and nothing else"
     )
-    others = ", ".join(f"`{name} = {value!r}`" for name, value in given.items())
+    others = ", ".join(f"`{name} = {repr(value).replace('`', ' ')}`" for name, value in given.items())
     return [
         "```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""
     ]

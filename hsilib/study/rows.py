@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from hsilib.data.described import plain
+
 COLUMNS = (
     "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
     "epochs lr batch schedule precision version device threads seconds commit versions parents payload seal"
@@ -17,6 +19,7 @@ OLDER = [HEADER.removesuffix(",seal"), HEADER.removesuffix(",payload,seal")]  # 
 TEXTS = (
     "run scene split method options schedule precision version device commit versions parents seal"
 ).split()
+SHOWN = "scene split method schedule precision version device commit versions".split()  # as they are
 EMPTY = {"options", "parents", "seal", "commit"}  # texts that may be empty
 RANGES = {  # of the numbers: lowest, highest
     "ratio": (0, 99), "seed": (0, np.inf), "oa": (0, 100), "top5": (0, 100), "aa": (0, 100),
@@ -76,6 +79,8 @@ def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:
     bad = _bad(table)
     wrong |= {numbers[place]: reason for place, reason in bad.items()}
     table = table.drop(index=list(bad))
+    for name in SHOWN:  # rows may come from somebody else
+        table[name] = table[name].map({cell: plain(cell) if cell else "" for cell in table[name].unique()})
     for name in RANGES:
         table[name] = pd.to_numeric(table[name])
     return table.reset_index(drop=True), wrong
@@ -92,6 +97,7 @@ def _bad(table) -> dict[int, str]:
     name(~table["run"].str.fullmatch("[0-9a-f]{12}"), "its run is no identity")
     for column in set(TEXTS) - EMPTY:
         name(table[column] == "", f"it has no {column}")
+    name(~table["options"].str.match(r"$|\w+="), "its options are none")
     for column, (low, high) in RANGES.items():
         values = pd.to_numeric(table[column], errors="coerce")
         lacks = table[column].isin(["", "nan"])

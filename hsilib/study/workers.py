@@ -135,7 +135,7 @@ class There:
             versions, contents = said or ("", {})
             other = [name for name, content in self.contents.items() if contents.get(name) != content]
             lacks = f"it has {versions}, here are {here}" if versions != here else ""
-            lacks = lacks or (f"{other[0]}: {contents[other[0]]}" if other else "")
+            lacks = lacks or (_apart(other[0], contents[other[0]]) if other else "")
             lacks = lacks if said else f"it gave no answer in {LOADING} s"
             if lacks:
                 told.append(f"worker {worker} is left out: {lacks}")
@@ -268,6 +268,13 @@ def _told(names):
         except HsiError as error:
             contents[name] = str(error)
     return _versions(), contents
+
+
+def _apart(name, there):
+    """What is wrong with a worker's scene, from its identity there, or why it has none."""
+    if there.partition("@")[0] == name:
+        return f"its files of the scene {name} are not those that are here"
+    return f"{name}: {there}"
 
 
 async def _take(dask_worker):
