@@ -176,7 +176,7 @@ def study_command(args: Namespace) -> None:
 
 
 def results_command(args: Namespace) -> None:
-    """List the rows that are held, write them into one file, or take over another store."""
+    """List the rows that are held, write them into one file, measure them, or take over another store."""
     from pathlib import Path
 
     from hsilib.files import write_atomically
@@ -192,6 +192,10 @@ def results_command(args: Namespace) -> None:
             print(f"refused: {line}")
         if refused:
             raise HsiError(f"{len(refused)} runs were refused")
+    elif args.measure is not None:
+        from hsilib.study.measures import complete
+
+        print(f"{args.measure}: {complete(Store(args.measure), store)} runs measured")
     elif args.export is not None:
         rows = store.rows()
         write_atomically(args.export, rows.to_csv(index=False))

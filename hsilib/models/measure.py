@@ -12,6 +12,8 @@ from safetensors.torch import save
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hsilib.data.splits import WINDOW
+
 if TYPE_CHECKING:
     from hsilib.baselines.classical import Estimator
 
@@ -32,18 +34,28 @@ def parameters(model: "nn.Module | Estimator") -> int | None:
 
 
 def macs(model: "nn.Module | Estimator", x: torch.Tensor) -> int | None:
-    """Count the multiply-adds of one sample, without biases and batch norm; scikit-learn has None.
+    """Count the multiply-adds of one sample, without biases and batch norm, from what the network is given.
 
-    ``x`` is a batch of one.
+    ``x`` is a batch of one.  Of scikit-learn's models only linear ones have a number.
     """
     if not isinstance(model, nn.Module):
-        return None
+        coefficients = getattr(model.estimator, "coef_", None)
+        return None if coefficients is None else coefficients.size
     counter = FlopCounterMode(display=False)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch warns of an Intel GPU setting when the flags are touched
         with torch.backends.mkldnn.flags(enabled=False), counter:  # oneDNN's fused LSTM would not be counted
             model.eval()(x)
     return counter.get_total_flops() // 2
+
+
+def of_components(bands: int, components: int) -> int:
+    """Count the multiply-adds that make the principal components of a window from its bands.
+
+    >>> of_components(200, 40)
+    2888000
+    """
+    return bands * components * WINDOW**2
 
 
 def bytes_on_disk(model: "nn.Module | Estimator") -> int:
@@ -93,7 +105,8 @@ def _bytes_of(layer):
         return FLOAT * sum(p.numel() for p in [*_weights(layer), *biases])
     weight = layer.weight
     if not hasattr(layer, "bits"):
-        return FLOAT * (weight.numel() + len(weight))  # its own bias, or batch norm's
+        offsets = 0 if getattr(layer, "bare", False) else len(weight)  # its own bias, or batch norm's
+        return FLOAT * (weight.numel() + offsets)
     if weight.dtype != torch.int8:  # rounded by you: bits as declared, a scale and a bias for each output
         return -(-weight.numel() * layer.bits // 8) + 2 * FLOAT * len(weight)
     grid = FLOAT + 1 if hasattr(layer, "in_scale") else 0  # scale and zero of its input
