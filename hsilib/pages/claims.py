@@ -331,19 +331,3 @@ def on_separate(store: Store, keys: Sequence[tuple[str, int]], scenes: Sequence[
         table = rows.pivot_table("oa", "seed", ["method", "ratio"]).reindex(columns=keys).dropna()
         found |= {scene: table} if len(table) > 1 else {}
     return found
-
-
-def spectra_suffice(store: Store) -> str:
-    """Whether a perceptron on single spectra does as well as a network of windows where windows do not leak,
-    as a sentence; empty where it does not, or where too little was run."""
-    names, recipe = ["perceptron", "lens", "cnn2d_aug"], dict(epochs=60, lr=2e-3, schedule="one_cycle")
-    rows = pd.concat([stored(store, scene, ["blocks"], names, (0,), **recipe) for scene in SEPARATE])
-    means = rows.groupby(["scene", "method"])["oa"].mean().unstack().reindex(columns=names).dropna()
-    level = means["perceptron"] > means["lens"] - 2
-    above = means[["perceptron", "lens"]].min(axis=1) > means["cnn2d_aug"]
-    if len(means) < len(SEPARATE) or not (level & above).all():
-        return ""
-    return (
-        "On three small scenes divided without leakage its mean lies above the dense network's too, and so "
-        "does that of a perceptron, which sees single spectra."
-    )

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from hsilib.data.scenes import Scene
-from hsilib.data.splits import split_of
+from hsilib.data.splits import Split, split_of
 from hsilib.models.evaluate import LEAST
 from hsilib.pages import stats
 from hsilib.pages.drawings import bare
+from hsilib.pages.tables import METRICS, publish
+from hsilib.pages.text import p_value, signed
 from hsilib.study.store import Store
 
 CLASSES = {"oa": None, "aa30": LEAST, "aa": 1}  # of which test pixels a class needs so many to count
@@ -18,30 +20,37 @@ LARGER = 10  # pixels of a field, from which on the sign test counts it
 
 
 class Pair:
-    """Two networks on the seeds that both have, one scene and split: where each is right.
+    """Two networks, or the means of two groups of them, on the seeds that both have, on one scene and split.
 
-    ``mine`` and ``other`` are rows of the store, a row for each seed.
+    ``mine`` and ``other`` are rows of the store, a row for each seed, or as many for each seed of a group.
     """
 
     def __init__(self, store: Store, mine: pd.DataFrame, other: pd.DataFrame) -> None:
-        rows = [part.set_index("seed", drop=False).sort_index() for part in (mine, other)]
-        self.seeds = sorted(set(rows[0].index) & set(rows[1].index))
-        self.rows = [part.loc[self.seeds] for part in rows]
-        scene, split = rows[0][["scene", "split"]].iloc[0]
+        self.store, self.seeds = store, sorted(set(mine["seed"]) & set(other["seed"]))
+        self.rows = [part[part["seed"].isin(self.seeds)] for part in (mine, other)]
+        scene, split = mine[["scene", "split"]].iloc[0]
         self.card: Scene = store.card(scene)[0]
         self.divisions = [split_of(self.card, split, seed) for seed in self.seeds]
-        self.gained, self.sizes, self.classes, self.numbers, self.right = [], [], [], [], []
-        for place, division in enumerate(self.divisions):
+        self.gained, self.sizes, self.classes, self.numbers = [], [], [], []
+        for seed, division in zip(self.seeds, self.divisions):
             tested = np.zeros(self.card.labels.size, int)
             tested[division.test] = division.test_y + 1
-            numbers = stats.fields(tested.reshape(self.card.labels.shape)).ravel()[division.test] - 1
-            maps = (store.read_map(part["run"].iloc[place]).ravel() for part in self.rows)
-            hits = [drawn[division.test] == division.test_y + 1 for drawn in maps]
+            if self.numbers and np.array_equal(division.test, self.divisions[0].test):
+                numbers = self.numbers[0]
+            else:
+                numbers = stats.fields(tested.reshape(self.card.labels.shape)).ravel()[division.test] - 1
             self.numbers.append(numbers)
-            self.right.append(hits)
             self.sizes.append(np.bincount(numbers))
-            self.gained.append(np.bincount(numbers, hits[0].astype(float) - hits[1]))
+            self.gained.append(np.bincount(numbers, self.gain(seed, division)))
             self.classes.append(division.test_y[np.unique(numbers, return_index=True)[1]])
+
+    def gain(self, seed: int, division: Split) -> np.ndarray:
+        """For each test pixel of a seed the share of networks that are right, the one's less the other's."""
+        shares = []
+        for part in self.rows:
+            maps = [self.store.read_map(run).ravel() for run in part["run"][part["seed"] == seed]]
+            shares.append(np.mean([drawn[division.test] == division.test_y + 1 for drawn in maps], axis=0))
+        return shares[0] - shares[1]
 
     @property
     def one_division(self) -> bool:
@@ -51,12 +60,12 @@ class Pair:
     def interval(self, metric: str) -> tuple[float, float, float]:
         """Difference in points, and its 95 % interval over seeds and fields."""
         if len(self.seeds) < 2:
-            return (self.rows[0][metric] - self.rows[1][metric]).mean(), np.nan, np.nan
+            return self.over_seeds(metric)
         return stats.over_fields(self.gained, self.sizes, self.classes, CLASSES[metric])
 
     def over_seeds(self, metric: str) -> tuple[float, float, float]:
         """The same over seeds alone, on the test pixels as they are."""
-        return stats.paired(self.rows[0][metric], self.rows[1][metric])[:3]
+        return stats.paired(*(part.groupby("seed")[metric].mean() for part in self.rows))[:3]
 
     def signs(self) -> tuple[int, int, float]:
         """(fields in which the first is better, in which it is worse, p), of those of ten pixels or more."""
@@ -74,12 +83,13 @@ class Pair:
 
 
 def differing(ax: plt.Axes, pair: Pair, title: str = "") -> None:
-    """Map where two networks differ: blue where more seeds of the first are right, orange of the second.
+    """Map where two networks differ: violet where more runs of the first are right, orange of the second.
 
     White: both as often; grey: not tested.
     """
     shown = np.full(pair.card.labels.size, np.nan)
-    shown[pair.divisions[0].test] = np.mean([a.astype(float) - b for a, b in pair.right], axis=0)
+    gains = [pair.gain(seed, division) for seed, division in zip(pair.seeds, pair.divisions)]
+    shown[pair.divisions[0].test] = np.mean(gains, axis=0)
     bare(ax, title).set_facecolor("#bbbbbb")
     ax.set_frame_on(True)
     look = dict(cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
@@ -107,3 +117,39 @@ def table(pairs: dict[str, Pair], metrics: Sequence[str] = ("oa", "aa30", "aa"))
                 signs = {"better": better, "worse": worse, "p": p}
                 lines[-1] |= signs | {"most": where, "points": points}
     return pd.DataFrame(lines)
+
+
+def publish_pairs(pairs: dict[str, Pair], name: str, what: str) -> None:
+    """Show what ``table`` finds, with its CSV; ``what`` begins the caption."""
+    found = table({key: pair for key, pair in pairs.items() if len(pair.seeds) > 1})
+    if found.empty:
+        return
+    ends = [["low", "high"], ["low, fields", "high, fields"]]
+    texts = [[signed(*line) for line in found[["difference", *two]].itertuples(index=False)] for two in ends]
+    signs = [f"{b:.0f}, {w:.0f} ({p_value(p)})" if b >= 0 else "" for b, w, p in _of(found, "better worse p")]
+    most = [
+        f"{where}: {signed(points, np.nan, np.nan)}" if isinstance(where, str) else ""
+        for where, points in _of(found, "most points")
+    ]
+    shown = found[["comparison", "metric", "seeds", "fields"]].assign(metric=found["metric"].map(METRICS))
+    shown["over seeds"] = texts[0]
+    shown["over seeds and fields"] = [text[text.find("[") :] for text in texts[1]]
+    small = next(iter(pairs.values())).rows[0]["small"].iloc[0].replace(" ", ", ")
+    publish(
+        shown.assign(**{"fields better, worse (p)": signs, "the field that matters most": most}), name,
+        f"{what}: differences in points, with 95 % intervals over seeds, and over seeds and fields. A field "
+        "is a connected piece of one class among the test pixels, in which corners join; seeds and fields "
+        "are drawn with replacement. Fields better and worse: of those of ten pixels or more, by overall "
+        "accuracy; p of a sign test. AA30: the mean recall of classes with at least 30 test pixels"
+        + (f"; AA counts classes of {small} as much as any other." if small else "."),
+    )
+
+
+def _of(table, names):
+    """The lines of some columns; columns that are not there are empty."""
+    return table.reindex(columns=names.split()).itertuples(index=False)
+
+
+def standing(low: float, high: float) -> str:
+    """What an interval over seeds and fields says of a difference, in a word."""
+    return "ahead" if low > 0 else "behind" if high < 0 else "level"

@@ -30,10 +30,8 @@ def summary(rows: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.D
         line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
         for metric in metrics:
             line[metric], line[metric + "_sd"], line[metric + "_ci"] = stats.spread(group[metric])
-        line |= {
-            c: group[c].iloc[0]
-            for c in ("params", "macs", "bytes", "payload", "leakage", "epochs", "train", "test")
-        }
+        line |= {c: group[c].iloc[0] for c in ("params", "macs", "leakage", "epochs", "train", "test")}
+        line |= {c: group[c].mean() for c in ("bytes", "payload")}  # a forest has another size for each seed
         out.append(line)
     return pd.DataFrame(out)
 
