@@ -63,7 +63,7 @@ def test_a_published_pair_field_by_field():
     recipe = dict(epochs=60, lr=2e-3, schedule="one_cycle")
     place = store, "indian_pines_8bit", ["disjoint"]
     mine, other = (stored(*place, [name], (0,), seeds=3, **recipe) for name in ("lens_taught", "cnn2d_taught"))
-    pair = fields.Pair(store, mine, other)
+    pair = fields.Pair(store, stats.pick(mine), other)
     table = fields.table({"taught": pair}).set_index("metric")
     assert table["fields"].tolist() == ["64"] * 3 and table["seeds"].tolist() == [3] * 3
     for metric, line in table.iterrows():

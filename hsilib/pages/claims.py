@@ -243,6 +243,11 @@ def judged(pairs: dict, margins: dict) -> pd.DataFrame:
     return table.assign(verdict=np.where(table["p"] < 0.05, side, "open"))
 
 
+def settled(verdicts: pd.Series, low: pd.Series, high: pd.Series) -> pd.Series:
+    """Verdicts over seeds, but open where an interval over seeds and fields holds zero."""
+    return verdicts.mask((low <= 0) & (high >= 0), "open")
+
+
 def apart(table: np.ndarray, other: np.ndarray) -> float:
     """Mean absolute difference of two square tables off the diagonal."""
     return off_diagonal(np.abs(np.array(table, float) - np.array(other, float)))

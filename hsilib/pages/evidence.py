@@ -136,8 +136,8 @@ class Evidence:
         wide = [Pair(self.store, *pairs[claim]).interval("oa")[1:] for claim in means]
         table["low, fields"], table["high, fields"] = zip(*wide) if wide else ((), ())
         shift = margin * (table["comparison"] == loss)
-        holds_zero = (table["low, fields"] + shift <= 0) & (table["high, fields"] + shift >= 0)
-        return table.assign(verdict=table["verdict"].mask(holds_zero, "open"))
+        ends = (table[end] + shift for end in ("low, fields", "high, fields"))
+        return table.assign(verdict=claims.settled(table["verdict"], *ends))
 
     def right(self, name: str, ratio: int) -> np.ndarray:
         """{seed: whether each test pixel is right}"""

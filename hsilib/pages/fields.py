@@ -27,7 +27,7 @@ class Pair:
 
     def __init__(self, store: Store, mine: pd.DataFrame, other: pd.DataFrame) -> None:
         self.store, self.seeds = store, sorted(set(mine["seed"]) & set(other["seed"]))
-        self.rows = [part[part["seed"].isin(self.seeds)] for part in (mine, other)]
+        self.rows = [part[part["seed"].isin(self.seeds)].reset_index(drop=True) for part in (mine, other)]
         scene, split = mine[["scene", "split"]].iloc[0]
         self.card: Scene = store.card(scene)[0]
         self.divisions = [split_of(self.card, split, seed) for seed in self.seeds]
