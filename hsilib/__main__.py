@@ -115,6 +115,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--merge", metavar="FOLDER", help="take over the rows of another store, and their maps")
     one.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
     one.add_argument("--remove", metavar="METHOD", help="take your rows of a method out, and their maps")
+    again = "for maintainers: measure what runs of an earlier edition lack beside their rows, from their maps"
+    one.add_argument("--measure", metavar="FOLDER", help=again)
 
     p = add(commands.map_command, "class map of a whole scene: PNG, .npy, GeoTIFF", f"scratch {small}")
     run_arguments(p)

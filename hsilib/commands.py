@@ -184,7 +184,7 @@ def study_command(args: Namespace) -> None:
 
 
 def results_command(args: Namespace) -> None:
-    """List the rows that are held, write them into one file, take some out, or take over another store."""
+    """List, export, remove or measure the rows that are held, or take over another store."""
     from pathlib import Path
 
     from hsilib.files import write_atomically
@@ -202,6 +202,10 @@ def results_command(args: Namespace) -> None:
             raise HsiError(f"{len(refused)} runs were refused")
     elif args.remove is not None:
         print(f"{merge.drop(store, args.remove)} runs of {args.remove} taken out of {store.folder}")
+    elif args.measure is not None:
+        from hsilib.study.measures import complete
+
+        print(f"{args.measure}: {complete(Store(args.measure), store)} runs measured")
     elif args.export is not None:
         rows = store.rows()
         write_atomically(args.export, rows.to_csv(index=False))

@@ -182,8 +182,8 @@ def chosen(networks, budget):
         return [0, None, None, None]
     tables = []
     for n in some:
-        table = pd.DataFrame({"oa": n["oa"], "aa": n["aa"]}, n["seed"])
-        score = table.mean(axis=1) if budget["metric"] == "both" else table[budget["metric"]]
+        table = pd.DataFrame({metric: n[metric] for metric in ("oa", "aa30", "aa")}, n["seed"])
+        score = table[["oa", "aa30"]].mean(axis=1) if budget["metric"] == "both" else table[budget["metric"]]
         half = -(-len(score) // 2) if len(score) >= 4 else 0
         tables.append((score.iloc[:half].mean() if half else score.mean(), -n["payload"], n["name"], score.iloc[half:]))
     first, *others = sorted(tables, key=lambda entry: entry[:2], reverse=True)
@@ -201,7 +201,7 @@ def test_the_chooser_answers_as_the_store_does(address, tmp_path, monkeypatch):
     scenes = sorted({n["scene"] for n in networks})
     budgets = [
         {
-            "scene": rng.choice(scenes), "metric": rng.choice(["oa", "aa", "both"]), "ms": rng.choice([None, None, 0.3]),
+            "scene": rng.choice(scenes), "metric": rng.choice(["oa", "aa30", "aa", "both"]), "ms": rng.choice([None, None, 0.3]),
             "bytes": rng.choice([None, 10 ** rng.uniform(3.3, 6.5)]), "macs": rng.choice([None, 10 ** rng.uniform(4, 7.5)]),
         }
         for _ in range(200)

@@ -8,8 +8,8 @@ from hsilib.errors import HsiError
 from hsilib.pages import claims, elsewhere, figures, stats
 from hsilib.pages.claims import by_seed, comparable, gains, leader
 from hsilib.pages.paper import within
-from hsilib.pages.tables import as_html
-from hsilib.pages.text import joined, p_value, with_numbers
+from hsilib.pages.tables import as_html, summary
+from hsilib.pages.text import interval, joined, p_value, with_numbers
 from scipy import stats as reference
 
 
@@ -255,3 +255,18 @@ def test_a_table_of_few_but_long_columns_is_cards_on_a_telephone():
     short = pd.DataFrame({"model": ["A", "B"], "OA %": ["1.0", "2.0"], "note": ["a", "b"]})
     long = short.assign(**{"OA %": ["+1.0 [−10.0, +12.0]"] * 2, "AA %": ["+2.0 [−10.0, +12.0]"] * 2})
     assert "hsi-wide" not in as_html(short) and "hsi-wide" in as_html(long) and "hsi-long" in as_html(long)
+
+
+def test_a_claim_needs_both_intervals():
+    verdicts, low, high = pd.Series(["holds", "holds", "contradicted"]), pd.Series([0.1, -0.1, -2]), pd.Series([2, 3, -1])
+    assert claims.settled(verdicts, low, high).tolist() == ["holds", "open", "contradicted"]
+
+
+def test_an_interval_that_would_go_beyond_all_pixels_says_so():
+    assert interval(99.8, 0.5) == "99.3 to 100, cut" and interval(90, 1) == "89.0 to 91.0" and interval(90, np.nan) == "–"
+
+
+def test_sizes_of_forests_are_means_over_seeds():
+    rows = rows_of({("rf", 0): [80.0, 81.0]}).assign(options="", aa30=70.0, bytes=[10, 20], payload=[30, 40])
+    rows = rows.assign(**dict.fromkeys("top5 kappa f1 params macs leakage epochs train test".split(), 1))
+    assert summary(rows)[["bytes", "payload"]].iloc[0].tolist() == [15, 35]

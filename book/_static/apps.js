@@ -55,8 +55,9 @@
 
   const SCORES = {
     oa: (network) => network.oa,
+    aa30: (network) => network.aa30,
     aa: (network) => network.aa,
-    both: (network) => network.oa.map((value, place) => (value + network.aa[place]) / 2),
+    both: (network) => network.oa.map((value, place) => (value + network.aa30[place]) / 2),
   };
 
   // The network with the highest mean within a budget.  With four seeds or more the first half of them picks, and
@@ -88,7 +89,7 @@
     const inputs = {
       scene: select(Object.entries(data.scenes), undefined, answer),
       bytes: number(10, "any"), macs: number("", "any"), ms: number("", "any"),
-      metric: select([["oa", "overall accuracy"], ["aa", "average accuracy"], ["both", "the mean of both"]], "both", answer),
+      metric: select([["oa", "overall accuracy"], ["aa30", "AA30: average over classes of 30 test pixels or more"], ["both", "the mean of both"], ["aa", "average over all classes"]], "both", answer),
     };
     const out = el("div", { className: "hsi-answer", "aria-live": "polite" });
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
@@ -112,9 +113,10 @@
       if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), best.command ? " · " : "");
       if (best.command) links.append(el("code", {}, best.command));
       else if (!best.file) links.append("No single command exports it.");
+      const small = best.small ? ` Over all classes the average is ${spread(best.aa)} %; the smallest of them have ${best.small.replaceAll(" ", ", ")} test pixels.` : "";
       out.replaceChildren(
         el("p", { className: "hsi-best" }, best.name), el("p", {}, cost.join(", ")),
-        el("p", {}, `Overall accuracy ${spread(best.oa)} %, average accuracy ${spread(best.aa)} % (${best.seed.length} seeds${count > 1 ? `; the highest mean of the ${count} networks that fit` : ""}).`),
+        el("p", {}, `Overall accuracy ${spread(best.oa)} %, AA30 ${spread(best.aa30)} % (${best.seed.length} seeds${count > 1 ? `; the highest mean of the ${count} networks that fit; ${data.left_out}` : ""}).${small}`),
         el("p", {}, sure), links,
       );
     }
@@ -126,10 +128,10 @@
 
   // ---- explorer ------------------------------------------------------------------------------------------
 
-  const HEADS = { oa: "OA %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
+  const HEADS = { oa: "OA %", aa30: "AA30 %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
   const SCALE = { payload: 1e-3, macs: 1e-6 };
   const LOG = new Set(["payload", "macs"]);
-  const COLUMNS = ["name", "scene", "split", "seeds", "oa", "aa", "kappa", "f1", "payload", "macs", "leakage"];
+  const COLUMNS = ["name", "scene", "split", "seeds", "oa", "aa30", "aa", "kappa", "f1", "payload", "macs", "leakage"];
 
   function explorer(box, data) {
     const words = Object.keys(data.words), numbers = Object.keys(data.numbers);
@@ -300,7 +302,7 @@
       const cell = (one, name) => {
         if (["name", "scene", "split", "seeds"].includes(name)) return String(one[name]);
         if (one[name] === null) return "–";
-        return ["oa", "aa", "kappa", "f1"].includes(name) ? accuracy(one, name) : one[name] >= 100 ? fixed(one[name], 0) : String(Number(one[name].toPrecision(3)));
+        return ["oa", "aa30", "aa", "kappa", "f1"].includes(name) ? accuracy(one, name) : one[name] >= 100 ? fixed(one[name], 0) : String(Number(one[name].toPrecision(3)));
       };
       const body = order.map((one) => el("tr", {}, ...columns.map((name) => el("td", { className: ["name", "scene", "split"].includes(name) ? "hsi-text" : "" }, cell(one, name)))));
       return el("table", { className: "hsi-table" }, el("thead", {}, head), el("tbody", {}, ...body));
@@ -351,7 +353,7 @@
 
     async function open() {
       scene = data.scenes[Number(inputs.scene.value)];
-      const choices = [["truth", "ground truth"], ...scene.networks.map((one, place) => [String(place), `${one.name}, OA ${fixed(one.oa)}, AA ${fixed(one.aa)} %`])];
+      const choices = [["truth", "ground truth"], ...scene.networks.map((one, place) => [String(place), `${one.name}, OA ${fixed(one.oa)}, AA30 ${one.aa30 === null ? "–" : fixed(one.aa30)}, AA ${fixed(one.aa)} %`])];
       inputs.left = select(choices, choices[Math.min(1, choices.length - 1)][0], load);
       inputs.right = select(choices, choices[choices.length - 1][0], load);
       sides.replaceChildren(field("left", inputs.left), field("right", inputs.right));

@@ -32,6 +32,7 @@ class LowRank(Around):
         if not 1 <= rank <= most:
             raise HsiError(f"rank must lie between 1 and {most}, not {rank}")
         pair = nn.Linear(whole.in_features, rank, bias=False), nn.Linear(rank, whole.out_features)
+        pair[0].bare = True  # neither a bias nor batch norm
         setattr(self.net, layer, nn.Sequential(*pair))
 
 

@@ -46,11 +46,12 @@ def card(name: str, entry: dict[str, Any], store: Store) -> dict[str, Any]:
     recall = per_class(confusion(split.test_y, drawn.ravel()[split.test].astype(int) - 1, len(scene.classes)))
     spread = {
         metric: [round(float(alike[metric].mean()), 4), round(float(alike[metric].std()), 4)]
-        for metric in ("oa", "aa")
+        for metric in ("oa", "aa30", "aa")
     }
     return {
         "why": entry["why"], "run": run.id, "scene": run.scene, "split": run.split, "seed": run.seed,
-        "oa": float(mine["oa"]), "aa": float(mine["aa"]), "seeds": len(alike), "over seeds": spread,
+        "oa": float(mine["oa"]), "aa30": float(mine["aa30"]), "aa": float(mine["aa"]), "small": mine["small"],
+        "seeds": len(alike), "over seeds": spread,
         "recall": dict(zip(scene.classes, [None if np.isnan(v) else round(float(v), 1) for v in recall])),
         "payload": int(mine["payload"]), "file": len(data), "macs": int(mine["macs"]),
         "sha256": hashlib.sha256(data).hexdigest(),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
 ROWS = 1 << 20  # pixels per pass of a classical model
+LEAST = 30  # test pixels, below which a class counts as small
 
 
 @torch.no_grad()
@@ -88,11 +89,12 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarr
 def metrics(scores: np.ndarray, true: np.ndarray) -> dict[str, float]:
     """Compute the accuracies of scores (N, K) in percent.
 
-    Averages over classes leave out those without test pixels.
+    Averages over classes leave out those without test pixels; AA30 leaves out those with fewer than 30, and
+    is NaN where there is no other.
 
     >>> figures = metrics(np.eye(6)[[0, 0, 1, 2]], np.array([0, 0, 1, 1]))
     >>> list(figures), float(figures["oa"])
-    (['oa', 'top5', 'aa', 'kappa', 'f1'], 75.0)
+    (['oa', 'top5', 'aa', 'kappa', 'f1', 'aa30'], 75.0)
     """
     table = confusion(true, scores.argmax(1), scores.shape[1])
     mine = scores[np.arange(len(true)), true][:, None]
@@ -107,8 +109,23 @@ def metrics(scores: np.ndarray, true: np.ndarray) -> dict[str, float]:
     aa = (hits[seen] / rows[seen]).mean()
     return {
         "oa": 100 * table.trace() / total, "top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa,
-        "f1": 100 * f1.mean(),
+        "f1": 100 * f1.mean(), "aa30": aa30(table),
     }
+
+
+def aa30(table: np.ndarray) -> float:
+    """Return the mean recall, in percent, of the classes with at least 30 test pixels; NaN without one."""
+    large = table.sum(1) >= LEAST
+    return float(per_class(table)[large].mean()) if large.any() else np.nan
+
+
+def small(counts: np.ndarray) -> str:
+    """Name the test pixels of each class with fewer than 30, from below.
+
+    >>> small(np.array([400, 25, 0, 2, 10]))
+    '2 10 25'
+    """
+    return " ".join(map(str, sorted(n for n in counts.tolist() if 0 < n < LEAST)))
 
 
 def per_class(table: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, reason
 
 if TYPE_CHECKING:
@@ -65,13 +66,14 @@ class _Sums(TorchDispatchMode):
 
 
 def macs(model: "nn.Module | Estimator", x: torch.Tensor) -> int | None:
-    """Count the multiply-adds of one sample, without biases and batch norm; scikit-learn has None, and so
-    has a network with products that cannot be counted.
+    """Count the multiply-adds of one sample, without biases and batch norm, from what the network is given.
 
-    ``x`` is a batch of one.
+    ``x`` is a batch of one.  A network with products that cannot be counted has None, and so has a classical
+    model that is not linear.
     """
     if not isinstance(model, nn.Module):
-        return None
+        coefficients = getattr(model.estimator, "coef_", None)
+        return None if coefficients is None else coefficients.size
     counter, sums, fused = FlopCounterMode(display=False, custom_mapping=COUNTED), _Sums(), torch.backends.mha
     before = fused.get_fastpath_enabled()
     fused.set_fastpath_enabled(False)  # what is fused would not be counted; so with LSTM below
@@ -84,6 +86,15 @@ def macs(model: "nn.Module | Estimator", x: torch.Tensor) -> int | None:
     finally:
         fused.set_fastpath_enabled(before)
     return counter.get_total_flops() // 2 + sums.macs if sums.known else None
+
+
+def of_components(bands: int, components: int, window: int = WINDOW) -> int:
+    """Count the multiply-adds that make the principal components of a window from its bands.
+
+    >>> of_components(200, 40)
+    2888000
+    """
+    return bands * components * window**2
 
 
 def bytes_on_disk(model: "nn.Module | Estimator") -> int:
@@ -174,7 +185,8 @@ def _bytes_of(layer):
     more = stored.keys() - {"weight", "bias"} - (ROUNDED if whole else set())
     more = sum(stored[name].nbytes for name in more)  # what a layer of your own adds
     if not whole:
-        return more + FLOAT * (weight.numel() + len(weight))  # its own bias, or batch norm's
+        offsets = 0 if getattr(layer, "bare", False) else len(weight)  # its own bias, or batch norm's
+        return more + FLOAT * (weight.numel() + offsets)
     if weight.dtype != torch.int8:  # rounded by you: bits as declared, a scale and a bias for each output
         return more + -(-weight.numel() * layer.bits // 8) + 2 * FLOAT * len(weight)
     grid = FLOAT + 1 if hasattr(layer, "in_scale") else 0  # scale and zero of its input

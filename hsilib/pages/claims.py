@@ -243,6 +243,11 @@ def judged(pairs: dict, margins: dict) -> pd.DataFrame:
     return table.assign(verdict=np.where(table["p"] < 0.05, side, "open"))
 
 
+def settled(verdicts: pd.Series, low: pd.Series, high: pd.Series) -> pd.Series:
+    """Verdicts over seeds, but open where an interval over seeds and fields holds zero."""
+    return verdicts.mask((low <= 0) & (high >= 0), "open")
+
+
 def apart(table: np.ndarray, other: np.ndarray) -> float:
     """Mean absolute difference of two square tables off the diagonal."""
     return off_diagonal(np.abs(np.array(table, float) - np.array(other, float)))
@@ -331,19 +336,3 @@ def on_separate(store: Store, keys: Sequence[tuple[str, int]], scenes: Sequence[
         table = rows.pivot_table("oa", "seed", ["method", "ratio"]).reindex(columns=keys).dropna()
         found |= {scene: table} if len(table) > 1 else {}
     return found
-
-
-def spectra_suffice(store: Store) -> str:
-    """Whether a perceptron on single spectra does as well as a network of windows where windows do not leak,
-    as a sentence; empty where it does not, or where too little was run."""
-    names, recipe = ["perceptron", "lens", "cnn2d_aug"], dict(epochs=60, lr=2e-3, schedule="one_cycle")
-    rows = pd.concat([stored(store, scene, ["blocks"], names, (0,), **recipe) for scene in SEPARATE])
-    means = rows.groupby(["scene", "method"])["oa"].mean().unstack().reindex(columns=names).dropna()
-    level = means["perceptron"] > means["lens"] - 2
-    above = means[["perceptron", "lens"]].min(axis=1) > means["cnn2d_aug"]
-    if len(means) < len(SEPARATE) or not (level & above).all():
-        return ""
-    return (
-        "On three small scenes divided without leakage its mean lies above the dense network's too, and so "
-        "does that of a perceptron, which sees single spectra."
-    )

@@ -135,7 +135,8 @@ def beside(
             lines.append([title(name, ratio), split, *mine[:2], theirs, *mine[2:]])
         if len(both) >= LEAST:
             ranks = stats.alike(here["oa"].str[0], there["oa"].str[0], LEAST)
-            told.append(f"{number(ranks.mean(), 2)} on the {split} split".replace("-", "−"))
+            sizes = joined(f"{size} %" if size else "dense" for size in ranks.index)
+            told.append(f"{number(ranks.mean(), 2)} on the {split} split ({sizes})".replace("-", "−"))
     if not lines:
         return
     near, away = brief(c.card.title), "Pavia"
@@ -156,7 +157,8 @@ def beside(
     if told:
         say(
             "How alike the two scenes order the methods, by mean overall accuracy (rank correlation over "
-            f"methods, mean over the sizes; 1 is the same order, 0 none): {joined(told)}."
+            "methods, mean over the sizes named, which have enough of them; 1 is the same order, 0 none): "
+            f"{joined(told)}."
         )
 
 

@@ -268,11 +268,12 @@ def against_scratch(chapter: "Chapter", rows: pd.DataFrame) -> plt.Figure:
 
 
 def gains(scenes: dict) -> plt.Figure:
-    """What methods change against another one, OA and AA side by side, with 95 % intervals; filled marks for
-    the first scene, hollow ones for the next.  ``scenes`` is {how it is called: as ``claims.gained``}."""
-    order = list(next(iter(scenes.values()))["oa"].index)
+    """What methods change against another one, two measures side by side, with 95 % intervals; filled marks
+    for the first scene, hollow ones for the next.  ``scenes`` is {how it is called: as ``claims.gained``}."""
+    metrics = next(iter(scenes.values()))
+    order = list(metrics["oa"].index)
     figure, axes = plt.subplots(1, 2, figsize=(8, 0.36 * len(order) + 1.4), sharey=True)
-    for ax, metric in zip(axes, ("oa", "aa")):
+    for ax, metric in zip(axes, metrics):
         for place, found in enumerate(scenes.values()):
             for y, name in enumerate(order):
                 if metric not in found or name not in found[metric].index:

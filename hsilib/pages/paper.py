@@ -9,7 +9,7 @@ from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods import get, title
 from hsilib.pages import stats
-from hsilib.pages.text import number, pm, signed
+from hsilib.pages.text import interval, number, pm, signed
 
 PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
 
@@ -57,12 +57,11 @@ def beside_paper(
         published = {"oa": "top1", "top5": "top5"}[metric]
         theirs = paper_value(table, get(name).paper, scene, split, published, ratio, strategy)
         mean, sd, half = stats.spread(group[metric])
-        interval = f"{mean - half:.1f} to {min(mean + half, 100):.1f}" if half > 0 else "–"
         inside = {1.0: "yes", 0.0: "no"}.get(within(group[metric], theirs), "–")
         out.append(
             {
                 "method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group),
-                "ours": pm(mean, sd), "95 % interval": interval, "paper": number(theirs),
+                "ours": pm(mean, sd), "95 % interval": interval(mean, half), "paper": number(theirs),
                 "difference": signed(mean - theirs, np.nan, np.nan), "inside": inside, "mean": mean, "sd": sd,
                 "paper_value": theirs
             }

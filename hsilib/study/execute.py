@@ -137,13 +137,18 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
         seconds = time.perf_counter() - start
         figures = evaluate.metrics(scores[split.test], split.test_y)
         one = torch.zeros(1, dtype=torch.long, device=task.device)
-        sample = inputs.samples(one, getattr(model, "window", WINDOW))
+        window = getattr(model, "window", WINDOW)
+        costs = measure.measured(model, inputs.samples(one, window), scene.bands, inputs.pixels.shape[1])
+        beside = {"aa30": round(figures["aa30"], 4), "small": evaluate.small(np.bincount(split.test_y))}
+        if model.kind == "patches" and costs["macs"] is not None:  # from raw bands on
+            made = measure.of_components(scene.bands, inputs.pixels.shape[1], window)
+            beside["macs"] = costs["macs"] + made
         gpu = task.device.type == "cuda"
         row = {
             "run": run.id, **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
             "options": changed_options(run), **{k: round(float(v), 4) for k, v in figures.items()},
             "train": len(split.train), "test": len(split.test), "leakage": round(100 * split.leakage, 2),
-            **measure.measured(model, sample, scene.bands, inputs.pixels.shape[1]), **asdict(run.recipe),
+            **costs, **asdict(run.recipe),
             "version": method.version, "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(),
             "threads": 1, "seconds": round(seconds, 1), "commit": machine.commit(),
             "versions": machine.versions(), "parents": " ".join(parent.id for parent in parents(run)),
@@ -154,5 +159,5 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
         store.write_map(run.id, labels if scene.there is None else np.where(scene.there, labels, 0))
         store.log(run.id, task.history)
         store.note(run.id, task.notes)
-        store.append(method.family, row)  # last: a row promises its map
+        store.append(method.family, row, beside)  # last: a row promises its map
     return row, model

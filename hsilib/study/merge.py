@@ -8,6 +8,7 @@ import pandas as pd
 from hsilib.data.cards import fits
 from hsilib.errors import HsiError, known
 from hsilib.files import inside
+from hsilib.study import measures
 from hsilib.study.rows import COLUMNS
 from hsilib.study.store import Store, published
 
@@ -64,7 +65,8 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
     for path in folder.glob("*.csv"):
         if not inside(path, folder):
             raise HsiError(f"{path}: a link out of the store; put a copy in its place")
-    there, own, other = store.rows().set_index("run"), Store(folder), Store(folder).rows()
+    there, own, other = store.written().set_index("run"), Store(folder), Store(folder).written()
+    held = measures.held(folder)
     taken, same, refused = 0, 0, []
     files = {path.stem: path.read_text() for path in folder.glob("*.csv") if path.is_file()}
     for row in other.to_dict("records"):
@@ -86,7 +88,8 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
                 if source.is_file():
                     (store.folder / part).mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(source, store.folder / part / source.name)
-            store.append(family, {column: row[column] for column in COLUMNS})
+            beside = held.loc[run].to_dict() if run in held.index else None
+            store.append(family, {column: row[column] for column in COLUMNS}, beside)
             taken += 1
     return taken, same, refused
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from hsilib.data import cards, described
 from hsilib.errors import HsiError, reason
 from hsilib.files import project, workplace, write_atomically
-from hsilib.study import rows
+from hsilib.study import measures, rows
 
 PATIENCE = 120  # seconds for which a store may be held by somebody else
 
@@ -93,7 +93,15 @@ class Store:
             raise HsiError(f"{self.folder}: {says}") from None
 
     def rows(self) -> pd.DataFrame:
-        """Return all rows of all families as one table; yours come after the published ones."""
+        """Return all rows of all families as one table; yours come after the published ones.
+
+        Beside what a row says stand AA30 and the test pixels of small classes (``aa30``, ``small``), and its
+        multiply-adds and payload are those from raw bands on.
+        """
+        return measures.beside(self.written(), self.folders)
+
+    def written(self) -> pd.DataFrame:
+        """Return all rows as they were written."""
         tables = [table for folder in reversed(self.folders) for table in self._tables(folder)]
         if not tables:
             return pd.DataFrame(columns=rows.COLUMNS)
@@ -109,11 +117,16 @@ class Store:
         """Say whether the store holds the run of this identity."""
         return any((table["run"] == run).any() for folder in self.folders for table in self._tables(folder))
 
-    def append(self, family: str, row: dict[str, Any]) -> None:
-        """Add one row to ``<family>.csv`` unless the run is there already; lines that are not whole go."""
+    def append(self, family: str, row: dict[str, Any], beside: dict[str, Any] | None = None) -> None:
+        """Add one row to ``<family>.csv`` unless the run is there already; lines that are not whole go.
+
+        ``beside``: its measures (``measures.COLUMNS``), written first.
+        """
         path = self.folder / f"{family}.csv"
         with self._locked():
             if not self.has(row["run"]):
+                if beside:
+                    measures.add(self.folder, {row["run"]: beside})
                 text = rows.renewed(path.read_text()) if path.exists() else f"{rows.HEADER}\n"
                 write_atomically(path, f"{text}{rows.line_of(row)}\n")
 

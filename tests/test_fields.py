@@ -1,0 +1,81 @@
+"""Intervals over seeds and fields, the sign test, and where two networks differ."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hsilib import Store
+from hsilib.files import project
+from hsilib.pages import fields, stats
+from hsilib.study.runs import stored
+from scipy import stats as reference
+
+
+def test_fields_are_connected_pieces_of_one_class_and_corners_join():
+    test = np.array([[1, 0, 2, 2], [0, 1, 2, 0], [0, 0, 0, 1]])
+    assert stats.fields(test).tolist() == [[1, 0, 3, 3], [0, 1, 3, 0], [0, 0, 0, 2]]
+
+
+def test_an_interval_over_fields_is_wider_where_one_field_carries_the_difference():
+    sizes, classes = np.array([50, 50, 50, 50]), np.array([0, 0, 1, 1])
+    even = [np.array([5, 5, 5, 5]) + noise for noise in (0, 1, -1, 0)]
+    one = [np.array([20, 0, 0, 0]) + noise for noise in (0, 1, -1, 0)]
+    same = [sizes] * 4, [classes] * 4
+    mean, low, high = stats.over_fields(even, *same)
+    assert mean == pytest.approx(10) and 8 < low < 10 < high < 12
+    mean, low, high = stats.over_fields(one, *same)
+    assert mean == pytest.approx(10) and low < 0 < 25 < high, "the field may not be drawn, or often"
+    assert [stats.over_fields(one, *same, least=least)[0] for least in (1, 90)] == pytest.approx([10, 10])
+    rare = np.array([50, 50, 50, 2])
+    gains, others = [np.array([0, 0, 0, 2])] * 3, ([rare] * 3, [np.array([0, 0, 0, 1])] * 3)
+    assert stats.over_fields(gains, *others, least=1)[0] == pytest.approx(50), "average accuracy: half of two classes"
+    assert stats.over_fields(gains, *others, least=30)[0] == 0
+    assert stats.over_fields(gains, *others)[0] == pytest.approx(200 / 152)
+    nested = stats.over_fields(even[:2], [sizes, sizes + 1], [classes] * 2)
+    assert nested[1] < nested[0] < nested[2]
+
+
+def test_the_interval_covers_what_a_new_scene_of_such_fields_would_have():
+    rng, hits = np.random.default_rng(0), 0
+    sizes = [np.full(40, 20)] * 5
+    for _ in range(200):
+        field = rng.normal(1, 4, 40)  # pixels; of this population 5 points are the truth
+        gained = [field + rng.normal(0, 1) + rng.normal(0, 1, 40) for _ in range(5)]
+        _, low, high = stats.over_fields(gained, sizes, [np.zeros(40, int)] * 5, draws=400)
+        hits += low <= 5 <= high
+    assert 0.88 < hits / 200 <= 1
+
+
+def test_signs():
+    assert stats.sign_test([1, 2, 3, -1, 0]) == (3, 1, pytest.approx(reference.binomtest(1, 4).pvalue))
+    assert stats.sign_test([]) == (0, 0, 1)
+
+
+def test_equal_means_have_one_rank_whatever_their_last_bit():
+    index = pd.MultiIndex.from_product([["a", "b", "c"], [98]])
+    split, tied = pd.Series([1.0, 2.0, 2.0 + 4e-16], index), pd.Series([1.0, 2.0, 2.0], index)
+    other = pd.Series([1.0, 3.0, 2.0], index)
+    assert stats.alike(split, other)[98] == stats.alike(tied, other)[98] == pytest.approx(0.866, abs=1e-3)
+
+
+def test_a_published_pair_field_by_field():
+    store = Store(project() / "book" / "results")
+    recipe = dict(epochs=60, lr=2e-3, schedule="one_cycle")
+    place = store, "indian_pines_8bit", ["disjoint"]
+    mine, other = (stored(*place, [name], (0,), seeds=3, **recipe) for name in ("lens_taught", "cnn2d_taught"))
+    pair = fields.Pair(store, stats.pick(mine), other)
+    table = fields.table({"taught": pair}).set_index("metric")
+    assert table["fields"].tolist() == ["64"] * 3 and table["seeds"].tolist() == [3] * 3
+    for metric, line in table.iterrows():
+        assert line["difference"] == pytest.approx((mine[metric].to_numpy() - other[metric].to_numpy()).mean(), abs=1e-3)
+        assert pair.interval(metric)[0] == pytest.approx(line["difference"], abs=1e-3)
+        assert line["low, fields"] < line["difference"] < line["high, fields"]
+    where, points = pair.most()
+    assert " pixels around row " in where and abs(points) < abs(table.loc["oa", "difference"])
+    assert table.loc["oa", "better"] + table.loc["oa", "worse"] <= 40
+    figure, ax = plt.subplots()
+    fields.differing(ax, pair)
+    shown = ax.images[0].get_array()
+    assert (~np.ma.getmaskarray(np.ma.masked_invalid(shown))).sum() == 4711
+    assert np.nansum(shown) == pytest.approx(47.11 * table.loc["oa", "difference"], abs=0.1)
+    plt.close(figure)
