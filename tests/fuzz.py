@@ -348,6 +348,101 @@ def card_parts(folder):
     assert all(kind.kind in "if" for kind in spectra.dtypes)
 
 
+def links_of(draw, data):
+    """Put a link, or an array of another file, in place of an array of HDF5."""
+    import h5py
+    import numpy as np
+
+    if draw.random() < 0.2:
+        return bytes_of(draw, data)
+    out, name, other = io.BytesIO(data), draw.choice(("cube", "gt", "more", "x" * 300)), draw.choice(("/etc/passwd", "o.h5"))
+    with h5py.File(out, "r+") as file:
+        shape, kind = draw.choice(((9, 20, 24), (20, 24), (1,), (2**20, 2**20, 2))), draw.choice((np.int16, np.uint8))
+        if name in file:
+            del file[name]
+        how = draw.randrange(5)
+        if how == 0:
+            file[name] = h5py.ExternalLink(other, draw.choice(("/cube", "/", "nowhere")))
+        elif how == 1:
+            file[name] = h5py.SoftLink(draw.choice(("/cube", "/gt", "/" + name, "/nowhere")))
+        elif how == 2:
+            file.create_dataset(name, shape, kind, external=[(other, 0, 2**43)])
+        elif how == 3:
+            layout = h5py.VirtualLayout(shape, kind)
+            layout[:] = h5py.VirtualSource(draw.choice((other, ".")), "cube", shape)
+            file.create_virtual_dataset(name, layout)
+        else:
+            file.create_dataset(name, shape, kind, chunks=True, compression=draw.choice((None, "gzip")))
+    return out.getvalue()
+
+
+@reader(links_of, "cube.img")
+def hdf5_links(folder):
+    import h5py
+
+    import test_formats
+
+    path = test_formats.written("mat 7.3", folder / "cube.img")
+    yield
+    added(folder, path, cube_key="cube")
+    with h5py.File(path) as file:  # what is read lies in it
+        assert all(isinstance(file.get(name, getlink=True), h5py.HardLink) for name in file)
+        assert not any(array.external or array.is_virtual for array in file.values() if hasattr(array, "external"))
+
+
+@reader(text_of, "cube.img")
+def vrt(folder):
+    from hsilib.data.formats import open_image
+
+    import test_doors
+    import test_formats
+
+    test_formats.written("ENVI", folder / "cube.img")
+    test_formats.geotiff(folder / "other.tif", test_formats.CUBE)
+    (folder / "cube.img").write_bytes(test_doors.virtual(folder / "other.tif"))
+    yield
+    added(folder, folder / "cube.hdr")
+    image = open_image(folder / "cube.img")
+    assert image.read(0, image.size[0]).tobytes() != test_formats.CUBE.tobytes()
+
+
+def head_of(draw, data):
+    """Damage the head of a page."""
+    head, _, rest = data.partition(b"\n---\n\n")
+    return text_of(draw, head) + b"\n---\n\n" + rest
+
+
+@reader(head_of, "91-page.md")
+def head(folder):
+    from hsilib.pages import runner
+
+    source = Path(__file__).parents[1] / "notebooks" / "03-baselines.md"
+    (folder / "91-page.md").write_bytes(source.read_bytes())
+    yield
+    assert "scene" in runner.parameters_of(str(folder / "91-page.md")) or len(runner.title_of(folder / "91-page.md"))
+
+
+@reader(json_of, "options.json")
+def text_options(folder):
+    import pandas as pd
+    from hsilib.errors import HsiError
+    from hsilib.study import rows
+    from hsilib.study.runs import changed_options, make_run
+
+    (folder / "options.json").write_text(json.dumps({"by": "lens", "augment": "a b,\"c\"", "weigh": "\u00e9"}))
+    yield
+    held = pd.read_csv(Path(__file__).parents[1] / "book/results/baselines.csv", dtype=str, keep_default_na=False)
+    try:
+        options = json.loads((folder / "options.json").read_bytes())
+    except (ValueError, RecursionError):
+        raise HsiError("no JSON") from None
+    options = options if isinstance(options, dict) else {"by": options}
+    run = make_run("synthetic_urban_small", "random", "lens_ca_mkd", options=options)
+    row = held.iloc[0].to_dict() | {"run": run.id, "options": changed_options(run)}
+    table, wrong = rows.read(f"{rows.HEADER}\n{rows.line_of(row)}\n")
+    assert not wrong and table["options"].iloc[0] == changed_options(run)
+
+
 STUDY = """[[part]]
 title = "one"
 scenes = ["synthetic_urban_small", "synthetic_fields_small"]

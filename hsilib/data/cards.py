@@ -117,7 +117,7 @@ def numbers(path: Path, index: str) -> pd.DataFrame:
     table = pd.read_csv(path, index_col=index)
     if not all(kind.kind in "if" for kind in table.dtypes) or list(table.index) != list(range(len(table))):
         raise ValueError("not a table of numbers")
-    return table.rename(columns=described.plain)
+    return table.rename(columns=lambda name: described.plain(name, 300))  # a class, and " sd" behind it
 
 
 def thumbnails(
