@@ -4,15 +4,13 @@ Needs `make book` and Chromium; says what is missing otherwise.
 """
 
 import gzip
-import html
 import http.server
 import json
 import random
 import re
 import shutil
-import subprocess
 import threading
-import urllib.parse
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -28,50 +26,12 @@ from check_links import problems
 
 SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
-
-HARNESS = """<!doctype html><body><script>
-for (const width of [1280, 390]) {  // a window and a telephone
-  const f = document.createElement("iframe");
-  f.style.width = width + "px"; f.style.height = "900px"; f.src = new URLSearchParams(location.search).get("page");
-  f.onload = () => setTimeout(() => {
-    const root = f.contentDocument.documentElement;
-    document.body.insertAdjacentHTML("beforeend", `<p id=w${width}>${root.scrollWidth}</p>`);
-  }, 500);
-  document.body.append(f);
-}
-</script>"""
-
-
-PROBE = """<!doctype html><body><pre id=told>nothing</pre><script>
-// runs a script in a page of the site and shows what it returns
-const asked = new URLSearchParams(location.search);
-const f = document.createElement("iframe");
-f.style.width = (asked.get("width") || 1280) + "px"; f.style.height = "900px"; f.src = asked.get("page");
-f.onload = () => setTimeout(async () => {
-  const script = await (await fetch("/script?" + asked.get("script"))).text();
-  const run = f.contentWindow.eval("(async () => {" + script + "})");
-  try { told.textContent = "told:" + JSON.stringify(await run()); } catch (error) { told.textContent = "error:" + error; }
-}, 400);
-document.body.append(f);
-</script>"""
-SCRIPTS = {}  # name: what the probe runs
+ALONE = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # no outside request
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self):
-        if self.path.startswith("/harness"):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(HARNESS.encode())
-        elif self.path.startswith(("/probe", "/script")):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.end_headers()
-            text = PROBE if self.path.startswith("/probe") else SCRIPTS[self.path.partition("?")[2]]
-            self.wfile.write(text.encode())
-        elif self.path.startswith("/favicon"):
+        if self.path.startswith("/favicon"):
             self.send_response(204)
             self.end_headers()
         else:
@@ -87,19 +47,42 @@ def address():
         pytest.skip("needs the built site: make book")
     if BROWSER is None:
         pytest.skip("needs Chromium on the path")
+    sync_api = pytest.importorskip("playwright.sync_api")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=SITE))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=ALONE)
+        OPEN.append(browser)  # one for all tests
+        yield f"http://127.0.0.1:{server.server_port}"
+        OPEN.clear()
+        browser.close()
     server.shutdown()
     server.server_close()
 
 
-def visit(url, folder):
+OPEN = []
+
+
+@contextmanager
+def opened(url, width=1280):
+    """A page of the site in a window so wide, and its errors on the console."""
+    page, errors = OPEN[0].new_page(viewport={"width": width, "height": 900}), []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        page.goto(url, wait_until="load")
+        page.wait_for_timeout(400)
+        yield page, errors
+    finally:
+        page.close()
+
+
+def visit(url, folder=None):
     """(DOM after load, console errors)."""
-    command = [BROWSER, *QUIET.split(), f"--user-data-dir={folder}", "--enable-logging=stderr", "--virtual-time-budget=8000"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--dump-dom", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    return done.stdout, re.findall(r"CONSOLE[:(].*(?:Uncaught|[Ee]rror|Failed|Refused|ERR_).*", done.stderr)
+    with opened(url) as (page, errors):
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(600)
+        return page.content(), errors
 
 
 def pages():
@@ -107,11 +90,14 @@ def pages():
 
 
 @pytest.mark.parametrize("page", pages())
-def test_page_loads_cleanly_and_fits(address, page, tmp_path):
-    dom, errors = visit(f"{address}/harness?page=/{page}", tmp_path)
+def test_page_loads_cleanly_and_fits(address, page):
+    with opened(f"{address}/{page}") as (shown, errors):
+        for width in (1280, 390):  # a window and a telephone
+            shown.set_viewport_size({"width": width, "height": 900})
+            shown.wait_for_timeout(200)
+            wide = shown.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{page} is wider than {width} pixels"
     assert not errors
-    for width in (1280, 390):
-        assert int(re.search(rf'id="?w{width}"?>(\d+)', dom).group(1)) <= width, f"{page} is wider than {width} pixels"
 
 
 def test_search_finds_leakage(address, tmp_path):
@@ -160,14 +146,10 @@ CHAPTERS = "/book/chapters"
 
 def ask(address, folder, page, script, width=1280):
     """What a script returns that runs in a page of the site, and no console message."""
-    name = f"s{len(SCRIPTS)}"
-    SCRIPTS[name] = script
-    query = urllib.parse.urlencode({"page": page, "script": name, "width": width})
-    dom, errors = visit(f"{address}/probe?{query}", folder)
+    with opened(f"{address}{page}", width) as (shown, errors):
+        told = shown.evaluate(f"(async () => {{{script}}})()")
     assert not errors, errors
-    told = html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", dom, re.S).group(1))
-    assert told.startswith("told:"), told
-    return json.loads(told.removeprefix("told:"))
+    return told
 
 
 def chosen(networks, budget):
