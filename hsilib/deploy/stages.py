@@ -1,0 +1,228 @@
+"""What an exported graph does to a pixel, in whole numbers: sums of products, and the bytes between them.
+
+A tensor's index i needs the rows of the scene up to i + ``last`` (and columns alike), nine around it included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hsilib.errors import HsiError
+
+THROUGH = "Transpose Unsqueeze Squeeze Gather Flatten Reshape Pad Identity"  # they move no value elsewhere
+
+
+class NoStages(HsiError):
+    """The graph does something else, and is written as C in the generic way."""
+
+
+@dataclass(eq=False)
+class Sums:
+    """What a layer makes of bytes, or of raw spectra: value = step (sum + bias) for each channel."""
+
+    given: "Bytes | None"
+    weight: np.ndarray  # (outputs, inputs or 1, size, size)
+    step: np.ndarray
+    bias: np.ndarray
+    depth: bool = False
+    apart: int = 1
+    taken: list["Bytes"] = field(default_factory=list)
+    outside: np.ndarray | float | None = None  # of raw spectra: its value where there is no scene
+
+    size = property(lambda self: self.weight.shape[2])
+    reach = property(lambda self: (self.size - 1) * self.apart)
+    last = property(lambda self: self.given.last + self.reach if self.given else 0)
+    channels = property(lambda self: len(self.weight))
+
+
+@dataclass(eq=False)
+class Part:
+    """Channels of a tensor: sums, behind ReLU, pooled, from an index on."""
+
+    sums: Sums
+    relu: bool = False
+    pool: str = ""  # or max, mean
+    size: int = 1
+    apart: int = 1
+    start: int = 0
+    factor: float = 1.0
+
+    last = property(lambda self: self.sums.last + (self.size - 1) * self.apart + self.start)
+
+
+@dataclass(eq=False)
+class Bytes:
+    """Parts beside each other on the grid that a layer takes."""
+
+    parts: list[Part]
+    scale: float
+    zero: int
+    takers: list[Sums] = field(default_factory=list)
+
+    last = property(lambda self: max(part.last for part in self.parts))
+    channels = property(lambda self: sum(part.sums.channels for part in self.parts))
+
+    def multipliers(self, part: Part) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return times, plus and shift of each channel: a sum becomes (sum times + plus) >> shift."""
+        ratio = part.sums.step * part.factor / self.scale
+        shift = 30 - int(np.floor(np.log2(ratio.max())))
+        bias = part.sums.bias if part.size < 3 else 0  # of larger pools it is added before
+        plus = [int(v) for v in np.rint((ratio * bias + self.zero).astype(np.longdouble) * 2.0**shift)]
+        return np.rint(ratio * 2.0**shift).astype(np.int64), np.array(plus) + (1 << shift - 1), shift
+
+
+def stages(made: bytes) -> tuple[Sums, list[Sums], int]:
+    """Read the graph of an exported file: its last layer, all layers in the order of their work, its bands."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_from_string(made).graph
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = {node.output[0]: node for node in graph.node}
+    held |= {n.output[0]: numpy_helper.to_array(n.attribute[0].t) for n in graph.node if n.op_type == "Constant"}
+    reader = Reader(nodes, held)
+    top = [node for node in graph.node if node.op_type == "ArgMax"]
+    if not top:
+        raise NoStages("no class is chosen")
+    parts = reader.parts(top[0].input[0])
+    if len(parts) != 1 or parts[0].relu or parts[0].pool or parts[0].sums.given is None:
+        raise NoStages("the scores are not those of one layer")
+    return parts[0].sums, reader.layers, reader.layers[0].weight.shape[1]
+
+
+class Reader:
+    """It follows a graph backwards from its scores, and meets every layer once."""
+
+    def __init__(self, nodes: dict, held: dict[str, np.ndarray]) -> None:
+        self.nodes, self.held = nodes, held
+        self.layers, self.met = [], {}
+
+    def constant(self, name: str) -> np.ndarray:
+        """Return a constant, also behind a cast or in front of its scale."""
+        while name not in self.held and self.nodes[name].op_type in ("Unsqueeze", "Cast", "DequantizeLinear"):
+            name = self.nodes[name].input[0]
+        if name not in self.held:
+            raise NoStages("weights that are computed")
+        return self.held[name]
+
+    def known(self, name: str) -> bool:
+        """Tell whether a tensor is a constant."""
+        try:
+            self.constant(name)
+        except (NoStages, KeyError):
+            return False
+        return True
+
+    def parts(self, name: str) -> list[Part]:
+        """Return what a tensor of real values is made of."""
+        if name not in self.met:
+            if name not in self.nodes:
+                raise NoStages(f"it begins with {name}")
+            self.met[name] = self._parts(self.nodes[name])
+        return [replace(part) for part in self.met[name]]
+
+    def _parts(self, node):
+        kind, given = node.op_type, list(node.input)
+        words = {a.name: a for a in node.attribute}
+        if kind in THROUGH.split():
+            parts = self.parts(given[0])
+            if kind == "Pad":
+                if len(parts) > 1 or parts[0].sums.given or parts[0].relu:
+                    raise NoStages("a margin between layers")
+                parts[0].sums.outside = np.zeros(parts[0].sums.channels)
+            return parts
+        if kind == "Relu":
+            return [replace(part, relu=True) for part in self.parts(given[0])]
+        if kind == "Concat" and words["axis"].i == 1:
+            return [part for name in given for part in self.parts(name)]
+        if kind == "Slice":
+            starts, axes = self.constant(given[1]).ravel(), self.constant(given[3]).ravel()
+            if set(axes) - {2, 3} or len(set(starts)) != 1 or starts[0] < 0:
+                raise NoStages("a part is cut out")
+            parts = self.parts(given[0])  # rows and columns alike: the second of two cuts says it again
+            twice = self.nodes[given[0]].op_type == "Slice" and len(axes) == 1
+            return parts if twice else [replace(part, start=part.start + int(starts[0])) for part in parts]
+        if kind == "MaxPool":
+            return self.pooled("max", node, words["kernel_shape"].ints[0], 1.0)
+        if kind in ("Add", "Sub", "Mul") and self.known(given[1]):
+            return self.moved(kind, given)
+        if kind in ("Conv", "MatMul"):
+            return self.layer(node, words)
+        raise NoStages(f"{kind} is no layer of it")
+
+    def pooled(self, how, node, size, factor):
+        words = {a.name: a.ints for a in node.attribute}
+        apart = words["dilations"][0] if "dilations" in words else 1
+        parts = self.parts(node.input[0])
+        if any(part.pool for part in parts) or set(words.get("strides", [1])) != {1}:
+            raise NoStages("pools that move by more than a pixel")
+        return [replace(p, pool=how, size=size, apart=apart, factor=factor) for p in parts]
+
+    def moved(self, kind, given):
+        """Raw sums are scaled and moved; those of whole layers are given their bias."""
+        (part,), value = self.parts(given[0]), self.constant(given[1]).astype(np.float64)
+        sums = part.sums
+        if part.relu or part.pool or part.start or sums.taken:
+            raise NoStages("values are moved between layers")
+        if sums.outside is not None:
+            sums.outside = sums.outside + value
+        if kind == "Mul":
+            sums.step = sums.step * value
+        elif self.nodes[given[1]].op_type == "DequantizeLinear":
+            sums.bias = sums.bias + value
+        else:
+            sums.bias = sums.bias + (value if kind == "Add" else -value) / sums.step
+        return [part]
+
+    def layer(self, node, words):
+        weight = self.constant(node.input[1])
+        if weight.dtype != np.int8:
+            if node.op_type == "Conv" and weight.shape[1:2] == (1,) and np.ptp(weight) == 0:
+                return self.pooled("mean", node, weight.shape[2], float(weight.ravel()[0]))
+            raise NoStages("layers of 32 bits")
+        step = 1.0
+        if self.nodes[node.input[1]].op_type == "DequantizeLinear":
+            step = self.held[self.nodes[node.input[1]].input[1]].astype(np.float64)
+        if node.op_type == "MatMul":
+            weight = weight.T[..., None, None]
+        apart = words["dilations"].ints[0] if "dilations" in words else 1
+        plain = "pads" not in words or not any(words["pads"].ints) and set(words["strides"].ints) == {1}
+        if weight.ndim != 4 or not plain:
+            raise NoStages("a layer along the spectrum, or that moves by more than a pixel")
+        depth = "group" in words and words["group"].i > 1
+        given = None if node.input[0] == "cube" else self.bytes(node.input[0])
+        zeros = np.zeros(len(weight))
+        if given:
+            step = step * np.float32(given.scale)
+            zeros = zeros - given.zero * weight.sum((1, 2, 3), dtype=np.int64)
+        bias = self.constant(node.input[2]) if len(node.input) > 2 else 0
+        sums = Sums(given, weight, np.broadcast_to(step, len(weight)), zeros + bias, depth, apart)
+        if given:
+            given.takers.append(sums)
+        self.layers.append(sums)
+        return [Part(sums)]
+
+    def bytes(self, name: str) -> Bytes:
+        """Return the bytes that a layer takes: dequantized, which were quantized."""
+        node = self.nodes[name]
+        while node.op_type in THROUGH.split():
+            node = self.nodes[node.input[0]]
+        if node.op_type != "DequantizeLinear" or node.input[0] not in self.nodes:
+            raise NoStages("a layer that takes 32 bits")
+        rounded = node.input[0]
+        if rounded not in self.met:
+            real, scale, zero = self.nodes[rounded].input
+            parts = self.parts(real)
+            made = Bytes(parts, float(self.constant(scale)), int(self.constant(zero)))
+            if made.zero and any(part.relu for part in parts):
+                raise NoStages("values that end at nothing on a grid that does not")
+            for part in parts:
+                part.sums.taken.append(made)
+            self.met[rounded] = made
+        return self.met[rounded]
+
+
+def lags(sums: Sequence[Sums]) -> int:
+    """Return how many lines the classes come behind the spectra."""
+    return max(layer.last for layer in sums) - 9

@@ -1,0 +1,208 @@
+"""A network in whole numbers as one C99 file that takes a line of raw spectra and returns a line of classes.
+
+Each layer's value is computed once a pixel.  A ring holds the rows that a kernel reaches back to; layers of
+one pixel follow in the same step.  What lies outside of the scene is the same everywhere, so every layer makes
+one cell of it, which fills the rings before the first line and the margins beside each.
+"""
+
+from dataclasses import dataclass
+from math import lcm
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsilib.deploy.stages import Bytes, NoStages, Part, Sums, stages
+
+MARGIN = 9
+TYPES = {"uint8_t": (0, 255, 0), "int16_t": (-32768, 32767, 0), "uint16_t": (0, 65535, 32768)}  # least, most, middle
+
+
+@dataclass(eq=False)
+class Ring:
+    """Rows of bytes that are kept; columns low to width + high of a tensor."""
+
+    name: str
+    channels: int
+    rows: int
+    low: int
+    high: int
+    edge: np.ndarray
+    fixed: int = 0  # it begins at fixed + each * width
+    each: int = 0
+
+    def row(self, age: int | str, column: int) -> str:
+        """Return C for a place in the row of an age."""
+        words = f"{self.fixed}, {self.each}, {self.rows}, {self.high - self.low}, {self.channels}"
+        return f"ring(s, {words}, {age}) + {(column - self.low) * self.channels}"
+
+
+class Plan:
+    """What is computed from which columns, and what is kept."""
+
+    def __init__(self, made: bytes, kind: str = "uint16_t", gain: float = 1) -> None:
+        self.top, self.layers, self.bands = stages(made)
+        self.kind, self.gain = kind, gain
+        self.last = max(layer.last for layer in self.layers)
+        self.margin = MARGIN if self.last else 0
+        if self.last and not MARGIN <= self.last <= 2 * MARGIN:
+            raise NoStages("its window is another")
+        raw = [layer for layer in self.layers if layer.given is None]
+        if len(raw) != 1 or raw[0].size != 1:
+            raise NoStages("spectra are taken more than once")
+        self.raw = raw[0]
+        self.raw.step = self.raw.step / gain
+        self.raw.bias = self.raw.bias * gain
+        self.rings, self.edges = {}, {}
+        self.computed = {layer: self._computed(layer) for layer in self.layers}
+        for layer in self.layers:
+            for given in dict.fromkeys(layer.taken):
+                self._keep(given)
+        fixed = each = 0
+        for ring in self.rings.values():
+            ring.fixed, ring.each = fixed, each
+            fixed += ring.rows * (ring.high - ring.low) * ring.channels
+            each += ring.rows * ring.channels
+        self.slack = 4 * max((ring.channels for ring in self.rings.values()), default=0)  # four cells at a time
+        self.fixed, self.each = fixed + self.slack + 16, each
+        self.period = lcm(*(ring.rows for ring in self.rings.values()), 1)
+        self.lag = self.last - self.margin
+
+    # -------------------------------------------------------------- columns: low to width + high
+
+    def _varies(self, layer):
+        """The columns of a layer that see any of the scene."""
+        if layer.given is None:
+            return self.margin, self.margin
+        ends = [self._part(part, self._varies(part.sums)) for part in layer.given.parts]
+        return min(low for low, _ in ends) - layer.reach, max(high for _, high in ends)
+
+    def _part(self, part, ends):
+        back = (part.size - 1) * part.apart + part.start
+        return ends[0] - back, ends[1] - part.start
+
+    def _needed(self, layer):
+        """The columns of a layer that the map is made of."""
+        if layer is self.top:
+            return 0, 0
+        ends = []
+        for given in layer.taken:
+            lows, highs = zip(*[(self._needed(t)[0], self._needed(t)[1] + t.reach) for t in given.takers])
+            for part in (part for part in given.parts if part.sums is layer):
+                more = (part.size - 1) * part.apart
+                ends.append((min(lows) + part.start, max(highs) + more + part.start))
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    def _computed(self, layer):
+        if layer.given and self.passes(layer.given):
+            part = layer.given.parts[0]
+            return self._part(part, self._computed(part.sums))
+        (low, high), (first, last) = self._varies(layer), self._needed(layer)
+        return max(low, first), min(high + self._ends(layer), last)
+
+    def _ends(self, layer):
+        """Whether a column more is needed, with which 2 x 2 ends."""
+        pools = any(part.size == 2 for given in layer.taken for part in given.parts)
+        return pools or any(self._ends(g.takers[0]) for g in layer.taken if self.passes(g))
+
+    # -------------------------------------------------------------- what is kept
+
+    def looked(self, layer: Sums) -> bool:
+        """Tell whether a layer is made anew for each pool behind it, which takes less than keeping its sums."""
+        return any(p.size > 2 for given in layer.taken for p in given.parts if p.sums is layer)
+
+    def passes(self, given: Bytes) -> bool:
+        """Tell whether bytes go straight to the one layer that takes them."""
+        (first, *more), (taker, *others) = given.parts, given.takers
+        return not more and not others and taker.size == 1 and not first.pool and not self.looked(first.sums)
+
+    def _keep(self, given):
+        for part in given.parts:
+            layer = part.sums
+            if part.size > 2 and not self._can_look(layer, given):
+                raise NoStages("pools of more than 2 x 2 behind such a layer")
+            if part.pool and part.size == 2 and (part.pool != "max" or part.apart != 1):
+                raise NoStages("means of 2 x 2")
+        self.edges[given] = np.concatenate([self._edge(given, part) for part in given.parts])
+        if self.passes(given):
+            return
+        spatial = [taker for taker in given.takers if taker.size > 1]
+        reads = [(self.computed[t][0], self.computed[t][1] + t.reach) for t in given.takers]
+        low, high = min(low for low, _ in reads), max(high for _, high in reads)
+        back = max((self._ages(taker) for taker in given.takers), default=0)
+        groups = [given.parts] if spatial else [[part] for part in given.parts]
+        for parts in groups:
+            if parts[0].size > 2:
+                continue
+            delay = given.last - min(part.last for part in parts)
+            ends = [self._part(part, self.computed[part.sums]) for part in parts]
+            ends += [(low, high)]
+            ends = min(low for low, _ in ends), max(high for _, high in ends)
+            channels = sum(part.sums.channels for part in parts)
+            ring = Ring(f"rows {len(self.rings)}", channels, back + delay + 1, *ends, self._of(given, parts))
+            for part in parts:
+                self.rings[given, part] = ring
+        for part in given.parts:
+            if part.size == 2:
+                low, high = self.computed[part.sums]
+                edge = self._of(given, [part])
+                self.rings[given, part, "above"] = Ring("above", part.sums.channels, 1, low, high, edge)
+
+    def _ages(self, taker):
+        """How many rows back a layer reaches, with the pools that are made anew behind it."""
+        pools = [(p.size - 1) * p.apart for b in taker.taken for p in b.parts if p.sums is taker and p.size > 2]
+        return taker.reach + max(pools, default=0)
+
+    def _can_look(self, layer, given):
+        pools = [part for part in given.parts if part.sums is layer]
+        same = {(p.size, p.apart, p.relu) for p in pools} == {(pools[0].size, layer.apart, True)}
+        return layer.depth and same and (pools[0].size - 1) * layer.apart == 4 and len(set(layer.taken)) == 1
+
+    def _of(self, given, parts):
+        """The cell of some parts outside of the scene."""
+        places, at = [], 0
+        for part in given.parts:
+            if part in parts:
+                places += range(at, at + part.sums.channels)
+            at += part.sums.channels
+        return self.edges[given][places]
+
+    def _edge(self, given, part):
+        """What a part is outside of the scene, in the very arithmetic of the file."""
+        times, plus, shift = given.multipliers(part)
+        layer = part.sums
+        if layer.given is None and layer.outside is None:  # it sees one pixel
+            return np.zeros(layer.channels, np.uint8)
+        if layer.given is None:
+            value = np.floor(layer.outside * part.factor / given.scale + given.zero + 0.5)
+            return np.clip(value, 0, 255).astype(np.uint8)
+        cell = self.edges[layer.given].astype(np.int64)
+        if layer.depth:
+            sums = layer.weight.sum((1, 2, 3), dtype=np.int64) * cell
+        else:
+            sums = layer.weight.sum((2, 3), dtype=np.int64) @ cell
+        if part.size > 2:
+            sums = np.maximum(sums + layer.bias.astype(np.int64), 0) * part.size ** (2 * (part.pool == "mean"))
+        found = [max(int(s) * int(t) + int(p), 0) >> shift for s, t, p in zip(sums, times, plus)]
+        return np.minimum(found, 255).astype(np.uint8)
+
+    def written(self, given: Bytes, part: Part) -> tuple[str, int]:
+        """Return C for the place that the first computed cell of a part goes to, and the bytes to the next."""
+        ring, at = self.rings[given, part], 0
+        for other in given.parts:
+            if other is part:
+                break
+            at += other.sums.channels if self.rings.get((given, other)) is ring else 0
+        column = self._part(part, self.computed[part.sums])[0]
+        return f"{ring.row(part.last - given.last, column)} + {at}", ring.channels
+
+    # -------------------------------------------------------------- costs
+
+    def state_bytes(self, width: int) -> int:
+        """Return the bytes of the state at a width of so many pixels."""
+        return -(-(self.fixed + self.each * width) // 4) * 4
+
+    def macs(self) -> int:
+        """Return the multiply-adds of a pixel, as the file does them."""
+        again = {layer: 3 if self.looked(layer) else 1 for layer in self.layers}
+        return sum(layer.weight.size * again[layer] for layer in self.layers)
