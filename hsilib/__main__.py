@@ -121,7 +121,9 @@ def parser() -> argparse.ArgumentParser:
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
     p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99 that needs libc only")
-    sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C"
+    room = "of C: strips of as many columns as go into BYTES of state and stack"
+    p.add_argument("--ram", type=int, default=0, metavar="BYTES", help=room)
+    sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C that computes in floats"
     p.add_argument("--tile", nargs=2, type=int, default=(1, 32), metavar=sides, help=once)
 
     what = "class map of a scene by an exported file: PNG, .npy, GeoTIFF"

@@ -1,9 +1,8 @@
 """What an exported graph does to a pixel, in whole numbers: sums of products, and the bytes between them.
 
-A tensor's index i needs the rows of the scene up to i + ``last`` (and columns alike), nine around it included.
+A tensor's index i needs rows up to i + ``last`` of the scene with its margin, and columns alike.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,14 +72,15 @@ class Bytes:
 
 
 def stages(made: bytes) -> tuple[Sums, list[Sums], int]:
-    """Read the graph of an exported file: its last layer, all layers in the order of their work, its bands."""
+    """Read the graph of an exported file: its last layer, all layers in their order, its bands."""
     import onnx
     from onnx import numpy_helper
 
     graph = onnx.load_from_string(made).graph
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = {node.output[0]: node for node in graph.node}
-    held |= {n.output[0]: numpy_helper.to_array(n.attribute[0].t) for n in graph.node if n.op_type == "Constant"}
+    constants = [node for node in graph.node if node.op_type == "Constant"]
+    held |= {node.output[0]: numpy_helper.to_array(node.attribute[0].t) for node in constants}
     reader = Reader(nodes, held)
     top = [node for node in graph.node if node.op_type == "ArgMax"]
     if not top:
@@ -105,6 +105,21 @@ class Reader:
         if name not in self.held:
             raise NoStages("weights that are computed")
         return self.held[name]
+
+    def number(self, name: str) -> np.ndarray:
+        """Return what is computed of sizes, for a scene of so many pixels that any window fits."""
+        if name in self.held:
+            return self.held[name]
+        kind, given = self.nodes[name].op_type, self.nodes[name].input
+        if kind == "Shape":
+            return np.full(4, 1000 - max(part.last for part in self.parts(given[0])))
+        first, *others = map(self.number, given)
+        does = dict(Add=np.add, Sub=np.subtract, Mul=np.multiply, Div=np.floor_divide, Neg=np.negative)
+        if kind in does:
+            return does[kind](first, *others)
+        if kind in ("Unsqueeze", "Cast", "Gather"):
+            return first.ravel()[others[0]] if kind == "Gather" else first
+        raise NoStages(f"sizes by {kind}")
 
     def known(self, name: str) -> bool:
         """Tell whether a tensor is a constant."""
@@ -137,12 +152,13 @@ class Reader:
         if kind == "Concat" and words["axis"].i == 1:
             return [part for name in given for part in self.parts(name)]
         if kind == "Slice":
-            starts, axes = self.constant(given[1]).ravel(), self.constant(given[3]).ravel()
-            if set(axes) - {2, 3} or len(set(starts)) != 1 or starts[0] < 0:
-                raise NoStages("a part is cut out")
-            parts = self.parts(given[0])  # rows and columns alike: the second of two cuts says it again
-            twice = self.nodes[given[0]].op_type == "Slice" and len(axes) == 1
-            return parts if twice else [replace(part, start=part.start + int(starts[0])) for part in parts]
+            before = self.nodes[given[0]]
+            (start,) = self.number(given[1]).ravel()
+            if before.op_type != "Slice":
+                return [replace(part, start=part.start + int(start)) for part in self.parts(given[0])]
+            if self.number(before.input[1]) != start:  # rows first, then columns
+                raise NoStages("a part is cut out that is no square")
+            return self.parts(given[0])
         if kind == "MaxPool":
             return self.pooled("max", node, words["kernel_shape"].ints[0], 1.0)
         if kind in ("Add", "Sub", "Mul") and self.known(given[1]):
@@ -222,7 +238,3 @@ class Reader:
             self.met[rounded] = made
         return self.met[rounded]
 
-
-def lags(sums: Sequence[Sums]) -> int:
-    """Return how many lines the classes come behind the spectra."""
-    return max(layer.last for layer in sums) - 9

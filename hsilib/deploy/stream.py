@@ -1,28 +1,28 @@
 """A network in whole numbers as one C99 file that takes a line of raw spectra and returns a line of classes.
 
 Each layer's value is computed once a pixel.  A ring holds the rows that a kernel reaches back to; layers of
-one pixel follow in the same step.  What lies outside of the scene is the same everywhere, so every layer makes
-one cell of it, which fills the rings before the first line and the margins beside each.
+one pixel follow in the same step.  What lies outside of the scene is the same everywhere, so every layer
+makes one cell of it, which fills the rings before the first line and the margins beside each.
 """
 
 from dataclasses import dataclass
-from math import lcm
-from pathlib import Path
-from typing import Any
+from math import floor, lcm, log2
 
 import numpy as np
 
 from hsilib.deploy.stages import Bytes, NoStages, Part, Sums, stages
+from hsilib.errors import HsiError
 
 MARGIN = 9
-TYPES = {"uint8_t": (0, 255, 0), "int16_t": (-32768, 32767, 0), "uint16_t": (0, 65535, 32768)}  # least, most, middle
+HEAD = 16  # bytes of a state before its rows
+# least, most, and what is taken away to make them signed
+TYPES = {"uint8_t": (0, 255, 0), "uint16_t": (0, 65535, 32768), "int16_t": (-32768, 32767, 0)}
 
 
 @dataclass(eq=False)
 class Ring:
     """Rows of bytes that are kept; columns low to width + high of a tensor."""
 
-    name: str
     channels: int
     rows: int
     low: int
@@ -63,8 +63,8 @@ class Plan:
             ring.fixed, ring.each = fixed, each
             fixed += ring.rows * (ring.high - ring.low) * ring.channels
             each += ring.rows * ring.channels
-        self.slack = 4 * max((ring.channels for ring in self.rings.values()), default=0)  # four cells at a time
-        self.fixed, self.each = fixed + self.slack + 16, each
+        self.slack = 4 * max((ring.channels for ring in self.rings.values()), default=0)  # read, not used
+        self.fixed, self.each = fixed + self.slack + HEAD, each
         self.period = lcm(*(ring.rows for ring in self.rings.values()), 1)
         self.lag = self.last - self.margin
 
@@ -98,17 +98,12 @@ class Plan:
             part = layer.given.parts[0]
             return self._part(part, self._computed(part.sums))
         (low, high), (first, last) = self._varies(layer), self._needed(layer)
-        return max(low, first), min(high + self._ends(layer), last)
-
-    def _ends(self, layer):
-        """Whether a column more is needed, with which 2 x 2 ends."""
-        pools = any(part.size == 2 for given in layer.taken for part in given.parts)
-        return pools or any(self._ends(g.takers[0]) for g in layer.taken if self.passes(g))
+        return max(low, first), min(high, last)
 
     # -------------------------------------------------------------- what is kept
 
     def looked(self, layer: Sums) -> bool:
-        """Tell whether a layer is made anew for each pool behind it, which takes less than keeping its sums."""
+        """Tell whether a layer is made anew for each pool behind it, not to keep its sums."""
         return any(p.size > 2 for given in layer.taken for p in given.parts if p.sums is layer)
 
     def passes(self, given: Bytes) -> bool:
@@ -139,18 +134,19 @@ class Plan:
             ends += [(low, high)]
             ends = min(low for low, _ in ends), max(high for _, high in ends)
             channels = sum(part.sums.channels for part in parts)
-            ring = Ring(f"rows {len(self.rings)}", channels, back + delay + 1, *ends, self._of(given, parts))
+            ring = Ring(channels, back + delay + 1, *ends, self.edge(given, *parts))
             for part in parts:
                 self.rings[given, part] = ring
         for part in given.parts:
             if part.size == 2:
                 low, high = self.computed[part.sums]
-                edge = self._of(given, [part])
-                self.rings[given, part, "above"] = Ring("above", part.sums.channels, 1, low, high, edge)
+                edge = self.edge(given, part)
+                self.rings[given, part, "above"] = Ring(part.sums.channels, 1, low, high, edge)
 
     def _ages(self, taker):
         """How many rows back a layer reaches, with the pools that are made anew behind it."""
-        pools = [(p.size - 1) * p.apart for b in taker.taken for p in b.parts if p.sums is taker and p.size > 2]
+        parts = [part for given in taker.taken for part in given.parts if part.sums is taker]
+        pools = [(part.size - 1) * part.apart for part in parts if part.size > 2]
         return taker.reach + max(pools, default=0)
 
     def _can_look(self, layer, given):
@@ -158,8 +154,8 @@ class Plan:
         same = {(p.size, p.apart, p.relu) for p in pools} == {(pools[0].size, layer.apart, True)}
         return layer.depth and same and (pools[0].size - 1) * layer.apart == 4 and len(set(layer.taken)) == 1
 
-    def _of(self, given, parts):
-        """The cell of some parts outside of the scene."""
+    def edge(self, given: Bytes, *parts: Part) -> np.ndarray:
+        """Return the cell of some parts outside of the scene."""
         places, at = [], 0
         for part in given.parts:
             if part in parts:
@@ -182,12 +178,13 @@ class Plan:
         else:
             sums = layer.weight.sum((2, 3), dtype=np.int64) @ cell
         if part.size > 2:
-            sums = np.maximum(sums + layer.bias.astype(np.int64), 0) * part.size ** (2 * (part.pool == "mean"))
+            count = part.size**2 if part.pool == "mean" else 1
+            sums = np.maximum(sums + layer.bias.astype(np.int64), 0) * count
         found = [max(int(s) * int(t) + int(p), 0) >> shift for s, t, p in zip(sums, times, plus)]
         return np.minimum(found, 255).astype(np.uint8)
 
     def written(self, given: Bytes, part: Part) -> tuple[str, int]:
-        """Return C for the place that the first computed cell of a part goes to, and the bytes to the next."""
+        """Return C for the place of the first computed cell of a part, and the bytes to the next."""
         ring, at = self.rings[given, part], 0
         for other in given.parts:
             if other is part:
@@ -196,7 +193,22 @@ class Plan:
         column = self._part(part, self.computed[part.sums])[0]
         return f"{ring.row(part.last - given.last, column)} + {at}", ring.channels
 
-    # -------------------------------------------------------------- costs
+    # -------------------------------------------------------------- values and costs
+
+    def raw_values(self, cube: np.ndarray) -> np.ndarray:
+        """Return the values of a scene as the C takes them."""
+        least, most, _ = TYPES[self.kind]
+        return np.clip(np.rint(cube * self.gain), least, most).astype(self.kind.removesuffix("_t"))
+
+    def strip(self, width: int, ram: int, stack: int) -> int:
+        """Return how many columns go into so many bytes of state and stack with their halo, or all."""
+        if not ram or self.state_bytes(width) + stack <= ram:
+            return width
+        columns = (ram - stack - self.fixed - 3) // max(self.each, 1) - self.margin - self.lag
+        if columns < 1:
+            least = self.state_bytes(1 + self.margin + self.lag) + stack
+            raise HsiError(f"{ram} bytes hold no strip; one column takes {least} with its halo")
+        return columns
 
     def state_bytes(self, width: int) -> int:
         """Return the bytes of the state at a width of so many pixels."""
@@ -206,3 +218,34 @@ class Plan:
         """Return the multiply-adds of a pixel, as the file does them."""
         again = {layer: 3 if self.looked(layer) else 1 for layer in self.layers}
         return sum(layer.weight.size * again[layer] for layer in self.layers)
+
+
+def digits(cube: np.ndarray) -> tuple[str, int]:
+    """Return the type that holds the values of a scene, and what they are multiplied with to be whole.
+
+    >>> digits(np.array([0.0, 255.0]))
+    ('uint8_t', 1)
+    """
+    low, high = float(cube.min()), float(cube.max())
+    if (cube == np.rint(cube)).all():
+        for kind, (least, most, _) in TYPES.items():
+            if least <= low and high <= most:
+                return kind, 1
+    size, most = max(-low, high, 1e-6), TYPES["int16_t"][1]
+    if size > most:
+        raise NoStages(f"values up to {size:g} do not fit 16 bits")
+    return "int16_t", 2 ** floor(log2(most / 2 / size))
+
+
+def costs(made: bytes, width: int) -> dict[str, int]:
+    """Return what an exported file costs as a stream: bytes of its numbers, of its state at a width, and
+    multiply-adds of a pixel.
+
+    >>> costs(zoo.path_of("zoo:indian_pines_8bit-lens-int8").read_bytes(), 64)
+    {'payload': 9337, 'state': 44940, 'macs': 8250}
+    """
+    plan = Plan(made)
+    grids = sum(5 for layer in plan.layers if layer.given)
+    numbers = sum(layer.weight.size + 8 * layer.channels for layer in plan.layers)
+    around = 4 * plan.raw.channels * (plan.margin > 0)  # what lies outside of the scene
+    return {"payload": numbers + grids + around, "state": plan.state_bytes(width), "macs": plan.macs()}

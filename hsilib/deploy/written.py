@@ -1,74 +1,21 @@
-"""The plan of a stream, written as C99: tables, kernels, a function for each layer that begins a step, a header."""
+"""The plan of a stream as C99: tables, kernels, a function for each layer that begins a step, a header."""
 
 import re
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
 
 from hsilib.deploy.contract import APART, NARROW
 from hsilib.deploy.stages import Sums
-from hsilib.deploy.stream import TYPES, Plan
+from hsilib.deploy.stream import HEAD, TYPES, Plan
 
-KERNELS = Path(__file__).with_name("kernels.c")
-TOP = """\
-/* {model}: a line of raw spectra in, a line of classes out, in whole numbers. C99; it needs no library.
-   Written by hsilib; how to call it is said in {name}.h. */
-#include "{name}.h"
-"""
-STATE = """
-struct state {{
-    uint32_t width, row, seen, flushed;
-    uint8_t rows[];
-}};
-
-/* The row of a ring that is so many lines old. */
-static inline uint8_t *ring(struct state *s, size_t fixed, size_t each, uint32_t rows, size_t margin, size_t channels,
-                            int32_t age)
-{{
-    const uint32_t slot = (s->row + 2 * rows - (uint32_t)age) % rows;
-    return s->rows + fixed + each * s->width + slot * (s->width + margin) * channels;
-}}
-"""
-CALLS = """
-void {name}_reset(void *state, size_t width)
-{{
-    struct state *s = state;
-    s->width = (uint32_t)width;
-    s->row = s->seen = s->flushed = 0;
-{fills}}}
-
-{rest}int {name}_line(void *state, const {kind} *spectra, uint8_t *classes)
-{{
-    struct state *s = state;
-{line}}}
-
-int {name}_flush(void *state, uint8_t *classes)
-{{
-{flush}}}
-"""
-REST = """\
-/* What follows the projection of a line. */
-static int rest(struct state *s, uint8_t *classes)
-{{
-    const int ready = s->seen == {lag};
-{steps}    s->row = (s->row + 1) % {period};
-    s->seen += !ready;
-    return ready;
-}}
-
-"""
-FLUSH = """\
-    struct state *s = state;
-    while (s->flushed < {lag}) {{
-        s->flushed++;
-{edges}        if (rest(s, classes))
-            return 1;
-    }}
-    return 0;
-"""
-
-
+C = Path(__file__).with_name("c")
+KERNELS = C / "kernels.c"
+LETTERS = {"int8": "weights", "int32": "times", "int64": "plus", "uint8": "edge"}
 class Writer:
     """It writes a plan as C."""
 
@@ -83,10 +30,9 @@ class Writer:
         values = np.asarray(values).ravel()
         key = kind, tuple(values.tolist())
         if key not in self.names:
-            self.names[key] = name = f"{'bwtpe'['int8 int32 int64 uint8'.split().index(kind) + 1]}{len(self.names)}"
-            text = ", ".join(map(str, values.tolist()))
-            rows = re.sub(r"(.{1,108})(, |$)", r"    \1,\n", text).rstrip(",\n")
-            self.tables.append(f"static const {kind}_t {name}[{len(values)}] = {{\n{rows}\n}};")
+            self.names[key] = name = f"{LETTERS[kind]}{len(self.names)}"
+            numbers = listed(values.tolist())
+            self.tables.append(f"static const {kind}_t {name}[{len(values)}] = {{\n{numbers}}};")
             self.flash += len(values) * int(re.search(r"\d+", kind)[0]) // 8
         return self.names[key]
 
@@ -103,12 +49,16 @@ class Writer:
 
     # -------------------------------------------------------------- steps
 
-    def step(self, layer: Sums) -> None:
-        """Write the function of a layer that begins a step, and of all that follows in the same cells."""
+    def step(self, layer: Sums, outside: bool = False) -> None:
+        """Write the function of a layer that begins a step, and of all that follows in the same cells;
+        ``outside``: of a line outside of the scene, where each layer's cells are known."""
         plan, (low, high) = self.plan, self.plan.computed[layer]
-        self.before, self.inside, self.count = [], [], 0
-        raw, given = layer.given is None, layer.given
-        if raw:
+        self.before, self.inside, self.behind, self.count = [], [], [], 0
+        self.outside, given = outside, layer.given
+        raw = given is None and not outside
+        if outside:
+            sums = ""
+        elif raw:
             sums = self.from_spectra(layer)
         elif layer.depth:
             self.rows(layer, [(layer.size - 1 - i) * layer.apart for i in range(layer.size)], low)
@@ -122,18 +72,17 @@ class Writer:
             sums = self.beside(layer, low)
         self.follow(layer, sums)
         words = "struct state *s" + f", const {plan.kind} *spectra" * raw
-        ends = self.text_uses("classes")
+        ends = any("classes" in line for line in self.inside)
         words += ", uint8_t *classes" * ends
-        name = f"step_{len(self.steps)}"
+        name = "outside" if outside else f"step_{len(self.steps)}"
         margin = f" + {high - low}" if high > low else ""
         body = [f"const size_t cells = s->width{margin};", *self.before]
-        loop = ["for (size_t j = 0; j < cells; j += 4) {", "    const size_t n = cells - j < 4 ? cells - j : 4;"]
-        body += [*loop, *("    " + line for line in self.inside), "}"]
+        body += ["for (size_t j = 0; j < cells; j += 4) {"]
+        if any(re.search(r"\bn\b", line) for line in self.inside):
+            body += ["    const size_t n = cells - j < 4 ? cells - j : 4;"]
+        body += [*("    " + line for line in self.inside), "}", *self.behind]
         text = "\n".join("    " + line for line in body)
-        self.steps.append((layer, name, f"static void {name}({words})\n{{\n{text}\n}}"))
-
-    def text_uses(self, word):
-        return any(word in line for line in self.inside)
+        self.steps.append((ends, name, f"static void {name}({words})\n{{\n{text}\n}}"))
 
     def sums(self, layer, zero=True):
         """Declare the sums of four cells."""
@@ -196,7 +145,8 @@ class Writer:
                 mean, top = looked.get(part.sums) or looked.setdefault(part.sums, self.look(part, low))
                 found = mean if part.pool == "mean" else top
                 times, plus, shift = self.fitted(given, part)
-                self.inside.append(f"fit({found}, {times}, {plus}, {x} + {at}, {shift}, {channels}, {stride});")
+                words = f"{x} + {at}, {shift}, {channels}, {stride}"
+                self.inside.append(f"fit({found}, {times}, {plus}, {words});")
             else:
                 ring, name = plan.rings[given, part], f"from{at}"
                 self.before.append(f"const uint8_t *const {name} = {ring.row(0, low)};")
@@ -229,6 +179,16 @@ class Writer:
         ]
         return "mean", "top"
 
+    def after(self, given, x):
+        """The sums of the one layer that takes bytes straight."""
+        (taker,) = given.takers
+        if self.outside:
+            return ""
+        sums = self.sums(taker)
+        words = f"{self.weights(taker)}, {sums}, {given.channels}, {taker.channels}"
+        self.inside.append(f"product({x}, {words});")
+        return sums
+
     def follow(self, layer, sums):
         """Write what becomes of the sums of a layer."""
         plan = self.plan
@@ -236,21 +196,22 @@ class Writer:
             step = layer.step / layer.step.max()
             times = np.rint(step * (2**31 - 1)).astype(np.int64)
             plus = [int(t) * int(b) for t, b in zip(times, np.rint(layer.bias).astype(np.int64))]
-            words = f"{self.table('int32', times)}, {self.table('int64', plus)}, classes + j, n, {layer.channels}"
-            self.inside.append(f"choose({sums}, {words});")
+            words = f"{self.table('int32', times)}, {self.table('int64', plus)}"
+            self.inside.append(f"choose({sums}, {words}, classes + j, n, {layer.channels});")
         for given in dict.fromkeys(layer.taken):
             for part in given.parts:
                 if part.sums is not layer or part.size > 2:
                     continue
                 channels, x = layer.channels, self.cells(layer.channels)
                 times, plus, shift = self.fitted(given, part)
-                self.inside.append(f"fit({sums}, {times}, {plus}, {x}, {shift}, {channels}, {channels});")
+                if self.outside:
+                    cell = self.table("uint8", plan.edge(given, part))
+                    self.inside.append(f"same({cell}, {x}, {channels});")
+                else:
+                    words = f"{times}, {plus}, {x}, {shift}, {channels}, {channels}"
+                    self.inside.append(f"fit({sums}, {words});")
                 if plan.passes(given):
-                    taker = given.takers[0]
-                    after = self.sums(taker)
-                    words = f"{self.weights(taker)}, {after}, {channels}, {taker.channels}"
-                    self.inside.append(f"product({x}, {words});")
-                    self.follow(taker, after)
+                    self.follow(given.takers[0], self.after(given, x))
                     continue
                 place, stride = plan.written(given, part)
                 self.before.append(f"uint8_t *const to_{x} = {place};")
@@ -260,62 +221,77 @@ class Writer:
                 above = plan.rings[given, part, "above"]
                 edge = self.table("uint8", above.edge)
                 self.before += [
-                    f"uint8_t *const above = {above.row(0, above.low)};",
-                    f"uint8_t before[{channels}];", f"fill(before, {edge}, 1, {channels}, {channels});",
+                    f"uint8_t *const above_{x} = {above.row(0, above.low)};",
+                    f"uint8_t last_{x}[{channels}];",
+                    f"fill(last_{x}, {edge}, 1, {channels}, {channels});",
                 ]
-                words = f"above + j * {channels}, before, to_{x} + j * {stride}, n, {channels}, {stride}"
-                self.inside.append(f"largest({x}, {words});")
+                words = f"above_{x} + j * {channels}, last_{x}, to_{x} + j * {stride}"
+                self.inside.append(f"largest({x}, {words}, n, {channels}, {stride});")
+                self.behind.append(f"larger(last_{x}, {edge}, to_{x} + cells * {stride}, {channels});")
 
     # -------------------------------------------------------------- the file
 
-    def code(self, name: str, model: str) -> str:
-        """Return the whole file."""
+    def code(self, name: str, model: str, asked: dict[str, Any]) -> str:
+        """Return the whole file; ``asked``: what its network learnt of a scene."""
         plan = self.plan
-        begins = [layer for layer in plan.layers if not self.inner(layer)]
-        for layer in begins:
-            self.step(layer)
+        for layer in plan.layers:
+            if not self.inner(layer):
+                self.step(layer)
+        first, *more = self.steps
+        calls = [f"    if (ready)\n        {step}(s, classes);" if ends else f"    {step}(s);"
+                 for ends, step, _ in more]
         fills = []
         for ring in dict.fromkeys(plan.rings.values()):
             words = f"({ring.rows} * (width + {ring.high - ring.low})), {ring.channels}, {ring.channels}"
             place = f"s->rows + {ring.fixed} + {ring.each} * width"
-            fills.append(f"    fill({place}, {self.table('uint8', ring.edge)}, {words});\n")
+            fills.append(f"    fill({place}, {self.table('uint8', ring.edge)}, {words});")
+        if plan.rings:  # what is read behind the last cell, and not used
+            place = f"s->rows + {plan.fixed - plan.slack - HEAD} + {plan.each} * width"
+            edge = self.table("uint8", next(iter(plan.rings.values())).edge)
+            fills.append(f"    fill({place}, {edge}, {plan.slack}, 1, 1);")
+        low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
         if plan.rings:
-            fills.append(f"    fill(s->rows + {plan.fixed - plan.slack - 16} + {plan.each} * width, "
-                         f"{self.table('uint8', np.zeros(1))}, {plan.slack}, 1, 1);\n")
-        first, *more = self.steps
-        calls = "".join(
-            f"    if (ready)\n        {step}(s, classes);\n" if layer is plan.top else f"    {step}(s);\n"
-            for layer, step, _ in more
-        )
-        rest = REST.format(lag=plan.lag, period=plan.period, steps=calls) if more else ""
-        if more:
-            line = f"    {first[1]}(s, spectra);\n    return rest(s, classes);\n"
-            flush = FLUSH.format(lag=plan.lag, edges="".join(self.edges()))
-        else:
-            line = f"    {first[1]}(s, spectra, classes);\n    return 1;\n"
-            flush = "    (void)state;\n    (void)classes;\n    return 0;\n"
-        calls = CALLS.format(name=name, kind=plan.kind, fills="".join(fills), rest=rest, line=line, flush=flush)
+            self.step(plan.raw, outside=True)
         steps = "\n\n".join(text for *_, text in self.steps)
-        used = steps + calls
-        kernels = [k for k in KERNELS.read_text().split("\n\n") if re.search(r"inline void (\w+)", k)[1] + "(" in used]
-        parts = [TOP.format(name=name, model=model), "\n".join(self.tables), "\n\n".join(k.strip() for k in kernels)]
-        return "\n".join(parts) + "\n" + STATE.format() + "\n" + steps + "\n" + calls
+        kernels = KERNELS.read_text().strip().split("\n\n")
+        kernels = [kernel for kernel in kernels if self.used(kernel, [steps, *fills])]
+        words = dict(
+            tables="\n".join(self.tables), kernels="\n\n".join(kernels), steps=steps, calls="\n".join(calls),
+            fills="\n".join(fills), outside="outside(s)" if plan.rings else "(void)s",
+            first=f"{first[1]}(s, spectra{'' if more else ', classes'})",
+            kind=plan.kind, lag=plan.lag, period=plan.period, bands=plan.bands, apart=APART,
+            below=2 * low - high, above=2 * high - low, narrow=max(round((high - low) / NARROW), 1),
+            waves=listed([round(wave) for wave in asked.get("wavelengths", [0] * plan.bands)]),
+        )
+        return filled("stream.c", name, model=model, **words)
+
+    def used(self, kernel, texts):
+        return any(re.search(r"inline void (\w+)", kernel)[1] + "(" in text for text in texts)
 
     def inner(self, layer):
         """Whether a layer follows another in the same cells, or is made anew by what pools it."""
         return self.plan.looked(layer) or layer.given is not None and self.plan.passes(layer.given)
 
-    def edges(self):
-        """What a line outside of the scene is, in the rows that the first step writes."""
-        layers = [self.plan.raw]
-        for layer in layers:
-            for given in dict.fromkeys(layer.taken):
-                if self.plan.passes(given):
-                    layers.append(given.takers[0])
-                    continue
-                for part in (part for part in given.parts if part.sums is layer):
-                    low, high = self.plan.computed[layer]
-                    place, stride = self.plan.written(given, part)
-                    edge = self.table("uint8", self.plan._of(given, [part]))
-                    words = f"s->width + {high - low}, {layer.channels}, {stride}"
-                    yield f"        fill({place}, {edge}, {words});\n"
+
+def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dict, about: dict) -> str:
+    """Return the header of a stream; ``asked``: what it learnt of a scene, ``about``: what was measured."""
+    halo = plan.margin + plan.lag
+    low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
+    names = ", ".join('"' + re.sub(r'(["\\\\])', r"\\\1", c) + '"' for c in classes)
+    return filled(
+        "stream.h", name, model=model, kind=plan.kind, gain=plan.gain, low=low, high=high, names=names,
+        lag=plan.lag, margin=plan.margin, fixed=plan.fixed, each=plan.each, bands=plan.bands,
+        classes=plan.top.channels, wide=plan.state_bytes(145), narrow=plan.state_bytes(64),
+        more=about["strip"] + plan.lag, ram=plan.state_bytes(about["strip"] + halo) + about["stack"], **about,
+    )
+
+
+def filled(template: str, name: str, **words: Any) -> str:
+    """Return a file of C from its template; NAME is the name in capitals."""
+    return Template((C / template).read_text()).substitute(name=name, NAME=name.upper(), **words)
+
+
+def listed(values: Iterable[int]) -> str:
+    """Return numbers as C initialises an array, in lines of a file."""
+    lines = textwrap.wrap(", ".join(map(str, values)) + ",", 106)
+    return "".join(f"    {line}\n" for line in lines)

@@ -134,3 +134,18 @@ static inline void fill(uint8_t *row, const uint8_t *edge, size_t cells, int cha
         for (int c = 0; c < channels; c++)
             row[c] = edge[c];
 }
+
+/* Four times the same cell. */
+static inline void same(const uint8_t *edge, int16_t *to, int channels)
+{
+    for (int cell = 0; cell < 4; cell++)
+        for (int c = 0; c < channels; c++)
+            *to++ = edge[c];
+}
+
+/* The larger of two cells: the last pool of a row ends outside of the scene. */
+static inline void larger(const uint8_t *before, const uint8_t *edge, uint8_t *row, int channels)
+{
+    for (int c = 0; c < channels; c++)
+        row[c] = before[c] > edge[c] ? before[c] : edge[c];
+}
