@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", help="path without extension")
 
     p = add(commands.bench_command, "speed, as ratios within one run", "dense")
-    choices = "dense, loop, latency, agreement, teaching, images, compact, memory, scale, or all"
+    choices = "dense, loop, latency, agreement, teaching, images, compact, rates, scale, or all"
     p.add_argument("only", nargs="?", default="all", help=choices)
     keep = "keep the result for the book (book/results/bench.json)"
     p.add_argument("--save", action="store_true", help=keep)

@@ -424,7 +424,7 @@ def test_c_in_whole_numbers_is_streamed(name, ratio, tmp_path, shared, capsys):
     assert "whole numbers" in said and "a line of spectra in, a line of classes out; strips of 48 columns" in said
     subprocess.run(["gcc", *WARNINGS, "-O2", "net.c", "net_test.c", "-o", "check"], check=True)
     assert subprocess.run(["./check"], capture_output=True, text=True).stdout == "0 of 480 pixels differ\n"
-    assert "#define NET_GAIN 512" in Path("net.h").read_text()
+    assert "#define NET_GAIN 1024" in Path("net.h").read_text()
 
 
 @pytest.mark.parametrize(

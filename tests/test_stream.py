@@ -247,7 +247,8 @@ def test_the_c_of_a_model_to_download_draws_the_stored_map_whole(name, real_data
     with zipfile.ZipFile(zoo.FOLDER / f"{name}-c.zip") as file:
         file.extractall(tmp_path)
     run, code = zoo.run_of(zoo.entries()[name]), Code(tmp_path)
-    kind = re.search(r"const (u?int\d+)_t \*spectra", (tmp_path / "network.h").read_text())[1]
-    cube = load_scene(run.scene).cube.astype(kind)
+    said = (tmp_path / "network.h").read_text()
+    kind, gain = re.search(r"const (u?int\d+)_t \*spectra", said)[1], int(re.search(r"_GAIN (\d+)", said)[1])
+    cube = np.rint(load_scene(run.scene).cube * gain).astype(kind)
     drawn, stored = code.map(cube), Store(project() / "book" / "results").read_map(run.id)
-    assert (drawn != stored).mean() <= 1e-4
+    assert (drawn != stored).sum() <= (gain > 1), "values that are no whole numbers have to be rounded first"

@@ -85,7 +85,10 @@ def stages(made: bytes) -> tuple[Sums, list[Sums], int]:
     top = [node for node in graph.node if node.op_type == "ArgMax"]
     if not top:
         raise NoStages("no class is chosen")
-    parts = reader.parts(top[0].input[0])
+    try:
+        parts = reader.parts(top[0].input[0])
+    except (KeyError, IndexError, ValueError, TypeError):  # nodes that are put together in another way
+        raise NoStages("its graph has another form") from None
     if len(parts) != 1 or parts[0].relu or parts[0].pool or parts[0].sums.given is None:
         raise NoStages("the scores are not those of one layer")
     return parts[0].sums, reader.layers, reader.layers[0].weight.shape[1]
@@ -224,9 +227,9 @@ class Reader:
         node = self.nodes[name]
         while node.op_type in THROUGH.split():
             node = self.nodes[node.input[0]]
-        if node.op_type != "DequantizeLinear" or node.input[0] not in self.nodes:
-            raise NoStages("a layer that takes 32 bits")
         rounded = node.input[0]
+        if node.op_type != "DequantizeLinear" or self.nodes[rounded].op_type != "QuantizeLinear":
+            raise NoStages("a layer that takes 32 bits, or components in 32 bits")
         if rounded not in self.met:
             real, scale, zero = self.nodes[rounded].input
             parts = self.parts(real)

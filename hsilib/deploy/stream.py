@@ -231,10 +231,10 @@ def digits(cube: np.ndarray) -> tuple[str, int]:
         for kind, (least, most, _) in TYPES.items():
             if least <= low and high <= most:
                 return kind, 1
-    size, most = max(-low, high, 1e-6), TYPES["int16_t"][1]
-    if size > most:
+    kind, size = "int16_t" if low < 0 else "uint16_t", max(-low, high, 1e-3)
+    if size > TYPES[kind][1]:
         raise NoStages(f"values up to {size:g} do not fit 16 bits")
-    return "int16_t", 2 ** floor(log2(most / 2 / size))
+    return kind, 2 ** floor(log2(TYPES[kind][1] / size))
 
 
 def costs(made: bytes, width: int) -> dict[str, int]:

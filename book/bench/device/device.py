@@ -1,8 +1,8 @@
 """Instructions a pixel, flash, state and stack of each network to download, on an emulated Cortex-M4 and M7.
 
-``python book/bench/device/device.py`` cross-compiles the C of every archive, feeds it the part of a scene that
-lies beside it and a made-up scene, compares every class with that of the exported file, and writes
-``book/results/device.json``. It needs qemu-system-arm and arm-none-eabi-gcc, and counts instructions, not cycles.
+``make device`` cross-compiles the C of every archive, feeds it the part of a scene that lies beside it and a
+made-up scene, compares every class with that of the exported file, and writes ``book/results/device.json``.
+It needs qemu-system-arm and arm-none-eabi-gcc, and counts instructions, not cycles.
 """
 
 import json
@@ -39,12 +39,12 @@ def made_up(model: bytes, header: str) -> str:
     from hsilib.deploy.predict import session
 
     kind, low, high = re.search(r"Values: (\w+), (-?\d+) to (-?\d+)", header).groups()
-    bands = int(re.search(r"_BANDS (\d+)", header)[1])
+    bands, gain = (int(re.search(rf"_{word} (\d+)", header)[1]) for word in ("BANDS", "GAIN"))
     rng, span = np.random.default_rng(0), int(high) - int(low)
     smooth = rng.normal(size=(LINES, WIDTH, 4)).cumsum(0).cumsum(1) @ rng.normal(size=(4, bands)).cumsum(1)
     smooth = (smooth - smooth.min()) / np.ptp(smooth) + 0.05 * rng.normal(size=smooth.shape)
     cube = np.clip(np.rint(int(low) + span * smooth), int(low), int(high)).astype(np.int64)
-    classes = session(model).run(["map"], {"cube": cube.astype(np.float32)})[0]
+    classes = session(model).run(["map"], {"cube": (cube / gain).astype(np.float32)})[0]
     listed = {"values": cube, "classes": classes}
     listed = {key: ",".join(map(str, array.ravel().tolist())) for key, array in listed.items()}
     return SCENE.format(kind=kind, lines=LINES, width=WIDTH, **listed)
@@ -63,10 +63,10 @@ def emulate(folder: Path, core: str, level: str, scene: str) -> dict[str, int]:
     qemu = [TOOLS[0], "-M", CORES[core], "-icount", "shift=0", "-nographic", "-kernel", image]
     qemu += ["-semihosting-config", "enable=on,target=native"]
     done = subprocess.run(qemu, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
-    told = re.findall(r"^(\w+) (\d+)$", done.stdout + done.stderr, re.M)  # it says what the board says on either
+    told = re.findall(r"^(\w+) (\d+)$", done.stdout + done.stderr, re.M)  # of the board, on either
     counts = {word: int(count) for word, count in told}
-    size = subprocess.run([gcc.replace("gcc", "size"), code], capture_output=True, text=True, check=True).stdout
-    text, data, bss = map(int, size.split()[6:9])
+    size = subprocess.run([gcc.replace("gcc", "size"), code], capture_output=True, text=True, check=True)
+    text, data, bss = map(int, size.stdout.split()[6:9])
     return counts | {"flash": text + data, "static": data + bss}
 
 
