@@ -15,6 +15,7 @@ from hsilib.deploy.stream import HEAD, TYPES, Plan
 
 C = Path(__file__).with_name("c")
 KERNELS = C / "kernels.c"
+ENVI = {"uint8_t": 1, "int16_t": 2, "uint16_t": 12}
 LETTERS = {"int8": "weights", "int32": "times", "int64": "plus", "uint8": "edge"}
 class Writer:
     """It writes a plan as C."""
@@ -280,8 +281,8 @@ def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dic
     names = ", ".join('"' + re.sub(r'(["\\\\])', r"\\\1", c) + '"' for c in classes)
     return filled(
         "stream.h", name, model=model, kind=plan.kind, gain=plan.gain, low=low, high=high, names=names,
-        lag=plan.lag, margin=plan.margin, fixed=plan.fixed, each=plan.each, bands=plan.bands,
-        classes=plan.top.channels, wide=plan.state_bytes(145), narrow=plan.state_bytes(64),
+        envi=ENVI[plan.kind], lag=plan.lag, margin=plan.margin, fixed=plan.fixed, each=plan.each,
+        bands=plan.bands, classes=plan.top.channels, wide=plan.state_bytes(145), narrow=plan.state_bytes(64),
         more=about["strip"] + plan.lag, ram=plan.state_bytes(about["strip"] + halo) + about["stack"], **about,
     )
 

@@ -25,6 +25,8 @@ extern "C" {
 #define ${NAME}_CLASSES $classes
 #define ${NAME}_NAMES {$names}
 #define ${NAME}_GAIN $gain
+#define ${NAME}_RAW $kind
+#define ${NAME}_ENVI_TYPE $envi /* what the header of an ENVI file calls that type */
 #define ${NAME}_LAG $lag /* lines that classes come behind spectra */
 #define ${NAME}_HALO $margin /* pixels on every side that a class depends on */
 #define ${NAME}_STATE_BYTES(width) (((size_t)$fixed + (size_t)$each * (width) + 3) / 4 * 4)
