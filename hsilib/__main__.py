@@ -120,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.export_command, what, f"static {small}")
     run_arguments(p)
     p.add_argument("--output", help="path of the file")
-    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99; of integers, line by line")
+    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99, of lines")
     room = "of C: strips of as many columns as go into BYTES of state and stack"
     p.add_argument("--ram", type=int, default=0, metavar="BYTES", help=room)
     sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C that computes in floats"

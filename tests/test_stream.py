@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import zipfile
+from copy import deepcopy
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,6 +30,7 @@ from hsilib.models.measure import payload
 from hsilib.models.networks import CNN1D, MLP, WIDTHS, initialise
 from hsilib.quantize.layers import static
 from hsilib.study.store import Store
+from onnx import numpy_helper
 
 BANDS, CLASSES = 40, ("a", "b", 'c "d"', "e", "f")
 NETS = {
@@ -72,12 +75,13 @@ def network(name, cube, seed=0):
 
 
 @torch.no_grad()
-def classes_of(net, reduction, cube):
-    """The library's map."""
-    z = torch.from_numpy((cube.astype(np.float32) - reduction[0]) / reduction[1])
+def classes_of(net, reduction, cube, kind=np.float32):
+    """The library's map; its steps between whole numbers are taken in 32 bits or, to see near ties, in 64."""
+    z = torch.from_numpy((cube.astype(kind) - reduction[0].astype(kind)) / reduction[1].astype(kind))
+    inner = deepcopy(net.net).to(z.dtype)
     if net.kind == "bands":
-        return net(z.reshape(-1, BANDS)).logits.argmax(1).view(z.shape[:2]).numpy() + 1
-    return net.dense(F.pad(z.permute(2, 0, 1)[None], (9,) * 4)).argmax(0).numpy() + 1
+        return inner(z.reshape(-1, BANDS)).logits.argmax(1).view(z.shape[:2]).numpy() + 1
+    return inner.dense(F.pad(z.permute(2, 0, 1)[None], (9,) * 4)).argmax(0).numpy() + 1
 
 
 class Code:
@@ -133,13 +137,15 @@ def test_the_stream_gives_the_classes_of_the_network_on_every_pixel(name, kind, 
     made = traced(net, reduction, CLASSES)
     report = stream(made, tmp_path / "network.c", scene_of(learnt), name)
     code = Code(tmp_path)
-    pixels = wrong = 0
+    near = 0
     for shape in SHAPES:
         cube = values(shape, kind, seed=sum(shape))
-        want = classes_of(net, reduction, cube)
-        wrong, pixels = wrong + int((code.map(cube) != want).sum()), pixels + want.size
+        want, drawn = classes_of(net, reduction, cube), code.map(cube)
         assert len(np.unique(want)) > 1 or want.size < 100
-    assert wrong <= pixels / 1e4, f"{wrong} of {pixels} pixels are other than the network's"
+        if (drawn != want).any():  # an untrained network has near ties, on which its own roundings decide
+            near += int((drawn != want).sum())
+            assert ((drawn == want) | (drawn == classes_of(net, reduction, cube, np.float64))).all(), shape
+    assert near <= 2
     assert costs(made, 64)["payload"] == payload(net, BANDS) and report["state"]["64"] == code.bytes(64)
 
 
@@ -252,3 +258,57 @@ def test_the_c_of_a_model_to_download_draws_the_stored_map_whole(name, real_data
     cube = np.rint(load_scene(run.scene).cube * gain).astype(kind)
     drawn, stored = code.map(cube), Store(project() / "book" / "results").read_map(run.id)
     assert (drawn != stored).sum() <= (gain > 1), "values that are no whole numbers have to be rounded first"
+
+
+def test_without_a_compiler_it_is_written_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("hsilib.deploy.c99.shutil.which", lambda tool: None)
+    learnt = values((20, 20))
+    net, reduction = network("perceptron", learnt)
+    stream(traced(net, reduction, CLASSES), tmp_path / "network.c", scene_of(learnt), "perceptron")
+    assert "stack not measured (not measured)" in (tmp_path / "network.h").read_text()
+
+
+def lens_of(path):
+    """A Lens of 32 bits put back from its published file: batch norm is folded there, and is one and zero here."""
+    graph = onnx.load(path).graph
+    held = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    held |= {n.output[0]: numpy_helper.to_array(n.attribute[0].t) for n in graph.node if n.op_type == "Constant"}
+    nodes = {n.output[0]: n for n in graph.node}
+    convolutions = [n.input for n in graph.node if n.op_type == "Conv" and len(n.input) > 2]
+    first, head, after = (next(n.input for n in graph.node if n.op_type == kind) for kind in ("Div", "Gemm", "Add"))
+    start = first[0]
+    while start not in held:
+        start = nodes[start].input[0]
+    weight = [held[start], *(held[given[1]] for given in convolutions)]
+    bias = [held[after[1]], *(held[given[2]] for given in convolutions)]
+    net = Lens(weight[0].shape[1], len(held[head[2]]), width=len(weight[0]), centre=len(weight[0])).eval()
+    layers = net.project, net.first.depth, net.first.point, net.second.depth, net.second.point, net.third, net.spot
+    norms = net.bn, net.first.bn1, net.first.bn2, net.second.bn1, net.second.bn2, net.bn3, net.bn_spot
+    with torch.no_grad():
+        for layer, norm, own, moved in zip(layers, norms, weight, bias):
+            layer.weight.copy_(torch.from_numpy(own.copy()).view_as(layer.weight))
+            norm.bias.copy_(torch.from_numpy(moved.copy()))
+            norm.running_var.fill_(1 - norm.eps)
+        net.head.weight.copy_(torch.from_numpy(held[head[1]].copy()).view_as(net.head.weight))
+        net.head.bias.copy_(torch.from_numpy(held[head[2]].copy()))
+    return net, held[first[1]].copy()
+
+
+@needs_gcc
+def test_pavia_in_nine_channels_is_the_same_in_c(real_data, tmp_path):
+    scene = load_scene("pavia_university_visible")
+    net, spread = lens_of(zoo.FOLDER / "pavia_university_visible-lens_5k.onnx")
+    kept = scene.cube[scene.there] if scene.there is not None else scene.cube.reshape(-1, scene.bands)
+    mean = kept.mean(0)
+    given = (scene.cube - mean) / spread
+    tiles = [given[i : i + 19, j : j + 19] for i in range(0, 570, 40) for j in range(0, 300, 40)]
+    x = torch.from_numpy(np.stack(tiles).transpose(0, 3, 1, 2).copy())
+    small = static(net, x, (mean, spread))
+    made = traced(small, (mean, spread), scene.classes)
+    stream(made, tmp_path / "network.c", scene, "Pavia")
+    with torch.no_grad():
+        image = F.pad(torch.from_numpy(given).permute(2, 0, 1)[None], (9,) * 4)
+        want = small.dense(image).argmax(0).numpy() + 1
+    drawn = Code(tmp_path, "-O3").map(scene.cube.astype(np.uint8))
+    assert len(np.unique(want)) > 4 and (drawn != want).mean() <= 1e-4
+    print(int((drawn != want).sum()), "of", want.size)

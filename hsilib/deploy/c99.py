@@ -20,7 +20,7 @@ from hsilib.deploy.contract import in_c, of_scene
 from hsilib.deploy.export import graph_of
 from hsilib.deploy.predict import session
 from hsilib.deploy.stages import NoStages
-from hsilib.deploy.stream import MARGIN, Plan, digits
+from hsilib.deploy.stream import MARGIN, STACK, Plan, digits
 from hsilib.deploy.written import Writer, filled, header, listed
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
@@ -28,7 +28,6 @@ from hsilib.study.runs import Run
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
 FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")  # what generated floats are compiled with
-STACK = 4096  # bytes that are set aside where no compiler measures them
 PART = 20, 24  # lines and columns of a scene in the test
 ARM = "arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"
 SCENE = """\
@@ -98,7 +97,7 @@ def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> d
     about = {"constants": writer.flash, "strip": w, "flash": 0, "stack": 0, "by": ""}
     words = name, plan, scene.classes, model, asked
     write_atomically(path.with_suffix(".h"), header(*words, about))  # the compiler wants one
-    about |= {key: value or "unknown" for key, value in sizes(path).items() if key in about}
+    about |= {key: value for key, value in sizes(path).items() if key in about}
     about["strip"] = plan.strip(w, ram, about["stack"] or STACK)
     write_atomically(path.with_suffix(".h"), header(*words, about))
     lines, width = min(PART[0], h), min(PART[1], w)

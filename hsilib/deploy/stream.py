@@ -14,6 +14,7 @@ from hsilib.deploy.stages import Bytes, NoStages, Part, Sums, stages
 from hsilib.errors import HsiError
 
 MARGIN = 9
+STACK = 4096  # bytes that are set aside where no compiler measures them
 HEAD = 16  # bytes of a state before its rows
 # least, most, and what is taken away to make them signed
 TYPES = {"uint8_t": (0, 255, 0), "uint16_t": (0, 65535, 32768), "int16_t": (-32768, 32767, 0)}
@@ -51,6 +52,8 @@ class Plan:
         if len(raw) != 1 or raw[0].size != 1:
             raise NoStages("spectra are taken more than once")
         self.raw = raw[0]
+        if np.abs(self.raw.weight.astype(np.int64)).sum((1, 2, 3)).max() >= 2**16:
+            raise NoStages("sums of more than 32 bits")
         self.raw.step = self.raw.step / gain
         self.raw.bias = self.raw.bias * gain
         self.rings, self.edges = {}, {}

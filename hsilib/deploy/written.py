@@ -11,7 +11,7 @@ import numpy as np
 
 from hsilib.deploy.contract import APART, NARROW
 from hsilib.deploy.stages import Sums
-from hsilib.deploy.stream import HEAD, TYPES, Plan
+from hsilib.deploy.stream import HEAD, STACK, TYPES, Plan
 
 C = Path(__file__).with_name("c")
 KERNELS = C / "kernels.c"
@@ -283,7 +283,9 @@ def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dic
         "stream.h", name, model=model, kind=plan.kind, gain=plan.gain, low=low, high=high, names=names,
         envi=ENVI[plan.kind], lag=plan.lag, margin=plan.margin, fixed=plan.fixed, each=plan.each,
         bands=plan.bands, classes=plan.top.channels, wide=plan.state_bytes(145), narrow=plan.state_bytes(64),
-        more=about["strip"] + plan.lag, ram=plan.state_bytes(about["strip"] + halo) + about["stack"], **about,
+        more=about["strip"] + plan.lag,
+        ram=plan.state_bytes(about["strip"] + halo) + (about["stack"] or STACK),
+        **{key: value or "not measured" for key, value in about.items()},
     )
 
 
