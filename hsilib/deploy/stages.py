@@ -68,8 +68,6 @@ class Bytes:
         shift = 30 - int(np.floor(np.log2(ratio.max())))
         bias = part.sums.bias if part.size < 3 else 0  # of larger pools it is added before
         plus = [int(v) for v in np.rint((ratio * bias + self.zero).astype(np.longdouble) * 2.0**shift)]
-        if shift < 31:
-            raise NoStages("a grid that is finer than its sums")
         times = np.minimum(np.rint(ratio * 2.0**shift).astype(np.int64), 2**31 - 1)
         return times, np.array(plus) + (1 << shift - 1), shift
 

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from math import floor, lcm, log2
 
 import numpy as np
+import torch
+from torch import nn
 
+from hsilib.data.inputs import MARGIN
+from hsilib.data.splits import WINDOW
 from hsilib.deploy.stages import Bytes, NoStages, Part, Sums, stages
+from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
+from hsilib.quantize.layers import Int8Net, static
 
-MARGIN = 9
 STACK = 4096  # bytes that are set aside where no compiler measures them
 HEAD = 16  # bytes of a state before its rows
 # least, most, and what is taken away to make them signed
@@ -240,15 +245,30 @@ def digits(cube: np.ndarray) -> tuple[str, int]:
     return kind, 2 ** floor(log2(TYPES[kind][1] / size))
 
 
-def costs(made: bytes, width: int) -> dict[str, int]:
-    """Return what an exported file costs as a stream: bytes of its numbers, of its state at a width, and
+def costs(model: bytes | nn.Module, width: int) -> dict[str, int]:
+    """Return what a network costs as a stream: bytes of its numbers, of its state at a width, and
     multiply-adds of a pixel.
+
+    ``model``: an exported file, or a network of the library; one in 32 bits is rounded first, by samples of
+    noise, on which none of the three depends.
 
     >>> costs(zoo.path_of("zoo:indian_pines_8bit-lens-int8").read_bytes(), 64)
     {'payload': 9337, 'state': 44940, 'macs': 8250}
     """
-    plan = Plan(made)
+    plan = Plan(model if isinstance(model, bytes) else _exported(model))
     grids = sum(5 for layer in plan.layers if layer.given)
     numbers = sum(layer.weight.size + 8 * layer.channels for layer in plan.layers)
     around = 4 * plan.raw.channels * (plan.margin > 0)  # what lies outside of the scene
     return {"payload": numbers + grids + around, "state": plan.state_bytes(width), "macs": plan.macs()}
+
+
+def _exported(net):
+    """A network of the library in whole numbers as a file, for a scene of standardised bands."""
+    config = net.config["config"] if isinstance(net, Int8Net) else net.config
+    if net.kind not in ("bands", "windows"):
+        raise NoStages("its principal components are in 32 bits")
+    reduction = np.zeros(config["bands"], np.float32), np.ones(config["bands"], np.float32)
+    if not isinstance(net, Int8Net):
+        shape = (8, config["bands"]) + (WINDOW, WINDOW) * (net.kind == "windows")
+        net = static(net, torch.randn(shape, generator=torch.Generator().manual_seed(0)), reduction)
+    return traced(net, reduction, ["class"] * config["classes"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hsilib.deploy.contract import APART, NARROW
-from hsilib.deploy.stages import Sums
+from hsilib.deploy.stages import NoStages, Sums
 from hsilib.deploy.stream import HEAD, STACK, TYPES, Plan
 
 C = Path(__file__).with_name("c")
@@ -40,6 +40,8 @@ class Writer:
     def fitted(self, given, part):
         """The words of a ``fit``: multipliers, what is added, and the shift."""
         times, plus, shift = given.multipliers(part)
+        if shift < 31:  # shifted sums would not be of 32 bits
+            raise NoStages("a grid that is finer than its sums")
         if part.sums is self.plan.raw:
             plus = plus + times * self.middle()
         return self.table("int32", times), self.table("int64", plus), shift
