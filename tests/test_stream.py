@@ -206,7 +206,11 @@ def test_the_header_says_what_the_code_takes(lens, tmp_path):
     assert not re.search(r"\b(float|double|malloc)\b", re.sub(r"/\*.*?\*/", "", (folder / "network.c").read_text(), flags=re.S))
     assert '"c \\"d\\""' in said and f"stack {report['stack']} " in said and report["stack"] < 4096
     if shutil.which("g++"):
-        (tmp_path / "use.cpp").write_text('#include "network.h"\n#include "network.h"\nint main() { return NETWORK_LAG != 8; }\n')
+        strip = report["strip"]
+        says = f"NETWORK_LAG == 8 && NETWORK_FROM(20) == 11 && NETWORK_FROM(3) == 0 && NETWORK_TO(0, 60) == {strip + 8}"
+        says += f" && NETWORK_TO({strip}, {strip + 5}) == {strip + 5} && sizeof(NETWORK_RAW) == 2"
+        text = f'#include "network.h"\n#include "network.h"\nstatic_assert({says}, "");\n'
+        (tmp_path / "use.cpp").write_text(text)
         subprocess.run(["g++", "-Wall", "-Werror", "-c", "-I", folder, tmp_path / "use.cpp", "-o", out], check=True)
 
 
