@@ -7,6 +7,7 @@
 # make smoke  every chapter that trains, on the smoke budget (minutes, no data)
 # make fuzz   damaged files given to every reader, five thousand of them, drawn anew (minutes)
 # make kills  a small study killed three hundred times and finished; four writers and readers (half an hour)
+# make device  instructions a pixel of the models' C on an emulated Cortex-M4 and M7; skipped without the packages
 # make clean  everything generated, but for the environment
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book contents pdf env test study models notebooks smoke fuzz kills clean
+.PHONY: book contents pdf env test study models device notebooks smoke fuzz kills clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -47,6 +48,9 @@ study: $(READY)
 
 models: $(READY)
 	$(PY) -m hsilib.deploy.zoo
+
+device: $(READY)
+	$(PY) book/bench/device/device.py
 
 notebooks: $(READY)
 	$(PY) -m hsilib notebooks my-notebooks

@@ -126,8 +126,10 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.export_command, what, f"static {small}")
     run_arguments(p)
     p.add_argument("--output", help=f"path of the file {place}")
-    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99, linked with -lm")
-    sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C"
+    p.add_argument("--format", choices=("onnx", "c"), default="onnx", help="c: C99, of lines")
+    room = "of C: strips of as many columns as go into BYTES of state and stack"
+    p.add_argument("--ram", type=int, default=0, metavar="BYTES", help=room)
+    sides, once = ("ROWS", "COLUMNS"), "pixels of one call of C that computes in floats"
     p.add_argument("--tile", nargs=2, type=int, default=(1, 32), metavar=sides, help=once)
 
     what = "class map of a scene by an exported file: PNG, .npy, GeoTIFF"
@@ -138,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", help=f"path without extension {place}")
 
     p = add(commands.bench_command, "speed, as ratios within one run", "dense")
-    choices = "dense, loop, latency, agreement, teaching, images, compact, memory, scale, or all"
+    choices = "dense, loop, latency, agreement, teaching, images, compact, rates, scale, or all"
     p.add_argument("only", nargs="?", default="all", help=choices)
     keep = "keep the result for the book (book/results/bench.json)"
     p.add_argument("--save", action="store_true", help=keep)

@@ -257,12 +257,16 @@ def export_command(args: Namespace) -> None:
     if args.format == "c":
         from hsilib.deploy.c99 import export_c
 
-        report = export_c(run, args.output or unless_told(f"{args.method}.c"), tuple(args.tile))
-        rows, columns = report["tile"]
-        print(f"{run}: {report['code']}, {rows} x {columns} pixels a call; {report['test']} checks it")
-        flash, ram = (report[part] or "?" for part in ("flash", "ram"))
-        given = f"a call is given {report['given']} bytes"
-        print(f"flash {flash} bytes, stack {ram} bytes, as gcc makes them here; {given}")
+        report = export_c(run, args.output or unless_told(f"{args.method}.c"), tuple(args.tile), args.ram)
+        print(f"{run}: {', '.join(report['files'])}; arithmetic: {report['arithmetic']}")
+        if "state" in report:
+            state = " or ".join(f"{size} at {width} pixels" for width, size in report["state"].items())
+            print(f"a line of spectra in, a line of classes out; strips of {report['strip']} columns")
+        else:
+            rows, columns = report["tile"]
+            state = f"{report['static']} static and {report['given']} that a call is given"
+            print(f"{rows} x {columns} pixels a call; stored in 8 bits where it is, computed in floats")
+        print(f"bytes: flash {report['flash']}, state {state}, stack {report['stack']} ({report['by']})")
         return
     path = args.output or f"{file_name(args, run)}.onnx"
     print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")

@@ -66,6 +66,26 @@ def test_the_ten_kilobyte_network_is_timed_by_pixel_scene_and_line(monkeypatch):
     assert result["ms"]["scene"]["dense, patch loop"][0] == 1000 * 22 / 2  # two columns stand for all
 
 
+def test_the_c_of_a_network_is_timed_beside_engines_and_draws_their_map(monkeypatch):
+    rounds = []
+
+    def once(functions, *how, **words):
+        rounds.append({name: function() for name, function in functions.items()})
+        return {name: (1.0, 0.1) for name in functions}
+
+    monkeypatch.setattr(small, "SIDE", 22)
+    monkeypatch.setattr(small, "WIDE", 60)
+    monkeypatch.setattr(small, "FLAGS", [("-O3",)])
+    monkeypatch.setattr(small.measure, "timed", once)
+    result = small.rates()
+    assert list(result["pixels a second"]) == ["Lens", "Lens 5 kB"] and result["bars"]["CHIME"] == 482_000
+    if small.shutil.which("gcc"):
+        for engines, threads in zip(rounds[::2], rounds[1::2]):
+            assert (engines["C, gcc -O3"] == engines["ONNX Runtime, int8"][0]).mean() > 0.99
+            left, right = threads["two"]  # each with what its windows reach into
+            assert (np.hstack([left[:, :30], right[:, 9:]]) == threads["one"]).all()
+
+
 def test_one_benchmark_of_yours_hides_no_other_of_the_published(tmp_path, monkeypatch):
     for name, found in (("mine", {"compact": {"ms": 2}}), ("theirs", {"compact": {"ms": 1}, "latency": {"ms": 3}})):
         (tmp_path / name).mkdir()

@@ -16,7 +16,7 @@ from hsilib.data.scenes import load_scene
 from hsilib.data.splits import WINDOW, split_of
 from hsilib.deploy.engines import agreement, images, latency
 from hsilib.deploy.scale import scale
-from hsilib.deploy.small import compact, memory
+from hsilib.deploy.small import compact, rates
 from hsilib.distill.parts import kd
 from hsilib.errors import known
 from hsilib.files import write_atomically
@@ -153,7 +153,7 @@ def _late(loss, model, batch):
 
 BENCHES: dict[str, Callable[[], dict]] = {
     "dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching,
-    "images": images, "compact": compact, "memory": memory, "scale": scale,
+    "images": images, "compact": compact, "rates": rates, "scale": scale,
 }
 
 

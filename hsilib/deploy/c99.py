@@ -1,41 +1,54 @@
-"""From a trained network to C: one file of C99 that needs libc and -lm only, for a line or a tile of a scene.
+"""From a trained network to C: a file of C99 that takes raw spectra line by line, its header, and its test.
 
-emx-onnx-cgen writes it from the ONNX graph whose sizes are fixed.  A second file is its test: it classifies a
-tile of the scene and compares the classes with those of onnxruntime, and fails if one differs.
+Networks in whole numbers are streamed (``stream``, ``written``).  Any other is written by emx-onnx-cgen from
+its graph, for a tile of fixed size: stored in eight bits where it is, and computed in floats.
 """
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsilib.data.formats import needs
-from hsilib.data.scenes import load_scene
+from hsilib.data.scenes import Scene, load_scene
 from hsilib.deploy.contract import in_c, of_scene
 from hsilib.deploy.export import graph_of
 from hsilib.deploy.predict import session
-from hsilib.deploy.tight import apart, ends, parts, tight
+from hsilib.deploy.stages import NoStages
+from hsilib.deploy.stream import MARGIN, STACK, Plan, digits
+from hsilib.deploy.written import Writer, filled, header, listed
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.study.runs import Run
 
-FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")
-TEST = """\
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
+FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")  # what generated floats are compiled with
+PART = 20, 24  # lines and columns of a scene in the test
+ARM = "arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"
+SCENE = """\
+/* A part of {scene}, and the classes that onnxruntime gives it: {model} */
+#define LINES {lines}
+#define WIDTH {width}
+static const {kind} scene[] = {{
+{values}}};
+static const uint8_t want[] = {{
+{labels}}};
+"""
+FLOATS = """\
 /* It classifies a tile of {scene} and compares the classes with those of onnxruntime: {model} */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 
-void {name}(const float {given}, uint8_t map[{rows}][{columns}],
+void {name}(const float cube[{h}][{w}][{bands}], uint8_t map[{rows}][{columns}],
             float scores[{classes}][{rows}][{columns}]);
 int {name}_refuses(int bands, double least, double most);
 int {name}_refuses_values(int count, const float values[]);
-{declared}
 static const float cube[{h}][{w}][{bands}] = {values};
 static const uint8_t want[{rows}][{columns}] = {labels};
 static uint8_t map[{rows}][{columns}];
@@ -43,7 +56,7 @@ static float scores[{classes}][{rows}][{columns}];
 
 int main(void) {{
     int i, j, wrong = 0;
-{called}
+    {name}(cube, map, scores);
     for (i = 0; i < {rows}; i++)
         for (j = 0; j < {columns}; j++)
             wrong += map[i][j] != want[i][j];
@@ -55,28 +68,14 @@ int main(void) {{
     return wrong != 0;
 }}
 """
-DECLARED = """void {name}_pixel(const float bands[1][1][{bands}], float kept[1][1][{kept}]);
-
-static float kept[{h}][{w}][{kept}];"""
-CALLED = """    for (i = 0; i < {h}; i++)
-        for (j = 0; j < {w}; j++)
-            {name}_pixel((const float (*)[1][{bands}])cube[i][j], (float (*)[1][{kept}])kept[i][j]);
-    {name}((const float (*)[{w}][{kept}])kept, map, scores);"""
-ABOUT = """\
-/* {name}_pixel makes {kept} numbers of the {bands} bands of a pixel, once.
-   {name} classifies {rows} x {columns} pixels from the numbers of {h} x {w}: nine more on every side.
-   Outside of a scene lies its mean spectrum. */
-"""
 
 
-def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dict[str, Any]:
+def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32), ram: int = 0) -> dict[str, Any]:
     """Write the trained network of a run as C, and its test beside it; return what they take.
 
-    ``path`` ends in .c and names the function too.  ``tile``: rows and columns that one call classifies.  A
-    network of windows is given nine more on every side, the mean spectrum outside of the scene; where it
-    projects the bands first, a second function, NAME_pixel, does that for one pixel.  flash, ram and given:
-    bytes of code with its constants, of the stack, as gcc makes them (None without gcc), and of what a call
-    is given.
+    ``path`` ends in .c and names the functions too.  A network in whole numbers takes lines of raw
+    spectra; ``ram``: bytes of state and stack, in which a strip goes of as many columns as fit.  Any other is
+    computed in floats, of a ``tile`` of rows and columns, nine more on every side if it sees windows.
 
     >>> run = make_run("synthetic_urban_small", "disjoint", "perceptron", epochs=5)
     >>> report = export_c(run, "perceptron.c")
@@ -84,64 +83,80 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32)) -> dic
     path = Path(path)
     if path.suffix != ".c" or not path.stem.isidentifier():
         raise HsiError(f"{path}: the name of the file must end in .c and be a name in C before it")
-    needs("emx_onnx_cgen", "C code")
-    rows, columns = tile
     scene = load_scene(run.scene)
     if scene.cube is None:
-        raise HsiError(f"{run.scene} is not held in memory as an image, and the test needs a tile of it")
-    h, w = scene.labels.shape
+        raise HsiError(f"{run.scene} is not held in memory as an image, and the test needs a part of it")
+    made = graph_of(run)
+    try:
+        return stream(made, path, scene, str(run), ram)
+    except NoStages as error:
+        if ram:
+            raise HsiError(f"{run.method} is computed in floats ({error}), not in {ram} bytes") from None
+        return floats(run, path, scene, tile) | {"arithmetic": f"floats ({error})"}
+
+
+def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> dict[str, Any]:
+    """Write an exported file as a stream, its header and its test."""
+    name, (h, w), asked = path.stem, scene.labels.shape, of_scene(scene)
+    plan = Plan(made, *digits(scene.cube))
+    writer = Writer(plan)
+    write_atomically(path, writer.code(name, model, asked))
+    about = {"constants": writer.flash, "strip": w, "flash": 0, "stack": 0, "by": ""}
+    words = name, plan, scene.classes, model, asked
+    write_atomically(path.with_suffix(".h"), header(*words, about))  # the compiler wants one
+    about |= {key: value for key, value in sizes(path).items() if key in about}
+    about["strip"] = plan.strip(w, ram, about["stack"] or STACK)
+    write_atomically(path.with_suffix(".h"), header(*words, about))
+    lines, width = min(PART[0], h), min(PART[1], w)
+    top, left = (h - lines) // 2, (w - width) // 2
+    part = plan.raw_values(scene.cube[top : top + lines, left : left + width])
+    labels = session(made).run(["map"], {"cube": (part / plan.gain).astype(np.float32)})[0]
+    text = dict(scene=scene.name, model=model, lines=lines, width=width, kind=plan.kind)
+    text |= dict(values=listed(part.ravel().tolist()), labels=listed(labels.ravel().tolist()))
+    files = [path, path.with_suffix(".h"), *(path.with_name(name + end) for end in ("_test.c", "_scene.h"))]
+    ends = {end: round(asked[end] * plan.gain) for end in ("low", "high")}
+    write_atomically(files[2], filled("test.c", name, **ends))
+    write_atomically(files[3], SCENE.format(**text))
+    state = {str(columns): plan.state_bytes(columns) for columns in (64, 145)}
+    made = {"arithmetic": "whole numbers", "files": list(map(str, files)), "macs": plan.macs()}
+    return made | {"state": state} | about
+
+
+def floats(run: Run, path: Path, scene: Scene, tile: tuple[int, int]) -> dict[str, Any]:
+    """Write a network as emx-onnx-cgen computes it, for a tile of fixed size."""
+    needs("emx_onnx_cgen", "C code")
+    (rows, columns), (h, w) = tile, scene.labels.shape
     if not (1 <= rows <= h and 1 <= columns <= w):
         raise HsiError(f"a tile must have 1 to {h} rows and 1 to {w} columns, not {rows} and {columns}")
-    made = graph_of(run, tile)
+    made, name = graph_of(run, tile), path.stem
     opened = session(made)
-    edge = (opened.get_inputs()[0].shape[0] - rows) // 2
+    edge = MARGIN * (opened.get_inputs()[0].shape[0] > rows)
     cube = _tile(scene.cube, rows, columns, edge)
-    labels, asked = opened.run(["map"], {"cube": cube})[0], of_scene(scene)
-    code, given = code_of(made, path.stem)
-    write_atomically(path, code + in_c(path.stem, cube.shape[2], asked))
-    words = dict(name=path.stem, h=cube.shape[0], w=cube.shape[1], bands=cube.shape[2], kept=given[2])
-    split = given[2] < cube.shape[2]
-    text = TEST.format(
-        scene=run.scene, model=run, rows=rows, columns=columns, classes=len(scene.classes),
-        given="{}[{}][{}][{}]".format("kept" if split else "cube", *given),
-        declared=DECLARED.format(**words) if split else "",
-        called=CALLED.format(**words) if split else f"    {path.stem}(cube, map, scores);",
-        values=_nested(cube, lambda value: f"{value:.9g}"), labels=_nested(labels, str), low=asked["low"],
-        high=asked["high"], **words,
-    )
-    test = path.with_name(f"{path.stem}_test.c")
-    write_atomically(test, text)
-    made = {"code": str(path), "test": str(test), "tile": [rows, columns], "given": 4 * prod(given)}
-    return made | sizes(path)
-
-
-def code_of(made: bytes, name: str) -> tuple[str, list[int]]:
-    """Return the C of an ONNX file whose sizes are fixed, and the shape of what its function is given: raw
-    spectra, or what a second function makes of each pixel's."""
-    (h, w, bands), (rows, columns) = ends(made)
-    cut = parts(made) if h > rows else None
-    if not cut:
-        return generated(made, name), [h, w, bands]
-    pixel, tile = cut
-    kept = ends(tile)[0][2]
-    about = ABOUT.format(name=name, kept=kept, bands=bands, rows=rows, columns=columns, h=h, w=w)
-    return about + generated(tile, name) + apart(generated(pixel, f"{name}_pixel")), [h, w, kept]
+    labels, bands, asked = opened.run(["map"], {"cube": cube})[0], cube.shape[2], of_scene(scene)
+    write_atomically(path, generated(made, name) + in_c(name, bands, asked))
+    words = dict(name=name, h=cube.shape[0], w=cube.shape[1], bands=bands, rows=rows, columns=columns)
+    test = path.with_name(f"{name}_test.c")
+    write_atomically(test, FLOATS.format(
+        scene=run.scene, model=run, classes=len(scene.classes), labels=_nested(labels, str),
+        low=asked["low"], high=asked["high"],
+        values=_nested(cube, lambda value: f"{value:.9g}"), **words,
+    ))
+    return {"files": [str(path), str(test)], "tile": [rows, columns], "given": 4 * cube.size, **sizes(path)}
 
 
 def generated(made: bytes, name: str) -> str:
-    """Return the C that emx-onnx-cgen makes of an ONNX file whose sizes are fixed, with its memory reused."""
-    needs("emx_onnx_cgen", "C code")
+    """Return the C that emx-onnx-cgen makes of an ONNX file whose sizes are fixed."""
     with tempfile.TemporaryDirectory() as folder:
         graph, code = Path(folder) / "net.onnx", Path(folder) / "net.c"
         graph.write_bytes(made)
-        words = ["--model-name", name, "--large-temp-threshold", "0", "--large-weight-threshold", "0"]
+        words = ["--model-name", name, "--large-weight-threshold", "0"]
         run_it = "import sys; from emx_onnx_cgen.cli import main; sys.exit(main())"
         command = [sys.executable, "-c", run_it, "compile", *words, str(graph), str(code)]
         done = subprocess.run(command, capture_output=True, text=True)
         if not code.is_file():
             reason = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
             raise HsiError(f"{name}.c: emx-onnx-cgen could not write it ({reason[-1].strip()[:200]})")
-        return tight(code.read_text(), name)
+        return code.read_text()
 
 
 def _nested(array, text):
@@ -160,18 +175,36 @@ def _tile(cube, rows, columns, edge):
     return np.ascontiguousarray(around[top : top + rows + 2 * edge, left : left + columns + 2 * edge])
 
 
-def sizes(path: Path) -> dict[str, int | None]:
-    """Bytes of code with constants, and of the deepest stack, as gcc makes them of a C file."""
-    if not shutil.which("gcc"):
-        return {"flash": None, "ram": None}
+def sizes(path: Path) -> dict[str, Any]:
+    """Return bytes of flash, of static memory, and of the stack along the deepest path of calls, and whose.
+
+    A Cortex-M4's where its compiler is there, else those of this machine; None without a compiler.
+    """
+    own = ["gcc"] if shutil.which("gcc") else None
+    command = ARM if shutil.which(ARM[0]) else own
+    if not command:
+        return {"flash": None, "static": None, "stack": None, "by": None}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "net.o"
-        command = ["gcc", *FLAGS, "-fstack-usage", "-c", str(path), "-o", str(out)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        words = [*command, "-std=c99", "-O2", "-fcallgraph-info=su", "-c", str(path), "-o", str(out)]
+        done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
-            raise HsiError(f"{path}: gcc does not take it ({done.stderr.strip().splitlines()[0]})")
-        told = subprocess.run(["size", str(out)], capture_output=True, text=True).stdout.splitlines()
-        text, data = map(int, told[1].split()[:2])
-        stacks = [line.split("\t")[1] for line in out.with_suffix(".su").read_text().splitlines()]
-        deepest = sorted(map(int, stacks))[-2:]  # the one that calls, and the largest that it calls
-    return {"flash": text + data, "ram": sum(deepest)}
+            raise HsiError(f"{path}: {command[0]} does not take it ({done.stderr.strip().splitlines()[0]})")
+        size = command[0].replace("gcc", "size")
+        text, data, bss = subprocess.run([size, str(out)], capture_output=True, text=True).stdout.split()[6:9]
+        calls = out.with_suffix(".ci").read_text()
+    by = "Cortex-M4, gcc -O2" if command is ARM else "this machine, gcc -O2"
+    return {"flash": int(text) + int(data), "static": int(data) + int(bss), "stack": deepest(calls), "by": by}
+
+
+def deepest(calls: str) -> int:
+    """Return the most bytes of stack along a path of calls, as gcc tells them."""
+    own = {n: int(b) for n, b in re.findall(r'title: "([^"]+)" label: "[^"]*?(\d+) bytes', calls)}
+    into = {}
+    for source, target in re.findall(r'sourcename: "([^"]+)" targetname: "([^"]+)"', calls):
+        into.setdefault(source, set()).add(target)
+
+    def below(name):
+        return own.get(name, 0) + max(map(below, into.get(name, ())), default=0)
+
+    return max(map(below, own), default=0)

@@ -203,11 +203,13 @@ def mixes(layer: nn.Module, bands: int) -> bool:
 
 
 def timed(
-    functions: Mapping[str, Callable[[], object]], warm_up: int = 3, rounds: int = 20, calls: int = 1
+    functions: Mapping[str, Callable[[], object]], warm_up: int = 3, rounds: int = 20, calls: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, tuple[float, float]]:
     """Time functions in turn, so that drift hits all alike: {name: (median, IQR)} in seconds per call.
 
     ``calls`` in a row make one timing; a function that is shorter than the caches take to fill needs several.
+    ``clock``: that of the processor's own time does not count what other programs take.
     """
     for function in functions.values():
         for _ in range(warm_up):
@@ -215,9 +217,9 @@ def timed(
     seconds = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls):
                 function()
-            seconds[name].append((time.perf_counter() - start) / calls)
+            seconds[name].append((clock() - start) / calls)
     quartiles = {name: np.percentile(s, [25, 50, 75]) for name, s in seconds.items()}
     return {name: (q[1], q[2] - q[0]) for name, q in quartiles.items()}

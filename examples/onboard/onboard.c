@@ -1,0 +1,71 @@
+/* From camera to class: spectra come line by line on standard input, classes leave as a PGM on standard output.
+
+   onboard scene.hdr < scene.img > map.pgm
+
+   scene.hdr is the header of an ENVI file whose pixels lie by lines (BIP or BIL), in this machine's byte order. */
+#include "network.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void stop(const char *says)
+{
+    fprintf(stderr, "onboard: %s\n", says);
+    exit(2);
+}
+
+/* A whole number of the header, or what it is where the header is silent. */
+static long number(const char *header, const char *name, long silent)
+{
+    const char *at = strstr(header, name);
+    if (at && (at = strchr(at, '=')) != NULL)
+        return strtol(at + 1, NULL, 10);
+    return silent;
+}
+
+/* Band by band becomes pixel by pixel. */
+static void turn(const NETWORK_RAW *from, NETWORK_RAW *to, size_t width)
+{
+    for (size_t j = 0; j < width; j++)
+        for (size_t b = 0; b < NETWORK_BANDS; b++)
+            to[j * NETWORK_BANDS + b] = from[b * width + j];
+}
+
+int main(int count, char **words)
+{
+    static char header[1 << 16];
+    FILE *file = count == 2 ? fopen(words[1], "r") : NULL;
+    if (!file || !fread(header, 1, sizeof header - 1, file))
+        stop("give the header of an ENVI file: onboard scene.hdr < scene.img > map.pgm");
+    const long columns = number(header, "samples", 0), lines = number(header, "lines", 0);
+    const char *order = strstr(header, "interleave");
+    const int by_band = order && (strstr(order, "bil") || strstr(order, "BIL"));
+    if (!by_band && !(order && (strstr(order, "bip") || strstr(order, "BIP"))))
+        stop("its interleave must be bip or bil");
+    if (columns < 1 || columns > 1 << 20 || lines < 1 || number(header, "bands", 0) != NETWORK_BANDS)
+        stop("it has other bands than the network takes");
+    if (number(header, "data type", 0) != NETWORK_ENVI_TYPE || number(header, "byte order", 0))
+        stop("its values are of another type than the network takes");
+    for (long skip = number(header, "header offset", 0); skip > 0; skip--)
+        getchar();
+
+    const size_t width = (size_t)columns, values = width * NETWORK_BANDS;
+    NETWORK_RAW *line = malloc(2 * values * sizeof *line), *turned = line + values;
+    uint8_t *classes = malloc(width);
+    void *state = malloc(NETWORK_STATE_BYTES(width));
+    if (!line || !classes || !state)
+        stop("not enough memory");
+    printf("P5\n%ld %ld\n255\n", columns, lines);
+    network_reset(state, width);
+    for (long i = 0; i < lines; i++) {
+        if (fread(line, sizeof *line, values, stdin) != values)
+            stop("the scene ends before its last line");
+        if (by_band)
+            turn(line, turned, width);
+        if (network_line(state, by_band ? turned : line, classes))
+            fwrite(classes, 1, width, stdout);
+    }
+    while (network_flush(state, classes))
+        fwrite(classes, 1, width, stdout);
+    return ferror(stdout) || fflush(stdout);
+}

@@ -1,0 +1,79 @@
+/* $model: a line of raw spectra in, a line of classes out.
+   Whole numbers alone, C99, no library. How to call it stands in $name.h. */
+#include "$name.h"
+
+$tables
+
+struct state {
+    uint32_t width, row, seen, flushed;
+    uint8_t rows[];
+};
+
+/* The row of a ring that is so many lines old. */
+static inline uint8_t *ring(struct state *s, size_t fixed, size_t each, uint32_t rows, size_t margin,
+                            size_t channels, int32_t age)
+{
+    const uint32_t slot = (s->row + 2 * rows - (uint32_t)age) % rows;
+    return s->rows + fixed + each * s->width + slot * (s->width + margin) * channels;
+}
+
+$kernels
+
+$steps
+
+/* What follows the first step of a line. */
+static int rest(struct state *s, uint8_t *classes)
+{
+    const int ready = s->seen == $lag;
+    (void)classes;
+$calls
+    s->row = (s->row + 1) % $period;
+    s->seen += !ready;
+    return ready;
+}
+
+void ${name}_reset(void *state, size_t width)
+{
+    struct state *s = state;
+    s->width = (uint32_t)width;
+    s->row = s->seen = s->flushed = 0;
+$fills
+}
+
+int ${name}_line(void *state, const $kind *spectra, uint8_t *classes)
+{
+    struct state *s = state;
+    $first;
+    return rest(s, classes);
+}
+
+int ${name}_flush(void *state, uint8_t *classes)
+{
+    struct state *s = state;
+    while (s->flushed != $lag) {
+        s->flushed++;
+        $outside;
+        if (rest(s, classes))
+            return 1;
+    }
+    return 0;
+}
+
+int ${name}_refuses(int32_t bands, int32_t least, int32_t most)
+{
+    if (bands != $bands)
+        return 1;
+    return least < $below || most > $above || most - least < $narrow ? 2 : 0;
+}
+
+int ${name}_refuses_waves(int32_t bands, const int32_t nm[])
+{
+    static const int32_t learnt[] = {
+$waves}; /* 0: not known */
+    if (bands != $bands)
+        return 1;
+    for (int32_t i = 0; i < bands; i++)
+        if (learnt[i] && (nm[i] < learnt[i] - $apart || nm[i] > learnt[i] + $apart))
+            return 3;
+    return 0;
+}

@@ -1,0 +1,50 @@
+#ifndef ${NAME}_H
+#define ${NAME}_H
+/* $model
+   A line of raw spectra in, pixel by pixel with all bands of each; a line of classes out, $lag lines later.
+
+       static uint32_t state[${NAME}_STATE_BYTES(145) / 4];
+       ${name}_reset(state, 145);
+       while (...)                                         each line of 145 spectra that comes
+           if (${name}_line(state, spectra, classes)) ...   145 classes, from 1, of the line $lag lines back
+       while (${name}_flush(state, classes)) ...            those of the last $lag lines
+
+   Values: $kind, $low to $high where it learnt; a value of the scene times $gain.
+   Sizes in bytes: constants $constants, code with constants $flash; state $wide at 145 pixels a line,
+   $narrow at 64; stack $stack ($by). No static memory, no allocation, no float.
+   Lines of more than ${NAME}_STRIP pixels can be classified in strips of so many columns: give those from
+   ${NAME}_FROM(first) to ${NAME}_TO(first, width), all lines of them, and drop the classes of the halo. */
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ${NAME}_BANDS $bands
+#define ${NAME}_CLASSES $classes
+#define ${NAME}_NAMES {$names}
+#define ${NAME}_GAIN $gain
+#define ${NAME}_RAW $kind
+#define ${NAME}_ENVI_TYPE $envi /* what the header of an ENVI file calls that type */
+#define ${NAME}_LAG $lag /* lines that classes come behind spectra */
+#define ${NAME}_HALO $margin /* pixels on every side that a class depends on */
+#define ${NAME}_STATE_BYTES(width) (((size_t)$fixed + (size_t)$each * (width) + 3) / 4 * 4)
+#define ${NAME}_STRIP $strip /* with its halo it takes $ram bytes of state and stack */
+#define ${NAME}_FROM(first) ((first) > $margin ? (first) - $margin : 0)
+#define ${NAME}_TO(first, width) ((first) + $more < (width) ? (first) + $more : (width))
+
+/* The state is aligned as uint32_t is; width: pixels of a line. */
+void ${name}_reset(void *state, size_t width);
+/* It takes width x bands values, and returns whether it wrote the classes of a line. */
+int ${name}_line(void *state, const $kind *spectra, uint8_t *classes);
+/* It writes the classes of a line that no spectra follow, and returns 0 when all are written. */
+int ${name}_flush(void *state, uint8_t *classes);
+/* 0, or what of a scene is not as it learnt: 1 the number of bands, 2 the values, 3 wavelengths in nm. */
+int ${name}_refuses(int32_t bands, int32_t least, int32_t most);
+int ${name}_refuses_waves(int32_t bands, const int32_t nm[]);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

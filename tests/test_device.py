@@ -1,0 +1,53 @@
+"""The C of a network on an emulated microcontroller."""
+
+import importlib.util
+import json
+
+import pytest
+from hsilib.deploy import zoo
+from hsilib.files import project
+
+FOLDER = project() / "book" / "bench" / "device"
+
+
+@pytest.fixture
+def device():
+    spec = importlib.util.spec_from_file_location("device", FOLDER / "device.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["lens_2k", "perceptron"])
+def test_an_emulated_microcontroller_gives_the_same_classes(name, device, monkeypatch):
+    if device.missing():
+        pytest.skip(f"needs {device.missing()}")
+    name = f"indian_pines_8bit-{name}-int8"
+    monkeypatch.setattr(device, "LEVELS", ["-O2"])
+    monkeypatch.setattr(device, "CORES", {"cortex-m4": "mps2-an386"})
+    monkeypatch.setattr(device, "LINES", 12)
+    found = device.measure(zoo.FOLDER / f"{name}-c.zip", (zoo.FOLDER / f"{name}.onnx").read_bytes())
+    counts, said = found["cortex-m4"]["-O2"], json.loads((zoo.FOLDER / f"{name}.json").read_text())["c"]
+    assert counts["wrong"] == 0 and counts["static"] == 0 and found["state"] == said["state"]
+    assert counts["instructions"] < 20_000
+    # painted, and as the compiler tells it: they differ by what the two compilers and the caller keep
+    assert abs(counts["stack"] - said["stack"]) < 128 or not said["by"].startswith("Cortex-M4")
+
+
+def test_what_was_counted_is_of_the_models_to_download_and_wrong_nowhere():
+    told = json.loads((project() / "book" / "results" / "device.json").read_text())["networks"]
+    assert set(told) == {path.name.removesuffix("-c.zip") for path in zoo.FOLDER.glob("*-c.zip")}
+    for name, found in told.items():
+        assert found["state"] == json.loads((zoo.FOLDER / f"{name}.json").read_text())["c"]["state"]
+        counts = [one for core in ("cortex-m4", "cortex-m7") for one in found[core].values()]
+        assert {one["wrong"] for one in counts} == {0} and max(one["stack"] for one in counts) < 4096
+    lens, small = (told[f"indian_pines_8bit-{name}-int8"] for name in ("lens", "lens_5k"))
+    assert lens["cortex-m4"]["-O3"]["instructions"] <= 40_000 and small["cortex-m4"]["-O3"]["instructions"] <= 22_000
+    assert lens["state"]["64"] <= 45_000 and lens["state"]["145"] <= 100_000
+    assert small["state"]["64"] <= 26_000 and small["state"]["145"] <= 56_000
+
+
+def test_without_an_emulator_it_says_what_is_missing(device, monkeypatch, capsys):
+    monkeypatch.setattr(device.shutil, "which", lambda tool: None)
+    assert device.main() == 0
+    assert "skipped: qemu-system-arm, arm-none-eabi-gcc not here (Debian: " in capsys.readouterr().out

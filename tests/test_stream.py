@@ -1,0 +1,322 @@
+"""The C that streams a network line by line, against the library's own network in whole numbers."""
+
+import ctypes
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from copy import deepcopy
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import torch.nn.functional as F
+from hsilib.compact.ghost import GhostLens
+from hsilib.compact.lens import Lens
+from hsilib.compact.projected import Projected
+from hsilib.compact.spectral import Perceptron, Pointwise
+from hsilib.data.scenes import Scene, load_scene
+from hsilib.deploy import zoo
+from hsilib.deploy.c99 import SCENE, WARNINGS, deepest, stream
+from hsilib.deploy.stages import NoStages
+from hsilib.deploy.stream import TYPES, costs
+from hsilib.deploy.trace import traced
+from hsilib.deploy.written import listed
+from hsilib.errors import HsiError
+from hsilib.files import project
+from hsilib.models.measure import payload
+from hsilib.models.networks import CNN1D, MLP, WIDTHS, initialise
+from hsilib.quantize.layers import static
+from hsilib.study.store import Store
+from onnx import numpy_helper
+
+BANDS, CLASSES = 40, ("a", "b", 'c "d"', "e", "f")
+NETS = {
+    "lens": (Lens, {}), "lens 12": (Lens, {"width": 12, "centre": 12}), "ghost": (GhostLens, {}),
+    "lens, 4 bits": (Lens, {}),
+    "perceptron": (Perceptron, {}), "pointwise": (Pointwise, {}), "mlp": (MLP, {}),
+    **{f"projected {ratio}": (Projected, {"components": 8, "widths": list(widths)}) for ratio, widths in WIDTHS.items()},
+}
+SHAPES = [(1, 1), (3, 30), (18, 19), (19, 18), (20, 20), (30, 41)]
+needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+
+
+def scene_of(cube):
+    labels = np.ones(cube.shape[:2], np.uint8)
+    return Scene("synthetic_fields_small", "made up", cube.astype(np.float32), labels, CLASSES)
+
+
+def values(shape, kind="uint16_t", seed=0):
+    """Smooth spectra of a sensor, and some noise."""
+    rng = np.random.default_rng(seed)
+    cube = rng.normal(size=(*shape, 3)) @ rng.normal(size=(3, BANDS)) + 0.3 * rng.normal(size=(*shape, BANDS))
+    least, most, _ = TYPES[kind]
+    middle, step = {"uint8_t": (120, 25), "uint16_t": (9000, 2500), "int16_t": (-300, 4000)}[kind]
+    return np.clip(np.rint(middle + step * cube), least, most).astype(kind.removesuffix("_t"))
+
+
+def network(name, cube, seed=0):
+    """An untrained network whose batch norms look as after training, in whole numbers; and the mean and spread of
+    each band."""
+    kind, words = NETS[name]
+    net = initialise(kind(BANDS, classes=len(CLASSES), **words), seed)
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+            for part, low in ((module.weight, 0.7), (module.running_var, 0.3), (module.bias, -0.3)):
+                part.data = low + 0.6 * torch.rand(part.shape, generator=generator)
+    flat = cube.reshape(-1, BANDS).astype(np.float32)
+    reduction = flat.mean(0), flat.std(0) + 1
+    x = torch.from_numpy((flat - reduction[0]) / reduction[1])
+    if net.kind == "windows":
+        x = x[torch.randint(len(x), (60 * 19 * 19,), generator=generator)].view(60, 19, 19, BANDS).permute(0, 3, 1, 2)
+    return static(net.eval(), x[:2000].contiguous(), reduction, bits=4 if "4 bits" in name else 7), reduction
+
+
+@torch.no_grad()
+def classes_of(net, reduction, cube, kind=np.float32):
+    """The library's map; its steps between whole numbers are taken in 32 bits or, to see near ties, in 64."""
+    z = torch.from_numpy((cube.astype(kind) - reduction[0].astype(kind)) / reduction[1].astype(kind))
+    inner = deepcopy(net.net).to(z.dtype)
+    if net.kind == "bands":
+        return inner(z.reshape(-1, BANDS)).logits.argmax(1).view(z.shape[:2]).numpy() + 1
+    return inner.dense(F.pad(z.permute(2, 0, 1)[None], (9,) * 4)).argmax(0).numpy() + 1
+
+
+class Code:
+    """A stream, compiled."""
+
+    def __init__(self, folder, *flags):
+        library = folder / f"{'-'.join(flags)}.so"
+        words = ["gcc", *WARNINGS, *(flags or ["-O2"]), "-shared", "-fPIC", folder / "network.c", "-o", library]
+        subprocess.run(list(map(str, words)), check=True)
+        self.call, text = ctypes.CDLL(str(library)), (folder / "network.h").read_text()
+        self.call.network_reset.argtypes = ctypes.c_void_p, ctypes.c_size_t
+        self.call.network_line.argtypes = (ctypes.c_void_p,) * 3
+        self.call.network_flush.argtypes = (ctypes.c_void_p,) * 2
+        fixed, each = re.search(r"STATE_BYTES.*\(size_t\)(\d+) \+ \(size_t\)(\d+)", text).groups()
+        self.bytes = lambda width: (int(fixed) + int(each) * width + 3) // 4 * 4
+        self.strip, self.lag = (int(re.search(rf"NETWORK_{word} (\d+)", text)[1]) for word in ("STRIP", "LAG"))
+
+    def map(self, cube):
+        """The map of a scene whose lines come one by one; the state begins with whatever is there."""
+        h, w, _ = cube.shape
+        cube, drawn = np.ascontiguousarray(cube), np.zeros((h + 1, w), np.uint8)
+        held = np.random.default_rng(0).integers(0, 256, self.bytes(w) + 64, dtype=np.uint8)
+        state, before = held.ctypes.data, held[-64:].copy()
+        self.call.network_reset(state, w)
+        count = 0
+        for line in cube:
+            count += self.call.network_line(state, line.ctypes.data, drawn[count].ctypes.data)
+        assert count == max(h - self.lag, 0), "a line is classified when all that it needs is there"
+        while self.call.network_flush(state, drawn[count].ctypes.data):
+            count += 1
+        assert count == h and (held[-64:] == before).all(), "the state ends where its size says"
+        return drawn[:-1]
+
+    def strips(self, cube):
+        """The same from strips of columns with their halo."""
+        h, w, _ = cube.shape
+        drawn = np.zeros((h, w), np.uint8)
+        for first in range(0, w, self.strip):
+            low, high = max(first - 9, 0), min(first + self.strip + 8, w)
+            part = self.map(cube[:, low:high])
+            drawn[:, first : first + self.strip] = part[:, first - low : first - low + self.strip]
+        return drawn
+
+
+@needs_gcc
+@pytest.mark.parametrize(
+    "name, kind",
+    [*((name, "uint16_t") for name in NETS), ("lens", "uint8_t"), ("pointwise", "uint8_t"), ("lens", "int16_t")],
+)
+def test_the_stream_gives_the_classes_of_the_network_on_every_pixel(name, kind, tmp_path):
+    learnt = values((40, 40), kind)
+    net, reduction = network(name, learnt)
+    made, (kind_of, words) = traced(net, reduction, CLASSES), NETS[name]
+    plain = initialise(kind_of(BANDS, classes=len(CLASSES), **words), 1).eval()
+    report = stream(made, tmp_path / "network.c", scene_of(learnt), name)
+    code = Code(tmp_path)
+    near = 0
+    for shape in SHAPES:
+        cube = values(shape, kind, seed=sum(shape))
+        want, drawn = classes_of(net, reduction, cube), code.map(cube)
+        assert len(np.unique(want)) > 1 or want.size < 100
+        if (drawn != want).any():  # an untrained network has near ties, on which its own roundings decide
+            near += int((drawn != want).sum())
+            assert ((drawn == want) | (drawn == classes_of(net, reduction, cube, np.float64))).all(), shape
+    assert near <= 2
+    assert costs(made, 64) == costs(net, 64) == costs(plain, 64)
+    assert costs(made, 64)["payload"] == payload(net, BANDS) or "4 bits" in name, "the C has a byte for each weight"
+    assert report["state"]["64"] == code.bytes(64)
+
+
+@pytest.fixture(scope="module")
+def lens(tmp_path_factory):
+    """Lens 5 kB in so much memory that a strip is narrower than the scene, its file and its folder."""
+    folder, learnt = tmp_path_factory.mktemp("lens"), values((40, 60))
+    net, reduction = network("lens 12", learnt)
+    report = stream(traced(net, reduction, CLASSES), folder / "network.c", scene_of(learnt), "lens", ram=16_000)
+    return net, reduction, report, folder
+
+
+@needs_gcc
+def test_strips_of_columns_give_the_map_of_the_whole(lens):
+    net, reduction, report, folder = lens
+    code, cube = Code(folder), values((20, 60), seed=3)
+    assert 1 < code.strip == report["strip"] < 40 and code.bytes(code.strip + 17) + report["stack"] <= 16_000
+    assert (code.strips(cube) == code.map(cube)).all() and (code.map(cube) == classes_of(net, reduction, cube)).all()
+    with pytest.raises(HsiError, match="300 bytes hold no strip; one column takes") as error:
+        stream(traced(net, reduction, CLASSES), folder / "other.c", scene_of(cube), "lens", ram=300)
+    assert "\n" not in str(error.value)
+
+
+@needs_gcc
+def test_sanitizers_find_nothing_at_the_ends_of_the_type(lens, tmp_path):
+    net, reduction, _, folder = lens
+    draw = np.random.default_rng(0).integers(0, 2, (9, 11, BANDS))
+    cube = (65535 * np.concatenate([draw, 0 * draw, 0 * draw + 1])).astype(np.uint16)
+    words = dict(scene="none", model="", lines=27, width=11, kind="uint16_t")
+    text = SCENE.format(values=listed(cube.ravel()), labels=listed(classes_of(net, reduction, cube).ravel()), **words)
+    for part in ("network.c", "network.h", "network_test.c"):
+        shutil.copy(folder / part, tmp_path)
+    (tmp_path / "network_scene.h").write_text(text)
+    flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    command = ["gcc", *WARNINGS, *flags, "network.c", "network_test.c", "-o", "check"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    done = subprocess.run([tmp_path / "check"], capture_output=True, text=True, env={"ASAN_OPTIONS": "detect_leaks=0"})
+    assert done.stderr == "" and done.stdout == "0 of 297 pixels differ\n"
+
+
+@needs_gcc
+def test_the_header_says_what_the_code_takes(lens, tmp_path):
+    _, _, report, folder = lens
+    said = (folder / "network.h").read_text()
+    out = tmp_path / "net.o"
+    subprocess.run(["gcc", *WARNINGS, "-O2", "-c", folder / "network.c", "-o", out], check=True)
+    told = subprocess.run(["nm", "-S", out], capture_output=True, text=True).stdout
+    symbols = [line.split() for line in told.splitlines()]
+    constants = sum(int(line[1], 16) for line in symbols if line[2] == "r" and line[3] != "learnt.0")
+    assert 0 <= report["constants"] - constants <= 32, "gcc writes a few of them into the code"
+    assert f"constants {report['constants']}," in said and f"state {report['state']['145']} at 145" in said
+    assert {line[-1] for line in symbols if "U" in line} <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}, "no library"
+    assert not [line for line in symbols if len(line) > 2 and line[2] in "bBdDC"], "no memory of its own"
+    assert not re.search(r"\b(float|double|malloc)\b", re.sub(r"/\*.*?\*/", "", (folder / "network.c").read_text(), flags=re.S))
+    assert '"c \\"d\\""' in said and f"stack {report['stack']} " in said and report["stack"] < 4096
+    if shutil.which("g++"):
+        strip = report["strip"]
+        says = f"NETWORK_LAG == 8 && NETWORK_FROM(20) == 11 && NETWORK_FROM(3) == 0 && NETWORK_TO(0, 60) == {strip + 8}"
+        says += f" && NETWORK_TO({strip}, {strip + 5}) == {strip + 5} && sizeof(NETWORK_RAW) == 2"
+        text = f'#include "network.h"\n#include "network.h"\nstatic_assert({says}, "");\n'
+        (tmp_path / "use.cpp").write_text(text)
+        subprocess.run(["g++", "-Wall", "-Werror", "-c", "-I", folder, tmp_path / "use.cpp", "-o", out], check=True)
+
+
+@needs_gcc
+def test_a_scene_that_was_not_learnt_is_refused(lens, tmp_path):
+    learnt = values((40, 60))
+    call = Code(lens[3]).call
+    low, high = int(learnt.min()), int(learnt.max())
+    assert call.network_refuses(BANDS, low, high) == 0 and call.network_refuses(BANDS + 1, low, high) == 1
+    assert call.network_refuses(BANDS, 0, 4 * high) == call.network_refuses(BANDS, low, low + 1) == 2
+    nm = (ctypes.c_int32 * BANDS)(*range(BANDS))
+    assert call.network_refuses_waves(BANDS, nm) == 0, "it knows no wavelengths"
+
+
+def test_what_is_no_stream_says_why():
+    cube = values((20, 20))
+    flat = cube.reshape(-1, BANDS).astype(np.float32)
+    reduction = flat.mean(0), flat.std(0) + 1
+    for net in (static(initialise(CNN1D(BANDS, 5), 0).eval(), torch.randn(50, BANDS), reduction), Lens(BANDS, 5).eval()):
+        with pytest.raises(NoStages):
+            costs(traced(net, reduction, CLASSES), 64)
+
+
+def test_the_deepest_path_of_calls_counts():
+    node = 'node: {{ title: "{0}" label: "{0}\\nnet.c:1:1\\n{1} bytes (static)" }}\n'
+    edge = 'edge: {{ sourcename: "{}" targetname: "{}" }}\n'
+    calls = "".join(node.format(*pair) for pair in (("a", 8), ("b", 100), ("c", 50), ("d", 60)))
+    assert deepest(calls + edge.format("a", "b") + edge.format("a", "c") + edge.format("c", "d")) == 118
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", [path.name.removesuffix("-c.zip") for path in sorted(zoo.FOLDER.glob("*-c.zip"))])
+def test_the_c_of_a_model_to_download_passes_its_own_test(name, tmp_path):
+    with zipfile.ZipFile(zoo.FOLDER / f"{name}-c.zip") as file:
+        assert file.namelist() == ["network.c", "network.h", "network_test.c", "network_scene.h"]
+        file.extractall(tmp_path)
+    subprocess.run(["gcc", *WARNINGS, "-O2", "network.c", "network_test.c", "-o", "check"], check=True, cwd=tmp_path)
+    assert subprocess.run([tmp_path / "check"], capture_output=True, text=True).stdout == "0 of 480 pixels differ\n"
+    card = json.loads((zoo.FOLDER / f"{name}.json").read_text())
+    for width in (64, 145):
+        found = costs((zoo.FOLDER / f"{name}.onnx").read_bytes(), width)
+        assert (found["state"], found["payload"]) == (card["c"]["state"][str(width)], card["payload"])
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", [path.name.removesuffix("-c.zip") for path in sorted(zoo.FOLDER.glob("*-c.zip"))])
+def test_the_c_of_a_model_to_download_draws_the_stored_map_whole(name, real_data, tmp_path):
+    with zipfile.ZipFile(zoo.FOLDER / f"{name}-c.zip") as file:
+        file.extractall(tmp_path)
+    run, code = zoo.run_of(zoo.entries()[name]), Code(tmp_path)
+    said = (tmp_path / "network.h").read_text()
+    kind, gain = re.search(r"const (u?int\d+)_t \*spectra", said)[1], int(re.search(r"_GAIN (\d+)", said)[1])
+    cube = np.rint(load_scene(run.scene).cube * gain).astype(kind)
+    drawn, stored = code.map(cube), Store(project() / "book" / "results").read_map(run.id)
+    assert (drawn != stored).sum() <= (gain > 1), "values that are no whole numbers have to be rounded first"
+
+
+def test_without_a_compiler_it_is_written_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("hsilib.deploy.c99.shutil.which", lambda tool: None)
+    learnt = values((20, 20))
+    net, reduction = network("perceptron", learnt)
+    stream(traced(net, reduction, CLASSES), tmp_path / "network.c", scene_of(learnt), "perceptron")
+    assert "stack not measured (not measured)" in (tmp_path / "network.h").read_text()
+
+
+def lens_of(path):
+    """A Lens of 32 bits put back from its published file: batch norm is folded there, and is one and zero here."""
+    graph = onnx.load(path).graph
+    held = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    held |= {n.output[0]: numpy_helper.to_array(n.attribute[0].t) for n in graph.node if n.op_type == "Constant"}
+    nodes = {n.output[0]: n for n in graph.node}
+    convolutions = [n.input for n in graph.node if n.op_type == "Conv" and len(n.input) > 2]
+    first, head, after = (next(n.input for n in graph.node if n.op_type == kind) for kind in ("Div", "Gemm", "Add"))
+    start = first[0]
+    while start not in held:
+        start = nodes[start].input[0]
+    weight = [held[start], *(held[given[1]] for given in convolutions)]
+    bias = [held[after[1]], *(held[given[2]] for given in convolutions)]
+    net = Lens(weight[0].shape[1], len(held[head[2]]), width=len(weight[0]), centre=len(weight[0])).eval()
+    layers = net.project, net.first.depth, net.first.point, net.second.depth, net.second.point, net.third, net.spot
+    norms = net.bn, net.first.bn1, net.first.bn2, net.second.bn1, net.second.bn2, net.bn3, net.bn_spot
+    with torch.no_grad():
+        for layer, norm, own, moved in zip(layers, norms, weight, bias):
+            layer.weight.copy_(torch.from_numpy(own.copy()).view_as(layer.weight))
+            norm.bias.copy_(torch.from_numpy(moved.copy()))
+            norm.running_var.fill_(1 - norm.eps)
+        net.head.weight.copy_(torch.from_numpy(held[head[1]].copy()).view_as(net.head.weight))
+        net.head.bias.copy_(torch.from_numpy(held[head[2]].copy()))
+    return net, held[first[1]].copy()
+
+
+@needs_gcc
+def test_pavia_in_nine_channels_is_the_same_in_c(real_data, tmp_path):
+    scene = load_scene("pavia_university_visible")
+    net, spread = lens_of(zoo.FOLDER / "pavia_university_visible-lens_5k.onnx")
+    kept = scene.cube[scene.there] if scene.there is not None else scene.cube.reshape(-1, scene.bands)
+    mean = kept.mean(0)
+    given = (scene.cube - mean) / spread
+    tiles = [given[i : i + 19, j : j + 19] for i in range(0, 570, 40) for j in range(0, 300, 40)]
+    x = torch.from_numpy(np.stack(tiles).transpose(0, 3, 1, 2).copy())
+    small = static(net, x, (mean, spread))
+    made = traced(small, (mean, spread), scene.classes)
+    stream(made, tmp_path / "network.c", scene, "Pavia")
+    with torch.no_grad():
+        image = F.pad(torch.from_numpy(given).permute(2, 0, 1)[None], (9,) * 4)
+        want = small.dense(image).argmax(0).numpy() + 1
+    drawn = Code(tmp_path, "-O3").map(scene.cube.astype(np.uint8))
+    assert len(np.unique(want)) > 4 and (drawn != want).mean() <= 1e-4
+    print(int((drawn != want).sum()), "of", want.size)
