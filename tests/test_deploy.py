@@ -411,7 +411,7 @@ def test_c_in_floats_gives_the_classes_of_onnxruntime(name, ratio, tile, tmp_pat
     pytest.importorskip("emx_onnx_cgen")
     run = run_of(name, ratio)
     report = export_c(run, tmp_path / "net.c", tile)
-    subprocess.run(["gcc", *FLAGS, "-pedantic", *report["files"], "-o", str(tmp_path / "check"), "-lm"], check=True)
+    subprocess.run(["gcc", *FLAGS, *report["files"], "-o", str(tmp_path / "check"), "-lm"], check=True)
     done = subprocess.run([tmp_path / "check"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == f"0 of {tile[0] * tile[1]} pixels differ\n"
     assert report["flash"] > 3000 and report["arithmetic"].startswith("floats (")
