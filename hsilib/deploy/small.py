@@ -88,7 +88,7 @@ def _by_two(code, cube):
 def compact() -> dict:
     """Time, from raw spectra to classes and untrained, one pixel, a whole scene, and a line of it in C."""
     noise = torch.Generator().manual_seed(0)
-    cube = torch.randn(SIDE, SIDE, BANDS, generator=noise)
+    cube = 127.5 + 74 * torch.randn(SIDE, SIDE, BANDS, generator=noise)
     weight = torch.randn(BANDS, 40, generator=noise) / 14
     dense = initialise(CNN2D(40, CLASSES), 0).eval()
     lens, small, _, smaller = _forms((Lens, {}), (Perceptron, {}))
