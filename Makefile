@@ -17,7 +17,7 @@ READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
 CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
-LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*.pyi hsilib/*/*.toml)
+LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsilib/*/*.toml book/hsibook/*.py)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 .PHONY: book contents pdf env test study models device notebooks smoke fuzz kills clean
@@ -36,7 +36,7 @@ book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
 
 pdf: book
-	$(PY) -m hsilib.pages.pdf
+	$(PY) -m hsibook.pdf
 
 env: $(READY)
 

@@ -5,9 +5,17 @@ Every public name is here, and loads its module when it is first used: listing s
 >>> from hsilib import load_scene, split_of, make_inputs, CNN2D, initialise, fit, Recipe
 """
 
-import lazy_loader
+import ast
+from importlib import import_module
+from pathlib import Path
 
-_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text())
+_modules = {name.name: "hsilib." * line.level + line.module for line in _stub.body for name in line.names}
+__all__ = sorted(_modules)
+
+
+def __dir__():
+    return __all__
 
 
 def __getattr__(name):
@@ -15,4 +23,6 @@ def __getattr__(name):
         from importlib.metadata import version  # here: it takes longer than all of the rest
 
         return version("hsilib")
-    return _name(name)
+    if name not in _modules:
+        raise AttributeError(f"module 'hsilib' has no attribute {name!r}")
+    return getattr(import_module(_modules[name]), name)

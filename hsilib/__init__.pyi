@@ -3,6 +3,9 @@
 # errors: What every part raises on a user's mistake.
 from .errors import HsiError as HsiError
 
+# identity: How a network is trained.
+from .identity import Recipe as Recipe
+
 # data: Scenes, splits, and what a network is given of them
 from .data.inputs import Inputs as Inputs, make_inputs as make_inputs
 from .data.own import add_images as add_images, add_scene as add_scene, remove as remove
@@ -16,27 +19,28 @@ from .models.measure import bytes_on_disk as bytes_on_disk, macs as macs, parame
 from .models.measure import payload as payload, timed as timed
 from .models.networks import CNN1D as CNN1D, CNN2D as CNN2D, CNN3D as CNN3D, LSTM as LSTM, MLP as MLP
 from .models.networks import Outputs as Outputs, WIDTHS as WIDTHS, initialise as initialise
-from .models.train import Batch as Batch, Recipe as Recipe, cross_entropy as cross_entropy, fit as fit
+from .models.train import Batch as Batch, cross_entropy as cross_entropy, fit as fit
 from .models.train import flips_and_rotations as flips_and_rotations, training_set as training_set
 
 # methods: Methods: the registry, and what a method is given.
 from .methods import Method as Method, dense as dense, family as family, get as get, method as method
 from .methods import title as title
-from .task import Task as Task
+from .methods.task import Task as Task
 
 # prune: Pruning.
-from .prune.criterion import criterion as criterion
+from .methods.prune.criterion import criterion as criterion
 
 # quantize: Quantization.
-from .quantize.modes import quantization as quantization
-from .quantize.integer import calibrate as calibrate, convert as convert, fold_batch_norm as fold_batch_norm
+from .methods.quantize.modes import quantization as quantization
+from .methods.quantize.integer import calibrate as calibrate, convert as convert
+from .methods.quantize.integer import fold_batch_norm as fold_batch_norm
 
 # distill: Distillation.
-from .distill.distillation import distillation as distillation
-from .distill.parts import kd as kd, ramp as ramp
+from .methods.distill.distillation import distillation as distillation
+from .methods.distill.parts import kd as kd, ramp as ramp
 
 # compact: Networks small by design, and your own
-from .compact.compact import network as network
+from .methods.compact.compact import network as network
 
 # study: Runs, sweeps and the store.
 from .study.execute import execute as execute, task_of as task_of, trained as trained
@@ -48,8 +52,8 @@ from .study.sweep import collect as collect
 from .deploy.export import export as export
 from .deploy.predict import predict as predict
 
-# pages: Chapters: tables, figures, prose with numbers.
-from .pages.chapter import Chapter as Chapter, chapter as chapter
-from .pages.stats import pick as pick
-from .pages.tables import publish as publish, summary as summary
-from .pages.text import difference as difference, in_short as in_short, mean_sd as mean_sd, say as say
+# hsibook: Chapters: tables, figures, prose with numbers.
+from hsibook.chapter import Chapter as Chapter, chapter as chapter
+from hsibook.stats import pick as pick
+from hsibook.tables import publish as publish, summary as summary
+from hsibook.text import difference as difference, in_short as in_short, mean_sd as mean_sd, say as say

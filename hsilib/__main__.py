@@ -5,13 +5,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from typing import NoReturn
 
 import hsilib
 from hsilib import commands
 from hsilib.errors import HsiError, starved
-
-ELSEWHERE = "train on the workers of a Dask scheduler, tcp://HOST:8786; or local:4, four workers here"
 
 
 def run_arguments(p: argparse.ArgumentParser) -> None:
@@ -23,7 +22,6 @@ def run_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--epochs", type=int)
     _pairs(p, "-o", "option", help="hyper-parameter")
-    p.add_argument("--page", metavar="FILE", help="chapter or file in which the method is written")
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,27 +76,7 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.methods_command, "list the methods and their hyper-parameters", "--json")
     p.add_argument("--json", action="store_true", help="for programs")
 
-    example = "baselines -p scene salinas_a -p seeds 2"
-    p = add(commands.run_command, "execute a chapter; only what the store lacks is trained", example)
-    p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
-    _pairs(p, "-p", "parameter")
-    p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
-    p.add_argument("-y", "--yes", action="store_true", help="do not ask before more than an hour of training")
-    p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
-    p.add_argument("--device", choices=("cpu", "cuda"), help="where they train")
-    p.add_argument("--on", metavar="ADDRESS", help=ELSEWHERE)
-
-    add(commands.chapters_command, "list the chapters", "")
     add(commands.splits_command, "list the divisions into training and test pixels", "")
-    what = "the chapters as ordinary notebooks, for Jupyter and papermill"
-    p = add(commands.notebooks_command, what, "my-notebooks")
-    p.add_argument("folder", help="where they go")
-    p = add(commands.new_command, "a page for something of your own", "my_loss --kind distillation")
-    p.add_argument("name", help="what it is called, such as my_loss")
-    kinds = "distillation, criterion, network, quantization, or chapter: of methods that are there"
-    p.add_argument("--kind", default="distillation", help=kinds)
-    p.add_argument("--remove", action="store_true", help="take a page of yours out of the book again")
-
     what = "train what a declared study still lacks; stop and restart at will"
     p = add(commands.study_command, what, "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
@@ -106,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     again = "train N stored runs anew, drawn by lot, and compare"
     p.add_argument("--check", type=int, metavar="N", help=again)
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    p.add_argument("--on", metavar="ADDRESS", default="", help=ELSEWHERE)
+    p.add_argument("--on", metavar="ADDRESS", default="", help=commands.ELSEWHERE)
     p.add_argument("--publish", action="store_true", help="keep the rows among the published ones")
 
     what = "list the runs that are held, published and yours; take over another store"
@@ -139,11 +117,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cube-key", default="", help="array in the file, if it holds several")
     p.add_argument("--output", help=f"path without extension {place}")
 
-    p = add(commands.bench_command, "speed, as ratios within one run", "dense")
-    choices = "dense, loop, latency, agreement, teaching, images, compact, rates, scale, or all"
-    p.add_argument("only", nargs="?", default="all", help=choices)
-    keep = "keep the result for the book (book/results/bench.json)"
-    p.add_argument("--save", action="store_true", help=keep)
+    for package in entry_points(group="hsilib.commands"):  # the book's, and those of other packages
+        package.load()(subs, add, _pairs)
     return top
 
 

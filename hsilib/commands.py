@@ -2,18 +2,14 @@
 
 import json
 import os
-import sys
 from argparse import Namespace
 from ast import literal_eval
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, joined, known
+from hsilib.identity import Run
 
-if TYPE_CHECKING:
-    from hsilib.study.runs import Run
-
-
-LONG = 3600  # seconds from which on a terminal is asked before training
+ELSEWHERE = "train on the workers of a Dask scheduler, tcp://HOST:8786; or local:4, four workers here"
 
 
 def scenes_command(args: Namespace) -> None:
@@ -75,69 +71,12 @@ def value(text: str) -> Any:
         return text
 
 
-def run_command(args: Namespace) -> None:
-    """Execute a chapter, and render its page if it is not the book's."""
-    from hsilib.files import project
-    from hsilib.pages import runner
-
-    runner.needs()
-    if args.list:
-        for name, (default, comment) in runner.parameters_of(args.chapter).items():
-            print(f"{name:12} {default!r:40} {comment}")
-        return
-    for name in ("jobs", "device", "on"):  # the kernel reads them
-        if getattr(args, name):
-            os.environ[f"HSILIB_{name.upper()}"] = str(getattr(args, name))
-    given = {name: value(text) for name, text in args.parameter}
-    work = runner.cost(args.chapter, dict(given))
-    if work:
-        print(f"{args.chapter}: {work}", flush=True)
-    if work and work.seconds > LONG and not args.yes and sys.stdin.isatty():
-        if input("Begin? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise HsiError("nothing was trained; -y begins without asking")
-    path = runner.run(args.chapter, given)
-    if path.parent != project() / "book" / "chapters":
-        print(f"page: {os.path.relpath(runner.render(path))}")
-
-
-def new_command(args: Namespace) -> None:
-    """Make a page for something of your own, or take it out again."""
-    from hsilib.pages.new import new, remove
-
-    if args.remove:
-        kept, rows = remove(args.name), f"hsilib results --remove {args.name.replace('-', '_')}"
-        where = f"its source is kept in {os.path.relpath(kept)}; " if kept.is_file() else ""
-        print(f"{args.name}: no page of the book any more; {where}its rows go with {rows}")
-        return
-    path = new(args.name, args.kind)
-    short = path.stem.split("-", 1)[1]
-    print(f"{os.path.relpath(path)}, and its place in _toc.yml; next: python -m hsilib run {short}")
-
-
-def chapters_command(args: Namespace) -> None:
-    """List the chapters; refuse a table of contents that does not fit them."""
-    from hsilib.pages import runner
-
-    for name, path in runner.chapters().items():
-        print(f"{name:18} {runner.title_of(path)}")
-    runner.check_contents()
-
-
 def splits_command(args: Namespace) -> None:
     """List the divisions into training and test pixels."""
     from hsilib.data.splits import SPLITS
 
     for name, what in SPLITS.items():
         print(f"{name:20} {what}")
-
-
-def notebooks_command(args: Namespace) -> None:
-    """Write the chapters as ordinary notebooks."""
-    from hsilib.pages import runner
-
-    runner.needs()
-    for path in runner.notebooks(args.folder):
-        print(os.path.relpath(path))
 
 
 def study_command(args: Namespace) -> None:
@@ -216,18 +155,11 @@ def results_command(args: Namespace) -> None:
         print(f"yours are in {store.folder}")
 
 
-def chosen_run(args: Namespace) -> "Run":
+def chosen_run(args: Namespace) -> Run:
     """Return the run that the words of ``run_arguments`` name."""
     from hsilib.methods import METHODS
     from hsilib.study.runs import make_run
 
-    if args.page:
-        from pathlib import Path
-
-        from hsilib.pages.cells import methods_of
-        from hsilib.pages.runner import chapters
-
-        methods_of(Path(chapters().get(args.page, args.page)))
     if args.method not in METHODS:
         try:
             known("method", args.method, METHODS)
@@ -244,7 +176,7 @@ def unless_told(name: str) -> str:
     return os.path.relpath(workplace() / "results" / name)
 
 
-def file_name(args: Namespace, run: "Run") -> str:
+def file_name(args: Namespace, run: Run) -> str:
     """Return how files of a run are called unless ``--output`` says otherwise."""
     return unless_told(f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}")
 
@@ -308,7 +240,6 @@ def map_command(args: Namespace) -> None:
     from hsilib.data.cards import fits
     from hsilib.data.scenes import load_scene
     from hsilib.deploy.maps import confidence, write_map
-    from hsilib.pages.text import joined
     from hsilib.study.store import Store
     from hsilib.study.sweep import collect
 
@@ -321,10 +252,3 @@ def map_command(args: Namespace) -> None:
     base = args.output or file_name(args, run)
     files = write_map(base, labels, sure, scene.classes, scene.crs, scene.transform)
     print(f"{run}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")
-
-
-def bench_command(args: Namespace) -> None:
-    """Measure speed."""
-    from hsilib.deploy import bench
-
-    bench.main(args.only, save=args.save)

@@ -41,3 +41,9 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
     hint = "did you mean" if len(close) < len(names) or len(names) <= 4 else "known are"
     more = f" and {len(close) - MOST} more" if len(close) > MOST else ""
     raise HsiError(f"unknown {kind} {name!r:.100}; {hint}: {', '.join(close[:MOST])}{more}")
+
+
+def joined(texts: Iterable) -> str:
+    """Several texts as "a, b and c"; nothing as nothing."""
+    *most, last = list(map(str, texts)) or [""]
+    return f"{', '.join(most)} and {last}" if most else last

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from hsilib import methods
+from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D, Outputs, initialise
 from hsilib.models.train import Batch
 from hsilib.study.execute import task_of
 from hsilib.study.runs import make_run
-from hsilib.task import Task
 
 SMALL = "synthetic_urban_small"
 FAMILIES = ("offline", "online", "self")

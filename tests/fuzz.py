@@ -414,7 +414,7 @@ def head_of(draw, data):
 
 @reader(head_of, "91-page.md")
 def head(folder):
-    from hsilib.pages import runner
+    from hsibook import runner
 
     source = Path(__file__).parents[1] / "notebooks" / "03-baselines.md"
     (folder / "91-page.md").write_bytes(source.read_bytes())
@@ -426,8 +426,9 @@ def head(folder):
 def text_options(folder):
     import pandas as pd
     from hsilib.errors import HsiError
+    from hsilib.identity import changed_options
     from hsilib.study import rows
-    from hsilib.study.runs import changed_options, make_run
+    from hsilib.study.runs import make_run
 
     (folder / "options.json").write_text(json.dumps({"by": "lens", "augment": "a b,\"c\"", "weigh": "\u00e9"}))
     yield

@@ -3,9 +3,9 @@
 import json
 
 import numpy as np
-from hsilib.deploy import engines, small
+from bench import engines, small
+from hsibook.tables import benchmarks
 from hsilib.models.networks import WIDTHS
-from hsilib.pages.tables import benchmarks
 
 
 def test_every_engine_is_timed_and_weighed(monkeypatch):

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hsilib import commands
+from hsibook import commands, runner
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.methods import METHODS
-from hsilib.pages import runner
 from hsilib.study import rows
 from hsilib.study.runs import declared, make_run
 from hsilib.study.sweep import collect

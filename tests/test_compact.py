@@ -4,24 +4,25 @@ import numpy as np
 import pytest
 import torch
 from hsilib import methods
-from hsilib.compact import low_rank, pruned, taught
-from hsilib.compact.compact import Look, check, network
-from hsilib.compact.ghost import GhostLens
-from hsilib.compact.lens import Lens, whitened
-from hsilib.compact.projected import projected
-from hsilib.compact.spectral import LiuNet, Perceptron, Pointwise
-from hsilib.compact.taught import answers
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
+from hsilib.identity import Recipe, parents
+from hsilib.methods.compact import low_rank, pruned, taught
+from hsilib.methods.compact.compact import Look, check, network
+from hsilib.methods.compact.ghost import GhostLens
+from hsilib.methods.compact.lens import Lens, whitened
+from hsilib.methods.compact.projected import projected
+from hsilib.methods.compact.spectral import LiuNet, Perceptron, Pointwise
+from hsilib.methods.compact.taught import answers
+from hsilib.methods.quantize import layers
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
 from hsilib.models.networks import CNN1D, NETWORKS, Outputs, initialise
-from hsilib.models.train import Batch, Recipe, one_cycle, turned_by
-from hsilib.quantize import layers
+from hsilib.models.train import Batch, one_cycle, turned_by
 from hsilib.study.execute import execute, task_of, trained, weights_path
-from hsilib.study.runs import make_run, parents
+from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from torch import nn
 

@@ -28,13 +28,13 @@ from hsilib.deploy.maps import write_map
 from hsilib.deploy.predict import predict, predict_image, session
 from hsilib.errors import HsiError
 from hsilib.files import project
+from hsilib.methods.quantize.integer import calibrate, convert, fold_batch_norm
+from hsilib.methods.task import Task
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.measure import payload
-from hsilib.quantize.integer import calibrate, convert, fold_batch_norm
 from hsilib.study.execute import trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
-from hsilib.task import Task
 
 from conftest import worn
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from hsilib.distill.cl_ilr import Rescale
-from hsilib.distill.cs_kd import Partners, cs_kd
-from hsilib.distill.fitnets import regressor
-from hsilib.distill.okddip import attention
-from hsilib.distill.parts import kd
+from hsilib.methods.distill.cl_ilr import Rescale
+from hsilib.methods.distill.cs_kd import Partners, cs_kd
+from hsilib.methods.distill.fitnets import regressor
+from hsilib.methods.distill.okddip import attention
+from hsilib.methods.distill.parts import kd
 from hsilib.models.networks import CNN2D, WIDTHS
 from torch import nn
 
@@ -99,7 +99,7 @@ def test_the_heads_of_clilr_share_a_trunk_that_gets_a_quarter_of_its_gradient(mo
         return torch.autograd.grad(sum(trial.terms.values()), trial.student.conv1.weight)[0]
 
     rescaled = trunk()
-    monkeypatch.setattr("hsilib.distill.cl_ilr.Rescale", SimpleNamespace(apply=lambda x, heads: x))
+    monkeypatch.setattr("hsilib.methods.distill.cl_ilr.Rescale", SimpleNamespace(apply=lambda x, heads: x))
     torch.testing.assert_close(rescaled, trunk() / 4)
 
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hsilib import methods
-from hsilib.distill.attention import attention_map
-from hsilib.distill.ca_mkd import confidence
-from hsilib.distill.congruence import correlation
-from hsilib.distill.cosine import cosine_distance
-from hsilib.distill.cs_kd import Partners, cs_kd
-from hsilib.distill.decoupled import decoupled, tckd_nckd
-from hsilib.distill.okddip import attention
-from hsilib.distill.parts import kd, ramp
-from hsilib.distill.ps_kd import ps_kd
-from hsilib.distill.tf_kd import tf_kd, virtual_teacher
+from hsilib.methods.distill.attention import attention_map
+from hsilib.methods.distill.ca_mkd import confidence
+from hsilib.methods.distill.congruence import correlation
+from hsilib.methods.distill.cosine import cosine_distance
+from hsilib.methods.distill.cs_kd import Partners, cs_kd
+from hsilib.methods.distill.decoupled import decoupled, tckd_nckd
+from hsilib.methods.distill.okddip import attention
+from hsilib.methods.distill.parts import kd, ramp
+from hsilib.methods.distill.ps_kd import ps_kd
+from hsilib.methods.distill.tf_kd import tf_kd, virtual_teacher
 from hsilib.models.train import TrainingSet
 from hsilib.study.execute import task_of
 from hsilib.study.runs import make_run

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hsilib import methods
-from hsilib.distill.cs_kd import Partners
-from hsilib.distill.parts import Teacher, kd, portrait, teachers_of, trace
-from hsilib.distill.ps_kd import ps_kd
-from hsilib.distill.simkd import Reused
 from hsilib.errors import HsiError
+from hsilib.methods.distill.cs_kd import Partners
+from hsilib.methods.distill.parts import Teacher, kd, portrait, teachers_of, trace
+from hsilib.methods.distill.ps_kd import ps_kd
+from hsilib.methods.distill.simkd import Reused
 from hsilib.models.measure import parameters
 from hsilib.models.networks import CNN2D, WIDTHS, Outputs, initialise
 from hsilib.models.train import TrainingSet, flips_and_crops, flips_and_rotations

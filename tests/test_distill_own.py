@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hsilib import methods
-from hsilib.distill.distillation import distillation
 from hsilib.errors import HsiError
+from hsilib.methods.distill.distillation import distillation
 from hsilib.models.networks import CNN2D
 from hsilib.study.execute import execute
 from hsilib.study.runs import make_run
@@ -30,7 +30,7 @@ def ce(model, batch):
         (lambda task, student, teacher: ce, {"teachers": 2}, "teachers=2 it is called with task, student and 2 more"),
         (lambda task, student: ce, {"taps": ("f3",)}, "unknown tap 'f3'"),
         (lambda task, student: ce, {"family": "offlin"}, "unknown family of distillation 'offlin'"),
-        (lambda task, student: ce, {"name": "soft_targets"}, "soft_targets is taken by a method of hsilib.distill.soft_targets"),
+        (lambda task, student: ce, {"name": "soft_targets"}, "is taken by a method of hsilib.methods.distill.soft_targets"),
         (
             lambda task, student, t: lambda m, b: {"ce": ce(m, b) + t(b.index).taps["f2"].mean()},
             {"teachers": 1},

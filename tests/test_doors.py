@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hsibook import apps, runner
 from hsilib.__main__ import main
 from hsilib.data import own, scenes
 from hsilib.data.formats import open_image
 from hsilib.errors import HsiError
-from hsilib.pages import apps, runner
-from hsilib.registry import METHODS, method, title
+from hsilib.methods.registry import METHODS, method, title
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
@@ -112,7 +112,7 @@ def test_a_template_in_a_page_is_text(tmp_path, monkeypatch):
     """Nothing of MyST hands what stands in a page to a template engine."""
     from test_cli import executed
 
-    body = "from hsilib.pages.text import say\nsay('It is {{ 6 * 7 }}.')"
+    body = "from hsibook.text import say\nsay('It is {{ 6 * 7 }}.')"
     done = executed(tmp_path, monkeypatch, body, {"factor": 2})
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)

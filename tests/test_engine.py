@@ -10,12 +10,13 @@ import threading
 import time
 
 import pytest
+from hsibook import scale
 from hsilib.__main__ import main
-from hsilib.deploy import scale
 from hsilib.errors import HsiError
+from hsilib.identity import parents
 from hsilib.study import workers
 from hsilib.study.execute import weights_path
-from hsilib.study.runs import make_run, parents, plan
+from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
 

@@ -4,9 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hsibook import fields, stats
 from hsilib import Store
 from hsilib.files import project
-from hsilib.pages import fields, stats
 from hsilib.study.runs import stored
 from scipy import stats as reference
 

@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 import scipy.io
+from hsibook.chapter import chapter
 from hsilib.__main__ import main
 from hsilib.data import damage, formats, scenes
 from hsilib.data import own as own_scene
@@ -18,7 +19,6 @@ from hsilib.errors import HsiError
 from hsilib.files import fingerprint
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import MLP, initialise
-from hsilib.pages.chapter import chapter
 
 H, W, B = 24, 20, 9
 CUBE = np.random.default_rng(0).integers(0, 9000, (H, W, B)).astype(np.int16)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from hsilib import methods
 from hsilib.files import project
-from hsilib.models.train import Recipe
+from hsilib.identity import Recipe
 from hsilib.study.runs import declared, make_run
 from hsilib.study.store import Store
 

@@ -6,14 +6,14 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from hsibook import runner
 from hsilib.__main__ import main
 from hsilib.data import imagesets as images
 from hsilib.data import inputs, scenes
 from hsilib.data import own as own_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
-from hsilib.landuse.networks import VGG16, GGhostNet, MobileNetV2
-from hsilib.pages import runner
+from hsilib.methods.landuse.networks import VGG16, GGhostNet, MobileNetV2
 from hsilib.study.execute import execute, task_of, trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
@@ -234,7 +234,7 @@ def test_images_and_cubes_are_not_mixed_up(tmp_path):
 
 def test_every_position_has_its_own_answer_of_the_teacher():
     run = make_run(SMALL, "random", "mobilenet_kl", epochs=5, options={"size": 32, "width": 0.25})
-    from hsilib.distill.parts import recorded
+    from hsilib.methods.distill.parts import recorded
 
     task = task_of(run)
     net = task.network(MobileNetV2, width=0.25)

@@ -2,19 +2,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hsilib.compact.lens import Lens
-from hsilib.compact.spectral import LiuNet
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
+from hsilib.identity import Recipe
+from hsilib.methods.compact.lens import Lens
+from hsilib.methods.compact.spectral import LiuNet
+from hsilib.methods.quantize.integer import Int8CNN2D, fold_batch_norm
+from hsilib.methods.task import Task
 from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
 from hsilib.models.measure import macs, measured, parameters, payload
 from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, Outputs, initialise
-from hsilib.models.train import Recipe, TrainingSet, fit, flips_and_rotations
-from hsilib.quantize.integer import Int8CNN2D, fold_batch_norm
+from hsilib.models.train import TrainingSet, fit, flips_and_rotations
 from hsilib.study.runs import make_run, plan
-from hsilib.task import Task
 
 
 @pytest.mark.parametrize(

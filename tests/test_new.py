@@ -8,13 +8,13 @@ import types
 
 import jupytext
 import pytest
+from hsibook import apps, runner
+from hsibook.new import KINDS, TEMPLATE, block
 from hsilib import methods
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.models.networks import NETWORKS
-from hsilib.pages import apps, runner
-from hsilib.pages.new import KINDS, TEMPLATE, block
 from hsilib.study.runs import plan
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect

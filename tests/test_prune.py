@@ -11,19 +11,19 @@ import torch.nn.functional as F
 from hsilib import methods
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
+from hsilib.methods.prune import sfp, thinet
+from hsilib.methods.prune.criterion import criterion
+from hsilib.methods.prune.l1 import l1
+from hsilib.methods.prune.slimming import slimming
+from hsilib.methods.prune.strategies import layer_by_layer, multi_pass, one_shot
+from hsilib.methods.prune.surgery import LAYERS, columns, cut, refresh_batch_norm, strongest
+from hsilib.methods.task import Task
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import WIDTHS
-from hsilib.prune import sfp, thinet
-from hsilib.prune.criterion import criterion
-from hsilib.prune.l1 import l1
-from hsilib.prune.slimming import slimming
-from hsilib.prune.strategies import layer_by_layer, multi_pass, one_shot
-from hsilib.prune.surgery import LAYERS, columns, cut, refresh_batch_norm, strongest
 from hsilib.study.execute import execute, task_of, trained
 from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
-from hsilib.task import Task
 
 from conftest import logits, worn
 
@@ -314,7 +314,7 @@ def test_a_dense_net_is_not_changed_by_being_pruned():
 
 
 def test_lots_differ_between_seeds_and_keep_as_many_as_asked():
-    from hsilib.prune.lots import lots
+    from hsilib.methods.prune.lots import lots
 
     net = worn(classes=9)
     tasks = [task_of(make_run(SMALL, "disjoint", "lots", 98, seed=seed, epochs=2)) for seed in (0, 0, 1)]

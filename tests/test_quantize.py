@@ -6,15 +6,16 @@ import torch.nn.functional as F
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
+from hsilib.identity import parents
+from hsilib.methods.quantize.arithmetic import Grid, MovingRange, affine, fake_quantize, histogram, minmax, symmetric
+from hsilib.methods.quantize.integer import LAYERS, Int8CNN2D, calibrate, convert, fold_batch_norm, rounding
+from hsilib.methods.quantize.qat import QAT
+from hsilib.methods.task import Task
 from hsilib.models import measure
 from hsilib.models.networks import CNN2D, MLP
-from hsilib.quantize.arithmetic import Grid, MovingRange, affine, fake_quantize, histogram, minmax, symmetric
-from hsilib.quantize.integer import LAYERS, Int8CNN2D, calibrate, convert, fold_batch_norm, rounding
-from hsilib.quantize.qat import QAT
 from hsilib.study.execute import execute, trained
-from hsilib.study.runs import make_run, parents, plan
+from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
-from hsilib.task import Task
 
 from conftest import logits, worn
 
@@ -212,7 +213,7 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
 
 
 def torch_ao():
-    from hsilib.deploy import torch_ao as adapter
+    from bench import torch_ao as adapter
 
     try:
         adapter.package()
@@ -245,7 +246,7 @@ def test_files_of_torch_have_the_sizes_the_paper_prints():
 def test_a_torch_without_the_package_is_named(monkeypatch):
     import sys
 
-    from hsilib.deploy import torch_ao as adapter
+    from bench import torch_ao as adapter
 
     monkeypatch.setitem(sys.modules, "torch.ao.quantization", None)
     with pytest.raises(HsiError, match="has no torch.ao.quantization"):

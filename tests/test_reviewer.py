@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hsibook import fields
 from hsilib import Store
 from hsilib.files import project
-from hsilib.pages import fields
 
 import reviewer
 

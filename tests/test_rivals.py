@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 from hsilib import methods
-from hsilib.compact.compact import check
-from hsilib.compact.filters import After, Before, averaged, smoothed
-from hsilib.compact.learnt import LearntCNN2D
-from hsilib.compact.narrow import NarrowLens
-from hsilib.compact.rivals import CLOLN, LS2CM, SSFTT, GhostNetHSI
-from hsilib.compact.spectral import Perceptron
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split, near
 from hsilib.errors import HsiError
+from hsilib.identity import Recipe, parents
+from hsilib.methods.compact.compact import check
+from hsilib.methods.compact.filters import After, Before, averaged, smoothed
+from hsilib.methods.compact.learnt import LearntCNN2D
+from hsilib.methods.compact.narrow import NarrowLens
+from hsilib.methods.compact.rivals import CLOLN, LS2CM, SSFTT, GhostNetHSI
+from hsilib.methods.compact.spectral import Perceptron
+from hsilib.methods.quantize import layers
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
 from hsilib.models.networks import Outputs, initialise
-from hsilib.models.train import Recipe
-from hsilib.quantize import layers
 from hsilib.study.execute import execute, trained
-from hsilib.study.runs import make_run, parents
+from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from torch import nn
 

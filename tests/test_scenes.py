@@ -14,11 +14,11 @@ from hsilib.data.pack import errata, write_pack
 from hsilib.data.splits import SPLITS, TRANSFER, make_split, near
 from hsilib.errors import HsiError
 from hsilib.files import fingerprint
+from hsilib.methods.task import Task
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import parameters
 from hsilib.models.networks import CNN2D, MLP, initialise
 from hsilib.study.runs import make_run, plan
-from hsilib.task import Task
 from PIL import Image
 
 from conftest import tiny

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hsibook import apps, pdf
+from hsibook.stats import paired
 from hsilib import Store, family, make_run, split_of
 from hsilib.errors import HsiError
-from hsilib.pages import apps, pdf
-from hsilib.pages.stats import paired
 
 from check_links import problems
 

@@ -11,11 +11,11 @@ from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.data.splits import FEW, SPLITS, TRANSFER, make_split, split_of, training_pixels_in_window
 from hsilib.errors import HsiError
+from hsilib.methods.registry import get
+from hsilib.methods.task import Task
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import CNN2D, initialise
-from hsilib.registry import get
 from hsilib.study.runs import make_run
-from hsilib.task import Task
 
 from conftest import tiny
 from fuzz import resident

@@ -4,12 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hsilib.errors import HsiError
-from hsilib.pages import claims, elsewhere, figures, stats
-from hsilib.pages.claims import by_seed, comparable, gains, leader
-from hsilib.pages.paper import within
-from hsilib.pages.tables import as_html, summary
-from hsilib.pages.text import interval, joined, p_value, with_numbers
+from hsibook import claims, elsewhere, figures, stats
+from hsibook.claims import by_seed, comparable, gains, leader
+from hsibook.paper import within
+from hsibook.tables import as_html, summary
+from hsibook.text import interval, p_value, with_numbers
+from hsilib.errors import HsiError, joined
 from scipy import stats as reference
 
 

@@ -13,10 +13,6 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
-from hsilib.compact.ghost import GhostLens
-from hsilib.compact.lens import Lens
-from hsilib.compact.projected import Projected
-from hsilib.compact.spectral import Perceptron, Pointwise
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.deploy import zoo
 from hsilib.deploy.c99 import SCENE, WARNINGS, deepest, stream
@@ -26,9 +22,13 @@ from hsilib.deploy.trace import traced
 from hsilib.deploy.written import listed
 from hsilib.errors import HsiError
 from hsilib.files import project
+from hsilib.methods.compact.ghost import GhostLens
+from hsilib.methods.compact.lens import Lens
+from hsilib.methods.compact.projected import Projected
+from hsilib.methods.compact.spectral import Perceptron, Pointwise
+from hsilib.methods.quantize.layers import static
 from hsilib.models.measure import payload
 from hsilib.models.networks import CNN1D, MLP, WIDTHS, initialise
-from hsilib.quantize.layers import static
 from hsilib.study.store import Store
 from onnx import numpy_helper
 

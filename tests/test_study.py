@@ -8,24 +8,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hsibook import claims
+from hsibook.chapter import chapter
+from hsibook.claims import fits, fitted
 from hsilib import methods
 from hsilib.data import own as own_scene
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import seed_of, split_of
 from hsilib.errors import HsiError
 from hsilib.files import project
+from hsilib.identity import Recipe
 from hsilib.methods import METHODS
+from hsilib.methods.task import Task
 from hsilib.models.networks import LSTM, MLP, Outputs, initialise
-from hsilib.models.train import Recipe, fit
-from hsilib.pages import claims
-from hsilib.pages.chapter import chapter
-from hsilib.pages.claims import fits, fitted
+from hsilib.models.train import fit
 from hsilib.study.execute import execute, task_of, trained, weights_path
 from hsilib.study.rows import COLUMNS
 from hsilib.study.runs import declared, make_run, plan
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect, pace
-from hsilib.task import Task
 
 MEASURED = ["run", "oa", "top5", "aa", "kappa", "f1", "params", "macs", "bytes", "leakage", "train", "test"]
 SMALL = "synthetic_urban_small"
@@ -350,7 +351,7 @@ def test_what_is_shorter_than_a_worker_takes_to_start_is_trained_here(tmp_path):
 
 
 def test_distillation_from_a_notebook_runs_in_workers(tmp_path):
-    from hsilib.distill.distillation import distillation
+    from hsilib.methods.distill.distillation import distillation
     from torch import nn
 
     try:

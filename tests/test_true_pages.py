@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hsibook import runner
+from hsibook.cells import leave_out_empty
+from hsibook.tables import true_of
+from hsibook.text import many, with_numbers
 from hsilib.data import own
 from hsilib.data.scenes import load_scene
 from hsilib.methods import METHODS
-from hsilib.pages import runner
-from hsilib.pages.cells import leave_out_empty
-from hsilib.pages.tables import true_of
-from hsilib.pages.text import many, with_numbers
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SMALL = dict(scene="synthetic_urban_small", epochs=1, images="synthetic_landuse", size=32)

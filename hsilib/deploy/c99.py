@@ -24,7 +24,7 @@ from hsilib.deploy.stream import MARGIN, STACK, Plan, digits
 from hsilib.deploy.written import Writer, filled, header, listed
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
-from hsilib.study.runs import Run
+from hsilib.identity import Run
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
 FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")  # what generated floats are compiled with

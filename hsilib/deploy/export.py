@@ -21,10 +21,10 @@ from hsilib.deploy.trace import OPSET, traced
 from hsilib.deploy.vetted import vet
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
+from hsilib.identity import Run
+from hsilib.methods.quantize.integer import LAYERS, Int8CNN2D, Int8Layer, fold_batch_norm
 from hsilib.models.networks import CNN2D
-from hsilib.quantize.integer import LAYERS, Int8CNN2D, Int8Layer, fold_batch_norm
 from hsilib.study.execute import task_of, trained
-from hsilib.study.runs import Run
 
 IR = 9  # what onnxruntime 1.15 and later read, as OPSET
 FLOAT, BYTE = 1, 2  # of onnx.TensorProto

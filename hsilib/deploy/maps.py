@@ -11,13 +11,13 @@ from hsilib.data.cards import CLASSES, png
 from hsilib.data.formats import needs
 from hsilib.errors import HsiError, reason
 from hsilib.files import write_array, write_atomically
+from hsilib.identity import Run
 
 if TYPE_CHECKING:
-    from hsilib.study.runs import Run
     from hsilib.study.store import Store
 
 
-def confidence(run: "Run", store: "Store") -> np.ndarray | None:
+def confidence(run: Run, store: "Store") -> np.ndarray | None:
     """Return how sure the network of a run is of each pixel (H, W): the largest share of softmax.
 
     It is 0 where there is no data.  The scores of a classical model are no such shares: it has none.

@@ -17,7 +17,7 @@ from hsilib.data.splits import WINDOW
 from hsilib.deploy.stages import Bytes, NoStages, Part, Sums, stages
 from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
-from hsilib.quantize.layers import Int8Net, static
+from hsilib.methods.quantize.layers import Int8Net, static
 
 STACK = 4096  # bytes that are set aside where no compiler measures them
 HEAD = 16  # bytes of a state before its rows

@@ -20,8 +20,8 @@ from torch import nn
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError
-from hsilib.quantize.integer import Int8Layer
-from hsilib.quantize.layers import Int8Net, RawLayer, fold, plan_of, put
+from hsilib.methods.quantize.integer import Int8Layer
+from hsilib.methods.quantize.layers import Int8Net, RawLayer, fold, plan_of, put
 
 OPSET, FLOAT = 17, 1
 

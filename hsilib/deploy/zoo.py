@@ -21,8 +21,9 @@ from hsilib.deploy.export import export
 from hsilib.deploy.predict import FOLDER, entries, predict
 from hsilib.deploy.stages import NoStages
 from hsilib.files import write_atomically
+from hsilib.identity import Run
 from hsilib.models.evaluate import confusion, per_class
-from hsilib.study.runs import Run, make_run
+from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 
 SCENE, SPLIT = "indian_pines_8bit", "disjoint"  # unless an entry says otherwise

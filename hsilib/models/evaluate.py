@@ -1,6 +1,5 @@
 """Scores of every pixel of the scene, and what is computed from them."""
 
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,9 +8,7 @@ from torch import nn
 from hsilib.data.inputs import KINDS, WINDOWED, Images, Inputs
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError
-
-if TYPE_CHECKING:
-    from hsilib.baselines.classical import Estimator
+from hsilib.identity import Classical
 
 STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
 ROWS = 1 << 20  # pixels per pass of a classical model
@@ -19,7 +16,7 @@ LEAST = 30  # test pixels, below which a class counts as small
 
 
 @torch.no_grad()
-def scene_scores(model: "nn.Module | Estimator", inputs: Inputs | Images) -> np.ndarray:
+def scene_scores(model: nn.Module | Classical, inputs: Inputs | Images) -> np.ndarray:
     """Return the class scores (H*W, K) of every pixel; of one without values they are zero.
 
     Networks with ``dense`` run each convolution once over the padded scene.  That gives the same logits as

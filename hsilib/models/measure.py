@@ -6,7 +6,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,15 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, reason
-
-if TYPE_CHECKING:
-    from hsilib.baselines.classical import Estimator
+from hsilib.identity import Classical
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # whose biases take up what batch norm adds
 
 
-def parameters(model: "nn.Module | Estimator") -> int | None:
+def parameters(model: nn.Module | Classical) -> int | None:
     """Count weights and biases as the paper does, without batch norm except in CNN1D; RF and SVM have None.
 
     >>> parameters(CNN2D(40, 16))
@@ -65,7 +62,7 @@ class _Sums(TorchDispatchMode):
         return out
 
 
-def macs(model: "nn.Module | Estimator", x: torch.Tensor) -> int | None:
+def macs(model: nn.Module | Classical, x: torch.Tensor) -> int | None:
     """Count the multiply-adds of one sample, without biases and batch norm, from what the network is given.
 
     ``x`` is a batch of one.  A network with products that cannot be counted has None, and so has a classical
@@ -97,7 +94,7 @@ def of_components(bands: int, components: int, window: int = WINDOW) -> int:
     return bands * components * window**2
 
 
-def bytes_on_disk(model: "nn.Module | Estimator") -> int:
+def bytes_on_disk(model: nn.Module | Classical) -> int:
     """Return the size of the file to deploy: safetensors of a network, or the pickled estimator."""
     if isinstance(model, nn.Module):
         return len(save({k: v.contiguous().clone() for k, v in model.state_dict().items()}))
@@ -105,7 +102,7 @@ def bytes_on_disk(model: "nn.Module | Estimator") -> int:
 
 
 def measured(
-    model: "nn.Module | Estimator", x: torch.Tensor, bands: int, components: int = 40
+    model: nn.Module | Classical, x: torch.Tensor, bands: int, components: int = 40
 ) -> dict[str, int | None]:
     """Return all that a network costs, as a row of the store has it; ``x`` is a batch of one."""
     try:
@@ -121,7 +118,7 @@ def measured(
 FLOAT = 4  # bytes of a number
 
 
-def payload(model: "nn.Module | Estimator", bands: int, components: int = 40) -> int:
+def payload(model: nn.Module | Classical, bands: int, components: int = 40) -> int:
     """Count the bytes of every number that the deployed form stores, from a raw spectrum to its class.
 
     Batch norm is folded into the layer before it, and standardised bands into a first layer that mixes them

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,37 +10,8 @@ from torch import nn
 
 from hsilib.data.inputs import Images, Inputs, turned
 from hsilib.data.splits import Split
-from hsilib.errors import HsiError, known
-
-MOST = 1_000_000  # of epochs, and of pixels in a batch
-
-
-SCHEDULES = "cosine", "constant", "one_cycle", "waves", "sgd_waves"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained; all networks and methods share the defaults (`book/design.md`, protocol)."""
-
-    epochs: int = 30
-    lr: float = 1e-3  # 8e-4 on Pavia, as in the paper
-    batch: int = 100
-    # of the rate: "cosine" to zero; "constant" is paper-like; "one_cycle": up, then to zero, with AdamW;
-    # "waves": down and up again along a cosine, 15 epochs each way; "sgd_waves": that, with SGD
-    schedule: str = "cosine"
-    precision: str = "fp32"  # what is published; "bf16" for exploring
-
-    def __post_init__(self) -> None:
-        known("schedule", self.schedule, SCHEDULES)
-        known("precision", self.precision, ("fp32", "bf16"))
-        for name, least in (("epochs", 1), ("batch", 2)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise HsiError(f"{name} must be a whole number of at least {least}, not {value!r}")
-            if value > MOST:
-                raise HsiError(f"{name} must be at most {MOST}, not {value}")
-        if not isinstance(self.lr, int | float) or not 0 < self.lr < 10:
-            raise HsiError(f"lr must lie between 0 and 10, not {self.lr!r}")
+from hsilib.errors import HsiError
+from hsilib.identity import Recipe
 
 
 class Batch(NamedTuple):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from hsilib import methods
 from hsilib.errors import HsiError
 from hsilib.files import lives
+from hsilib.identity import Run, parents
 from hsilib.study.execute import execute
-from hsilib.study.runs import Run, parents
 from hsilib.study.store import Store
 from hsilib.study.workers import There
 

@@ -18,12 +18,12 @@ from hsilib.data import scenes
 from hsilib.data.splits import WINDOW, split_of
 from hsilib.errors import HsiError
 from hsilib.files import cache_folder, write_atomically
+from hsilib.identity import Run, changed_options, parents
+from hsilib.methods.task import Task
 from hsilib.models import evaluate, measure
 from hsilib.models.networks import NETWORKS
 from hsilib.study import machine
-from hsilib.study.runs import Run, changed_options, parents
 from hsilib.study.store import Store
-from hsilib.task import Task
 
 
 @contextmanager

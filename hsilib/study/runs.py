@@ -4,11 +4,9 @@ A `Run` is all that decides a result.  Its identity is computed from all of it, 
 raised method version is another run and never a stale hit.
 """
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from hsilib.data import described, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known, reason, shown
 from hsilib.files import outside
-from hsilib.models.train import Recipe
+from hsilib.identity import Recipe, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,38 +23,6 @@ if TYPE_CHECKING:
     from hsilib.study.store import Store
 
 SEEDS, MOST = 10_000, 50_000  # at most, of a plan; and runs of a study
-
-# part of all identities: raise it when splits, inputs, training loop or metrics change their numbers
-PROTOCOL = 1
-
-
-@dataclass(frozen=True)
-class Run:
-    """All that decides a result; ``make_run`` fills in the defaults and checks the names."""
-
-    scene: str
-    split: str
-    method: str
-    ratio: int = 0
-    seed: int = 0
-    options: tuple[tuple[str, Any], ...] = ()  # all hyper-parameters of the method, sorted by name
-    recipe: Recipe = Recipe()
-    content: str = ""  # of the scene: its name, and a digest where its files are not the published ones
-
-    @property
-    def id(self) -> str:
-        """Twelve hexadecimal digits that change with all that decides the result; no disk is read."""
-        parts = vars(self) | {"recipe": vars(self.recipe)}  # as asdict, which copies all of it
-        parts["scene"] = parts.pop("content") or self.scene
-        parts["version"] = methods.get(self.method).version
-        parts["protocol"] = PROTOCOL
-        parts["parents"] = [parent.id for parent in parents(self)]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-
-    def __str__(self) -> str:
-        size = f"{self.ratio} %" if self.ratio else ""
-        what = " ".join(filter(None, (self.method, size, changed_options(self))))
-        return f"{what} · {self.scene} · {self.split} · seed {self.seed}"
 
 
 def make_run(
@@ -144,18 +110,6 @@ def stored(
     """Return the rows that the store holds of a grid, for pages that read and train nothing."""
     rows = store.rows()
     return rows[rows["run"].isin([run.id for run in plan(scene, splits, names, ratios, seeds, **common)])]
-
-
-def changed_options(run: Run) -> str:
-    """Return the options that are not the method's defaults, as the store and the tables name a variant."""
-    defaults = methods.get(run.method).defaults(run.scene)
-    changed = {k: v for k, v in run.options if v != defaults.get(k)}
-    return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed.items())
-
-
-def parents(run: Run) -> tuple[Run, ...]:
-    """Return the runs whose trained models this one starts from: a teacher, or the dense network."""
-    return methods.get(run.method).parents(run)
 
 
 def declared(path: Path | str) -> dict[str, list[Run]]:

@@ -13,9 +13,9 @@ from hsilib import methods
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
+from hsilib.identity import Run, parents
 from hsilib.study.engine import engine
 from hsilib.study.execute import execute, weights_path
-from hsilib.study.runs import Run, parents
 from hsilib.study.store import Store
 
 METRICS = ("oa", "top5", "aa", "kappa", "f1")

@@ -22,9 +22,9 @@ from hsilib import methods
 from hsilib.data import scenes
 from hsilib.errors import HsiError, reason, shown
 from hsilib.files import write_atomically
+from hsilib.identity import Run, parents
 from hsilib.study import machine
 from hsilib.study.execute import execute, weights_path
-from hsilib.study.runs import Run, parents
 from hsilib.study.store import Store
 
 if TYPE_CHECKING:

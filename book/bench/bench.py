@@ -1,0 +1,174 @@
+"""Speed, measured as ratios within one run on one thread, against the usual way of writing the same thing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+
+from bench.engines import agreement, images, latency
+from bench.small import compact, rates
+from hsibook.scale import scale
+from hsilib.data.inputs import Inputs, make_inputs
+from hsilib.data.scenes import load_scene
+from hsilib.data.splits import WINDOW, split_of
+from hsilib.errors import known
+from hsilib.files import write_atomically
+from hsilib.identity import Recipe
+from hsilib.methods import METHODS
+from hsilib.methods.distill.parts import kd
+from hsilib.models import measure
+from hsilib.models.evaluate import scene_scores
+from hsilib.models.networks import CNN2D, WIDTHS, initialise
+from hsilib.models.train import fit, training_set
+from hsilib.study import machine
+from hsilib.study.execute import one_thread, task_of
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+
+
+class PatchDataset(torch.utils.data.Dataset):
+    """The usual form, which cuts one patch per item."""
+
+    def __init__(self, inputs: Inputs, pixels: np.ndarray, labels: np.ndarray) -> None:
+        self.image = inputs.padded.permute(2, 0, 1).contiguous()
+        self.width, self.pixels, self.labels = inputs.shape[1], pixels, labels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        row, column = divmod(int(self.pixels[i]), self.width)
+        return self.image[:, row : row + WINDOW, column : column + WINDOW], int(self.labels[i])
+
+
+def _setting():
+    scene = load_scene("synthetic_fields")
+    split = split_of(scene, "disjoint", 0)
+    return scene, split, make_inputs(scene, split, "patches")
+
+
+def _as_usual(net):
+    """The network with the memory layout that windows usually have."""
+    return net.to(memory_format=torch.contiguous_format)
+
+
+def dense() -> dict:
+    """Map the whole 145 x 145 scene: dense inference against a DataLoader over one patch per pixel."""
+    scene, _, inputs = _setting()
+    net = initialise(CNN2D(40, 16), 0).eval()
+    pixels = np.arange(scene.labels.size)
+    loader = DataLoader(PatchDataset(inputs, pixels, pixels), batch_size=100)
+    usual = _as_usual(CNN2D(40, 16).eval())
+    usual.load_state_dict(net.state_dict())
+
+    def patch_loop():
+        with torch.no_grad():
+            return torch.cat([usual(x).logits for x, _ in loader]).numpy()
+
+    def dense_form():
+        return scene_scores(net, inputs)
+
+    gap = float(np.abs(dense_form() - patch_loop()).max())  # also warms both up
+    return _ratio("whole-scene inference, patch loop against dense", patch_loop, dense_form, 3, gap=gap)
+
+
+def loop(steps: int = 20) -> dict:
+    """Train an epoch of the 98 % student: a plain DataLoader loop against ours, on the same pixels."""
+    scene, split, inputs = _setting()
+    few = slice(0, 100 * steps)
+    pixels, labels = split.train[few], split.train_y[few]
+    data = training_set(inputs, replace(split, train=pixels, train_y=labels))
+    ours, theirs = (initialise(CNN2D(40, 16, WIDTHS[98]), 0) for _ in range(2))
+    theirs = _as_usual(theirs)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+
+    def plain():
+        theirs.train()
+        for x, y in DataLoader(PatchDataset(inputs, pixels, labels), batch_size=100, shuffle=True):
+            optimizer.zero_grad()
+            F.cross_entropy(theirs(x).logits, y).backward()
+            optimizer.step()
+
+    def our_loop():
+        fit(ours, data, Recipe(epochs=1), 0)
+
+    return _ratio("epoch of the 98 % student, plain loop against ours", plain, our_loop, 7)
+
+
+def _ratio(what, slow, fast, rounds, **more):
+    seconds = measure.timed({"slow": slow, "fast": fast}, warm_up=1, rounds=rounds)
+    slow, fast = seconds["slow"][0], seconds["fast"][0]
+    text = f"{what}: {slow / fast:.1f}x ({slow:.3f} s, {fast:.3f} s)"
+    return {"text": text, "slow_s": slow, "fast_s": fast, "ratio": round(slow / fast, 2)} | more
+
+
+def teaching(steps: int = 10) -> dict:
+    """Train two epochs of ten steps of the 90 % student by each method of distillation, against Scratch.
+
+    They stand as late in training, when all terms have joined.  Soft targets are also held against a plain
+    DataLoader loop with a teacher that runs at each step.
+    """
+    wide = initialise(CNN2D(40, 16), 1).eval()
+    calls, few = {}, slice(0, 100 * steps)
+    for name in ["scratch", *(name for name, m in METHODS.items() if m.prepare)]:
+        task = task_of(make_run("synthetic_fields", "disjoint", name, 90, epochs=2))
+        task.split = replace(task.split, train=task.split.train[few], train_y=task.split.train_y[few])
+        task.parent = lambda run: wide
+        if name == "scratch":
+            calls[name] = partial(task.fit, task.network(CNN2D, widths=WIDTHS[90]))
+        else:
+            student, loss, extra, _ = METHODS[name].prepare(task)
+            calls[name] = partial(task.fit, student, loss=partial(_late, loss), extra=extra)
+    data = PatchDataset(task.inputs("patches"), task.split.train, task.split.train_y)
+    nets = task.network(CNN2D, widths=WIDTHS[90]), initialise(CNN2D(40, 16), 1).eval()
+    plain, teacher = map(_as_usual, nets)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
+
+    def usual():
+        loader = DataLoader(data, batch_size=100, shuffle=True)
+        for x, y in chain(loader, loader):
+            with torch.no_grad():
+                answer = teacher(x).logits
+            optimizer.zero_grad()
+            said = plain.train()(x).logits
+            (0.1 * F.cross_entropy(said, y) + 0.9 * kd(said, answer, 4.0)).backward()
+            optimizer.step()
+
+    seconds = {name: median for name, (median, _) in measure.timed(calls | {"usual": usual}, 1, 5).items()}
+    times = {name: round(seconds[name] / seconds["scratch"], 2) for name in calls}
+    ratio = round(seconds["usual"] / seconds["soft_targets"], 2)
+    lines = [f"{name:24} {value:5.2f} times Scratch" for name, value in times.items()]
+    lines.append(f"soft targets, a plain loop with a live teacher against ours: {ratio}x")
+    return {"text": "\n".join(lines), "times": times, "ratio": ratio}
+
+
+def _late(loss, model, batch):
+    return loss(model, batch._replace(progress=0.99))
+
+
+BENCHES: dict[str, Callable[[], dict]] = {
+    "dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching,
+    "images": images, "compact": compact, "rates": rates, "scale": scale,
+}
+
+
+def main(only: str = "all", save: bool = False) -> None:
+    """Run one benchmark or all, print what came out, and keep it for the book if ``save``."""
+    names = list(BENCHES) if only == "all" else [known("benchmark", only, BENCHES)]
+    where = {"device": machine.cpu_name(), "versions": machine.versions()}
+    path = Store().folder / "bench.json"
+    results = json.loads(path.read_text()) if save and path.exists() else {}
+    with one_thread():
+        for name in names:
+            result = BENCHES[name]()
+            print(result.pop("text"), flush=True)
+            results[name] = result | where
+    print(f"one thread, {where['device']}, {where['versions']}")
+    if save:
+        write_atomically(path, json.dumps(results, indent=1) + "\n")

@@ -1,0 +1,256 @@
+"""Engines: how long each takes for a network, and how often its class is that of our integer network."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bench import torch_ao
+from hsilib.data import scenes
+from hsilib.data.inputs import MARGIN
+from hsilib.deploy.export import classifier, network
+from hsilib.deploy.predict import session
+from hsilib.errors import HsiError
+from hsilib.methods import METHODS
+from hsilib.methods.quantize.integer import LAYERS, calibrate, convert, fold_batch_norm
+from hsilib.methods.quantize.qat import QAT
+from hsilib.models import measure
+from hsilib.models.evaluate import pixel_scores, scene_scores
+from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
+from hsilib.study import machine
+from hsilib.study.execute import task_of, trained
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store, smoke_store
+
+REAL = "indian_pines_8bit"
+ROUNDS = {"1": (20, 100, 20), "256": (1, 15, 1), "scene": (1, 15, 1)}  # warm-up, timings, calls in each
+Calls = dict[str, dict]  # {size: {name: function}}; sizes are batches, or a whole scene
+
+# ------------------------------------------------------------------ times
+
+
+def latency() -> dict:
+    """Time all networks, untrained, in eager PyTorch, and CNN2D at its four sizes in all engines."""
+    networks, calls, sizes, exported = _networks(), {}, {}, {}
+    for ratio, widths in WIDTHS.items():
+        of_size, sizes[str(ratio)], exported[str(ratio)] = engines_of(widths)
+        for size, functions in of_size.items():
+            calls.setdefault(size, {}).update({(str(ratio), name): f for name, f in functions.items()})
+    engines = {str(ratio): {} for ratio in WIDTHS}
+    for (ratio, name), row in times(calls).items():  # all sizes in turn too
+        engines[ratio][name] = row
+    layers = {name: layer_times(model) for name, model in forms(WIDTHS[0])[0].items()}
+    columns = "ms per pixel at batch 1, ms per pixel at batch 256, ms from raw scene of 145 x 145 to map"
+    lines = [f"{columns} (median ± IQR)"]
+    lines += [_line(name, row) for name, row in networks.items()]
+    lines += [_line(f"{ratio} %, {name}", row) for ratio in engines for name, row in engines[ratio].items()]
+    eager = engines["0"]["PyTorch"]["1"][0]
+    for ratio in engines:
+        gain = eager / engines[ratio]["ONNX Runtime, static int8"]["1"][0]
+        what = f"dense in eager PyTorch against static int8 of the {ratio} % size"
+        lines.append(f"batch 1, {what}: {gain:.1f}x")
+    for ratio, files in exported.items():
+        lines += [f"{ratio} %, file from raw spectra, {form}: {size} bytes" for form, size in files.items()]
+    tables = {"ms": networks, "engines": engines, "bytes": sizes, "exported": exported, "layers": layers}
+    return {"text": "\n".join(lines), "byte_sums": machine.byte_sums()} | tables
+
+
+def images(size: int = 64, classes: int = 7) -> dict:
+    """Time one image in each network of the land-use chapter, built as that chapter builds it."""
+    x = torch.zeros(1, 3, size, size).contiguous(memory_format=torch.channels_last)
+    nets = {}
+    for name in ("vgg16", "mobilenet", "ghost"):
+        chosen = METHODS[name]
+        options = {key: chosen.options[key] for key in chosen.config}
+        nets[name] = partial(chosen.network(3, classes, **options).eval(), x)
+    rows = times({"1": nets})
+    lines = [f"one image of {size} x {size} pixels, ms, median ± IQR"]
+    lines += [_line(name, row) for name, row in rows.items()]
+    return {"text": "\n".join(lines), "ms": {name: row["1"] for name, row in rows.items()}, "size": size}
+
+
+def times(calls: Calls) -> dict:
+    """Return milliseconds {name: {size: (median, IQR)}}, per pixel for batches."""
+    rows = {}
+    for size, how_often in ROUNDS.items():
+        scale = 1e3 / (int(size) if size.isdigit() else 1)
+        with torch.inference_mode():
+            for name, pair in measure.timed(calls.get(size, {}), *how_often).items():
+                rows.setdefault(name, {})[size] = [scale * v for v in pair]
+    return rows
+
+
+def _line(name, row):
+    return f"{name:32}" + "  ".join(f"{median:9.4f} ± {iqr:.4f}" for median, iqr in row.values())
+
+
+def _networks():
+    """The times of all networks in eager PyTorch."""
+    inputs = {"bands": torch.zeros(256, 200), "patches": torch.zeros(256, 40, 19, 19)}
+    nets = {"mlp": MLP(200, 16), "lstm": LSTM(200, 16), "cnn1d": CNN1D(200, 16)}
+    nets |= {"cnn2d": CNN2D(40, 16), "cnn3d": CNN3D(40, 16)}
+    nets |= {f"scratch {ratio}": CNN2D(40, 16, WIDTHS[ratio]) for ratio in (90, 95, 98)}
+    calls = {"1": {}, "256": {}}
+    for batch in (1, 256):
+        for name, net in nets.items():
+            calls[str(batch)][name] = partial(net.eval(), inputs[net.kind][:batch])
+    return times(calls)
+
+
+def forms(widths: Sequence[int]) -> tuple[dict[str, nn.Module], torch.Tensor]:
+    """Build CNN2D in 32 bits and in the two integer forms, calibrated on noise; return them, and the noise.
+
+    QAT needs no form of its own: its network has that of static.
+    """
+    net = initialise(CNN2D(40, 16, widths), 0).eval()
+    x = torch.randn(256, 40, 19, 19, generator=torch.Generator().manual_seed(0))
+    plain = fold_batch_norm(net)
+    with torch.no_grad():
+        integer = {"dynamic int8": convert(plain), "static int8": convert(plain, calibrate(plain, x[:64]))}
+    return {"32 bits": net} | integer, x
+
+
+def engines_of(widths: Sequence[int]) -> tuple[Calls, dict[str, int], dict[str, int]]:
+    """Return what is timed, and how large the files are.
+
+    These are {"1": {engine: function}, "256": ..., "scene": ...}; {engine: bytes of the network's file}; and
+    {form: bytes of the file that takes raw spectra}.
+    """
+    models, x = forms(widths)
+    net, plain = models["32 bits"], fold_batch_norm(models["32 bits"])
+    eager = {"PyTorch": net, "PyTorch, folded": plain}
+    try:
+        eager |= {
+            "PyTorch, dynamic int8": torch_ao.dynamic(plain),
+            "PyTorch, static int8": torch_ao.static(plain, x),
+        }
+    except HsiError as error:
+        print(error)
+    sizes = {name: torch_ao.bytes_of(model) for name, model in eager.items()}
+    files = {f"ONNX Runtime, {form}": network(model) for form, model in models.items()}
+    sizes |= {name: len(file) for name, file in files.items()}
+    engines = {name: session(file).run for name, file in files.items()}
+    calls = {"1": {}, "256": {}, "scene": {}}
+    for batch in (1, 256):
+        given = {"x": x[:batch].numpy()}
+        calls[str(batch)] |= {name: partial(model, x[:batch]) for name, model in eager.items()}
+        calls[str(batch)] |= {name: partial(run, None, given) for name, run in engines.items()}
+
+    noise = torch.Generator().manual_seed(1)
+    cube, weight = torch.randn(145, 145, 200, generator=noise), torch.randn(200, 40, generator=noise) / 14
+    for name in ("PyTorch", "PyTorch, folded"):
+        calls["scene"][name] = partial(_map, eager[name], cube, weight)
+    reduction, classes = (np.zeros(200), weight.numpy(), np.zeros(40)), [f"class {i}" for i in range(1, 17)]
+    whole = {form: classifier(model, reduction, classes) for form, model in models.items()}
+    for form, file in whole.items():
+        calls["scene"][f"ONNX Runtime, {form}"] = partial(session(file).run, ["map"], {"cube": cube.numpy()})
+    return calls, sizes, {form: len(file) for form, file in whole.items()}
+
+
+def _map(net, cube, weight):
+    image = F.pad((cube @ weight).permute(2, 0, 1)[None], (MARGIN,) * 4)
+    return net.dense(image).argmax(0)
+
+
+def layer_times(model: nn.Module, rounds: int = 300) -> dict[str, float]:
+    """Return microseconds of each layer at batch 1 in ONNX Runtime, by its own clock.
+
+    They are medians, and include the layer's roundings.
+    """
+    x = torch.randn(1, 40, 19, 19, generator=torch.Generator().manual_seed(0)).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        traced = session(network(model), profile=f"{folder}/trace")
+        for _ in range(rounds):
+            traced.run(None, {"x": x})
+        events = json.loads(Path(traced.end_profiling()).read_text())
+    nodes = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
+            nodes.setdefault(event["name"], []).append(event["dur"])
+    layers = dict.fromkeys([*LAYERS, "other"], 0.0)
+    for name, spent in nodes.items():
+        layer = name.replace("scores", "fc2").split(".")[0].split("_")[0]
+        layers[layer if layer in layers else "other"] += float(np.median(spent))
+    return layers
+
+
+# ------------------------------------------------------------------ agreement
+
+
+def agreement() -> dict:
+    """Compare the class that each engine gives the pixels of a scene with the class that our network gives.
+
+    The networks are the trained CNN2D and its three integer forms.
+    """
+    scene, store = dict(scene=REAL), Store()
+    if not all(map(scenes.local, scenes.entry(REAL).files)):
+        scene, store = dict(scene="synthetic_fields_small", epochs=2), smoke_store()
+    names = ("cnn2d", "dynamic", "static", "qat")
+    runs = {name: make_run(split="disjoint", method=name, **scene) for name in names}
+    nets = {name: trained(run, store) for name, run in runs.items()}
+    task = task_of(runs["static"], store)
+    inputs, draw = task.inputs("patches"), torch.Generator().manual_seed(0)
+    samples = task.balanced(nets["cnn2d"], 1000, draw)
+    ours = {name: scene_scores(net, inputs) for name, net in nets.items()}
+    by_torch, step = _by_torch(nets, inputs, samples)
+    lines, table = [], []
+    for (name, engine), (pixels, theirs) in (_by_onnx(nets, inputs) | by_torch).items():
+        row = {"method": name, "engine": engine, "pixels": len(pixels)}
+        row |= _compared(ours[name][pixels], theirs, ours["cnn2d"][pixels])
+        table.append(row)
+        same = f"our class on {row['same_class']:.3f} % of {len(pixels)} pixels"
+        lines.append(f"{name}, {engine}: {same}, scores within {row['largest_difference']:.2g}")
+    return {"text": "\n".join(lines), "scene": scene["scene"], "torch_step": step, "engines": table}
+
+
+def _by_onnx(nets, inputs):
+    """{(method, engine): (pixels, scores)} in ONNX Runtime; the dynamic form also a pixel at a time."""
+    scene = inputs.padded.permute(2, 0, 1)[None].contiguous().numpy()
+    pixels, scores = torch.arange(inputs.count), {}
+    for name, net in nets.items():
+        engine = session(network(net))
+        maps = engine.run(None, {"x": scene})[0]
+        scores[name, "ONNX Runtime"] = pixels, maps.reshape(maps.shape[1], -1).T
+        if name == "dynamic":
+            some = pixels[::21]
+            each = [engine.run(None, {"x": inputs.samples(one).numpy()})[0].ravel() for one in some.split(1)]
+            scores[name, "ONNX Runtime, a pixel per call"] = some, np.array(each)
+    return scores
+
+
+def _by_torch(nets, inputs, samples):
+    """The same of the static form, by fake quantization and in torch's integers, and its step."""
+    plain = fold_batch_norm(nets["cnn2d"])
+    grids = [getattr(nets["static"], layer).grid(None) for layer in LAYERS]
+    pixels, step = torch.arange(inputs.count), None
+    fake = QAT(plain).eval()
+    for observer, grid in zip(fake.ranges, grids):
+        observer.range = torch.stack(grid.ends())
+    scores = {("static", "fake quantization, 32 bits"): (pixels, pixel_scores(fake, inputs, pixels))}
+    try:
+        theirs = torch_ao.static(plain, samples, grids)  # with the ranges of ours
+        with torch.inference_mode():
+            parts = [theirs(inputs.samples(part)) for part in pixels.split(500)]
+        scores["static", "PyTorch"] = pixels, torch.cat(parts).numpy()
+        step = float(theirs.fc2.scale)
+    except HsiError as error:
+        print(error)
+    return scores, step
+
+
+def _compared(ours, theirs, exact):
+    """How far the scores of an engine are from ours, and how often its class is ours, or that of 32 bits."""
+    other = ours.argmax(1) != theirs.argmax(1)
+    margin = np.diff(np.sort(ours, 1)[:, -2:], axis=1)[:, 0]  # of the best class over the next
+    return {
+        "same_class": 100 - 100 * float(other.mean()),
+        "same_as_32_bits": 100 * float((exact.argmax(1) == theirs.argmax(1)).mean()),
+        "largest_difference": float(np.abs(ours - theirs).max()),
+        "largest_margin_where_other": float(margin[other].max(initial=0)),
+    }

@@ -1,0 +1,254 @@
+"""The parts of the site that one can use: a chooser, an explorer of all rows, maps under a swipe.
+
+Each is a box with its data and a plain table in it; ``book/_static/apps.js`` brings it to life, and a page
+without scripts shows the table.
+"""
+
+import ast
+import base64
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hsibook.chapter import usual_splits
+from hsibook.figures import FAMILIES, kind
+from hsibook.speed import DYNAMIC, FLOAT, STATIC, Speed
+from hsibook.stats import spread
+from hsibook.tables import as_html
+from hsibook.text import brief, pm
+from hsilib.data import cards, synthetic
+from hsilib.data.cards import CLASSES
+from hsilib.data.scenes import entry
+from hsilib.data.splits import split_of
+from hsilib.deploy.zoo import entries, run_of
+from hsilib.errors import HsiError
+from hsilib.files import project
+from hsilib.methods import METHODS, get, title
+from hsilib.models.evaluate import confusion, per_class
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+
+TITLED = re.compile(
+    r"^@(?:hsilib\.)?(?:(?:network|distillation|criterion|quantization)\(\s*\"(\w+)\""
+    r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
+)
+NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
+ENGINES = {"dynamic": DYNAMIC, "static": STATIC, "qat": STATIC}
+
+
+def show(kind: str, data: dict, table: pd.DataFrame) -> None:
+    """Show one of the parts: its data, and what a page without scripts shows of them."""
+    from IPython.display import HTML, display
+
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    display(
+        HTML(
+            f"<div class='hsi-app' data-kind='{kind}'><script type='application/json'>{text}</script>"
+            f"<div class='hsi-scroll'>{as_html(table)}</div></div>"
+        )
+    )
+
+
+def options_of(text: str) -> dict:
+    """The options of a row, as they were given."""
+    pairs = (part.partition("=")[::2] for part in text.split())
+    found = {}
+    for name, value in pairs:
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+@lru_cache
+def written(folder: Path) -> dict[str, str]:
+    """{name: title} of the methods that pages write, which only the kernels of these pages know."""
+    found = [TITLED.findall(path.read_text(errors="replace")) for path in sorted(folder.glob("*.md"))]
+    return {name or other: title for page in found for name, other, title in page}
+
+
+def called(method: str, ratio: int, options: str) -> str:
+    """What a network is called: a rounded one by the network that it was, one of your pages as that says."""
+    if method not in METHODS:
+        name = written(project() / "notebooks").get(method, method) + (f" {ratio} %" if ratio else "")
+        return f"{name}, {options.replace('=', ' ')}" if options else name
+    given = options_of(options)
+    if given.get("of") in METHODS:
+        of = given.pop("of")
+        rest = "".join(f", {name} {value}" for name, value in given.items())
+        return f"{title(of, ratio if ratio in get(of).ratios else 0)}, {title(method).lower()}{rest}"
+    return title(method, ratio, options.replace("=", " "))
+
+
+def usual(row: pd.Series) -> bool:
+    """Whether a row is of the recipe that its method has by itself, so that one command trains it again."""
+    try:
+        words = (row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), None)
+        return make_run(*words, options_of(row["options"])).id == row["run"]
+    except HsiError:
+        return False
+
+
+NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd")  # by hsilib export
+PARTS = ["lens_ca_mkd", "lens_l1", "lens_sfp", "lens_one"]  # what asks what a part of a network is worth
+NOT_CHOSEN = {  # parents, controls that one would not deploy, a pair of scenes that is about a damaged file
+    "method": ["cnn2d_member", "cnn2d_sparse", "lots", "l1_short", "further", *PARTS],
+    "scene": ["indian_pines_rebuilt", "indian_pines_undamaged"],
+}
+
+
+LEFT_OUT = "networks with options of their own, parents of others and controls are left out"
+
+
+def networks(rows: pd.DataFrame, least: int = 3) -> list[dict]:
+    """One entry for each network that was trained on a division into separate areas with at least so many
+    seeds: what it is, what it costs, and its accuracies by seed.
+
+    Where no class has 30 test pixels AA stands for AA30.  What is left out, ``LEFT_OUT`` says.
+    """
+    rows = rows[rows["split"].isin(["disjoint", "blocks"]) & (rows["payload"] > 0)]
+    rows = rows[rows["options"].str.fullmatch(r"(of=\w+)?")]
+    for column, values in NOT_CHOSEN.items():
+        rows = rows[~rows[column].str.startswith(tuple(values))]
+    speed, lines, zoo = Speed(), [], {run_of(said).id: name for name, said in entries().items()}
+    for values, group in rows.groupby(NETWORK, sort=False):
+        if len(group) < least:
+            continue
+        key = dict(zip(NETWORK, values))
+        group, one = group.sort_values("seed"), group.iloc[0]
+        given, by_itself = options_of(key["options"]), usual(one)
+        name = called(key["method"], key["ratio"], key["options"])
+        sizes = get(key["method"]).ratios if key["method"] in METHODS else ()
+        of_cnn2d = 98 in sizes or key["method"] == "cnn2d"  # whose engines were timed
+        shape = of_cnn2d and not given and key["method"] != "simkd"
+        ms = speed.ms(key["ratio"], ENGINES.get(key["method"], FLOAT))[0] if shape and by_itself else np.nan
+        words = [f"hsilib export {key['method']}", f"--scene {key['scene']} --split {key['split']}"]
+        words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
+        words += [f"-o {option} {value}" for option, value in given.items()]
+        lines.append(
+            {
+                "scene": f"{key['scene']}, {key['split']}",
+                "name": name if by_itself else f"{name}, {key['epochs']} epochs",
+                "payload": round(group["payload"].mean()),
+                "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
+                "ms": None if np.isnan(ms) else round(ms, 4), "seed": group["seed"].tolist(),
+                "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
+                "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
+                "command": " ".join(words) if by_itself and key["method"] not in NOT_EXPORTED else None,
+                "file": next((zoo[run] for run in group["run"] if run in zoo), None),
+            }
+        )
+    return lines
+
+
+def _title(scene):
+    return synthetic.SCENES[scene][0] if scene in synthetic.SCENES else entry(scene).title
+
+
+def chooser(store: Store) -> None:
+    """Which network at which budget."""
+    found = networks(store.rows())
+    names = dict.fromkeys(one["scene"] for one in found)
+    parts = {name: name.partition(", ") for name in names}
+    scenes = {name: f"{brief(_title(scene))}, {split}" for name, (scene, _, split) in parts.items()}
+    data = {"networks": found, "scenes": scenes, "left_out": LEFT_OUT}
+    lines = []
+    for scene in scenes:
+        for limit in (5, 10, 20, 50, 500, 5000):
+            small = [one for one in found if one["scene"] == scene and one["payload"] <= 1000 * limit]
+            if small:
+                best = max(small, key=lambda one: np.mean(one["oa"]))
+                accuracy = [pm(*spread(best[metric])[:2]) for metric in ("oa", "aa30", "aa")]
+                lines.append([scenes[scene], f"{limit} kB", best["name"], *accuracy, len(best["seed"])])
+    columns = ["scene", "at most", "highest overall accuracy", "OA %", "AA30 %", "AA %", "seeds"]
+    show("chooser", data, pd.DataFrame(lines, columns=columns))
+
+
+COLUMNS = {
+    "oa": 2, "aa30": 2, "aa": 2, "kappa": 2, "f1": 2, "payload": 0, "macs": 0, "leakage": 2, "epochs": 0,
+    "seed": 0
+}
+
+
+def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
+    """All rows of these scenes, or of all, to be filtered, sorted and drawn."""
+    rows = store.rows()
+    rows = rows[rows["scene"].isin(scenes or rows["scene"].unique())].reset_index(drop=True)
+    words = pd.DataFrame(
+        {
+            "scene": rows["scene"], "split": rows["split"],
+            "family": rows["method"].map(lambda name: kind(name) if name in METHODS else "other"),
+            "size": rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"),
+            "network": [called(*key) for key in zip(rows["method"], rows["ratio"], rows["options"])],
+        }
+    )
+    words["network"] += rows["epochs"].map(lambda n: "" if n == 30 else f", {n} epochs")
+    data = {"words": {}, "numbers": {}, "looks": FAMILIES}
+    for name, column in words.items():
+        codes, values = pd.factorize(column)
+        data["words"][name] = {"values": list(values), "codes": codes.tolist()}
+    for name, digits in COLUMNS.items():
+        cast = float if digits else int
+        data["numbers"][name] = [
+            None if pd.isna(value) else cast(value) for value in rows[name].round(digits)
+        ]
+    count = words.groupby(["scene", "split"], sort=False).size().rename("runs").reset_index()
+    show("explorer", data, count)
+
+
+def _png(labels):
+    """A class map as the text of a PNG."""
+    return base64.b64encode(cards.png(labels)).decode()
+
+
+def maps(store: Store, scenes: Sequence[str], shown: Sequence[tuple]) -> None:
+    """Maps of networks under a swipe, on the first split of each scene: ``shown`` [(method, size, options)];
+    what has no stored map of the first seed is left out."""
+    rows, data, lines = store.rows(), {"scenes": [], "colours": [list(map(int, c)) for c in CLASSES]}, []
+    for name in scenes:
+        card, _, spectra = store.card(name)
+        split_name = usual_splits(card)[0]
+        split = split_of(card, split_name, 0)
+        tested = np.zeros(card.labels.size, np.uint8)
+        tested[split.test] = split.test_y + 1
+        found = []
+        for method, ratio, options in shown:
+            run = rows[
+                (rows["scene"] == name) & (rows["split"] == split_name) & (rows["seed"] == 0)
+                & (rows["method"] == method) & (rows["ratio"] == ratio) & (rows["options"] == options)
+            ]
+            run = run[[usual(row) for _, row in run.iterrows()]]
+            if run.empty:
+                continue
+            labels = store.read_map(run["run"].iloc[0])
+            predicted = labels.ravel()[split.test].astype(int) - 1
+            recall = per_class(confusion(split.test_y, predicted, len(card.classes)))
+            one, label = run.iloc[0], called(method, ratio, options)
+            found.append(
+                {
+                    "name": label, "oa": round(one["oa"], 2), "aa": round(one["aa"], 2),
+                    "aa30": None if np.isnan(one["aa30"]) else round(one["aa30"], 2),
+                    "map": _png(labels),
+                    "recall": [None if np.isnan(share) else round(share, 1) for share in recall],
+                }
+            )
+            lines.append([brief(card.title), label, *(f"{one[m]:.1f}" for m in ("oa", "aa30", "aa"))])
+        means = spectra[list(card.classes)].to_numpy()
+        scale = np.nanmax(np.abs(means))
+        along = card.wavelengths or range(1, len(means) + 1)
+        data["scenes"].append(
+            {
+                "name": brief(card.title), "split": split_name, "classes": list(card.classes),
+                "truth": _png(card.labels), "test": _png(tested.reshape(card.labels.shape)),
+                "height": card.labels.shape[0], "width": card.labels.shape[1], "networks": found,
+                "spectra": np.round(means.T / scale, 3).tolist(), "along": [round(float(x)) for x in along],
+                "unit": "nm" if card.wavelengths else "band",
+            }
+        )
+    show("maps", data, pd.DataFrame(lines, columns=["scene", "network", "OA %", "AA30 %", "AA %"]))

@@ -1,0 +1,130 @@
+"""The book's words of the command line, which the package registers as an entry point."""
+
+import argparse
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from hsilib.commands import ELSEWHERE, value
+from hsilib.errors import HsiError
+from hsilib.files import project
+
+LONG = 3600  # seconds from which on a terminal is asked before training
+
+
+def run_command(args: Namespace) -> None:
+    """Execute a chapter, and render its page if it is not the book's."""
+    from hsibook import runner
+    from hsilib.files import project
+
+    runner.needs()
+    if args.list:
+        for name, (default, comment) in runner.parameters_of(args.chapter).items():
+            print(f"{name:12} {default!r:40} {comment}")
+        return
+    for name in ("jobs", "device", "on"):  # the kernel reads them
+        if getattr(args, name):
+            os.environ[f"HSILIB_{name.upper()}"] = str(getattr(args, name))
+    given = {name: value(text) for name, text in args.parameter}
+    work = runner.cost(args.chapter, dict(given))
+    if work:
+        print(f"{args.chapter}: {work}", flush=True)
+    if work and work.seconds > LONG and not args.yes and sys.stdin.isatty():
+        if input("Begin? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise HsiError("nothing was trained; -y begins without asking")
+    path = runner.run(args.chapter, given)
+    if path.parent != project() / "book" / "chapters":
+        print(f"page: {os.path.relpath(runner.render(path))}")
+
+
+def new_command(args: Namespace) -> None:
+    """Make a page for something of your own, or take it out again."""
+    from hsibook.new import new, remove
+
+    if args.remove:
+        kept, rows = remove(args.name), f"hsilib results --remove {args.name.replace('-', '_')}"
+        where = f"its source is kept in {os.path.relpath(kept)}; " if kept.is_file() else ""
+        print(f"{args.name}: no page of the book any more; {where}its rows go with {rows}")
+        return
+    path = new(args.name, args.kind)
+    short = path.stem.split("-", 1)[1]
+    print(f"{os.path.relpath(path)}, and its place in _toc.yml; next: python -m hsilib run {short}")
+
+
+def chapters_command(args: Namespace) -> None:
+    """List the chapters; refuse a table of contents that does not fit them."""
+    from hsibook import runner
+
+    for name, path in runner.chapters().items():
+        print(f"{name:18} {runner.title_of(path)}")
+    runner.check_contents()
+
+
+def notebooks_command(args: Namespace) -> None:
+    """Write the chapters as ordinary notebooks."""
+    from hsibook import runner
+
+    runner.needs()
+    for path in runner.notebooks(args.folder):
+        print(os.path.relpath(path))
+
+
+def bench_command(args: Namespace) -> None:
+    """Measure speed."""
+    if not (project() / "book" / "bench").is_dir():
+        says = "no checkout of the book, which has the benchmarks; HSILIB_PROJECT names one"
+        raise HsiError(f"{project()}: {says}")
+    sys.path.insert(0, str(project() / "book"))
+    from bench import bench
+
+    bench.main(args.only, save=args.save)
+
+
+def with_page(function: Callable) -> Callable:
+    """Return a command that first registers the methods that are written in a page."""
+
+    def command(args):
+        if args.page:
+            from hsibook.cells import methods_of
+            from hsibook.runner import chapters
+
+            methods_of(Path(chapters().get(args.page, args.page)))
+        function(args)
+
+    return command
+
+
+def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -> None:
+    """Add the words of the book to those of the library, and to these what they take from a page."""
+    example = "baselines -p scene salinas_a -p seeds 2"
+    p = add(run_command, "execute a chapter; only what the store lacks is trained", example)
+    p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
+    pairs(p, "-p", "parameter")
+    p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
+    p.add_argument("-y", "--yes", action="store_true", help="do not ask before more than an hour of training")
+    p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
+    p.add_argument("--device", choices=("cpu", "cuda"), help="where they train")
+    p.add_argument("--on", metavar="ADDRESS", help=ELSEWHERE)
+
+    add(chapters_command, "list the chapters", "")
+    what = "the chapters as ordinary notebooks, for Jupyter and papermill"
+    p = add(notebooks_command, what, "my-notebooks")
+    p.add_argument("folder", help="where they go")
+    p = add(new_command, "a page for something of your own", "my_loss --kind distillation")
+    p.add_argument("name", help="what it is called, such as my_loss")
+    kinds = "distillation, criterion, network, quantization, or chapter: of methods that are there"
+    p.add_argument("--kind", default="distillation", help=kinds)
+    p.add_argument("--remove", action="store_true", help="take a page of yours out of the book again")
+
+    p = add(bench_command, "speed, as ratios within one run", "dense")
+    choices = "dense, loop, latency, agreement, teaching, images, compact, rates, scale, or all"
+    p.add_argument("only", nargs="?", default="all", help=choices)
+    keep = "keep the result for the book (book/results/bench.json)"
+    p.add_argument("--save", action="store_true", help=keep)
+
+    for name in ("map", "export"):
+        p = subs.choices[name]
+        p.add_argument("--page", metavar="FILE", help="chapter or file in which the method is written")
+        p.set_defaults(function=with_page(p.get_default("function")))

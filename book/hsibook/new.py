@@ -1,0 +1,161 @@
+"""A page of your own, from the template: the method of its kind, its own labels, a place in the book."""
+
+import re
+from pathlib import Path
+
+from hsibook.runner import chapters
+from hsilib.errors import HsiError, known
+from hsilib.files import project, write_atomically
+from hsilib.methods import METHODS
+
+TEMPLATE = "13-write-your-own.md"
+# kind: how its block in the template begins, what its method is called there, and what it is held against
+KINDS = {
+    "distillation": ("@distillation(", "fading", ("scratch", "soft_targets")),
+    "criterion": ("@criterion(", "l2", ("scratch", "l1")),
+    "network": ("@network(", "small_look", ("perceptron", "lens")),
+    "quantization": ("@quantization(", "ternary", ("l1", "static")),
+    "chapter": ("", "", ("scratch", "scratch_aug")),
+}
+REFERENCE = "  - caption: Reference\n"
+PART = "  - caption: Your own pages\n    numbered: true\n    chapters:\n"
+HEADER = """
+# {title}
+
+```{{code-cell}} ipython3
+:tags: [parameters]
+scene: str = "indian_pines_8bit"  # python -m hsilib scenes lists them
+splits: list = ["disjoint"]  # see "Scenes and splits"
+ratios: list = [98]  # sizes of the small networks: 90, 95, 98
+methods: list = {methods}  # what this page is about; empty: all methods of the family mine
+seeds: int = 3  # repetitions, with the seeds of the other chapters
+epochs: int = {epochs}  # for every network
+budget: str = "smoke"  # paper, or smoke: a small synthetic scene, 2 seeds, 2 epochs, 98 % size, scratch store
+```
+"""
+METHOD = """
+## The method
+
+```{{code-cell}} ipython3
+{block}
+```
+"""
+REST = """
+## Train it
+
+```{{code-cell}} ipython3
+from hsilib import chapter, pick, publish, title
+from hsibook import figures, tables
+
+OTHERS = {others}  # what it is held against
+c = chapter(
+    {family}, scene=scene, methods=methods, splits=splits, ratios=ratios, seeds=seeds, epochs=epochs,
+    budget=budget,
+)
+rows = c.collect(c.plan([*OTHERS, *c.names], {sizes}{recipe}))
+```
+
+## See it beside the others
+
+```{{code-cell}} ipython3
+publish(tables.all_metrics(rows), "rows", "Everything that was measured, mean ± sd over seeds.")
+named = {{name: title(name) for name in OTHERS}}
+tables.publish_against(rows, c.names, named, c.first, {sizes}, "versus")
+```
+
+```{{code-cell}} ipython3
+---
+mystnb:
+  figure:
+    caption: |
+      Every run.
+    name: fig-{label}-strips
+---
+figures.strips(rows);
+```
+"""
+TERMS = """
+```{{code-cell}} ipython3
+---
+mystnb:
+  figure:
+    caption: |
+      Terms of the loss per epoch, with their weights (first seed).
+    name: fig-{label}-terms
+---
+figures.terms({{name: c.log(pick(rows, method=name)) for name in c.names}});
+```
+"""
+
+
+def template() -> str:
+    """Return the page that others are made from."""
+    return (project() / "notebooks" / TEMPLATE).read_text()
+
+
+def block(kind: str) -> str:
+    """Return the code that the template prints for a kind."""
+    start, text = KINDS[kind][0], template()
+    blocks = re.findall(r"```(?:python|\{code-cell\} ipython3)\n(.*?)\n```", text, re.S)
+    return next(code for code in blocks if start in code)
+
+
+def new(name: str, kind: str) -> Path:
+    """Write a page for something of your own of a kind; return it.
+
+    >>> new("my_loss", "distillation")
+    """
+    known("kind", kind, KINDS)
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise HsiError(f"the name {name!r}: use small letters, digits and _, and begin with a letter")
+    label = name.replace("_", "-")
+    if name in METHODS or label in chapters():
+        raise HsiError(f"the name {name} is taken by a method or a chapter; choose another")
+    _, called, others = KINDS[kind]
+    title = name.replace("_", " ").capitalize()
+    small = kind == "network"
+    words = dict(
+        title=title, label=label, others=repr(list(others)).replace("'", '"'),
+        methods="[]" if called else '["soft_targets", "one"]', epochs=60 if small else 30,
+        family='"mine"' if called else '""', sizes="[0]" if small else "c.ratios",
+        recipe=', lr=2e-3, schedule="one_cycle"' if small else "",
+    )
+    text = template().partition("\n# ")[0] + HEADER.format(**words)
+    if called:
+        text += METHOD.format(block=_renamed(block(kind), called, name, title))
+    text += REST.format(**words) + ("" if kind == "quantization" else TERMS.format(**words))
+    numbers = [int(path.stem[:2]) for path in chapters().values() if path.stem[:2].isdigit()]
+    path = project() / "notebooks" / f"{max(numbers) + 1:02d}-{label}.md"
+    write_atomically(path, text)
+    contents = project() / "_toc.yml"
+    lines, entry = contents.read_text(), f"      - file: book/chapters/{path.stem}\n"
+    before, reference, after = lines.partition(REFERENCE)
+    part = "" if PART in before else PART  # behind all others: the numbers of chapters stay what they are
+    write_atomically(contents, f"{before}{part}{entry}{reference}{after}")
+    return path
+
+
+def remove(name: str) -> Path:
+    """Take a page of yours out of the book; its source is kept in ``results/pages``: return its path."""
+    contents, label, folder = project() / "_toc.yml", name.replace("_", "-"), project() / "notebooks"
+    text = contents.read_text()
+    mine, listed = text.partition(PART)[2], re.findall(r"file: book/chapters/(\S+)", text)
+    mine = [page for page in listed if f"/{page}\n" in mine or not (folder / f"{page}.md").is_file()]
+    pages = {page.split("-", 1)[-1]: page for page in mine}
+    page = pages[known("page of yours", label, pages)]
+    text = text.replace(f"      - file: book/chapters/{page}\n", "").replace(PART + REFERENCE, REFERENCE)
+    write_atomically(contents, text)
+    (project() / "book" / "chapters" / f"{page}.ipynb").unlink(missing_ok=True)
+    source, kept = folder / f"{page}.md", project() / "results" / "pages" / f"{page}.md"
+    if source.is_file():
+        write_atomically(kept, source.read_text())
+        source.unlink()
+    return kept
+
+
+def _renamed(code, old, name, title):
+    """Call the method of the template by its new name: method, function and class."""
+    code = re.sub(rf'"{old}", "[^"]*"', f'"{name}", "{title}"', code)
+    code = re.sub(rf"\bdef {old}\b", f"def {name}", code)
+    camel = "".join(part.capitalize() for part in old.split("_"))
+    return code.replace(f"class {camel}", f"class {''.join(part.capitalize() for part in name.split('_'))}")

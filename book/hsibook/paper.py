@@ -1,0 +1,87 @@
+"""The numbers of the paper, and ours beside them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hsibook import stats
+from hsibook.text import interval, number, pm, signed
+from hsilib.errors import HsiError
+from hsilib.files import project
+from hsilib.methods import get, title
+
+PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
+
+
+def paper(table: int) -> pd.DataFrame:
+    """The paper's numbers of one table, tidy."""
+    path = next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv"), None)
+    if path is None:
+        raise HsiError(f"book/paper holds no table {table}")
+    return pd.read_csv(path)
+
+
+def paper_value(
+    table: int, name: str, scene: str, split: str | None, metric: str = "top1", ratio: int | None = None,
+    strategy: str | None = None
+) -> float:
+    """One number of the paper, or NaN when the paper gives none for this scene, split and method."""
+    t = paper(table)
+    rows = t[(t["method"] == name) & (t["dataset"] == PAPER_SCENES.get(scene)) & (t["metric"] == metric)]
+    rows = rows[rows["split"].isna() if split is None else rows["split"] == split]
+    for column, wanted in (("ratio", ratio), ("strategy", strategy)):
+        if wanted:
+            rows = rows[rows[column] == wanted]
+    return float(rows["value"].iloc[0]) if len(rows) else float("nan")
+
+
+def within(values: Sequence, published: float) -> float:
+    """Whether a published value, rounded to a tenth, lies within the 95 % prediction interval for one more
+    run; for a method without randomness, whether it is the same; NaN where neither can be told."""
+    mean, sd, _ = stats.spread(values)
+    low, high = stats.prediction_interval(values) if len(values) else (np.nan, np.nan)
+    if sd == 0:
+        low = high = mean
+    return np.nan if pd.isna(low) or pd.isna(published) else float(low - 0.05 <= published <= high + 0.05)
+
+
+def beside_paper(
+    rows: pd.DataFrame, table: int, scene: str, metric: str = "oa", strategy: str | None = None
+) -> pd.DataFrame:
+    """Ours beside the paper's table: per method and split, mean ± sd and its 95 % interval, the paper's
+    value, the difference, and whether the paper's single value lies within our 95 % prediction interval for
+    one run."""
+    out, keys = [], ["method", "split", "ratio", "options"]
+    for (name, split, ratio, options), group in rows.groupby(keys, sort=False):
+        published = {"oa": "top1", "top5": "top5"}[metric]
+        theirs = paper_value(table, get(name).paper, scene, split, published, ratio, strategy)
+        mean, sd, half = stats.spread(group[metric])
+        inside = {1.0: "yes", 0.0: "no"}.get(within(group[metric], theirs), "–")
+        out.append(
+            {
+                "method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group),
+                "ours": pm(mean, sd), "95 % interval": interval(mean, half), "paper": number(theirs),
+                "difference": signed(mean - theirs, np.nan, np.nan), "inside": inside, "mean": mean, "sd": sd,
+                "paper_value": theirs
+            }
+        )
+    return pd.DataFrame(out)
+
+
+SMALL = {90: 11, 95: 12, 98: 13}  # the tables of distillation, which hold Scratch too
+PRUNED = {90: 6, 95: 7, 98: 8}  # the tables of pruning
+
+
+def of_sizes(ratios: Sequence[int], places: dict[int, int] = SMALL) -> dict[int, int]:
+    """{size: the paper's table of distillation at that size}, or of pruning with ``places=PRUNED``."""
+    return {ratio: places[ratio] for ratio in ratios}
+
+
+def small_networks(scene: str, places: dict[int, int] = SMALL) -> Callable:
+    """A function (method, split, size) -> the paper's value in these tables, for plots."""
+
+    def value(name, split, ratio):
+        return paper_value(places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio)
+
+    return value

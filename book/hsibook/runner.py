@@ -1,0 +1,328 @@
+"""Chapters: md:myst notebook -> papermill -> executed notebook.
+
+Unlike bare papermill: an unknown or wrongly typed parameter is an error, the injected cell is hidden, and
+the executed notebook records where it came from.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from ast import literal_eval
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hsibook.cells import leave_out_empty, planning, readable, run_cell
+from hsibook.text import of_one_seed
+from hsilib.data import own, scenes
+from hsilib.data.splits import SPLITS
+from hsilib.errors import HsiError, known
+from hsilib.files import project, swept
+from hsilib.study import machine
+from hsilib.study.store import Store
+from hsilib.study.sweep import Planned, Work
+
+LEAST = {"seeds": 1, "further_seeds": 1, "epochs": 1, "batch": 2, "seed": 0}
+SIZES = 90, 95, 98
+
+
+def needs() -> None:
+    """Say in one line when what executes chapters is not installed, or there is no checkout that has them."""
+    missing = [name for name in ("seaborn", "jupytext", "papermill", "ipykernel") if find_spec(name) is None]
+    if missing:
+        says = "chapters need the extra book: pip install 'hsilib[book]'"
+        raise HsiError(f"{', '.join(missing)} not installed; {says}")
+    if not (project() / "_config.yml").is_file():
+        says = "no checkout of the book, whose settings pages need; HSILIB_PROJECT names one"
+        raise HsiError(f"{project()}: {says}")
+
+
+def chapters() -> dict[str, Path]:
+    """{short name: source}: ``baselines`` is ``notebooks/03-baselines.md``; a path works too."""
+    return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
+
+
+def check_contents() -> None:
+    """Refuse a ``_toc.yml`` that lists a page which is not there: the book would fail when all has run."""
+    contents = project() / "_toc.yml"
+    for file in re.findall(r"file: (\S+)", contents.read_text() if contents.is_file() else ""):
+        name = file.rpartition("/")[2]
+        there = f"notebooks/{name}.md" if file.startswith("book/chapters/") else f"{file}.md"
+        if not (project() / there).is_file():
+            says = f"python -m hsilib new {name.split('-', 1)[-1]} --remove strikes it"
+            raise HsiError(f"_toc.yml lists {file}, but {there} is not there; {says}")
+
+
+def title_of(path: Path) -> str:
+    """The title of a chapter."""
+    lines = path.read_text(errors="replace").splitlines()
+    return next((line[2:] for line in lines if line.startswith("# ")), path.stem)
+
+
+def notebooks(folder: Path | str) -> list[Path]:
+    """Write every chapter as an ordinary notebook into a folder, where papermill and Jupyter run it."""
+    import jupytext
+
+    written = []
+    for path in chapters().values():
+        notebook = jupytext.read(path)
+        notebook.metadata.pop("jupytext", None)  # it stands for itself
+        written.append(Path(folder) / f"{path.stem}.ipynb")
+        written[-1].parent.mkdir(parents=True, exist_ok=True)
+        jupytext.write(notebook, written[-1])
+    return written
+
+
+def source(chapter: str) -> Path:
+    if chapter.endswith(".md"):
+        if not Path(chapter).is_file():
+            raise HsiError(f"{chapter}: no such notebook")
+        if "jupytext:" not in Path(chapter).read_text(errors="replace")[:500]:
+            raise HsiError(f"{chapter}: no notebook, for it does not begin with the lines of jupytext")
+        return readable(Path(chapter))
+    return readable(chapters()[known("chapter", chapter, chapters())])
+
+
+def parameters(notebook: Any) -> dict:
+    """{name: (default, comment)} of the cell tagged ``parameters``."""
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    declared = {}
+    for line in (cells[0].source if cells else "").splitlines():
+        head, _, comment = line.partition("#")
+        name, _, value = head.partition("=")
+        if value:
+            try:
+                declared[name.partition(":")[0].strip()] = (literal_eval(value.strip()), comment.strip())
+            except (ValueError, SyntaxError):
+                raise HsiError(f"parameters cell: {line.strip()!r} must give a plain value") from None
+    return declared
+
+
+def parameters_of(chapter: str) -> dict:
+    """The parameters of a chapter."""
+    import jupytext
+
+    return parameters(jupytext.read(source(chapter)))
+
+
+def check(chapter: str, declared: dict, given: dict) -> None:
+    """Refuse what papermill would let through; scene, split and method names included."""
+    if given and not declared:
+        raise HsiError(f"chapter {chapter} has no parameters")
+    for name, value in given.items():
+        default = declared[known(f"parameter of chapter {chapter}", name, declared)][0]
+        if isinstance(default, str) and type(value) is int:  # a folder may be called 2750
+            given[name] = value = str(value)
+        allowed = (type(default), int) if type(default) is float else type(default)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise HsiError(f"parameter {name} must be like {default!r}, not {value!r}")
+        kind = type(default[0]) if isinstance(default, list) and default else str
+        for part in value if isinstance(value, list) else ():
+            if type(part) is not kind:
+                like = default or ["a", "b"]
+                raise HsiError(f"parameter {name} must be a list like {like!r}, not {value!r}")
+        least = LEAST.get(name)
+        if least is not None and value < least:
+            raise HsiError(f"parameter {name} must be at least {least}, not {value}")
+        for part in value if name in ("ratios", "sizes") else [value] if name == "ratio" else ():
+            if part not in SIZES:
+                raise HsiError(f"parameter {name}: sizes are {', '.join(map(str, SIZES))}, not {part}")
+    for value in given.get("splits", []):
+        known("split", value, SPLITS)
+    if given.get("methods"):
+        from hsilib.methods import METHODS  # loads torch: seconds, spent only when there are names to check
+
+        for value in given["methods"]:
+            known("method", value, METHODS)
+    if "scene" in given:
+        known("scene", given["scene"], scenes.names())
+
+
+def run(chapter: str, given: dict, say: Callable = print) -> Path:
+    """Execute a chapter; return the executed notebook's path.
+
+    A page of the book that is given no parameters goes to ``book/chapters``, any other to ``_build/runs``.
+    """
+    import jupytext
+
+    path = source(chapter)
+    notebook = jupytext.read(path)
+    declared = parameters(notebook)
+    check(chapter, declared, given)
+    if "images" in given:  # a folder is added under its name: the kernel works elsewhere
+        given = given | {"images": own.images_named(given["images"])}
+    target, elsewhere = project() / "book" / "chapters" / f"{path.stem}.ipynb", path.resolve().parent
+    elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
+    if given or elsewhere:
+        tag = "".join(f"-{k}={v}" for k, v in given.items())
+        tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
+        if len(tag) > 100:  # what is cut off still makes another folder
+            tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
+        if elsewhere:  # it may be called as a chapter is, or as a page in another folder
+            tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
+        target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
+    swept(target.parent)
+    start = time.perf_counter()
+    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    try:
+        _execute(notebook, path, given, target, work)
+        _stamp(work, path, given, time.perf_counter() - start)
+        os.replace(work, target)  # a page that is there is whole
+    finally:
+        work.unlink(missing_ok=True)
+    say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {target.relative_to(project())}")
+    return target
+
+
+def cost(chapter: str, given: dict) -> Work | None:
+    """What a chapter would train, with the runs that those start from; nothing if all is stored.
+
+    Of its cells no more is run than says for which runs it asks first: that is all runs of a chapter.
+    """
+    import jupytext
+
+    notebook = jupytext.read(source(chapter))
+    check(chapter, parameters(notebook), given)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
+    names = {"__name__": "__main__"}
+    os.environ["HSILIB_PLAN"] = "1"
+    try:
+        for number, tree in enumerate(planning(texts)):
+            run_cell(texts[number], number, chapter, names, tree)
+            if "parameters" in cells[number].metadata.get("tags", []):
+                names |= given
+    except Planned as planned:
+        return planned.work
+    except HsiError:
+        raise
+    except Exception:  # the kernel meets it too, and says where
+        return None
+    finally:
+        os.environ.pop("HSILIB_PLAN")
+    return None
+
+
+def _execute(notebook, path, given, target, work):
+    import jupytext
+    import papermill
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
+    os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
+    for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
+        name = f"HSILIB_{name}"
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.environ[name])
+    try:
+        jupytext.write(notebook, work)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
+            quiet = ["--log-level=50"]  # what the kernel logs is not the reader's business
+            how = dict(
+                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet
+            )
+            how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
+            papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
+    except papermill.PapermillExecutionError as error:
+        if error.ename == "HsiError":
+            raise HsiError(error.evalue) from None
+        if error.ename == "KeyboardInterrupt":
+            raise KeyboardInterrupt from None
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        print(lines, file=sys.stderr)
+        # of a function sent to a worker
+        place = re.findall(r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines)
+        place = f"line {place[-1][0]} of the cell of {place[-1][1]}" if place else f"cell {error.cell_index}"
+        raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
+
+
+def _told(given):
+    """What a page must say when it is not the book's."""
+    smoke = given.get("budget") == "smoke"
+    what = (
+        "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page "
+        "works and nothing else"
+    )
+    others = ", ".join(f"`{name} = {repr(value).replace('`', ' ')}`" for name, value in given.items())
+    return [
+        "```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""
+    ]
+
+
+def _stamp(path, source_path, given, seconds):
+    """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
+    notebook = json.loads(path.read_text())
+    if given:
+        title, *rest = "".join(notebook["cells"][0]["source"]).split("\n")
+        notebook["cells"][0]["source"] = "\n".join([title, "", *_told(given), *rest])
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("papermill", None)
+        cell["metadata"].pop("execution", None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["metadata"]["tags"].append("remove-cell")
+        if given.get("seeds") == 1 and (figure := cell["metadata"].get("mystnb", {}).get("figure")):
+            figure["caption"] = of_one_seed(figure["caption"])
+    leave_out_empty(notebook["cells"])
+    notebook["metadata"].pop("papermill", None)
+    notebook["metadata"]["hsilib"] = {
+        "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
+        "parameters": given, "commit": machine.commit(), "versions": machine.versions(),
+        "device": machine.cpu_name(), "threads": os.cpu_count(), "seconds": round(seconds, 1)
+    }
+    path.write_text(json.dumps(notebook, indent=1) + "\n")
+
+
+OTHER = re.compile(r"\[([^]\[]+)\]\((?:\d\d-[\w-]+|\.\./[\w.-]+)\)")  # a link to another page of the book
+REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
+
+
+def render(path: Path) -> Path:
+    """One executed notebook as a page of its own, with the book's settings; returns the HTML file."""
+    import yaml
+
+    config = yaml.safe_load((project() / "_config.yml").read_text())
+    config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
+    config["sphinx"]["local_extensions"] = {
+        k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()
+    }
+    settings = config["sphinx"]["config"]
+    settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
+    for name in ("html_favicon", "html_search_scorer"):
+        settings[name] = str(project() / settings[name])
+    name = path.parent.name
+    out = project() / "_build" / "pages" / name
+    work = out.with_name(f".{name}.{os.getpid()}")
+    swept(out.parent)
+    shutil.rmtree(work, ignore_errors=True)
+    page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
+    here = page.with_name("_config.yml")
+    here.write_text(yaml.safe_dump(config))
+    page.write_text(OTHER.sub(r"\1", page.read_text()))  # pages that are not beside this one
+    notebook = json.loads(page.read_text())
+    if "{cite" in page.read_text():  # in the book they stand on a page of their own
+        cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}
+        page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}))
+    build = "from jupyter_book.cli.main import main; main()"
+    command = [
+        sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
+        str(work)
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    page = next(work.rglob(f"html/{path.stem}.html"), None)
+    if page is None:
+        raise HsiError(
+            f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
+        )
+    if out.exists():
+        out.rename(work / "before")
+    page.parent.rename(out)
+    shutil.rmtree(work)
+    return out / page.name

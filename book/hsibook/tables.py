@@ -1,0 +1,245 @@
+"""Tables of the book, and the CSV files that lie beside a page for download."""
+
+import html
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hsibook import stats
+from hsibook.claims import against
+from hsibook.paper import beside_paper
+from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
+from hsilib.errors import joined
+from hsilib.files import project, write_atomically
+from hsilib.methods import title
+from hsilib.study.store import Store
+
+METRICS = {
+    "oa": "OA %", "top5": "Top-5 %", "aa30": "AA30 %", "aa": "AA %", "kappa": "κ × 100", "f1": "macro-F1 %"
+}
+
+
+def summary(rows: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
+    """One line per method, size and split: seeds, mean, sd and half-width of the 95 % interval of each
+    metric."""
+    out = []
+    for key, group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
+        line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
+        for metric in metrics:
+            line[metric], line[metric + "_sd"], line[metric + "_ci"] = stats.spread(group[metric])
+        line |= {c: group[c].iloc[0] for c in ("params", "macs", "leakage", "epochs", "train", "test")}
+        line |= {c: group[c].mean() for c in ("bytes", "payload")}  # a forest has another size for each seed
+        out.append(line)
+    return pd.DataFrame(out)
+
+
+def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
+    """Every metric, mean ± sd over seeds, by method, size and split; ``costs``: and what a network costs."""
+    full = summary(rows)
+    names = [title(*key) for key in zip(full["method"], full["ratio"], full["options"])]
+    table = pd.DataFrame({"model": names, "split": full["split"], "seeds": full["seeds"]})
+    for metric, label in METRICS.items():
+        table[label] = [pm(mean, sd) for mean, sd in zip(full[metric], full[metric + "_sd"])]
+    if costs:
+        table["parameters"] = full["params"].map(thousands)
+        table["multiply-adds, M"] = ["–" if pd.isna(v) else f"{v / 1e6:.3g}" for v in full["macs"]]
+        table["MB on disk"] = full["bytes"].map(megabytes)
+        table["as deployed, kB"] = [number(size / 1e3) for size in full["payload"]]
+    return table
+
+
+def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
+    """Show a table in the notebook, with a link to its CSV, which lies beside the page."""
+    _show(table, caption)
+    leave(table, name, "This table as CSV")
+
+
+def leave(table: pd.DataFrame, name: str, words: str) -> None:
+    """Leave a table as CSV beside the page, with a link to it."""
+    path = beside_page(f"{name}.csv")
+    write_atomically(path, table.to_csv(index=False))
+    here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
+    say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
+
+
+def beside_page(name: str) -> Path:
+    """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
+    files of its original alone."""
+    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")  # the runner's
+    return page.parent / "tables" / f"{page.name}-{name}"
+
+
+def _show(table, caption):
+    from IPython.display import HTML, display
+
+    caption = true_of(caption or "", "".join(table.astype(str).to_numpy().ravel()))
+    caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
+    keys = " tabindex='0'" * (len(table.columns) > WIDE)  # a table that may scroll does so by keys too
+    display(HTML(f"<div class='hsi-scroll'{keys}>{caption}{as_html(table)}</div>"))
+
+
+SPREAD = r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?"
+INTERVALS = r"(,|;| and) (paired .{,20})?(with )?(their )?95 % intervals?( over seeds)?"
+INTERVALS += r"| with (their )?95 % intervals?|; p after Holm's correction[^.]*"
+
+
+def true_of(caption: str, cells: str) -> str:
+    """A caption without what one seed has not: spread, interval, p."""
+    if "±" not in cells:
+        caption = re.sub(SPREAD, ", one run each", caption)
+    return caption if "[" in cells or " to " in cells else re.sub(INTERVALS, "", caption)
+
+
+WIDE, BROAD = 4, 44  # columns and letters that fit on a telephone; a line of a wider table is a card there
+LONG, BRIEF = 12, 14  # letters of a value that takes a line of a card, and of words that are not broken
+NUMBER = re.compile(r"[+−<>≥~]?\s?\d|–$|$")  # how the text of a number begins
+
+
+def _kept(text):
+    """A number and its unit stay on one line."""
+    return text.replace(" %", "\u00a0%").replace(" kB", "\u00a0kB")
+
+
+def as_html(table: pd.DataFrame) -> str:
+    """A table as HTML: numbers to the right, words to the left, and the head of its column with each cell."""
+    texts = table.fillna("–").astype(str)
+    words = {name: not texts[name].map(NUMBER.match).astype(bool).mean() > 0.5 for name in texts}
+    most = {name: int(texts[name].str.len().max() or 0) for name in texts} if len(texts) else {}
+    looks = {name: "hsi-text" * (words[name] or not place) for place, name in enumerate(texts)}
+    for name in most:
+        looks[name] += " hsi-brief" * (bool(looks[name]) and most[name] <= BRIEF)
+        looks[name] += " hsi-long" * (not looks[name] and most[name] > LONG)
+    looks = {name: f" class='{look.strip()}'" if look else "" for name, look in looks.items()}
+    heads = {name: html.escape(str(name)) for name in texts}
+    lines = ["".join(f"<th scope='col'{looks[name]}>{head}</th>" for name, head in heads.items())]
+    for line in texts.itertuples(index=False):
+        cells = zip(line, heads.items())
+        lines.append(
+            "".join(
+                f"<td{looks[name]} data-label='{head}'>{_kept(html.escape(cell, quote=False))}</td>"
+                for cell, (name, head) in cells
+            )
+        )
+    head, *body = (f"<tr>{line}</tr>" for line in lines)
+    broad = sum(max(most.get(name, 0), *map(len, str(name).split())) for name in texts) > BROAD
+    wide = " hsi-wide" * (len(texts.columns) > WIDE or (broad and len(texts.columns) > 2))
+    return (
+        f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+    )
+
+
+def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str) -> None:
+    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the
+    table}.  All in one CSV, with intervals and Top-5."""
+    columns = ["model", "split", "ours", "paper", "difference", "inside"]
+    frames = []
+    splits = list(dict.fromkeys(rows["split"]))
+    for ratio, place in tables.items():
+        sized = rows[
+            (rows["ratio"] == ratio) & rows["method"].isin([*names, "scratch"]) | (rows["method"] == "cnn2d")
+        ]
+        sized = sized.sort_values("split", key=lambda column: column.map(splits.index), kind="stable")
+        table = beside_paper(sized, place, scene)
+        top5 = beside_paper(sized, place, scene, "top5")
+        table = table.assign(**{"Top-5 ours": top5["ours"], "Top-5 paper": top5["paper"]})
+        more = ["seeds", "95 % interval", "Top-5 ours", "Top-5 paper"]
+        whole = table[[*columns, *more]].rename(columns={"95 % interval": "95 % interval of the mean"})
+        frames.append(whole.assign(table=place))
+        counts = table.groupby("split", sort=False)["seeds"].max()
+        seeds = joined(f"{count} on {split}" for split, count in counts.items())
+        what = f"networks of the {ratio} % size. Overall accuracy, percent, mean ± sd over seeds ({seeds})"
+        _show(*beside_or_alone(table[columns], place, what))
+    leave(pd.concat(frames), "tables", "These tables as CSV, with Top-5")
+
+
+def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") -> tuple[pd.DataFrame, str]:
+    """A table beside the paper's and its caption; of a scene that the paper does not have, ours alone.
+
+    ``more`` is what else the caption says beside the paper.
+    """
+    if (table["paper"] == "–").all():
+        mine = [name for name in table if "paper" not in name and name not in ("difference", "inside")]
+        return table[mine], f"{what[0].upper()}{what[1:]}."
+    inside = "Inside: the paper's single value lies within our 95 % prediction interval for one run. "
+    if (table["inside"] == "–").all():  # too few runs to tell
+        table, inside = table.drop(columns="inside"), ""
+    return table, f"Table {place} of the paper: {what}. {inside}{more}"
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Two columns of texts of a table of paired differences: each with its interval, and p after Holm."""
+    gaps = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
+    return gaps, table["p (Holm)"].map(p_value)
+
+
+def publish_against(
+    rows: pd.DataFrame, names: Sequence[str], others: Sequence[str], split: str, ratios: Sequence[int],
+    name: str
+) -> None:
+    """Paired differences to several controls, ``others`` {method: how its column is called}; p after Holm
+    within a column."""
+    lines = None
+    for other, short in others.items():
+        table = against(rows, names, other, split, ratios)
+        lines = table[["comparison", "seeds"]].copy() if lines is None else lines
+        lines[f"minus {short}"], lines[f"p, {short}"] = compared(table)
+    publish(
+        lines,
+        name,
+        f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
+        "correction within each column.",
+    )
+
+
+def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
+    """The rows of a strip plot from above: the dense network, then these methods at each size."""
+    keys = [("cnn2d", 0), *((name, ratio) for ratio in ratios for name in names)]
+    place = [keys.index(key) if key in keys else -1 for key in zip(rows["method"], rows["ratio"])]
+    return rows.assign(place=place).query("place >= 0").sort_values("place", kind="stable")
+
+
+def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence[str], name: str) -> None:
+    """What is deployed at each size: Scratch, which stands for all, and the methods that deploy more."""
+    costs = {"params": "parameters", "macs": "multiply-adds, millions", "bytes": "file, kB"}
+    lines = []
+    for ratio in ratios:
+        plain = stats.pick(rows, method="scratch", ratio=ratio).iloc[0]
+        for method in ("scratch", *others):
+            own = stats.pick(rows, method=method, ratio=ratio).iloc[0]
+            label = title(method, ratio) + (", and all other students" if method == "scratch" else "")
+            texts = [thousands(own["params"]), f"{own['macs'] / 1e6:.2f}", f"{own['bytes'] / 1e3:.0f}"]
+            line = {"network": label}
+            for text, (column, head) in zip(texts, costs.items()):
+                more = f"{100 * (own[column] / plain[column] - 1):+.0f} %" if method != "scratch" else "–"
+                line |= {head: text, f"{head.partition(',')[0]}, more": more}
+            lines.append(line)
+    publish(pd.DataFrame(lines), name, "What is deployed.")
+
+
+def benchmarks() -> dict:
+    """What ``python -m hsilib bench --save`` found, yours before the published; {} if it was never run."""
+    found = {}
+    for folder in reversed(Store().folders):
+        if (folder / "bench.json").exists():
+            found |= json.loads((folder / "bench.json").read_text())
+    return found
+
+
+def publish_costs(names: Sequence[str]) -> None:
+    """Training time of methods of distillation as multiples of Scratch's."""
+    times = benchmarks().get("teaching", {}).get("times", {})
+    lines = [(title(name), number(times[name], 2)) for name in names if name in times]
+    if not lines:
+        say("The time of a step was not measured for these: `python -m hsilib bench teaching --save` does.")
+        return
+    publish(
+        pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
+        "costs",
+        "Time of a training step of the 90 % student; training a dense teacher, where there is one, comes on "
+        "top. Median of five, interleaved with Scratch, on one thread "
+        f"({benchmarks().get('teaching', {}).get('device', '–')}).",
+    )

@@ -1,0 +1,143 @@
+"""Numbers as texts: how a figure stands in a table and in a sentence."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from hsibook import stats
+
+
+def say(text: str) -> None:
+    """Show prose with numbers, as Markdown: it reads the same in the built book and in plain Jupyter.
+
+    A sentence whose number is not there, for want of a run or of a second seed, is left out.
+
+    >>> say(f"The dense network has {mean_sd(oa)} %.")
+    """
+    from IPython.display import Markdown, display
+
+    text = with_numbers(text)
+    if text.strip():
+        display(Markdown(text))
+
+
+def in_short(text: str) -> None:
+    """Show the answer of a page in a box: at most sixty words and six numbers, which a test counts."""
+    text = with_numbers(" ".join(text.split()))
+    if text:
+        say(f"<div class='hsi-short'>\n\n**In short.** {text}\n\n</div>")
+
+
+MISSING = re.compile(r"(?<![\w–])–(?![\w–])|\bnan\b")  # what stands for a number that is not there
+BLOCK = re.compile(r"(\n[ \t]*\n|\n(?=[ \t]*(?:-|\d+\.) ))")  # between paragraphs and items of a list
+LEAD = re.compile(r"\s*(?:(?:-|\d+\.) )?(?:\*+[^*]+\*+\s)?")  # an item's mark and its label
+
+
+def with_numbers(text: str) -> str:
+    """Leave out the sentences of a text that want for a number, and items of which nothing is left.
+
+    >>> with_numbers("It has 3 %. It gains – points.")
+    'It has 3 %.'
+    """
+    blocks = BLOCK.split(text)
+    for place, block in enumerate(blocks):
+        if MISSING.search(block) and not block.lstrip().startswith("|"):
+            lead = LEAD.match(block).group(0)
+            sentences = re.split(r"(?<=[.!?])(?=\s)", block[len(lead) :])
+            kept = [sentence for sentence in sentences if not MISSING.search(sentence)]
+            blocks[place] = lead + "".join(kept).lstrip() if "".join(kept).strip() else ""
+    return "".join(blocks).rstrip(" ")
+
+
+def many(count: int, what: str) -> str:
+    """A number of things as words: one seed, 5 seeds."""
+    return f"one {what}" if count == 1 else f"{count} {what}s"
+
+
+def of_one_seed(caption: str) -> str:
+    """The caption of a figure without what one seed has not: mean, spread, interval."""
+    text = " ".join(caption.split())
+    gone = (
+        r"(, paired by seed)?,? with 95 % intervals( over seeds)?", r",? not adjusted for their number",
+        r"; filled where the interval leaves out zero", r"[,;] mean over seeds",
+        r"mean ± sd( over seeds)?(, )?",
+    )
+    return re.sub(r" ?\(\)", "", re.sub("|".join(gone), "", text))
+
+
+def interval(mean: float, half: float) -> str:
+    """The 95 % interval of a mean accuracy as text; where it would go beyond 100 % it says that it is cut.
+
+    >>> interval(99.8, 0.5)
+    '99.3 to 100, cut'
+    """
+    if not half > 0:
+        return "–"
+    high = mean + half
+    return f"{mean - half:.1f} to {high:.1f}" if high <= 100 else f"{mean - half:.1f} to 100, cut"
+
+
+def mean_sd(values: Sequence, digits: int = 1) -> str:
+    """Mean and standard deviation of some runs, as text.
+
+    >>> mean_sd([85.7, 86.5])
+    '86.1 ± 0.6'
+    """
+    return pm(*stats.spread(values)[:2], digits)
+
+
+def difference(a: pd.Series, b: pd.Series, digits: int = 1) -> str:
+    """Mean of a − b over the seeds that both have, and its 95 % interval, as text; both are indexed
+    by seed.
+
+    >>> difference(pick(rows, method="ca_mkd")["oa"], pick(rows, method="scratch")["oa"])
+    """
+    a, b = a.align(b, join="inner")
+    return signed(*stats.paired(a, b)[:3], digits)
+
+
+def pm(mean: float, sd: float, digits: int = 1) -> str:
+    """Mean ± sd, or the mean alone for a single run and for a method without randomness."""
+    if pd.isna(mean):
+        return "–"
+    return f"{mean:.{digits}f}" if pd.isna(sd) or sd == 0 else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+
+
+def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
+    """+0.8 [+0.1, +1.5], or the mean alone where there is no interval."""
+    if pd.isna(low):
+        return "–" if pd.isna(mean) else f"{round(mean, digits) + 0.0:+.{digits}f}".replace("-", "−")
+    # adding zero turns "-0.0" into "0.0"
+    mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high))
+    return f"{mean} [{low}, {high}]".replace("-", "−")
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A figure, or a dash when there is none."""
+    return "–" if pd.isna(value) else f"{round(value, digits) + 0.0:.{digits}f}"  # not "-0.0"
+
+
+def p_value(p: float) -> str:
+    """A p-value with three decimals; a very small one is not written as zero."""
+    return "< 0.001" if p < 0.001 else number(p, 3)
+
+
+def megabytes(value: float) -> str:
+    """Bytes as decimal megabytes with three figures."""
+    return "–" if pd.isna(value) else f"{value / 1e6:.3g}"
+
+
+def thousands(value: float) -> str:
+    """A whole number with commas between thousands."""
+    return "–" if pd.isna(value) else f"{int(value):,}"
+
+
+def brief(title: str) -> str:
+    """The title of a scene without what is in brackets, as a sentence has it."""
+    return title.partition(" (")[0].removesuffix(", 8-bit")
+
+
+def named(titles: Iterable[str]) -> str:
+    """Names of methods, which may hold commas, as "a; b; c"; "none" of none."""
+    return "; ".join(title.replace("Scratch, ", "") for title in titles) or "none"

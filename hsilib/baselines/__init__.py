@@ -1,5 +1,0 @@
-"""Chapter 03, baselines: classical models, the networks of the paper, and the controls of later chapters."""
-
-from hsilib.registry import rooms
-
-rooms(__name__, "classical networks")

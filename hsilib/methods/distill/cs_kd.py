@@ -1,0 +1,44 @@
+"""CS-KD: two samples of one class are to be answered alike.
+
+Yun, Park, Lee, Shin, Regularizing Class-wise Predictions via Self-knowledge Distillation, CVPR 2020;
+methods E.3.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from hsilib.methods.distill.distillation import distillation
+from hsilib.methods.distill.parts import kd
+from hsilib.methods.task import Task
+from hsilib.models.networks import CNN2D
+from hsilib.models.train import Loss
+
+
+class Partners:
+    """It draws at random, for each sample, another of its class; that may be the sample itself."""
+
+    def __init__(self, y: torch.Tensor, seed: int) -> None:
+        self.order = y.argsort(stable=True)  # positions, class by class
+        self.count = torch.bincount(y)
+        self.start = self.count.cumsum(0) - self.count
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, y: torch.Tensor) -> torch.Tensor:
+        """Return positions in the training set, one for each of the classes ``y``."""
+        draw = torch.rand(len(y), generator=self.generator).to(y.device)
+        return self.order[self.start[y] + (draw * self.count[y]).long()]
+
+
+@distillation("cs_kd", "CS-KD", "self", mark="orange D", paper="CS-KD", soft=1.0, temperature=4.0)
+def cs_kd(task: Task, student: CNN2D) -> Loss:
+    """L = CE(z(x), y) + soft KD_4(z(x), sg z(x')), x' of the same class"""
+    o, data = task.options, task.data(student)
+    partner = Partners(data.y, task.seed("partners"))
+
+    def loss(model, batch):
+        with torch.no_grad():  # a pass of its own, in training mode: batch norm sees both halves
+            other = model(data.x(partner(batch.y))).logits
+        z = model(batch.x).logits
+        return {"ce": F.cross_entropy(z, batch.y), "kd": o.soft * kd(z, other, o.temperature)}
+
+    return loss

@@ -1,0 +1,32 @@
+"""DDGSD: two distorted views of a patch are to be answered alike.
+
+Xu, Liu, Data-Distortion Guided Self-Distillation for Deep Neural Networks, AAAI 2019; methods E.3.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from hsilib.methods.distill.distillation import distillation
+from hsilib.methods.distill.parts import kd
+from hsilib.methods.task import Task
+from hsilib.models.networks import CNN2D
+from hsilib.models.train import Loss, flips_and_crops
+
+
+@distillation("ddgsd", "DDGSD", "self", mark="pink o", paper="DDGSD", soft=1.0, temperature=3.0,
+              features=5e-4)
+def ddgsd(task: Task, student: CNN2D) -> Loss:
+    """L = CE(z_a, y) + CE(z_b, y) + soft [KD_3(z_a, z_b) + KD_3(z_b, z_a)]
+    + features ||mean e_a - mean e_b||^2"""
+    o, generator = task.options, torch.Generator().manual_seed(task.seed("views"))
+
+    def loss(model, batch):
+        a, b = (model(flips_and_crops(batch.x, generator)) for _ in range(2))
+        both = kd(a.logits, b.logits.detach(), o.temperature) + kd(b.logits, a.logits.detach(), o.temperature)
+        return {
+            "ce": F.cross_entropy(a.logits, batch.y) + F.cross_entropy(b.logits, batch.y),
+            "kd": o.soft * both,
+            "mmd": o.features * (a.taps["e"].mean(0) - b.taps["e"].mean(0)).square().sum(),
+        }
+
+    return loss
