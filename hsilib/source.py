@@ -12,6 +12,7 @@ import functools
 import hashlib
 import inspect
 import linecache
+import re
 import symtable
 import sys
 import sysconfig
@@ -23,12 +24,14 @@ from typing import Any
 
 from hsilib.errors import HsiError
 
-HERE = str(Path(__file__).parent)
+HERE = tuple(str(Path(__file__).parents[1] / name) for name in ("hsilib", "hsibook", "book/hsibook"))
+OURS = "hsilib", "hsibook"
 INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
 PLAIN = int, float, complex, str, bytes, bool, type(None), type(...), range, slice, Path
 BUILTIN = types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType
 INSTEAD = "give the method a version=, and another one when it changes"
 HINTS = "annotation", "returns", "type_comment"
+FIRST = {"Recipe": "hsilib.models.train", "Run": "hsilib.study.runs", "Method": "hsilib.registry"}
 
 
 def stamp(what: Any, name: str) -> str:
@@ -47,16 +50,23 @@ def outside(function: types.FunctionType) -> bool:
 
 
 def _known(file):
-    return file.startswith((HERE, "<frozen", *INSTALLED)) or "-packages/" in file.replace("\\", "/")
+    return file.startswith((*HERE, "<frozen", *INSTALLED)) or "-packages/" in file.replace("\\", "/")
 
 
 def _library(module):
     """Tell whether the module of this name comes with Python, with a package or with this library."""
     root = module.partition(".")[0]
-    if root in (*sys.stdlib_module_names, "builtins", "hsilib"):
+    if root in (*sys.stdlib_module_names, *OURS, "builtins"):
         return True
     file = getattr(sys.modules.get(module), "__file__", None)
     return root != "__main__" and (_known(file) if file else root not in sys.modules)
+
+
+def _once(module, name=""):
+    """Return where a module or class of this library stood at first, for a stamp outlives a move."""
+    if module == "hsilib.identity":
+        return FIRST.get(name, module)
+    return re.sub(r"^hsibook\b", "hsilib.pages", re.sub(r"^hsilib\.methods\.", "hsilib.", module))
 
 
 class _Reader:
@@ -122,7 +132,7 @@ class _Reader:
 
     def _module(self, module, where):
         if _library(module.__name__) or not getattr(module, "__file__", None):
-            yield f"module {module.__name__}"
+            yield f"module {_once(module.__name__)}"
             return
         yield _dump(ast.parse(Path(module.__file__).read_text()))
         for name, value in sorted(vars(module).items()):  # what it takes from others, which may be the user's
@@ -172,7 +182,7 @@ class _Reader:
     def _class(self, cls, where):
         yield f"class {cls.__qualname__}"
         if _library(cls.__module__):
-            yield cls.__module__
+            yield _once(cls.__module__, cls.__qualname__)
             return
         for base in cls.__bases__:
             yield from self.tell(base, where)
@@ -253,7 +263,7 @@ def _at_hand(decorator, space):
             return False
     found = space.get(decorator.id)
     module = getattr(found, "__module__", None) or getattr(found, "__name__", "")
-    return found is not None and not module.startswith("hsilib")
+    return found is not None and not module.startswith(OURS)
 
 
 def _free(node, decorators=()):
