@@ -80,11 +80,9 @@ def kind_of(path: Path) -> str:
         raise HsiError(f"{path}: no such file")
     with open(path, "rb") as file:
         head = file.read(16)
-    for start, kind in SIGNATURES.items():
-        if head.startswith(start):
-            return kind
-    if head.startswith(b"ENVI") or _header(path):
-        return "geo"
+    found = [kind for start, kind in SIGNATURES.items() if head.startswith(start)]
+    if found or head.startswith(b"ENVI") or _header(path):
+        return found[0] if found else "geo"
     return "mat" if path.suffix == ".mat" else ""  # MATLAB 4 has no signature
 
 
@@ -179,9 +177,8 @@ def _array(path, key, kind, axes=0, lazily=False):
     if kind not in _ARCHIVES:
         raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
-    which = f"no usable array {key!r} in it" if key else "several arrays in it"
-    which = which if shapes else "no array in it"
-    raise HsiError(f"{path}: {which}; it holds {content}; name one with --cube-key, or --label-key for a map")
+    which = (f"no usable array {key!r}" if key else "several arrays") if shapes else "no array"
+    raise HsiError(f"{path}: {which} in it; it holds {content}; name one with --cube-key, or --label-key for a map")
 
 
 def _npz(path, lazily):
@@ -203,8 +200,7 @@ def _mat(path, lazily):
 
 
 def _hdf(path, lazily):
-    h5py = needs("h5py", f"{path}: a file of MATLAB 7.3")
-    file = h5py.File(path)
+    file = (h5py := needs("h5py", f"{path}: a file of MATLAB 7.3")).File(path)
     linked = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
     arrays = {name: file[name] for name in file if name not in linked and name[0] != "#"}
     arrays = {name: array for name, array in arrays.items() if hasattr(array, "shape")}

@@ -173,9 +173,8 @@ def source_of(run: Run) -> Run:
     """Return the run whose network's scores are filtered: that of ``of``, or its integer form."""
     said = dict(run.options)
     source = get(said["of"])
-    if run.ratio not in source.ratios:
-        size = f"the {run.ratio} % size" if run.ratio else "one size"
-        raise HsiError(f"{said['of']} has no network of {size}")
+    if 0 not in source.ratios:
+        raise HsiError(f"{said['of']} has no network of one size")
     recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
     options = source.defaults(run.scene)
     options |= {key: said[key] for key in CHANGES if said[key] and key in options}
@@ -191,7 +190,7 @@ def source_of(run: Run) -> Run:
 
 @method(
     "filtered", "rivals", "Filtered", mark="green X", sees="patches", parents=lambda run: (source_of(run),),
-    ratios=(0, 90, 95, 98), of="perceptron", after=1, vote=1, int8=False, **CHANGES,
+    of="perceptron", after=1, vote=1, int8=False, **CHANGES,
 )
 def filtered(task: Task) -> After:
     """Scores of a trained network are averaged over the pixels around, or its classes are voted on."""
