@@ -290,9 +290,9 @@ def test_a_worker_of_other_files_is_told_in_words(monkeypatch, tmp_path):
 
     answers = iter([{"tcp://a:1": (workers._versions(), {"mine": "mine@7489"})}])
     client = SimpleNamespace(
-        run=lambda *_, **__: next(answers), scheduler_info=lambda **_: {"workers": {"tcp://a:1": {}}}
+        status="running", run=lambda *_, **__: next(answers), scheduler_info=lambda **_: {"workers": {"tcp://a:1": {}}}
     )
-    monkeypatch.setattr(workers, "_client", lambda on, stack: contextlib.nullcontext(client))
+    monkeypatch.setattr(workers, "_client", lambda on, stack: client)
     runs = [SimpleNamespace(scene="mine", content="mine@1234")]
     with pytest.raises(HsiError, match="left out: its files of the scene mine are not those that are here"):
         with contextlib.ExitStack() as stack:

@@ -178,7 +178,7 @@ def _array(path, key, kind, axes=0, lazily=False):
         raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
     which = (f"no usable array {key!r}" if key else "several arrays") if shapes else "no array"
-    raise HsiError(f"{path}: {which} in it; it holds {content}; name one with --cube-key, or --label-key for a map")
+    raise HsiError(f"{path}: {which} in it; it holds {content}; name one with --cube-key or --label-key")
 
 
 def _npz(path, lazily):

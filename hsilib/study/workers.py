@@ -23,7 +23,7 @@ from hsilib.data import scenes
 from hsilib.errors import HsiError, reason, shown
 from hsilib.files import write_atomically
 from hsilib.identity import Run, parents
-from hsilib.study import machine
+from hsilib.study import machine, measures
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.store import Store
 
@@ -191,7 +191,8 @@ class There:
             write_atomically(self.store.folder / name, data)
         if found["weights"]:
             write_atomically(weights_path(run), found["weights"])
-        self.store.append(methods.get(run.method).family, found["row"])  # last: a row promises its files
+        family = methods.get(run.method).family
+        self.store.append(family, found["row"], found["beside"])  # last: a row promises its files
         return found["row"]
 
 
@@ -296,5 +297,7 @@ def far_row(run: Run, sent: list, device: str, *starts: dict) -> dict[str, Any]:
             return {"run": run.id, "failed": str(error)}
         kept = [path for part in ("maps", "logs", "notes") for path in Path(folder).glob(f"{part}/*")]
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
+        beside = measures.held(Path(folder)).loc[run.id].to_dict()
     path = weights_path(run)
-    return {"row": row, "files": files, "weights": path.read_bytes() if path.is_file() else b""}
+    weights = path.read_bytes() if path.is_file() else b""
+    return {"row": row, "beside": beside, "files": files, "weights": weights}
