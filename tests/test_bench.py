@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from bench import engines, small
 from hsibook.tables import benchmarks
 from hsilib.models.networks import WIDTHS
@@ -36,6 +37,7 @@ def test_forms_are_of_one_network_and_layers_take_its_time():
     )
 
 
+@pytest.mark.nightly
 def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
     monkeypatch.setattr(engines.scenes, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
     result = {(line["method"], line["engine"]): line for line in engines.agreement()["engines"]}
@@ -50,6 +52,7 @@ def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
         assert result[key]["same_class"] >= least, key
 
 
+@pytest.mark.nightly
 def test_the_ten_kilobyte_network_is_timed_by_pixel_scene_and_line(monkeypatch):
     """Every function that is timed runs, and the forms of one network give one map."""
     maps = {}

@@ -378,6 +378,7 @@ def peak(arguments, **environment):
     return int(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted as Linux does")
 def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
     """2,000 x 2,000 pixels of 100 bands are 1.6 GB of floats: learnt from, mapped and classified under 1 GB."""

@@ -91,6 +91,7 @@ def test_a_scene_whose_every_text_is_an_attack_goes_through_harmlessly(hostile, 
     assert harmless(capsys.readouterr().out) and not hostile.exists()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("chapter", [*ALWAYS, *OTHERS])
 def test_a_page_of_a_hostile_scene_runs_and_loads_nothing(hostile, chapter, monkeypatch):
     if chapter not in ALWAYS and not os.environ.get("HSILIB_ODD"):

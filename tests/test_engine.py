@@ -65,6 +65,7 @@ def scheduler(monkeypatch):
         yield address, worker
 
 
+@pytest.mark.nightly
 def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler, tmp_path):
     """Forty runs with teachers, on two workers; one is killed in the middle, and one of another torch is left out."""
     address, worker = scheduler

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(os.name == "nt", reason="it needs fork")
 def test_damaged_inputs_are_refused_in_one_line_or_read_rightly():
     for package in ("rasterio", "h5py", "pyogrio", "onnx", "onnxruntime"):

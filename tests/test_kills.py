@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="needs fork and /proc")
 def test_a_study_that_is_killed_and_finished_equals_the_undisturbed_one():
     command = [sys.executable, Path(__file__).with_name("kills.py"), "2", "1"]
@@ -16,6 +17,7 @@ def test_a_study_that_is_killed_and_finished_equals_the_undisturbed_one():
     assert "2 studies killed twice, 0 not as undisturbed; left in shared memory: 0" in done.stdout
 
 
+@pytest.mark.nightly
 def test_four_writers_and_four_readers_lose_nothing():
     command = [sys.executable, Path(__file__).with_name("crowd.py"), "4"]
     done = subprocess.run(command, capture_output=True, text=True)

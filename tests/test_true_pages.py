@@ -105,6 +105,7 @@ ELSEWHERE = (  # what was measured once, on the scene that is named there
 )
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("chapter", ONE)
 def test_a_page_of_an_odd_run_asserts_nothing_else(chapter, name):
@@ -117,6 +118,7 @@ def test_a_page_of_an_odd_run_asserts_nothing_else(chapter, name):
     assert not any(wrong.values()), {one: found for one, found in wrong.items() if found}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("bands", [9, 12, 30])
 @pytest.mark.parametrize("chapter", [*ONE, "scenes", "quickstart"])
 def test_a_scene_of_few_bands_runs_every_chapter(chapter, bands, tmp_path):
