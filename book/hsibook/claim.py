@@ -30,7 +30,7 @@ def claim(text: str, holds: bool | str | None, evidence: str = "") -> None:
 
     from IPython.display import display
 
-    display({"text/html": f"{shown}{small}</p>", "text/plain": line, MIME: data}, raw=True)
+    display({"text/html": f"{shown}{small}</p>", "text/plain": line}, raw=True, metadata={MIME: data})
 
 
 def above(low: float, high: float) -> bool | str | None:
@@ -44,5 +44,5 @@ def claims_of(notebook: Path) -> Iterator[dict[str, str]]:
     """Give the claims of an executed notebook, in their order."""
     for cell in json.loads(notebook.read_text())["cells"]:
         for output in cell.get("outputs", ()):
-            if MIME in output.get("data", {}):
-                yield output["data"][MIME]
+            if MIME in output.get("metadata", {}):
+                yield output["metadata"][MIME]
