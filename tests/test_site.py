@@ -67,7 +67,8 @@ OPEN = []
 def opened(url, width=1280):
     """A page of the site in a window so wide, and its errors on the console."""
     page, errors = OPEN[0].new_page(viewport={"width": width, "height": 900}), []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    wrong = re.compile(r"Uncaught|[Ee]rror|Failed|Refused|ERR_")  # the theme also says how it chose its mode
+    page.on("console", lambda message: errors.append(message.text) if wrong.search(message.text) else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     try:
         page.goto(url, wait_until="load")
