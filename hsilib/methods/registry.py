@@ -27,7 +27,7 @@ LIMITS = {
     "finetune": (0, 100), "width": (0.01, 10_000), "centre": (0, 10_000), "components": (1, 10_000),
     "after": (1, 19), "before": (0, 19), "vote": (1, 19), "window": (3, 19), "cut": (0, 98),
     "bits": (2, 8), "branches": (2, 64), "heads": (2, 64), "member": (0, 10_000), "size": (8, 4096),
-    "hidden": (1, 10_000), "min_samples_split": (2, 100_000),
+    "min_samples_split": (2, 100_000),
 }
 
 
