@@ -29,6 +29,7 @@ from .methods.task import Task as Task
 
 # prune: Pruning.
 from .methods.prune.criterion import criterion as criterion
+from .methods.prune.surgery import strongest as strongest
 
 # quantize: Quantization.
 from .methods.quantize.modes import quantization as quantization
@@ -41,6 +42,8 @@ from .methods.distill.parts import kd as kd, ramp as ramp
 
 # compact: Networks small by design, and your own
 from .methods.compact.compact import network as network
+from .methods.compact.lens import Lens as Lens
+from .methods.compact.spectral import Perceptron as Perceptron
 
 # study: Runs, sweeps and the store.
 from .study.execute import execute as execute, task_of as task_of, trained as trained
@@ -50,6 +53,7 @@ from .study.sweep import collect as collect
 
 # deploy: Files for deployment.
 from .deploy.export import export as export
+from .deploy.maps import write_map as write_map
 from .deploy.predict import predict as predict
 
 # hsibook: Chapters: tables, figures, prose with numbers.

@@ -91,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.results_command, what, "--merge ../colleague/results")
     one = p.add_mutually_exclusive_group()
     one.add_argument("--merge", metavar="FOLDER", help="take over the rows of another store, and their maps")
+    again = "recompute identity and accuracies of rows from somebody else; --page names their method's file"
+    one.add_argument("--check", metavar="FOLDER", help=again)
+    again = "bring the published rows here: from a checkout, a release's .zip or its address"
+    one.add_argument("--fetch", metavar="SOURCE", help=again)
     one.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
     one.add_argument("--remove", metavar="METHOD", help="take your rows of a method out, and their maps")
     again = "for maintainers: measure what runs of an earlier edition lack beside their rows, from their maps"

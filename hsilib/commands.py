@@ -123,7 +123,7 @@ def study_command(args: Namespace) -> None:
 
 
 def results_command(args: Namespace) -> None:
-    """List, export, remove or measure the rows that are held, or take over another store."""
+    """List, export, remove or measure the rows that are held; check, fetch or take over others."""
     from pathlib import Path
 
     from hsilib.files import write_atomically
@@ -139,6 +139,20 @@ def results_command(args: Namespace) -> None:
             print(f"refused: {line}")
         if refused:
             raise HsiError(f"{len(refused)} runs were refused")
+    elif args.check is not None:
+        from hsilib.study.check import check
+
+        count, refused = check(args.check)
+        for line in refused:
+            print(f"refused: {line}")
+        if refused:
+            raise HsiError(f"{len(refused)} of {count} runs were refused")
+        print(f"{args.check}: {count} runs, each what it says it is")
+    elif args.fetch is not None:
+        from hsilib.study.fetch import fetch
+
+        folder, count = fetch(args.fetch)
+        print(f"{folder}: {count} files of published runs")
     elif args.remove is not None:
         print(f"{merge.drop(store, args.remove)} runs of {args.remove} taken out of {store.folder}")
     elif args.measure is not None:

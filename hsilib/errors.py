@@ -7,7 +7,12 @@ MOST = 40  # names in a line
 
 
 class HsiError(Exception):
-    """A user's mistake, which the command line shows as ``error: <message>``, with exit code 2."""
+    """A user's mistake, which the command line shows as ``error: <message>``, with exit code 2.
+
+    >>> load_scene("nowhere")
+    Traceback (most recent call last):
+    hsilib.errors.HsiError: unknown scene 'nowhere'; known are: ...
+    """
 
 
 def shown(value: object, most: int = 60) -> str:

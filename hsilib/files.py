@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+TRAVELS = Path(__file__).with_name("project")  # what the wheel holds of a checkout: setup.py
+
+
 def project() -> Path:
     """Return the checkout, where ``book`` and ``notebooks`` are.
 
-    ``HSILIB_PROJECT`` names it for an installed package.
+    An installed package has a part of it, the chapters and what pages need; ``HSILIB_PROJECT`` names a whole.
     """
-    return Path(os.environ.get("HSILIB_PROJECT") or Path(__file__).parents[1]).resolve()
+    here = TRAVELS if TRAVELS.is_dir() else Path(__file__).parents[1]
+    return Path(os.environ.get("HSILIB_PROJECT") or here).resolve()
+
+
+def built() -> Path:
+    """Return where pages are made: the checkout, or the current folder where there is none."""
+    return Path.cwd() if project() == TRAVELS.resolve() else project()
 
 
 def workplace() -> Path:

@@ -22,7 +22,11 @@ SCHEDULES = "cosine", "constant", "one_cycle", "waves", "sgd_waves"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; all networks and methods share the defaults (`book/design.md`, protocol)."""
+    """How a network is trained; all networks and methods share the defaults (`book/design.md`, protocol).
+
+    >>> Recipe(epochs=60, lr=2e-3, schedule="one_cycle").batch
+    100
+    """
 
     epochs: int = 30
     lr: float = 1e-3  # 8e-4 on Pavia, as in the paper
@@ -47,7 +51,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method: what it is called, how it trains, and what its runs need."""
+    """A registered method: what it is called, how it trains, and what its runs need.
+
+    >>> get("soft_targets").title
+    'Soft targets'
+    """
 
     name: str
     family: str  # names the CSV file in the store and the chapter
@@ -99,6 +107,9 @@ def get(name: str) -> Method:
     """Return the method of that name; an unknown name is an error that lists the close ones.
 
     Code in a notebook changes while it is at hand, so a method from outside is read again each time.
+
+    >>> get("soft_targets").family
+    'offline'
     """
     method = METHODS[known("method", name, METHODS)]
     if method.live:
@@ -108,9 +119,13 @@ def get(name: str) -> Method:
     return method
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """All that decides a result; ``make_run`` fills in the defaults and checks the names."""
+    """All that decides a result; ``make_run`` fills in the defaults and checks the names.
+
+    >>> make_run("synthetic_fields_small", "disjoint", "lens", epochs=12)
+    Run(f35fb830189a: lens · synthetic_fields_small · disjoint · seed 0)
+    """
 
     scene: str
     split: str
@@ -130,6 +145,9 @@ class Run:
         parts["protocol"] = PROTOCOL
         parts["parents"] = [parent.id for parent in parents(self)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def __repr__(self) -> str:
+        return f"Run({self.id}: {self})"
 
     def __str__(self) -> str:
         size = f"{self.ratio} %" if self.ratio else ""

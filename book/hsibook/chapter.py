@@ -29,7 +29,12 @@ SMOKE = dict(scene="synthetic_urban_small", seeds=2, epochs=2)
 
 @dataclass(frozen=True)
 class Chapter:
-    """Everything a chapter's cells need to know of what was asked for.  Every field is always there."""
+    """Everything a chapter's cells need to know of what was asked for.  Every field is always there.
+
+    >>> c = chapter("offline", scene="synthetic_urban_small", budget="smoke")
+    >>> c.first, c.small
+    ('disjoint', 98)
+    """
 
     family: str  # of the methods the chapter is about
     names: tuple[str, ...]  # of these methods, in the order of the tables

@@ -10,6 +10,7 @@ from pathlib import Path
 from hsilib.commands import ELSEWHERE, value
 from hsilib.errors import HsiError
 from hsilib.files import project
+from hsilib.study.store import published
 
 LONG = 3600  # seconds from which on a terminal is asked before training
 
@@ -29,6 +30,9 @@ def run_command(args: Namespace) -> None:
             os.environ[f"HSILIB_{name.upper()}"] = str(getattr(args, name))
     given = {name: value(text) for name, text in args.parameter}
     work = runner.cost(args.chapter, dict(given))
+    if work and published() is None and given.get("budget") != "smoke":
+        says = "all is trained here, unless `hsilib results --fetch` brings them from a checkout or a release"
+        print(f"no published runs here: {says}")
     if work:
         print(f"{args.chapter}: {work}", flush=True)
     if work and work.seconds > LONG and not args.yes and sys.stdin.isatty():
@@ -49,8 +53,11 @@ def new_command(args: Namespace) -> None:
         print(f"{args.name}: no page of the book any more; {where}its rows go with {rows}")
         return
     path = new(args.name, args.kind)
-    short = path.stem.split("-", 1)[1]
-    print(f"{os.path.relpath(path)}, and its place in _toc.yml; next: python -m hsilib run {short}")
+    if path.is_absolute():
+        short, where = path.stem.split("-", 1)[1], ", and its place in _toc.yml"
+    else:
+        short, where = path.name, ""
+    print(f"{os.path.relpath(path)}{where}; next: python -m hsilib run {short}")
 
 
 def chapters_command(args: Namespace) -> None:
@@ -124,7 +131,7 @@ def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -
     keep = "keep the result for the book (book/results/bench.json)"
     p.add_argument("--save", action="store_true", help=keep)
 
-    for name in ("map", "export"):
+    for name in ("map", "export", "results"):
         p = subs.choices[name]
         p.add_argument("--page", metavar="FILE", help="chapter or file in which the method is written")
         p.set_defaults(function=with_page(p.get_default("function")))

@@ -6,14 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 from torch.overrides import TorchFunctionMode
 
-from hsilib.data.cards import CLASSES
+from hsilib.data.draw import class_legend as class_legend
+from hsilib.data.draw import show_map as show_map
+from hsilib.data.draw import side_by_side
 from hsilib.data.scenes import Scene
-
-PALETTE = ListedColormap(np.array(CLASSES) / 255)
 
 
 def bare(ax: plt.Axes, title: str = "") -> plt.Axes:
@@ -38,30 +36,9 @@ def panels(count: int, columns: int, height: float, **settings) -> tuple:
     return figure, axes.flat[:count]
 
 
-def show_map(ax: plt.Axes, labels: np.ndarray, title: str = "") -> None:
-    bare(ax, title).imshow(labels, cmap=PALETTE, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
-
-
-def class_legend(figure: plt.Figure, classes: Sequence[str]) -> None:
-    patches = [
-        Patch(fc=np.array(c) / 255, ec="#777", label=n) for c, n in zip(CLASSES, ["unlabelled", *classes])
-    ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=8)
-
-
 def maps(scene: Scene, predictions: Sequence, columns: int = 3) -> plt.Figure:
     """Ground truth and predicted maps, [(title, labels), ...], side by side."""
-    panels = [("ground truth", scene.labels), *predictions]
-    h, w = scene.labels.shape
-    rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(8, rows * 8 / columns * h / w + 1.4), squeeze=False)
-    for ax in axes.flat:
-        ax.set_visible(False)
-    for ax, (name, labels) in zip(axes.flat, panels):
-        ax.set_visible(True)
-        show_map(ax, labels, name)
-    class_legend(figure, scene.classes)
-    return figure
+    return side_by_side([("ground truth", scene.labels), *predictions], scene.classes, columns)
 
 
 def draw_network(ax: plt.Axes, layers: Sequence, title: str = "", most: int = 0) -> None:

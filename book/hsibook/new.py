@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hsibook.runner import chapters
 from hsilib.errors import HsiError, known
-from hsilib.files import project, write_atomically
+from hsilib.files import built, project, write_atomically
 from hsilib.methods import METHODS
 
 TEMPLATE = "13-write-your-own.md"
@@ -103,6 +103,8 @@ def block(kind: str) -> str:
 def new(name: str, kind: str) -> Path:
     """Write a page for something of your own of a kind; return it.
 
+    In a checkout it gets a number and a place in the book; elsewhere it is a file in the current folder.
+
     >>> new("my_loss", "distillation")
     """
     known("kind", kind, KINDS)
@@ -124,6 +126,12 @@ def new(name: str, kind: str) -> Path:
     if called:
         text += METHOD.format(block=_renamed(block(kind), called, name, title))
     text += REST.format(**words) + ("" if kind == "quantization" else TERMS.format(**words))
+    if built() != project():
+        path = Path(f"{label}.md")
+        if path.exists():
+            raise HsiError(f"{path} is there already; choose another name, or move it away")
+        write_atomically(path, text)
+        return path
     numbers = [int(path.stem[:2]) for path in chapters().values() if path.stem[:2].isdigit()]
     path = project() / "notebooks" / f"{max(numbers) + 1:02d}-{label}.md"
     write_atomically(path, text)
@@ -138,6 +146,8 @@ def new(name: str, kind: str) -> Path:
 def remove(name: str) -> Path:
     """Take a page of yours out of the book; its source is kept in ``results/pages``: return its path."""
     contents, label, folder = project() / "_toc.yml", name.replace("_", "-"), project() / "notebooks"
+    if built() != project():
+        raise HsiError(f"no checkout of the book, out of which a page could be taken; delete {label}.md")
     text = contents.read_text()
     mine, listed = text.partition(PART)[2], re.findall(r"file: book/chapters/(\S+)", text)
     mine = [page for page in listed if f"/{page}\n" in mine or not (folder / f"{page}.md").is_file()]

@@ -24,7 +24,7 @@ from hsibook.text import of_one_seed
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
-from hsilib.files import project, swept
+from hsilib.files import built, project, swept
 from hsilib.study import machine
 from hsilib.study.store import Store
 from hsilib.study.sweep import Planned, Work
@@ -34,13 +34,13 @@ SIZES = 90, 95, 98
 
 
 def needs() -> None:
-    """Say in one line when what executes chapters is not installed, or there is no checkout that has them."""
+    """Say in one line when what executes chapters is not installed, or the chapters are not there."""
     missing = [name for name in ("seaborn", "jupytext", "papermill", "ipykernel") if find_spec(name) is None]
     if missing:
         says = "chapters need the extra book: pip install 'hsilib[book]'"
         raise HsiError(f"{', '.join(missing)} not installed; {says}")
     if not (project() / "_config.yml").is_file():
-        says = "no checkout of the book, whose settings pages need; HSILIB_PROJECT names one"
+        says = "neither a checkout of the book nor what the wheel holds of it; HSILIB_PROJECT names one"
         raise HsiError(f"{project()}: {says}")
 
 
@@ -160,14 +160,14 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
         given = given | {"images": own.images_named(given["images"])}
     target, elsewhere = project() / "book" / "chapters" / f"{path.stem}.ipynb", path.resolve().parent
     elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
-    if given or elsewhere:
+    if given or elsewhere or built() != project():
         tag = "".join(f"-{k}={v}" for k, v in given.items())
         tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
         if len(tag) > 100:  # what is cut off still makes another folder
             tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
         if elsewhere:  # it may be called as a chapter is, or as a page in another folder
             tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
-        target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
+        target = built() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
     swept(target.parent)
     start = time.perf_counter()
     work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
@@ -177,7 +177,7 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
         os.replace(work, target)  # a page that is there is whole
     finally:
         work.unlink(missing_ok=True)
-    say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {target.relative_to(project())}")
+    say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {os.path.relpath(target, built())}")
     return target
 
 
@@ -230,7 +230,7 @@ def _execute(notebook, path, given, target, work):
                 kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet
             )
             how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
-            papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
+            papermill.execute_notebook(str(work), str(work), given, cwd=str(built()), **how)
     except papermill.PapermillExecutionError as error:
         if error.ename == "HsiError":
             raise HsiError(error.evalue) from None
@@ -298,7 +298,7 @@ def render(path: Path) -> Path:
     for name in ("html_favicon", "html_search_scorer"):
         settings[name] = str(project() / settings[name])
     name = path.parent.name
-    out = project() / "_build" / "pages" / name
+    out = built() / "_build" / "pages" / name
     work = out.with_name(f".{name}.{os.getpid()}")
     swept(out.parent)
     shutil.rmtree(work, ignore_errors=True)

@@ -14,7 +14,7 @@ from hsibook.claims import against
 from hsibook.paper import beside_paper
 from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
 from hsilib.errors import joined
-from hsilib.files import project, write_atomically
+from hsilib.files import built, write_atomically
 from hsilib.methods import title
 from hsilib.study.store import Store
 
@@ -25,7 +25,10 @@ METRICS = {
 
 def summary(rows: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
     """One line per method, size and split: seeds, mean, sd and half-width of the 95 % interval of each
-    metric."""
+    metric.
+
+    >>> summary(collect(plan("synthetic_fields_small", "disjoint", "mlp", seeds=2, epochs=2)))
+    """
     out = []
     for key, group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
         line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
@@ -53,7 +56,10 @@ def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
 
 
 def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
-    """Show a table in the notebook, with a link to its CSV, which lies beside the page."""
+    """Show a table in the notebook, with a link to its CSV, which lies beside the page.
+
+    >>> publish(summary(rows), "summary", "Mean and spread of every method.")
+    """
     _show(table, caption)
     leave(table, name, "This table as CSV")
 
@@ -69,7 +75,7 @@ def leave(table: pd.DataFrame, name: str, words: str) -> None:
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")  # the runner's
+    page = Path(os.environ.get("HSILIB_PAGE") or built() / "_build" / "runs" / "notebook")  # the runner's
     return page.parent / "tables" / f"{page.name}-{name}"
 
 

@@ -23,7 +23,10 @@ def say(text: str) -> None:
 
 
 def in_short(text: str) -> None:
-    """Show the answer of a page in a box: at most sixty words and six numbers, which a test counts."""
+    """Show the answer of a page in a box: at most sixty words and six numbers, which a test counts.
+
+    >>> in_short("The dense network is the best; the smallest is the cheapest.")
+    """
     text = with_numbers(" ".join(text.split()))
     if text:
         say(f"<div class='hsi-short'>\n\n**In short.** {text}\n\n</div>")

@@ -23,9 +23,14 @@ WINDOWED = ("patches", "windows")
 KINDS = ("bands", "minmax", *WINDOWED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inputs:
-    """What the networks see of a scene; only patch models need ``padded``."""
+    """What the networks see of a scene; only patch models need ``padded``.
+
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> make_inputs(scene, split_of(scene, "disjoint"), "bands")
+    Inputs(64 x 48 pixels, 103 channels)
+    """
 
     shape: tuple[int, int]
     pixels: torch.Tensor  # (H*W, C), none where ``padded`` of a large scene holds them
@@ -41,6 +46,11 @@ class Inputs:
     def count(self) -> int:
         """How many pixels the scene has."""
         return self.shape[0] * self.shape[1]
+
+    def __repr__(self) -> str:
+        h, w = self.shape
+        windows = "" if self.padded is None else ", windows"
+        return f"Inputs({h} x {w} pixels, {self.pixels.shape[1]} channels{windows})"
 
     def release(self) -> None:
         """Let go of what was read of a large scene."""

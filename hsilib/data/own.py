@@ -10,7 +10,7 @@ import numpy as np
 
 from hsilib.data import described, imagesets, polygons, sanity, synthetic
 from hsilib.data.formats import Image, image_file, kind_of, label_map, open_image
-from hsilib.data.scenes import REGISTRY, image_names, image_set, load_scene, names
+from hsilib.data.scenes import REGISTRY, Scene, image_names, image_set, load_scene, names
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_array, write_atomically
 
@@ -110,6 +110,33 @@ def _colours(image):
         bands = image.shape[2]
         return bands * 3 // 5, bands * 3 // 10, bands // 10
     return [int(np.abs(np.array(image.wavelengths) - want).argmin()) for want in RGB]
+
+
+def named(scene: Scene | str) -> str:
+    """Return the name of a scene; one from arrays is first kept among your own, as .npy under its name."""
+    if isinstance(scene, str):
+        return scene
+    if scene.name in names() and not (own_folder() / f"{scene.name}.cube.npy").is_file():
+        if load_scene(scene.name) is scene:
+            return scene.name
+        raise HsiError(f"scene name {scene.name!r} is taken; give the scene from arrays another name")
+    if scene.cube is None:
+        raise HsiError(f"scene {scene.name}: only one with a cube in memory can be kept under a name")
+    _check_name(scene.name, ())
+    h, w, _ = scene.cube.shape
+    given, files = {"cube": scene.cube, "labels": scene.labels}, {}
+    given |= {"train": scene.train_map, "test": scene.test_map}
+    for part, array in given.items():
+        if array is not None:
+            if np.shape(array)[:2] != (h, w):
+                says = f"{part} has the shape {np.shape(array)}, the cube {scene.cube.shape}"
+                raise HsiError(f"scene {scene.name}: {says}")
+            files[part] = own_folder() / f"{scene.name}.{part}.npy"
+            write_array(files[part], np.asarray(array))
+    add_scene(
+        scene.name, **files, classes=scene.classes, title=scene.title, rgb=scene.rgb, say=lambda text: None
+    )
+    return scene.name
 
 
 def remove(name: str) -> None:

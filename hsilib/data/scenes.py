@@ -8,10 +8,11 @@ A set of images is a scene of one column whose pixels are images.
 import hashlib
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,14 +22,24 @@ from hsilib.data.locate import File, local, locate, remembered, sidecar
 from hsilib.errors import HsiError, known
 from hsilib.files import own_folder
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 EHU = "https://www.ehu.eus/ccwintco/uploads/"
 GIT = "https://raw.githubusercontent.com/"
 LARGE = 1 << 29  # bytes of a cube of float32 that is not held in memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
-    """What all later steps see; a card has neither cube nor spectra, only the committed label maps."""
+    """What all later steps see; a card has neither cube nor spectra, only the committed label maps.
+
+    One from arrays trains as any other: ``plan`` keeps it among your own scenes, under its name.
+
+    >>> cube, labels = np.random.rand(30, 40, 20).astype("float32"), np.ones((30, 40), "uint8")
+    >>> Scene("field", "A field", cube, labels, classes=("wheat",))
+    Scene('field', 30 x 40 pixels, 20 bands, 1 class)
+    """
 
     name: str
     title: str
@@ -57,7 +68,26 @@ class Scene:
         if self.of_images:
             return 3
         held = next(part for part in (self.cube, self.spectra, self.image) if part is not None)
-        return held.shape[-1]
+        return int(held.shape[-1])
+
+    def __repr__(self) -> str:
+        count, (h, w) = len(self.classes), self.labels.shape
+        known = any(part is not None for part in (self.cube, self.spectra, self.image))
+        size = f"{h} images" if self.of_images else f"{h} x {w} pixels"
+        bands = f", {self.bands} bands" if known else ""
+        return f"Scene({self.name!r}, {size}{bands}, {count} class{'es' * (count != 1)})"
+
+    def plot(self, *maps: np.ndarray, titles: Sequence[str] = ()) -> "Figure":
+        """Draw the scene in false colour, its labels, and beside them any class maps (H, W) of yours.
+
+        >>> load_scene("synthetic_urban_small").plot().savefig("scene.png")
+        """
+        from hsilib.data import draw  # here, for it builds on cards, and these on scenes
+
+        picture, named = draw.false(self), [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
+        panels = [] if picture is None else [("false colour", picture)]
+        panels += [("ground truth", self.labels), *zip(named, maps)]
+        return draw.side_by_side(panels, self.classes)
 
 
 @dataclass(frozen=True)

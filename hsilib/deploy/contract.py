@@ -27,7 +27,8 @@ def of_scene(scene: Scene) -> dict[str, Any]:
     else:
         values = values[scene.there] if scene.there is not None and not scene.of_spectra else values
         low, high = values.min(), values.max()
-    said = {"low": float(low), "high": float(high), "digest": scenes.place(scene.name).content}
+    content = scenes.place(scene.name).content if scene.name in scenes.names() else scene.name
+    said = {"low": float(low), "high": float(high), "digest": content}
     return said | ({"wavelengths": list(scene.wavelengths)} if scene.wavelengths else {})
 
 

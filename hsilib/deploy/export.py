@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from hsilib.data.inputs import MARGIN
+from hsilib.data.inputs import MARGIN, Inputs
+from hsilib.data.scenes import Scene
 from hsilib.deploy import contract
 from hsilib.deploy.trace import OPSET, traced
 from hsilib.deploy.vetted import vet
@@ -171,23 +172,37 @@ def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:
     if not ours and not (whole and isinstance(model, nn.Module)):
         raise refusal
     task = task_of(run)
-    metadata = dict(scene=task.scene.name, model=str(run), run=run.id, **contract.of_scene(task.scene))
-    write = classifier if ours else traced
-    made = write(model.cpu(), task.inputs(model.kind).reduction, task.scene.classes, tile, **metadata)
-    vet(made, f"{run.method} cannot be exported")  # what `predict` would refuse is not written
+    return _graph(model, task.scene, task.inputs(model.kind), run.method, tile, model=str(run), run=run.id)
+
+
+def _graph(net, scene, inputs, name, tile=None, **said):
+    """Write a network with what it was given of its scene; what ``predict`` would refuse is not written."""
+    write = classifier if isinstance(net, Int8CNN2D) or type(net) is CNN2D else traced
+    metadata = dict(scene=scene.name, **said, **contract.of_scene(scene))
+    made = write(net.cpu(), inputs.reduction, scene.classes, tile, **metadata)
+    vet(made, f"{name} cannot be exported")
     return made
 
 
-def export(run: Run, path: Path | str) -> int:
-    """Write the trained network of a run as a classifier of raw spectra, and return how many bytes that took.
+def export(
+    run: Run | nn.Module, path: Path | str, scene: Scene | None = None, inputs: Inputs | None = None
+) -> int:
+    """Write a trained network as a classifier of raw spectra, and return how many bytes that took.
 
-    The network is trained if need be.
+    That of a run is trained if need be.  One that you trained comes with its scene and what it was given of
+    it.
 
     >>> run = make_run("synthetic_fields_small", "disjoint", "static", ratio=98, epochs=5)
     >>> size = export(run, "model.onnx")
     """
     if Path(path).is_dir():
         raise HsiError(f"{path} is a folder; name the file to be written")
-    made = graph_of(run)
+    if isinstance(run, Run):
+        made = graph_of(run)
+    elif scene is None or inputs is None:
+        raise HsiError("a network is exported with its scene and inputs: export(net, path, scene, inputs)")
+    else:
+        Graph()  # onnx is there
+        made = _graph(run.eval(), scene, inputs, type(run).__name__, model=type(run).__name__)
     write_atomically(path, made)
     return len(made)

@@ -75,8 +75,8 @@ def method(
             by_scene=by_scene or {},
             version=version_of(name, train, network) if version is None and not ours else version or 1,
             ratios=tuple(ratios), epochs=epochs, paper=paper, live=None if ours else version is None,
-            about=" ".join((train.__doc__ or "").split()), parents=parents, prepare=prepare, network=network,
-            config=config, mark=mark, sees=sees, least=least, recipe=recipe or {},
+            about=" ".join((train.__doc__ or "").partition(">>>")[0].split()), parents=parents,
+            prepare=prepare, network=network, config=config, mark=mark, sees=sees, least=least, recipe=recipe or {},
         )
         return train
 
@@ -97,13 +97,21 @@ def adopt(methods: Iterable[Method]) -> None:
 
 
 def family(name: str, asked: Iterable[str] = ()) -> list[str]:
-    """Return the names of a family's methods in the order of the tables, or of those asked for."""
+    """Return the names of a family's methods in the order of the tables, or of those asked for.
+
+    >>> family("baselines")[:2]
+    ['rf', 'mlr']
+    """
     names = [m.name for m in METHODS.values() if m.family == name]
     return [known(f"method of the family {name}", method, names) for method in asked] or names
 
 
 def title(method: str, ratio: int = 0, options: str = "") -> str:
-    """Return what a method, a size of it, or a variant is called in tables and plots."""
+    """Return what a method, a size of it, or a variant is called in tables and plots.
+
+    >>> title("scratch", 98)
+    'Scratch 98 %'
+    """
     name = get(method).title + (f" {int(ratio)} %" if ratio else "")
     return f"{name}, {plain(options)}" if options else name
 
@@ -112,6 +120,10 @@ def dense(run: Run, name: str = "cnn2d", **options: Any) -> Run:
     """Return the run of the dense CNN2D on the same scene, split, seed and recipe.
 
     That network is what is pruned and quantized, and what teaches.
+
+    >>> run = make_run("synthetic_fields_small", "disjoint", "scratch", ratio=98)
+    >>> print(dense(run))
+    cnn2d · synthetic_fields_small · disjoint · seed 0
     """
     options = get(name).defaults(run.scene) | options
     return replace(run, method=name, ratio=0, options=tuple(sorted(options.items())))

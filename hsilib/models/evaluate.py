@@ -73,13 +73,22 @@ def pixel_scores(
     """Return the same scores of the pixels ``index``, computed sample by sample.
 
     For patch models this is the reference that the dense form is tested against.
+
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> inputs = make_inputs(scene, split_of(scene, "random"), "bands")
+    >>> pixel_scores(MLP(103, 9), inputs, torch.arange(5)).shape
+    (5, 9)
     """
     model.eval()
     return torch.cat([model(inputs.samples(part)).logits for part in index.split(batch)]).cpu().numpy()
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Count the pixels of each true class (row) and predicted class (column), as (K, K)."""
+    """Count the pixels of each true class (row) and predicted class (column), as (K, K).
+
+    >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=2).tolist()
+    [[1, 1], [0, 1]]
+    """
     return np.bincount(true * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
@@ -126,6 +135,10 @@ def small(counts: np.ndarray) -> str:
 
 
 def per_class(table: np.ndarray) -> np.ndarray:
-    """Return the recall of each class in percent from a confusion matrix; NaN where nothing was tested."""
+    """Return the recall of each class in percent from a confusion matrix; NaN where nothing was tested.
+
+    >>> per_class(np.array([[3, 1], [0, 2]])).tolist()
+    [75.0, 100.0]
+    """
     rows = table.sum(1)
     return np.where(rows > 0, 100 * np.diag(table) / np.maximum(rows, 1), np.nan)

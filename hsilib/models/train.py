@@ -15,7 +15,10 @@ from hsilib.identity import Recipe
 
 
 class Batch(NamedTuple):
-    """What a loss is given besides the model."""
+    """What a loss is given besides the model.
+
+    >>> batch = Batch(torch.arange(2), torch.rand(2, 103), torch.tensor([0, 1]), progress=0.5)
+    """
 
     index: torch.Tensor  # (B,) positions in the training set, for methods that store something per sample
     x: torch.Tensor  # (B, C, 19, 19) or (B, C)
@@ -35,7 +38,14 @@ Draw = Callable[[int, torch.Generator], torch.Tensor]  # number of training pixe
 
 
 def training_set(inputs: Inputs | Images, split: Split) -> TrainingSet:
-    """Return the split's training pixels, which are gathered from the scene batch by batch."""
+    """Return the split's training pixels, which are gathered from the scene batch by batch.
+
+    >>> scene = load_scene("synthetic_urban_small")
+    >>> split = split_of(scene, "random")
+    >>> data = training_set(make_inputs(scene, split, "bands"), split)
+    >>> data.x(torch.arange(3)).shape
+    torch.Size([3, 103])
+    """
     device = inputs.pixels.device
     pixels, y = (torch.from_numpy(a).to(device) for a in (split.train, split.train_y))
     if inputs.turns > 1:
@@ -54,7 +64,12 @@ def one_cycle(t: float, up: float = 0.3, first: float = 0.04) -> float:
 
 
 def cross_entropy(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-    """Return the usual loss on labels, as the one term ``ce``."""
+    """Return the usual loss on labels, as the one term ``ce``.
+
+    >>> batch = Batch(torch.arange(2), torch.rand(2, 103), torch.tensor([0, 1]), progress=0.5)
+    >>> list(cross_entropy(MLP(103, 9), batch))
+    ['ce']
+    """
     return {"ce": F.cross_entropy(model(batch.x).logits, batch.y)}
 
 
@@ -167,7 +182,11 @@ def fit(
 
 
 def flips_and_rotations(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Turn each patch by a random element of the square's eight symmetries."""
+    """Turn each patch by a random element of the square's eight symmetries.
+
+    >>> flips_and_rotations(torch.rand(2, 40, 19, 19), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 40, 19, 19])
+    """
     return turned_by(x, torch.randint(8, (len(x),), generator=generator).to(x.device))
 
 

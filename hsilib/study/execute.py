@@ -110,7 +110,12 @@ def _save_weights(run, model):
 
 
 def task_of(run: Run, store: Store | None = None, device: str = "cpu") -> Task:
-    """Return what a method is given: the scene, the split, the seeds, its parents' trained models."""
+    """Return what a method is given: the scene, the split, the seeds, its parents' trained models.
+
+    >>> task = task_of(make_run("synthetic_fields_small", "disjoint", "lens"))
+    >>> task.options.width
+    22
+    """
     scene = scenes.load_scene(run.scene)
     split = split_of(scene, run.split, run.seed)
     return Task(run, scene, split, device, parent=lambda other: trained(other, store, device))

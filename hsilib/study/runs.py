@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
 from hsilib.data import described, scenes
+from hsilib.data.own import named
+from hsilib.data.scenes import Scene
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known, reason, shown
 from hsilib.files import outside
@@ -26,7 +28,7 @@ SEEDS, MOST = 10_000, 50_000  # at most, of a plan; and runs of a study
 
 
 def make_run(
-    scene: str, split: str, method: str, ratio: int = 0, seed: int = 0, epochs: int | None = None,
+    scene: str | Scene, split: str, method: str, ratio: int = 0, seed: int = 0, epochs: int | None = None,
     options: dict[str, Any] | None = None, **recipe
 ) -> Run:
     """Return a run with all defaults filled in and all names checked.
@@ -38,7 +40,7 @@ def make_run(
     >>> print(run)
     scratch 98 % · synthetic_fields_small · disjoint · seed 0
     """
-    return _run(scenes.place(scene), split, method, ratio, seed, epochs, options, **recipe)
+    return _run(scenes.place(named(scene)), split, method, ratio, seed, epochs, options, **recipe)
 
 
 def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
@@ -69,10 +71,12 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
 
 
 def plan(
-    scene: str, splits: Iterable[str] | str, names: Sequence[str] | str, ratios: Sequence[int] | int = (0,),
-    seeds: int | dict[str, int] = 3, **common
+    scene: str | Scene, splits: Iterable[str] | str, names: Sequence[str] | str,
+    ratios: Sequence[int] | int = (0,), seeds: int | dict[str, int] = 3, **common
 ) -> list[Run]:
     """Return the runs of a grid.
+
+    scene: its name, or a scene from arrays, which is kept among your own under its name;
 
     names: the methods; each runs at those of ``ratios`` it has, or at all its sizes if it has none of them;
     one split, method or ratio need not be in a list; seeds: the number of repetitions, or {split: number};
@@ -87,7 +91,7 @@ def plan(
         methods.get(name)
     for ratio in ratios:
         known("size", str(ratio), {str(r) for m in methods.METHODS.values() for r in m.ratios})
-    runs, place = [], scenes.place(scene)
+    runs, place = [], scenes.place(named(scene))
     for split in splits:
         many = seeds[split] if isinstance(seeds, dict) else seeds
         if many < 1:

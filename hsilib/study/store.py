@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from hsilib.data import cards, described
 from hsilib.errors import HsiError, reason
-from hsilib.files import project, workplace, write_atomically
+from hsilib.files import own_folder, project, workplace, write_atomically
 from hsilib.study import measures, rows
 
 PATIENCE = 120  # seconds for which a store may be held by somebody else
@@ -44,6 +44,8 @@ def published() -> Path | None:
     checkout, there is none."""
     named = os.environ.get("HSILIB_PUBLISHED")
     folder = project() / "book" / "results" if named is None else Path(named)
+    if named is None and not folder.is_dir():
+        folder = own_folder() / "published"  # what `results --fetch` brought
     return folder if named != "" and folder.is_dir() else None
 
 

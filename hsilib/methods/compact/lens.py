@@ -53,7 +53,11 @@ class Separable(nn.Module):
 @network("lens", "Lens", mark="red o", width=22, centre=22, learnt=True)
 class Lens(nn.Module):
     """A learnt projection of the bands; depthwise separable convolutions on the window beside a layer on the
-    centre's spectrum."""
+    centre's spectrum.
+
+    >>> payload(Lens(200, 16), bands=200)
+    32184
+    """
 
     kind = "windows"
 

@@ -27,7 +27,11 @@ def kd(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torc
 
 
 def ramp(progress: float, length: float = 80 / 300) -> float:
-    """Return w(t) = exp(-5 (1 - min(t, R) / R)^2): how soon the online methods listen to each other."""
+    """Return w(t) = exp(-5 (1 - min(t, R) / R)^2): how soon the online methods listen to each other.
+
+    >>> round(ramp(0.1), 3), ramp(0.5)
+    (0.142, 1.0)
+    """
     return math.exp(-5 * (1 - min(progress, length) / length) ** 2)
 
 

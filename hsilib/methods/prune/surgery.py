@@ -12,7 +12,11 @@ Channels = dict[str, torch.Tensor]  # {layer: indices of channels, ascending}
 
 
 def strongest(scores: torch.Tensor, count: int) -> torch.Tensor:
-    """Return the indices of the ``count`` largest scores, ascending."""
+    """Return the indices of the ``count`` largest scores, ascending.
+
+    >>> strongest(torch.tensor([0.1, 3.0, 2.0]), 2).tolist()
+    [1, 2]
+    """
     return scores.argsort(descending=True, stable=True)[:count].sort().values
 
 

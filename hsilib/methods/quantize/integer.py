@@ -26,7 +26,10 @@ def absorbed(
 
 
 def fold_batch_norm(net: CNN2D) -> CNN2D:
-    """Build the same network without batch norm, which is what ``calibrate`` and ``convert`` take."""
+    """Build the same network without batch norm, which is what ``calibrate`` and ``convert`` take.
+
+    >>> folded = fold_batch_norm(CNN2D(40, 16).eval())
+    """
     if type(net) is not CNN2D:
         raise HsiError(f"only networks of CNN2D's shape can be quantized, not {type(net).__name__}")
     if not net.config["batch_norm"]:

@@ -1,0 +1,78 @@
+"""Rows from somebody else: is each what it says it is?"""
+
+import io
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsilib import methods
+from hsilib.data.splits import split_of
+from hsilib.errors import HsiError
+from hsilib.files import inside
+from hsilib.identity import Recipe, Run
+from hsilib.models.evaluate import metrics
+from hsilib.study.runs import make_run
+from hsilib.study.store import Store
+
+SEEN = ("oa", "aa", "kappa", "f1")  # what a map tells; top-5 needs scores
+APART = 2e-4  # percent by which a stored figure may be rounded
+RECIPE = ("epochs", "lr", "batch", "schedule", "precision")
+
+
+def run_of(row: dict[str, Any]) -> Run:
+    """Return the run that a row says it is."""
+    usual = methods.get(row["method"]).defaults(row["scene"])
+    words = dict(part.partition("=")[::2] for part in row["options"].split())
+    options = {}
+    for name, text in words.items():
+        kind = type(usual.get(name, ""))
+        options[name] = text == "True" if kind is bool else kind(text)
+    run = make_run(*(row[k] for k in ("scene", "split", "method", "ratio", "seed")), options=options)
+    return replace(run, recipe=Recipe(**{name: row[name] for name in RECIPE}))
+
+
+def _wrong(row, store):
+    """Say what is wrong with a row, or nothing."""
+    try:
+        here = methods.get(row["method"]).version
+        if str(here) != str(row["version"]):
+            return f"the code of {row['method']} is another: version {row['version']}, here it is {here}"
+        if (run := run_of(row)).id != row["run"]:
+            return f"its identity is {run.id}, by what it says of itself"
+        path = store.map_path(run.id)
+        if not path.is_file() or not inside(path, store.folder):
+            return "its map is missing"
+        scene = Store().card(run.scene)[0]
+        split, labels = split_of(scene, run.split, run.seed), store.read_map(run.id)
+        drawn = labels.ravel()[split.test].astype(int) - 1 if labels.shape == scene.labels.shape else None
+        if drawn is None or not 0 <= drawn.min() <= drawn.max() < len(scene.classes):
+            return f"its map is none of {run.scene}"
+        found = metrics(np.eye(len(scene.classes))[drawn], split.test_y)
+        apart = [name for name in SEEN if abs(found[name] - row[name]) > APART]
+        says = [f"{name} is {row[name]}, its map gives {found[name]:.4f}" for name in apart]
+        return "; ".join(says)
+    except (HsiError, ValueError) as error:
+        return str(error)
+
+
+def check(folder: Path | str) -> tuple[int, list[str]]:
+    """Recompute the identity and the accuracies of the rows in a folder.
+
+    Returns how many rows there are, and a line for each that is not what it says.
+    """
+    if not Path(folder).is_dir():
+        raise HsiError(f"{folder}: no folder with rows of yours")
+    store = Store(folder)
+    with redirect_stderr(io.StringIO()) as unread:
+        rows = store.written().to_dict("records")
+    refused = unread.getvalue().splitlines()
+    if not rows and not refused:
+        raise HsiError(f"{folder}: no rows in it")
+    for row in rows:
+        if says := _wrong(row, store):
+            what = f"{row['run']} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
+            refused.append(f"{what}: {says}")
+    return len(rows) + len(unread.getvalue().splitlines()), refused

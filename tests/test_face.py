@@ -1,0 +1,158 @@
+"""The public face: every name has an example, and the examples without other people's objects run."""
+
+import doctest
+import inspect
+import re
+
+import hsilib
+import numpy as np
+import pytest
+import torch
+from hsilib import HsiError, Scene, load_scene, plan, split_of
+from hsilib.__main__ import main
+
+NAMES = [name for name in hsilib.__all__ if callable(getattr(hsilib, name))]
+# what stands on objects that the example does not make, or trains for minutes
+TOLD = """Chapter HsiError chapter pick publish summary difference in_short mean_sd say kd Store add_images add_scene
+calibrate collect convert criterion distillation execute export fit initialise method network
+predict quantization remove scene_scores trained write_map fold_batch_norm payload timed""".split()
+
+
+def test_every_public_name_has_an_example():
+    assert [name for name in NAMES if ">>> " not in (getattr(hsilib, name).__doc__ or "")] == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TOLD])
+def test_the_example_runs_as_printed(name):
+    names = {public: getattr(hsilib, public) for public in hsilib.__all__} | {"np": np, "torch": torch}
+    text = inspect.getdoc(getattr(hsilib, name))
+    example = doctest.DocTestParser().get_doctest(text, names, name, None, None)
+    torch.manual_seed(0)
+    said = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=said.append, clear_globs=False)
+    assert not said, "".join(said)
+
+
+def test_reprs_are_short():
+    scene = load_scene("synthetic_urban_small")
+    split = split_of(scene, "random")
+    run = plan(scene.name, "random", "mlp")[0]
+    inputs = hsilib.make_inputs(scene, split, "bands")
+    assert repr(scene) == "Scene('synthetic_urban_small', 64 x 48 pixels, 103 bands, 9 classes)"
+    assert all(len(repr(thing)) < 100 for thing in (scene, split, run, inputs))
+    assert re.fullmatch(r"Run\([0-9a-f]{12}: mlp · synthetic_urban_small · random · seed 0\)", repr(run))
+
+
+def arrays(name="arrays", seed=0):
+    """A scene that somebody made of arrays."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, (24, 20)).astype(np.uint8)
+    cube = rng.normal(size=(24, 20, 30)).astype(np.float32) + labels[..., None]
+    return Scene(name, "Arrays", cube, labels, ("a", "b"))
+
+
+def test_a_scene_from_arrays_is_planned_trained_and_found_again():
+    scene = arrays()
+    rows = hsilib.collect(plan(scene, "random", "mlp", seeds=1, epochs=3), say=lambda text: None)
+    assert rows["scene"].tolist() == ["arrays"] and rows["oa"][0] > 60
+    again = load_scene("arrays")
+    assert np.array_equal(again.cube, scene.cube) and again.classes == scene.classes
+    other = plan(arrays(seed=1), "random", "mlp", seeds=1, epochs=3)[0]
+    assert other.id != rows["run"][0], "other values are another scene"
+
+
+def test_a_scene_from_arrays_takes_no_name_of_another():
+    with pytest.raises(HsiError, match="taken; give the scene from arrays another name"):
+        plan(arrays("synthetic_urban_small"), "random", "mlp")
+    ragged = Scene("ragged", "Ragged", np.zeros((4, 5, 3), np.float32), np.ones((5, 4), np.uint8), ("a",))
+    with pytest.raises(HsiError, match=r"labels has the shape \(5, 4\)"):
+        plan(ragged, "random", "mlp")
+
+
+def test_a_scene_and_maps_beside_it_are_drawn(tmp_path):
+    scene = load_scene("synthetic_urban_small")
+    figure = scene.plot(scene.labels, titles=["again"])
+    assert [ax.get_title() for ax in figure.axes] == ["false colour", "ground truth", "again"]
+    assert len(arrays().plot().axes) == 2
+
+
+def test_a_network_of_ones_own_is_exported_and_gives_the_same_map(tmp_path):
+    pytest.importorskip("onnxruntime")
+    scene = load_scene("synthetic_urban_small")
+    split = split_of(scene, "disjoint")
+    inputs = hsilib.make_inputs(scene, split, "bands")
+    net = hsilib.initialise(hsilib.MLP(scene.bands, 9), seed=0)
+    hsilib.fit(net, hsilib.training_set(inputs, split), hsilib.Recipe(epochs=2), seed=0)
+    hsilib.export(net, tmp_path / "mlp.onnx", scene, inputs)
+    labels = hsilib.scene_scores(net, inputs).argmax(1).reshape(scene.labels.shape) + 1
+    assert (hsilib.predict(tmp_path / "mlp.onnx", scene.cube)[0] == labels).mean() > 0.999
+    with pytest.raises(HsiError, match="with its scene and inputs"):
+        hsilib.export(net, tmp_path / "mlp.onnx")
+
+
+def contributed(folder, change=None, name="mlp"):
+    """A store of one row by ``name``, changed and sealed again."""
+    from hsilib import Store, collect
+    from hsilib.study import rows
+
+    store = Store(folder)
+    collect(plan("synthetic_urban_small", "random", name, seeds=1, epochs=2), store, say=lambda text: None)
+    path = next(folder.glob("*.csv"))
+    row = store.written().to_dict("records")[0]
+    path.write_text(f"{rows.HEADER}\n{rows.line_of(row | (change or {}))}\n")
+    return folder
+
+
+def test_contributed_rows_that_are_right_pass(tmp_path, capsys):
+    assert main(["results", "--check", str(contributed(tmp_path / "theirs"))]) == 0
+    assert "1 runs, each what it says it is" in capsys.readouterr().out
+
+
+WRONG = {
+    "number": ({"oa": 99.0}, "oa is 99.0, its map gives"),
+    "identity": ({"lr": 0.5}, "its identity is"),
+    "seed": ({"seed": 7}, "its identity is"),
+    "code": ({"version": "2"}, "the code of mlp is another: version 2, here it is 1"),
+    "method": ({"method": "nowhere"}, "unknown method 'nowhere'"),
+}
+
+
+@pytest.mark.parametrize("change, says", WRONG.values(), ids=WRONG)
+def test_contributed_rows_that_are_wrong_are_refused_in_one_line(change, says, tmp_path, capsys):
+    folder = contributed(tmp_path / "theirs", change)
+    assert main(["results", "--check", str(folder)]) == 2
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert len([line for line in lines if line.startswith("refused:")]) == 1 and says in said.out
+    assert "error: 1 of 1 runs were refused" in said.err
+
+
+def test_a_contributed_row_without_its_map_or_seal_is_refused(tmp_path, capsys):
+    folder = contributed(tmp_path / "theirs")
+    path = next(folder.glob("*.csv"))
+    path.write_text(path.read_text().replace("synthetic_urban_small", "synthetic_urban"))
+    assert main(["results", "--check", str(folder)]) == 2
+    assert "its checksum is another" in capsys.readouterr().out
+    bare = contributed(tmp_path / "bare")
+    next(bare.glob("maps/*.png")).unlink()
+    assert main(["results", "--check", str(bare)]) == 2 and "its map is missing" in capsys.readouterr().out
+
+
+def test_published_rows_are_fetched_from_a_checkout_or_an_archive(tmp_path, monkeypatch, capsys):
+    import shutil
+
+    from hsilib.files import own_folder
+    from hsilib.study.store import published
+
+    theirs = contributed(tmp_path / "checkout" / "book" / "results")
+    monkeypatch.delenv("HSILIB_PUBLISHED")
+    monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path / "nothing"))
+    archive = shutil.make_archive(str(tmp_path / "release"), "zip", tmp_path / "checkout")
+    for source in (tmp_path / "checkout", archive):
+        shutil.rmtree(own_folder(), ignore_errors=True)
+        assert published() is None
+        assert main(["results", "--fetch", str(source)]) == 0
+        assert published() == own_folder() / "published"
+        assert len(hsilib.Store(published()).rows()) == len(hsilib.Store(theirs).rows()) == 1
+    assert main(["results", "--fetch", str(tmp_path / "nowhere")]) == 2
+    assert "no archive that can be read" in capsys.readouterr().err
