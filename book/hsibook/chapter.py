@@ -3,6 +3,7 @@ runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,7 @@ class Chapter:
 
     def plan(
         self, names: Sequence[str], ratios: Sequence[int] | None = None, splits: Sequence[str] | None = None,
-        seeds: dict | int | None = None, **common
+        seeds: dict | int | None = None, **common: Any
     ) -> list[Run]:
         """The runs of these methods; what is not said is as the chapter was asked for."""
         sizes = (0, *self.ratios) if ratios is None else ratios

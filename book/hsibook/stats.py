@@ -4,13 +4,14 @@ The unit is a run or a field, never a pixel: pixels of a field are not independe
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special  # scipy.stats takes a second to load
 
 
-def pick(rows: pd.DataFrame, **wanted) -> pd.DataFrame:
+def pick(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """The rows in which every named column has the given value, or one of a list; their index is the seed.
 
     >>> pick(rows, method="scratch", ratio=98, split="disjoint")["oa"]

@@ -76,7 +76,8 @@ def method(
             version=version_of(name, train, network) if version is None and not ours else version or 1,
             ratios=tuple(ratios), epochs=epochs, paper=paper, live=None if ours else version is None,
             about=" ".join((train.__doc__ or "").partition(">>>")[0].split()), parents=parents,
-            prepare=prepare, network=network, config=config, mark=mark, sees=sees, least=least, recipe=recipe or {},
+            prepare=prepare, network=network, config=config, mark=mark, sees=sees, least=least,
+            recipe=recipe or {},
         )
         return train
 

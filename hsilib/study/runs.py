@@ -29,7 +29,7 @@ SEEDS, MOST = 10_000, 50_000  # at most, of a plan; and runs of a study
 
 def make_run(
     scene: str | Scene, split: str, method: str, ratio: int = 0, seed: int = 0, epochs: int | None = None,
-    options: dict[str, Any] | None = None, **recipe
+    options: dict[str, Any] | None = None, **recipe: Any
 ) -> Run:
     """Return a run with all defaults filled in and all names checked.
 
@@ -72,7 +72,7 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
 
 def plan(
     scene: str | Scene, splits: Iterable[str] | str, names: Sequence[str] | str,
-    ratios: Sequence[int] | int = (0,), seeds: int | dict[str, int] = 3, **common
+    ratios: Sequence[int] | int = (0,), seeds: int | dict[str, int] = 3, **common: Any
 ) -> list[Run]:
     """Return the runs of a grid.
 

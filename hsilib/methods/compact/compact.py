@@ -12,6 +12,7 @@ it: each pixel of a batch is then projected once, which makes training twice as 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ RECIPE = dict(epochs=60, lr=2e-3, schedule="one_cycle")  # unless a run says oth
 KINDS = ("bands", "windows", "patches")
 
 
-def network(name: str, title: str, *, family: str = "compact", least: int = 1, **fields) -> Callable:
+def network(name: str, title: str, *, family: str = "compact", least: int = 1, **fields: Any) -> Callable:
     """Register a network class as a method that trains it on labels.
 
     least: how many bands it needs; ``mark`` and the like are those of ``method``, and all other words are

@@ -9,6 +9,7 @@ and a mark in the plots.
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ Build = Callable[..., Loss | LossAndModules]  # build(task, student, *teachers)
 
 def distillation(
     name: str, title: str, family: str, *, teachers: int = 0, taps: Sequence[str] = (),
-    network: type[CNN2D] = CNN2D, **fields
+    network: type[CNN2D] = CNN2D, **fields: Any
 ) -> Callable[[Build], Build]:
     """Register ``build(task, student, *teachers)`` as a method of distillation.
 

@@ -8,6 +8,7 @@ plots.
 from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ Kept = Callable[..., Channels]  # kept(net, widths, task)
 def criterion(
     name: str, title: str, *, strategy: Callable[[Widths, Widths], list[Widths]] = one_shot,
     start: Callable[[Run], Run] = dense, family: str = "pruning", finetune: float = 1.0,
-    rate: float = 1.0, **fields
+    rate: float = 1.0, **fields: Any
 ) -> Callable[[Kept], Kept]:
     """Register ``kept(net, widths, task)`` as a pruning method.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import wraps
+from typing import Any
 
 import torch
 
@@ -39,14 +40,14 @@ def original(run: Run) -> Run:
     return replace(run, method=of, options=tuple(sorted(source.defaults(run.scene).items())), recipe=recipe)
 
 
-def mode(name: str, title: str, family: str = "quantization", of: str = OF, **fields) -> Callable:
+def mode(name: str, title: str, family: str = "quantization", of: str = OF, **fields: Any) -> Callable:
     """Register a mode of quantization, of the dense network and of the three small sizes; or, with ``of``,
     of that network, unless a run names another one."""
     words = dict(sees="patches", ratios=(0, 90, 95, 98)) if of == OF else {}
     return method(name, family, title, parents=lambda run: (original(run),), of=of, **words, **fields)
 
 
-def quantization(name: str, title: str, family: str = "mine", of: str = OF, **fields) -> Callable:
+def quantization(name: str, title: str, family: str = "mine", of: str = OF, **fields: Any) -> Callable:
     """Register ``quantized(net, task)``, which returns a quantized network, as a way to quantize.
 
     net: the trained network, a copy with batch norm folded where it is a CNN2D; it is the dense one or one of
