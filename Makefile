@@ -1,6 +1,8 @@
 # make book   environment, all chapters, the site at _build/html/index.html
 # make pdf    the whole book as one file, _build/hsilib.pdf, printed by Chromium
 # make env    environment only, in .venv
+# make report  the study as a short paper, _build/report.pdf, printed by Chromium
+# make metadata  CITATION.cff, codemeta.json and .zenodo.json anew, from pyproject.toml and CHANGELOG.md
 # make test   environment and the test suite
 # make study  train what the declared study (book/study.toml) still lacks; needs the scene files
 # make notebooks  the chapters as ordinary notebooks in my-notebooks, for Jupyter and papermill
@@ -20,13 +22,14 @@ CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsilib/*/*.toml book/hsibook/*.py)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book contents pdf env test study models device notebooks smoke fuzz kills clean
+.PHONY: book contents pdf report metadata env test study models device notebooks smoke fuzz kills clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
 
 book: $(CHAPTERS)
 	$(VENV)/bin/jupyter-book build . --all -n -W --keep-going
+	@touch _build/html/.nojekyll  # or a host drops the folders whose names begin with _
 	@echo "site: _build/html/index.html"
 
 contents: $(READY)
@@ -37,6 +40,12 @@ book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 
 pdf: book
 	$(PY) -m hsibook.pdf
+
+report: $(READY)
+	$(PY) book/report/report.py
+
+metadata: $(READY)
+	$(PY) book/metadata.py
 
 env: $(READY)
 

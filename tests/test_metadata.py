@@ -1,0 +1,150 @@
+"""What other tools read: each file is held to its standard's own validator, and skipped where that is not installed
+(`.ci/release` installs all of them)."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book"))
+import metadata  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # what validators warn of is not ours
+FACTS = metadata.facts() | {"url": ""}
+
+
+@pytest.fixture(autouse=True)
+def published_rows(monkeypatch, own_folders):
+    monkeypatch.delenv("HSILIB_PUBLISHED")
+
+
+def tool(name):
+    """A command of the environment that runs the tests, or a skip that says what is missing."""
+    path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    return path or pytest.skip(f"needs {name}: pip install '.[release]'")
+
+
+def test_version_and_date_stand_in_one_place(tmp_path, monkeypatch):
+    monkeypatch.delenv("HSILIB_REPOSITORY", raising=False)
+    for name in ("CITATION.cff",):
+        shutil.copy(ROOT / name, tmp_path)
+    metadata.project_files(tmp_path)
+    for name in ("CITATION.cff", "codemeta.json", ".zenodo.json"):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text(), f"{name}: make metadata"
+    cff = (ROOT / "CITATION.cff").read_text()
+    version, date = re.search(r"(?m)^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text()).groups()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"version: {version}\n" in cff and f"date-released: {date}\n" in cff and project["version"] == version
+
+
+def test_the_address_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("HSILIB_REPOSITORY", "https://example.org/hsilib")
+    said = metadata.facts()
+    assert metadata.codemeta(said)["codeRepository"] == "https://example.org/hsilib"
+    assert metadata.citation(said).endswith("repository-code: https://example.org/hsilib\n")
+    assert "example.org" not in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_citation_is_valid():
+    done = subprocess.run([tool("cffconvert"), "--validate", "-i", ROOT / "CITATION.cff"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+SCENES = ["indian_pines_8bit", "salinas_a", "pavia_university_visible"]
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_scene_as_croissant(name, tmp_path):
+    from hsilib.data.scenes import entry
+
+    said = metadata.croissant_scene(FACTS, name)
+    bands, classes = entry(name).shape[2], entry(name).classes
+    assert len(said["geocr:spectralBandMetadata"]) == bands
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps(said))
+    croissant = pytest.importorskip("mlcroissant", reason="pip install '.[release]'")
+    rows = list(croissant.Dataset(jsonld=path).records("classes"))
+    assert [row["classes/name"] for row in rows] in ([*classes], [name.encode() for name in classes])
+
+
+def test_the_splits_as_croissant(tmp_path):
+    from hsilib import load_scene
+    from hsilib.data.pack import write_pack
+
+    write_pack(tmp_path / "splits.zip", [load_scene("synthetic_fields_small")])
+    path = tmp_path / "splits.json"
+    path.write_text(json.dumps(metadata.croissant_pack(FACTS, tmp_path / "splits.zip", ["synthetic_fields_small"])))
+    croissant = pytest.importorskip("mlcroissant", reason="pip install '.[release]'")
+    assert len(list(croissant.Dataset(jsonld=path).records("splits"))) == len(metadata.READINGS)
+
+
+MODELS = sorted(path.stem for path in (ROOT / "book" / "models").glob("*.json"))
+
+
+def card(name):
+    return json.loads((ROOT / "book" / "models" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_as_stac(name):
+    said = metadata.stac(FACTS, name, card(name))
+    schema = pytest.importorskip("stac_model.schema", reason="pip install '.[release]'")
+    schema.MLModelProperties.model_validate(said["properties"])
+    from pystac.validation import validate_dict
+
+    validate_dict(said | {"stac_extensions": []})  # schemas of extensions lie on the network
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_card_says_what_the_store_says(name):
+    from hsilib import Store
+
+    text = metadata.model_card(name, card(name))
+    front = json.loads(text.split("---\n")[1])  # JSON is YAML
+    row = Store(ROOT / "book" / "results").rows().set_index("run").loc[card(name)["run"]]
+    for metric in front["model-index"][0]["results"][0]["metrics"]:
+        assert metric["value"] == pytest.approx(row[metric["type"]])
+
+
+def test_a_model_is_where_the_reader_of_qgis_looks():
+    """As Deepness reads one: one input (1, bands, n, n) of values divided by 255, one output (1, classes, n, n)."""
+    runtime = pytest.importorskip("onnxruntime")
+    from hsilib import predict
+
+    path = ROOT / "book" / "models" / "indian_pines_8bit-lens-int8.onnx"
+    engine = runtime.InferenceSession(metadata.for_qgis(path.read_bytes()))
+    (given,), (out,) = engine.get_inputs(), engine.get_outputs()
+    side = given.shape[-1]
+    assert given.shape == [1, 200, side, side] and out.shape == [1, 16, side, side]
+    said = engine.get_modelmeta().custom_metadata_map
+    assert json.loads(said["model_type"]) == "Segmentor" and json.loads(said["tile_size"]) == side
+    assert sorted(map(int, json.loads(said["class_names"]))) == list(range(16))
+    cube = np.random.default_rng(0).integers(0, 256, (side, side, 200)).astype(np.float32)
+    scores = engine.run(None, {given.name: np.float32(cube / 255.0).transpose(2, 0, 1)[None]})[0]
+    assert (scores[0].argmax(0) + 1 == predict(path, cube)[0]).mean() > 0.99
+
+
+def test_the_runs_as_a_crate(tmp_path):
+    from hsilib import Store
+    from hsilib.study.store import published
+
+    said = metadata.crate(FACTS, Store(published()))
+    ids = {part["@id"] for part in said["@graph"]}
+    actions = [part for part in said["@graph"] if part["@type"] == "CreateAction"]
+    assert actions and all(result["@id"] in ids for action in actions for result in action["result"])
+    assert all(action["result"] for action in actions) and len(ids) == len(said["@graph"])
+    for path in published().glob("*.csv"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "ro-crate-metadata.json").write_text(json.dumps(said))
+    words = ["-y", "validate", "--profile-identifier", "process-run-crate", "--requirement-severity", "REQUIRED"]
+    done = subprocess.run([tool("rocrate-validator"), *words, "--offline", tmp_path], capture_output=True, text=True)
+    if "not available in the HTTP cache" in " ".join(done.stdout.split()):
+        pytest.skip("the contexts of RO-Crate lie on the network: rocrate-validator cache warm")
+    assert done.returncode == 0, done.stdout + done.stderr
