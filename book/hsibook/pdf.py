@@ -24,25 +24,30 @@ def pages() -> list[str]:
     return [contents["root"], *(page["file"] for part in contents["parts"] for page in part["chapters"])]
 
 
+def browser() -> str:
+    """Return the program that prints, or say that there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise HsiError(f"Chromium prints the book, and is not installed ({', '.join(BROWSERS)})")
+    return found
+
+
 def printed(site: Path, target: Path) -> int:
     """Print a site into one file; return the number of its sheets."""
     try:
         from pypdf import PdfWriter
     except ImportError:
         raise HsiError("a PDF of the book needs pypdf: pip install 'hsilib[book]'") from None
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise HsiError(f"Chromium prints the book, and is not installed ({', '.join(BROWSERS)})")
-    book = PdfWriter()
+    book, program = PdfWriter(), browser()
     with tempfile.TemporaryDirectory() as folder:
         for page in pages():
             source, sheet = site / f"{page}.html", Path(folder) / f"{Path(page).name}.pdf"
             if not source.is_file():
                 raise HsiError(f"{source}: missing; make book first")
             words = [*QUIET, f"--user-data-dir={folder}/profile", f"--print-to-pdf={sheet}", source.as_uri()]
-            subprocess.run([browser, *words], capture_output=True, timeout=120)
+            subprocess.run([program, *words], capture_output=True, timeout=120)
             if not sheet.is_file():
-                raise HsiError(f"{source}: {browser} did not print it")
+                raise HsiError(f"{source}: {program} did not print it")
             title = source.read_text().partition("<title>")[2].partition(" &#8212;")[0].partition(" —")[0]
             book.append(str(sheet), outline_item=title.strip() or page)
     book.write(str(target))

@@ -1,0 +1,157 @@
+"""The study as a short paper of the form that ReScience C asks for.
+
+Its text is report.md, its numbers come from the store and its claims from the executed chapters.
+
+    make report
+"""
+
+import html
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "book"))
+
+import metadata  # noqa: E402
+from hsibook import paper  # noqa: E402
+from hsibook.claim import MARKS, claims_of  # noqa: E402
+from hsibook.pdf import QUIET, browser  # noqa: E402
+from hsibook.text import number  # noqa: E402
+from hsilib import Store  # noqa: E402
+from hsilib.data.draw import side_by_side  # noqa: E402
+from hsilib.errors import HsiError  # noqa: E402
+from hsilib.methods import METHODS  # noqa: E402
+from hsilib.study.runs import stored  # noqa: E402
+from hsilib.study.store import published  # noqa: E402
+
+SCENE, SEEDS = "indian_pines_8bit", {"disjoint": 10, "random": 3}  # as in the chapters
+TABLE3, SHOWN = 3, 98  # the paper's dense networks, and the size of which its Tables 8 and 13 are
+BEST = "635678246c9f"  # the network of nine kilobytes that is offered for download
+STYLE = """@page { size: A4; margin: 20mm 18mm } body { font: 10pt/1.35 'DejaVu Serif', serif; hyphens: auto }
+h1 { font-size: 17pt; line-height: 1.2 } h2 { font-size: 12.5pt } h3 { font-size: 11pt } img { width: 100% }
+table { border-collapse: collapse; margin: 6pt 0; font-size: 8.5pt; width: 100% } tr { break-inside: avoid }
+th, td { border-bottom: .4pt solid #999; padding: 1.5pt 5pt; text-align: left } caption { text-align: left }
+.claim { margin: 3pt 0 3pt 1.4em; text-indent: -1.4em; break-inside: avoid } small { color: #444 }
+.about { font-size: 8.5pt; color: #333; border-left: 2pt solid #888; padding-left: 8pt }"""
+
+
+def about(f: dict) -> str:
+    """The front matter, as ReScience C's metadata names its parts."""
+    where = f["url"] or "the repository that this file comes from"
+    said = {
+        "Authors": "the hsilib authors", "Type": "Replication", "Domain": "Remote sensing",
+        "Language": "Python",
+        "Original article": "Shi, S. (2026), arXiv 2603.04720", "Code and data": where, "Date": f["date"],
+        "Licence": "MIT (code), CC BY 4.0 (text)", "Keywords": ", ".join(f["keywords"]),
+    }
+    lines = "<br>".join(f"<b>{key}</b> {html.escape(text)}" for key, text in said.items())
+    return f"<p class='about'>{lines}</p>"
+
+
+def table(store: Store, split: str) -> str:
+    """Our mean and spread of overall accuracy beside the paper's value, for all that it names at one size."""
+    lines = []
+    for place, families, ratio in (
+        (TABLE3, ["baselines"], 0), (8, ["pruning"], SHOWN), (13, ["offline", "online", "self"], SHOWN)
+    ):
+        names = [m.name for m in METHODS.values() if m.paper and m.family in families]
+        rows = stored(store, SCENE, [split], names, [ratio], SEEDS)
+        if len(rows):
+            beside = paper.beside_paper(rows, place, SCENE)
+            lines += [(place, row) for row in beside[beside["paper_value"].notna()].to_dict("records")]
+    body = "".join(
+        f"<tr><td>{place}<td>{html.escape(row['model'])}<td>{row['paper']}<td>{row['ours']}<td>{row['seeds']}"
+        f"<td>{number(row['mean'] - row['paper_value'])}<td>{row['inside']}</tr>" for place, row in lines
+    )
+    head = "<th>Table<th>method<th>paper<th>ours<th>seeds<th>difference<th>inside"
+    says = f"Overall accuracy, % of the test pixels, split {split}; ours: mean ± sd over seeds. Inside: the "
+    says += "paper's value lies within our 95 % prediction interval for one more run."
+    return f"<table><caption><small>{says}</small></caption><tr>{head}</tr>{body}</table>"
+
+
+def claims(folder: Path) -> str:
+    """All claims of the executed chapters, in their order."""
+    said = []
+    for path in sorted(folder.glob("[0-9]*.ipynb")):
+        found = list(claims_of(path))
+        cells = json.loads(path.read_text())["cells"]
+        lines = "\n".join("".join(cell["source"]) for cell in cells).split("\n")
+        title = next((line[2:] for line in lines if line.startswith("# ")), path.stem)
+        said += [f"<h4>{html.escape(title)}</h4>"] * bool(found)
+        for one in found:
+            small = f" <small>{html.escape(one['evidence'])}</small>" * bool(one["evidence"])
+            said.append(f"<p class='claim'>{MARKS[one['state']]} {html.escape(one['claim'])}{small}</p>")
+    if not said:
+        raise HsiError(f"{folder}: no claims, for no chapter was executed; make book first")
+    return "\n".join(said)
+
+
+def picture(store: Store, path: Path) -> None:
+    """The scene, its labels, and the map of a network of nine kilobytes; the README shows it too."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    card, rgb, _ = store.card(SCENE)
+    panels = [("false colour", rgb), ("ground truth", card.labels), ("9 kB network, int8", store.read_map(BEST))]
+    side_by_side(panels, card.classes).savefig(path, dpi=120)
+
+
+def references() -> str:
+    """The works that the text names."""
+    entries = re.findall(r"@\w+\{(\w+),\n(.*?)\n\}", (ROOT / "book" / "references.bib").read_text(), re.S)
+    wanted, lines = {"shi2026benchmark", "paoletti2019review", "baumgardner2015indian"}, []
+    for key, text in entries:
+        if key in wanted:
+            part = dict(re.findall(r"(\w+) = \{(.*)\},", text))
+            where = part.get("journal") or part.get("howpublished", "")
+            lines.append(f"<p>{part['author']} ({part['year']}). {part['title']}. {where}.</p>")
+    return "".join(lines).replace("{", "").replace("}", "")
+
+
+def page(store: Store, folder: Path) -> str:
+    """The paper as HTML; its figure lies in the folder."""
+    from markdown_it import MarkdownIt
+
+    f, text = metadata.facts(), (Path(__file__).with_name("report.md")).read_text()
+    picture(store, folder / "figure.png")
+    shown = "<p><img src='figure.png' alt='false colour, ground truth and predicted map side by side'></p>"
+    says = "Indian Pines: false colour, ground truth, and the map of a network of nine kilobytes."
+    shown += f"<p><small>{says}</small></p>"
+    parts = {
+        "metadata": about(f), "version": f["version"], "figure": shown, "references": references(),
+        "table disjoint": table(store, "disjoint"), "table random": table(store, "random"),
+        "claims": claims(ROOT / "book" / "chapters"),
+    }
+    made = MarkdownIt().render(text)
+    for name, what in parts.items():
+        made = made.replace(f"<p>{{{name}}}</p>", what).replace(f"{{{name}}}", what)
+    head = f"<meta charset=utf-8><title>hsilib: report</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang=en>{head}{made}</html>"
+
+
+def main() -> int:
+    target = ROOT / "_build" / "report.pdf"
+    target.parent.mkdir(exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            source = Path(place) / "report.html"
+            source.write_text(page(Store(published()), Path(place)))
+            words = [*QUIET, f"--user-data-dir={place}/profile", f"--print-to-pdf={target}", source.as_uri()]
+            subprocess.run([browser(), *words], capture_output=True, timeout=120)
+            figure = (Path(place) / "figure.png").read_bytes()
+            (ROOT / ".github" / "picture.png").write_bytes(figure)
+    except HsiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    from pypdf import PdfReader
+
+    print(f"{target.relative_to(ROOT)}: {len(PdfReader(target).pages)} pages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
