@@ -3,14 +3,13 @@
 Scratch is a small copy of CNN2D that is trained from random weights.
 """
 
-import torch.nn.functional as F
 from torch import nn
 
 from hsilib.errors import known
 from hsilib.methods.registry import method
 from hsilib.methods.task import Task
 from hsilib.models import networks
-from hsilib.models.train import VIEWS, flips_and_crops
+from hsilib.models.train import VIEWS, flips_and_crops, on_labels
 
 SMALL = (90, 95, 98)  # the sizes of Scratch
 PATCHES = "patches"
@@ -84,7 +83,7 @@ def label_smoothing(task: Task) -> nn.Module:
     net = task.network(networks.CNN2D, widths=networks.WIDTHS[task.run.ratio])
 
     def loss(model, batch):
-        return {"ce": F.cross_entropy(model(batch.x).logits, batch.y, label_smoothing=task.options.smoothing)}
+        return {"ce": on_labels(model(batch.x).logits, batch.y, smoothing=task.options.smoothing)}
 
     return task.fit(net, loss=loss)
 

@@ -25,7 +25,7 @@ from hsilib.methods.registry import OURS, method
 from hsilib.methods.task import Task
 from hsilib.models.measure import measured
 from hsilib.models.networks import NETWORKS, Outputs, initialise
-from hsilib.models.train import VIEWS, Batch, TrainingSet, turned_by, turns
+from hsilib.models.train import VIEWS, Batch, TrainingSet, on_labels, turned_by, turns
 
 # member: of an ensemble, with other first weights and another order; smoothing: of the labels; balance: how
 # much more often rare classes come; average: share of the epochs at the end whose weights are averaged
@@ -65,7 +65,7 @@ def network(name: str, title: str, *, family: str = "compact", least: int = 1, *
             look, mean = Look(task, made), Average(task.run.recipe.epochs, o.average)
 
             def loss(model, batch):
-                return {"ce": F.cross_entropy(look(model, batch), batch.y, label_smoothing=o.smoothing)}
+                return {"ce": on_labels(look(model, batch), batch.y, smoothing=o.smoothing)}
 
             words = {"order": f"member{o.member}"} if o.member else {}
             task.fit(made, data=look.data, augment=look.draw, loss=loss, after_epoch=mean, **words)

@@ -4,7 +4,6 @@ Denton et al., Exploiting Linear Structure Within Convolutional Networks for Eff
 methods J.
 """
 
-
 import torch
 from torch import nn
 

@@ -4,14 +4,13 @@ Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017 (L1-norm); He et al
 Accelerating Deep Convolutional Neural Networks, IJCAI 2018; methods C.2 and C.6.
 """
 
-
 import torch
-import torch.nn.functional as F
 
 from hsilib.identity import Run
 from hsilib.methods.compact.compact import RECIPE, Look
 from hsilib.methods.compact.lens import Lens
 from hsilib.methods.registry import dense, method
+from hsilib.models.train import on_labels
 
 # the layers that make channels: of the projection, behind each separable convolution, and of the centre
 MAKERS = ("project", "first.point", "second.point", "spot")
@@ -63,7 +62,7 @@ def pruned(name: str, title: str, mark: str, **options) -> None:
         look = Look(task, net)
 
         def loss(model, batch):
-            return {"ce": F.cross_entropy(look(model, batch), batch.y)}
+            return {"ce": on_labels(look(model, batch), batch.y)}
 
         def fit(model, share, after=None):
             words = dict(data=look.data, augment=look.draw, loss=loss, after_epoch=after)

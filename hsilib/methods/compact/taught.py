@@ -18,6 +18,7 @@ from hsilib.methods.compact.compact import RECIPE, Look, build
 from hsilib.methods.registry import dense, get, method
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D, WIDTHS
+from hsilib.models.train import on_labels
 
 
 def teachers(run: Run) -> tuple[Run, ...]:
@@ -109,7 +110,7 @@ def taught(
             target = p[look.view, batch.index]
             apart = F.kl_div(F.log_softmax(z / o.temperature, 1), target, reduction="batchmean")
             kd = o.soft * o.temperature**2 * apart
-            return {"kd": kd} | ({"ce": o.hard * F.cross_entropy(z, batch.y)} if o.hard else {})
+            return {"kd": kd} | ({"ce": o.hard * on_labels(z, batch.y)} if o.hard else {})
 
         return task.fit(student, data=look.data, augment=look.draw, loss=loss)
 

@@ -10,7 +10,7 @@ from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.distill.parts import Teacher
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss
+from hsilib.models.train import Loss, on_labels
 
 TAPS = ("f1", "f2")
 
@@ -28,6 +28,6 @@ def attention_transfer(task: Task, student: CNN2D, teacher: Teacher) -> Loss:
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)
         apart = sum(F.mse_loss(attention_map(s.taps[tap]), attention_map(t.taps[tap])) for tap in TAPS)
-        return {"ce": F.cross_entropy(s.logits, batch.y), "attention": task.options.attention * apart}
+        return {"ce": on_labels(s.logits, batch.y), "attention": task.options.attention * apart}
 
     return loss

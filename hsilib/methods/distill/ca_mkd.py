@@ -11,6 +11,7 @@ from hsilib.methods.distill.fitnets import regressor
 from hsilib.methods.distill.parts import Teacher, epoch_of
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D, WIDTHS
+from hsilib.models.train import on_labels
 
 
 def confidence(costs: torch.Tensor) -> torch.Tensor:
@@ -41,7 +42,7 @@ def ca_mkd(task: Task, student: CNN2D, *teachers: Teacher) -> LossAndModules:
         kl = torch.stack([F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(1) for log_t in logs])
         # L_div = 1/(B K) sum_b sum_k w_k T^2 KL(p_tk || p_s)
         div = (weight * o.temperature**2 * kl).mean()
-        terms = {"ce": F.cross_entropy(s.logits, batch.y), "kd": o.soft * div}
+        terms = {"ce": on_labels(s.logits, batch.y), "kd": o.soft * div}
         if epoch_of(task, batch) > 1:
             maps = [g(s.taps["f2"]) for g in embed]
             heads = [teacher.net.head for teacher in teachers]

@@ -12,6 +12,7 @@ from hsilib.methods.distill.distillation import LossAndModules, distillation
 from hsilib.methods.distill.parts import peers
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
+from hsilib.models.train import on_labels
 
 
 class Rescale(torch.autograd.Function):
@@ -43,7 +44,7 @@ def cl_ilr(task: Task, student: CNN2D) -> LossAndModules:
         rest = (z.sum(0) - z) / (o.heads - 1)
         q = F.softmax(rest / o.temperature, 2).detach()
         soft = -(q * F.log_softmax(z / o.temperature, 2)).sum(2).mean(1)  # J of each head
-        hard = {f"ce{h}": o.hard * F.cross_entropy(z[h], batch.y) for h in range(o.heads)}
+        hard = {f"ce{h}": o.hard * on_labels(z[h], batch.y) for h in range(o.heads)}
         return hard | {"soft": (1 - o.hard) * o.temperature**2 * soft.sum()}
 
     return loss, *others

@@ -13,7 +13,7 @@ from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.distill.parts import Teacher, kd
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss
+from hsilib.models.train import Loss, on_labels
 
 
 def correlation(e: torch.Tensor, gamma: float = 0.4, order: int = 2) -> torch.Tensor:
@@ -34,7 +34,7 @@ def correlation_congruence(task: Task, student: CNN2D, teacher: Teacher) -> Loss
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)
         return {
-            "ce": o.hard * F.cross_entropy(s.logits, batch.y),
+            "ce": o.hard * on_labels(s.logits, batch.y),
             "kd": o.soft * kd(s.logits, t.logits, o.temperature),
             "congruence": o.congruence * F.mse_loss(correlation(s.taps["e"]), correlation(t.taps["e"])),
         }

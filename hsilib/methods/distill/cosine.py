@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.distill.parts import Teacher, kd
 from hsilib.methods.task import Task
-from hsilib.models.train import Loss
+from hsilib.models.train import Loss, on_labels
 
 
 def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -28,7 +28,7 @@ def kl_cosine(task: Task, student: torch.nn.Module, teacher: Teacher) -> Loss:
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)
         return {
-            "ce": o.hard * F.cross_entropy(s.logits, batch.y),
+            "ce": o.hard * on_labels(s.logits, batch.y),
             "kd": (1 - o.hard) * o.kl * kd(s.logits, t.logits, o.temperature),
             "cosine": (1 - o.hard) * (1 - o.kl) * cosine_distance(s.logits, t.logits),
         }

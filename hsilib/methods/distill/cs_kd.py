@@ -5,13 +5,12 @@ methods E.3.
 """
 
 import torch
-import torch.nn.functional as F
 
 from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.distill.parts import kd
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss
+from hsilib.models.train import Loss, on_labels
 
 
 class Partners:
@@ -39,6 +38,6 @@ def cs_kd(task: Task, student: CNN2D) -> Loss:
         with torch.no_grad():  # a pass of its own, in training mode: batch norm sees both halves
             other = model(data.x(partner(batch.y))).logits
         z = model(batch.x).logits
-        return {"ce": F.cross_entropy(z, batch.y), "kd": o.soft * kd(z, other, o.temperature)}
+        return {"ce": on_labels(z, batch.y), "kd": o.soft * kd(z, other, o.temperature)}
 
     return loss

@@ -4,13 +4,12 @@ Xu, Liu, Data-Distortion Guided Self-Distillation for Deep Neural Networks, AAAI
 """
 
 import torch
-import torch.nn.functional as F
 
 from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.distill.parts import kd
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss, flips_and_crops
+from hsilib.models.train import Loss, flips_and_crops, on_labels
 
 
 @distillation("ddgsd", "DDGSD", "self", mark="pink o", paper="DDGSD", soft=1.0, temperature=3.0,
@@ -24,7 +23,7 @@ def ddgsd(task: Task, student: CNN2D) -> Loss:
         a, b = (model(flips_and_crops(batch.x, generator)) for _ in range(2))
         both = kd(a.logits, b.logits.detach(), o.temperature) + kd(b.logits, a.logits.detach(), o.temperature)
         return {
-            "ce": F.cross_entropy(a.logits, batch.y) + F.cross_entropy(b.logits, batch.y),
+            "ce": on_labels(a.logits, batch.y) + on_labels(b.logits, batch.y),
             "kd": o.soft * both,
             "mmd": o.features * (a.taps["e"].mean(0) - b.taps["e"].mean(0)).square().sum(),
         }

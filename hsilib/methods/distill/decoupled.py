@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.distill.parts import Teacher, epoch_of
 from hsilib.methods.task import Task
-from hsilib.models.train import Loss
+from hsilib.models.train import Loss, on_labels
 
 
 def parts(z: torch.Tensor, y: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +42,7 @@ def decoupled(task: Task, student: torch.nn.Module, teacher: Teacher) -> Loss:
         tckd, nckd = tckd_nckd(s.logits, t.logits, batch.y, o.temperature)
         weight = min(epoch_of(task, batch, passes) / warm_up, 1)
         return {
-            "ce": F.cross_entropy(s.logits, batch.y),
+            "ce": on_labels(s.logits, batch.y),
             "target": weight * o.target * tckd,
             "others": weight * o.others * nckd,
         }

@@ -3,12 +3,11 @@
 Zhang, Xiang, Hospedales, Lu, Deep Mutual Learning, CVPR 2018; methods E.2.
 """
 
-import torch.nn.functional as F
-
 from hsilib.methods.distill.distillation import LossAndModules, distillation
 from hsilib.methods.distill.parts import kd, peers
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
+from hsilib.models.train import on_labels
 
 
 @distillation("dml", "DML", "online", mark="blue s", paper="DML")
@@ -20,7 +19,7 @@ def dml(task: Task, student: CNN2D) -> LossAndModules:
         z = [net(batch.x).logits for net in (model, peer)]
         terms = {}
         for i, (mine, other) in enumerate((z, z[::-1])):
-            terms |= {f"ce{i}": F.cross_entropy(mine, batch.y), f"kl{i}": kd(mine, other.detach(), 1.0)}
+            terms |= {f"ce{i}": on_labels(mine, batch.y), f"kl{i}": kd(mine, other.detach(), 1.0)}
         return terms
 
     return loss, peer

@@ -10,6 +10,7 @@ from hsilib.methods.distill.distillation import LossAndModules, distillation
 from hsilib.methods.distill.parts import Teacher
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D, WIDTHS, initialise
+from hsilib.models.train import on_labels
 
 
 def regressor(inputs: int, outputs: int, seed: int, bias: bool = False) -> nn.Sequential:
@@ -27,6 +28,6 @@ def fitnets(task: Task, student: CNN2D, teacher: Teacher) -> LossAndModules:
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)
         hint = F.mse_loss(regress(s.taps["f2"]), t.taps["f2"])
-        return {"ce": F.cross_entropy(s.logits, batch.y), "hint": task.options.hint * hint}
+        return {"ce": on_labels(s.logits, batch.y), "hint": task.options.hint * hint}
 
     return loss, regress

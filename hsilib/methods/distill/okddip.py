@@ -11,6 +11,7 @@ from hsilib.methods.distill.distillation import LossAndModules, distillation
 from hsilib.methods.distill.parts import kd, peers, ramp, trace
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D, initialise
+from hsilib.models.train import on_labels
 
 
 def attention(h: torch.Tensor, query: nn.Module, key: nn.Module) -> torch.Tensor:
@@ -37,8 +38,8 @@ def okddip(task: Task, student: CNN2D) -> LossAndModules:
         mixed = torch.einsum("bpr,rbk->pbk", weight, z)
         kl = sum(kd(mine, target, o.temperature) for mine, target in zip(z, mixed))
         kl = kl + kd(leader, z.mean(0), o.temperature)
-        terms = {"ce_leader": F.cross_entropy(leader, batch.y)}
-        terms |= {f"ce{a}": F.cross_entropy(mine, batch.y) for a, mine in enumerate(z)}
+        terms = {"ce_leader": on_labels(leader, batch.y)}
+        terms |= {f"ce{a}": on_labels(mine, batch.y) for a, mine in enumerate(z)}
         return terms | {"kd": ramp(batch.progress) * kl}
 
     return loss, query, key, *others

@@ -11,7 +11,7 @@ from hsilib.methods.distill.distillation import LossAndModules, distillation
 from hsilib.methods.distill.parts import kd, peers, ramp, trace
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D, initialise
-from hsilib.models.train import Batch
+from hsilib.models.train import Batch, on_labels
 
 
 @distillation("one", "ONE", "online", mark="orange ^", paper="ONE", branches=3, temperature=3.0)
@@ -39,6 +39,6 @@ def ensemble_terms(
 ) -> dict[str, torch.Tensor]:
     """Return the terms of the loss of branches' scores (B, m, K) that are mixed by ``weight`` (B, m)."""
     mixed = (weight[:, :, None] * z).sum(1)
-    terms = {f"ce{i}": F.cross_entropy(z[:, i], batch.y) for i in range(z.shape[1])}
+    terms = {f"ce{i}": on_labels(z[:, i], batch.y) for i in range(z.shape[1])}
     kl = sum(kd(z[:, i], mixed.detach(), temperature) for i in range(z.shape[1]))
-    return terms | {"ce_mixed": F.cross_entropy(mixed, batch.y), "kd": ramp(batch.progress) * kl}
+    return terms | {"ce_mixed": on_labels(mixed, batch.y), "kd": ramp(batch.progress) * kl}

@@ -4,12 +4,11 @@ Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2014; metho
 """
 
 import torch
-import torch.nn.functional as F
 
 from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.distill.parts import Teacher, kd
 from hsilib.methods.task import Task
-from hsilib.models.train import Loss
+from hsilib.models.train import Loss, on_labels
 
 
 @distillation("soft_targets", "Soft targets", "offline", mark="blue o", teachers=1, paper="Soft targets",
@@ -21,7 +20,7 @@ def soft_targets(task: Task, student: torch.nn.Module, teacher: Teacher) -> Loss
     def loss(model, batch):
         s, t = model(batch.x), teacher(batch.index)
         return {
-            "ce": o.hard * F.cross_entropy(s.logits, batch.y),
+            "ce": o.hard * on_labels(s.logits, batch.y),
             "kd": o.soft * kd(s.logits, t.logits, o.temperature),
         }
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hsilib.methods.distill.distillation import distillation
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss
+from hsilib.models.train import Loss, on_labels
 
 
 def virtual_teacher(y: torch.Tensor, classes: int, correct: float, temperature: float) -> torch.Tensor:
@@ -30,6 +30,6 @@ def tf_kd(task: Task, student: CNN2D) -> Loss:
         z = model(batch.x).logits
         target = virtual_teacher(batch.y, task.classes, o.correct, o.temperature)
         kl = F.kl_div(F.log_softmax(z, 1), target, reduction="batchmean")
-        return {"ce": (1 - o.soft) * F.cross_entropy(z, batch.y), "kd": o.soft * kl}
+        return {"ce": (1 - o.soft) * on_labels(z, batch.y), "kd": o.soft * kl}
 
     return loss

@@ -4,7 +4,6 @@ Liu, Li, Shen, Huang, Yan, Zhang, Learning Efficient Convolutional Networks thro
 2017; methods C.5.
 """
 
-
 import torch
 
 from hsilib.identity import Run
