@@ -2,6 +2,7 @@
 use."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -44,11 +45,34 @@ def plain(app, what, name, of, options, signature, returns):
     return re.sub(r"<factory>|<function \S+>", "…", signature), returns
 
 
+SITES = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+OPENED = "01-quickstart", "13-write-your-own"  # the notebooks that install what they need (.ci/notebooks)
+
+
+def at_home(app, config):
+    """Link pages to their sources and to where they run, if the repository's address is known."""
+    if url := os.environ.get("HSILIB_REPOSITORY"):
+        known = {"repository_url": url, "repository_branch": "main", "use_source_button": True}
+        config.html_theme_options = {**config.html_theme_options, **known, "launch_buttons": SITES}
+
+
+def launched(url):
+    """Where a page runs: in Binder all do (.binder), in Colab those of the branch ``notebooks``."""
+    name = url.rpartition("/")[2].removesuffix(".ipynb")
+    if "colab" in url:
+        return re.sub(r"blob/.*", f"blob/notebooks/{name}.ipynb", url) if name in OPENED else None
+    return re.sub(r"book/chapters/([\w-]+\.ipynb)", r"my-notebooks/\1", url)
+
+
 def to_sources(buttons):
     """Let the theme's links to a repository lead to the sources of chapters, not to executed notebooks, which
     no repository has."""
-    for button in buttons:
-        if isinstance(button.get("url"), str):
+    for button in list(buttons):
+        if isinstance(button.get("url"), str) and button["url"].startswith(tuple(SITES.values())):
+            button["url"] = launched(button["url"])
+            if button["url"] is None:
+                buttons.remove(button)
+        elif isinstance(button.get("url"), str):
             button["url"] = re.sub(r"book/chapters/([\w-]+)\.ipynb", r"notebooks/\1.md", button["url"])
         to_sources(button.get("buttons", ()))
 
@@ -92,6 +116,7 @@ def lighten(app, exception):
 
 
 def setup(app):
+    app.connect("config-inited", at_home)
     app.connect("builder-inited", explain)
     app.connect("autodoc-process-signature", plain)
     app.connect("html-page-context", trim, priority=900)
