@@ -32,7 +32,8 @@ def claim(text: str, holds: bool | str | None, evidence: str = "", runs: tuple =
     states = {True: "holds", False: "fails", None: "not here"}
     state = holds if isinstance(holds, str) else states[None if holds is None else bool(holds)]
     text, evidence = (" ".join(part.split()) for part in (text, evidence))
-    shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark(state)} {html.escape(text, quote=False)}"
+    shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark(state)} "
+    shown += html.escape(text, quote=False)
     small = f" <small>{html.escape(evidence, quote=False)}</small>" * bool(evidence)
     data = {"claim": text, "state": state, "evidence": evidence}
     data |= {name: value for name, value in (("by", by), ("runs", list(runs))) if value}
@@ -78,9 +79,9 @@ def better(store: "Store", mine: "pd.DataFrame", other: "pd.DataFrame", margin: 
         holds = "open"
     else:
         holds = agreed(*(above(low + margin, high + margin) for _, low, high in found.values()))
-    told = ", ".join(f"{name.upper()} {signed(*ends)}" for name, ends in found.items())
-    runs = [run for rows in pair.rows for run in rows["run"]]
-    return {"holds": holds, "evidence": f"{told} points" + ", one seed" * (len(pair.seeds) == 1), "runs": runs}
+    told = ", ".join(f"{name.upper()} {signed(*ends)}" for name, ends in found.items()) + " points"
+    told += ", one seed" * (len(pair.seeds) == 1)
+    return {"holds": holds, "evidence": told, "runs": [run for rows in pair.rows for run in rows["run"]]}
 
 
 def claims_of(notebook: Path) -> Iterator[dict]:

@@ -25,6 +25,7 @@ SCENES = {  # what a chapter is told there; without leakage small networks of on
     "jasper_ridge": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
     "samson": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
 }
+QUIET = {"extra_arguments": ["--log-level=50"]}  # what the kernel logs is not the reader's business
 MAIN = next(iter(SCENES))
 
 
@@ -47,7 +48,7 @@ def given(declared: dict, scene: str) -> dict | None:
 
 
 def ask(source: Path, words: dict, scene: str) -> list[dict]:
-    """Execute a chapter as the store has it; its claims.  A cell that fails on another scene is named and left."""
+    """Execute a chapter as the store has it; its claims.  A cell that fails on another scene is named."""
     import jupytext
     from nbclient import NotebookClient
     from nbformat.v4 import new_code_cell
@@ -60,7 +61,8 @@ def ask(source: Path, words: dict, scene: str) -> list[dict]:
     told = "\n".join(f"{name} = {value!r}" for name, value in words.items())
     notebook.cells.insert(tagged[0] + 1, new_code_cell(told))
     where = {"metadata": {"path": str(project())}}
-    NotebookClient(notebook, kernel_name="python3", resources=where, allow_errors=bool(words)).execute()
+    words = {"resources": where, "allow_errors": bool(words)} | QUIET
+    NotebookClient(notebook, kernel_name="python3", **words).execute()
     found = []
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):
@@ -71,7 +73,7 @@ def ask(source: Path, words: dict, scene: str) -> list[dict]:
 
 
 def make(names: list[str], anew: bool) -> None:
-    """Ask the chapters that are named, or all, on each scene; of those that did not change only if ``anew``."""
+    """Ask the chapters that are named, or all, on each scene; those that did not change only if ``anew``."""
     kept, sources = read(), runner.chapters()
     for name in names:
         known("chapter", name, sources)
@@ -102,15 +104,19 @@ def lines() -> list[dict[str, Any]]:
         for scene, claims in chapter["scenes"].items():
             for one in claims:
                 key = stem, one["claim"]
-                head = {"chapter": stem, "title": chapter["title"], "claim": one["claim"], "by": one.get("by", "")}
-                found.setdefault(key, head | {"scenes": {}})["scenes"][scene] = one
+                head = {"chapter": stem, "title": chapter["title"], "claim": one["claim"]}
+                head |= {"by": one.get("by", ""), "scenes": {}}
+                found.setdefault(key, head)["scenes"][scene] = one
     return list(found.values())
 
 
 def counts() -> dict[str, dict[str, int]]:
-    """{scene: {state: how many of the book's own claims}}"""
-    states = {scene: [line["scenes"][scene]["state"] for line in lines() if scene in line["scenes"]] for scene in SCENES}
-    return {scene: {state: some.count(state) for state in dict.fromkeys(some)} for scene, some in states.items()}
+    """{scene: {state: how many claims have it there}}"""
+    found = {scene: {} for scene in SCENES}
+    for line in lines():
+        for scene, one in line["scenes"].items():
+            found[scene][one["state"]] = found[scene].get(one["state"], 0) + 1
+    return found
 
 
 def table() -> str:
@@ -121,7 +127,8 @@ def table() -> str:
         if line["chapter"] != before:
             before = line["chapter"]
             link = f"<a href='{before}.html'>{html.escape(line['title'])}</a>"
-            rows.append(f"<tr><th scope='rowgroup' class='hsi-text' colspan='{len(SCENES) + 1}'>{link}</th></tr>")
+            whole = f"class='hsi-text' colspan='{len(SCENES) + 1}'"
+            rows.append(f"<tr><th scope='rowgroup' {whole}>{link}</th></tr>")
         told = "".join(
             f"<li>{mark(one['state'])} {html.escape(short(scene))}: {html.escape(one['evidence'])}</li>"
             for scene, one in line["scenes"].items() if one["evidence"]
@@ -131,7 +138,8 @@ def table() -> str:
         states = [line["scenes"].get(scene, {}).get("state", "not here") for scene in SCENES]
         cells = "".join(f"<td class='hsi-{state.replace(' ', '-')}'>{mark(state)}</td>" for state in states)
         rows.append(f"<tr><td class='hsi-text'>{text}</td>{cells}</tr>")
-    return f"<div class='hsi-scroll' tabindex='0'><table class='hsi-table hsi-claims'>{''.join(rows)}</tbody></table></div>"
+    whole = f"<table class='hsi-table hsi-claims'>{''.join(rows)}</tbody></table>"
+    return f"<div class='hsi-scroll' tabindex='0'>{whole}</div>"
 
 
 if __name__ == "__main__":

@@ -251,7 +251,8 @@ def _refuse(page, path):
     """The book claims nothing that the published runs contradict; what others claim may fail."""
     wrong = [one for one in claims_of(page) if one["state"] == "fails" and not one.get("by")]
     for one in wrong:
-        raise HsiError(f"{path.name}: a claim fails on the published runs: {one['claim']} ({one['evidence']})")
+        said = f"{one['claim']} ({one['evidence']})"
+        raise HsiError(f"{path.name}: a claim fails on the published runs: {said}")
 
 
 def _told(given):
