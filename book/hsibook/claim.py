@@ -34,10 +34,11 @@ def claim(text: str, holds: bool | str | None, evidence: str = "", runs: tuple =
     text, evidence = (" ".join(part.split()) for part in (text, evidence))
     shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark(state)} "
     shown += html.escape(text, quote=False)
+    shown += f" <em>({html.escape(by)})</em>" * bool(by)
     small = f" <small>{html.escape(evidence, quote=False)}</small>" * bool(evidence)
     data = {"claim": text, "state": state, "evidence": evidence}
     data |= {name: value for name, value in (("by", by), ("runs", list(runs))) if value}
-    line = f"{MARKS[state]} {state}: {text}" + f" ({evidence})" * bool(evidence)
+    line = f"{MARKS[state]} {state}: {text}" + "".join(f" ({part})" for part in (by, evidence) if part)
 
     from IPython.display import display
 

@@ -63,8 +63,15 @@ def leave(table: pd.DataFrame, name: str, words: str) -> None:
     """Leave a table as CSV beside the page, with a link to it."""
     path = beside_page(f"{name}.csv")
     write_atomically(path, table.to_csv(index=False))
+    link(path, words)
+
+
+def link(path: Path, words: str) -> None:
+    """Show a link to a file beside the page."""
+    from IPython.display import Markdown, display
+
     here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
-    say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
+    display(Markdown(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})"))
 
 
 def beside_page(name: str) -> Path:
