@@ -306,7 +306,7 @@ def test_links_to_a_repository_lead_to_the_sources_of_chapters(monkeypatch):
 @pytest.mark.parametrize("width", [390, 800, 1280])
 def test_the_menu_and_the_contents_open_at_every_width(address, width):
     with opened(f"{address}{CHAPTERS}/11-what-to-believe.html", width) as (page, errors):
-        seen = page.locator("#pst-primary-sidebar a, #pst-primary-sidebar-modal a").filter(has_text="Baselines")
+        seen = page.locator("#pst-primary-sidebar a, #pst-primary-sidebar-modal a").filter(has_text="Glossary")
         before = seen.first.is_visible()
         page.locator(".primary-toggle:visible").first.click()
         page.wait_for_timeout(500)

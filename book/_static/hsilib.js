@@ -4,7 +4,7 @@
 document.documentElement.classList.add("hsi-js");
 
 document.addEventListener("DOMContentLoaded", () => {
-  for (const hidden of document.querySelectorAll("#pst-header .sidebar-toggle")) hidden.remove();  // the theme binds the first
+  forwardToggles();
   searchSentences();
   chooseTables();
   explainOnDemand();
@@ -25,6 +25,14 @@ function nameButtons() {
   for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
   for (const button of document.querySelectorAll(".theme-switch-button")) {
     button.setAttribute("aria-label", "Color mode: Light, Dark, System Settings");
+  }
+}
+
+// The theme binds the first button of each kind, which is hidden: the others press that one.
+function forwardToggles() {
+  for (const kind of [".primary-toggle", ".secondary-toggle"]) {
+    const [first, ...others] = document.querySelectorAll(kind);
+    for (const button of others) button.addEventListener("click", () => first.click());
   }
 }
 
