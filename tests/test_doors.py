@@ -314,4 +314,4 @@ def test_a_file_on_which_the_reader_of_matlab_dies_is_refused_in_one_line(seed):
     import fuzz
 
     what, says = fuzz.attempt("check of .mat", seed)
-    assert what == "refused" and "cannot be read" in says
+    assert what == "refused" and str(says).count("\n") == 0
