@@ -10,7 +10,6 @@ import pandas as pd
 
 from hsibook import figures
 from hsibook.stats import pick
-from hsibook.text import say
 from hsilib.data.own import is_own
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of
@@ -191,7 +190,7 @@ def _able(names, card, spectra):
     if names and len(left) == len(names):
         raise HsiError(f"scene {card.name}: no method of this chapter can run on it ({left[0]})")
     if left:
-        say(f"Left out on this scene: {'; '.join(left)}.")
+        print("Left out on this scene:", "; ".join(left))
     return [name for name in names if not lacks[name]]
 
 

@@ -19,9 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hsibook.cells import leave_out_empty, planning, readable, run_cell
+from hsibook.cells import planning, readable, run_cell
 from hsibook.claim import claims_of
-from hsibook.text import of_one_seed
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
@@ -279,9 +278,6 @@ def _stamp(path, source_path, given, seconds):
         cell["metadata"].pop("execution", None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["metadata"]["tags"].append("remove-cell")
-        if given.get("seeds") == 1 and (figure := cell["metadata"].get("mystnb", {}).get("figure")):
-            figure["caption"] = of_one_seed(figure["caption"])
-    leave_out_empty(notebook["cells"])
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {
         "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
