@@ -93,8 +93,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--merge", metavar="FOLDER", help="take over the rows of another store, and their maps")
     one.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
     one.add_argument("--remove", metavar="METHOD", help="take your rows of a method out, and their maps")
-    again = "for maintainers: measure what runs of an earlier edition lack beside their rows, from their maps"
-    one.add_argument("--measure", metavar="FOLDER", help=again)
+    again = "make folders of your runs that an earlier edition kept in tables"
+    one.add_argument("--convert", action="store_true", help=again)
+    again = "for maintainers: take over a store into the published tables of this checkout"
+    one.add_argument("--publish", metavar="FOLDER", help=again)
 
     p = add(commands.map_command, "class map of a whole scene: PNG, .npy, GeoTIFF", f"scratch {small}")
     run_arguments(p)

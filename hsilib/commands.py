@@ -84,7 +84,7 @@ def study_command(args: Namespace) -> None:
     from hsilib.data import told
     from hsilib.data.scenes import load_scene
     from hsilib.files import project
-    from hsilib.study import runs, sweep
+    from hsilib.study import merge, runs, sweep
     from hsilib.study.store import Store, published
 
     sweep.usable(args.device)
@@ -120,20 +120,26 @@ def study_command(args: Namespace) -> None:
         print(line, flush=True)
     if not args.list:
         sweep.collect(declared, store, device=args.device, on=args.on)
+        if args.publish:
+            merge.pack(store)
 
 
 def results_command(args: Namespace) -> None:
-    """List, export, remove or measure the rows that are held, or take over another store."""
+    """List, export or remove the runs that are held, or take over another store."""
     from pathlib import Path
 
     from hsilib.files import write_atomically
     from hsilib.study import merge
-    from hsilib.study.store import Store
+    from hsilib.study.store import Store, published
 
     store = Store()
-    if args.merge is not None:
-        store.check()
-        taken, known, refused = merge.merge(store, Path(args.merge))
+    if args.merge is not None or args.publish is not None:
+        if args.merge is not None:
+            store.check()
+            taken, known, refused = merge.merge(store, Path(args.merge))
+        else:
+            taken, known, refused = merge.publish(Path(args.publish))
+            store = Store(published())
         print(f"{taken} runs taken over into {store.folder}, {known} were here already")
         for line in refused:
             print(f"refused: {line}")
@@ -141,10 +147,8 @@ def results_command(args: Namespace) -> None:
             raise HsiError(f"{len(refused)} runs were refused")
     elif args.remove is not None:
         print(f"{merge.drop(store, args.remove)} runs of {args.remove} taken out of {store.folder}")
-    elif args.measure is not None:
-        from hsilib.study.measures import complete
-
-        print(f"{args.measure}: {complete(Store(args.measure), store)} runs measured")
+    elif args.convert:
+        print(f"{merge.convert(store)} runs in {store.folder} became folders")
     elif args.export is not None:
         rows = store.rows()
         write_atomically(args.export, rows.to_csv(index=False))

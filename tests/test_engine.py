@@ -99,9 +99,11 @@ def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler
         path.unlink()
     here = collect(runs, Store(tmp_path / "near"), say=lambda text: None)
     machine = ["seconds"]
-    assert there.drop(columns=machine + ["seal"]).equals(here.drop(columns=machine + ["seal"]))
-    for part in ("maps", "logs", "notes"):
-        far, near = ({p.name: p.read_bytes() for p in (tmp_path / side / part).glob("*")} for side in ("far", "near"))
+    assert there.drop(columns=machine).equals(here.drop(columns=machine))
+    for part in ("map.png", "log.csv", "notes.json"):
+        far, near = (
+            {p.parent.name: p.read_bytes() for p in (tmp_path / side).glob(f"*/{part}")} for side in ("far", "near")
+        )
         assert far == near, part
 
 
@@ -203,11 +205,11 @@ def test_a_worker_that_is_silent_or_gone_is_said_once(monkeypatch):
     assert len(said) == 2 and "was not heard of for" in said[0] and "is gone" in said[1]
 
 
-@pytest.mark.parametrize("name", ["../../stolen", "maps/other.png", "/etc/cron.d/x"])
+@pytest.mark.parametrize("name", ["../../stolen", "maps/other.png", "/etc/cron.d/x", "run.json"])
 def test_only_files_of_the_run_are_taken_from_a_worker(name, tmp_path):
     there, run = lone(Silent()), make_run(SMALL, "disjoint", "mlp", epochs=1)
     there.store = Store(tmp_path / "a" / "b")
-    got = there._keep(run, {"row": {"run": run.id}, "files": {name: b"x"}, "weights": b""})
+    got = there._keep(run, {"files": {name: b"x"}, "weights": b""})
     assert "a worker sent" in got["failed"] and not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -24,7 +24,7 @@ from hsibook.text import of_one_seed
 from hsilib.data import own, scenes
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
-from hsilib.files import project, swept
+from hsilib.files import clear, project
 from hsilib.study import machine
 from hsilib.study.store import Store
 from hsilib.study.sweep import Planned, Work
@@ -168,9 +168,9 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
         if elsewhere:  # it may be called as a chapter is, or as a page in another folder
             tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
         target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
-    swept(target.parent)
+    clear(target.parent)
     start = time.perf_counter()
-    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    work = target.with_name(f".{target.stem}.{os.getpid()}.part.ipynb")
     try:
         _execute(notebook, path, given, target, work)
         _stamp(work, path, given, time.perf_counter() - start)
@@ -299,8 +299,8 @@ def render(path: Path) -> Path:
         settings[name] = str(project() / settings[name])
     name = path.parent.name
     out = project() / "_build" / "pages" / name
-    work = out.with_name(f".{name}.{os.getpid()}")
-    swept(out.parent)
+    work = out.with_name(f".{name}.{os.getpid()}.part")
+    clear(out.parent)
     shutil.rmtree(work, ignore_errors=True)
     page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")

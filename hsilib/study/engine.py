@@ -4,18 +4,14 @@ Both give the rows as they come.
 """
 
 import os
-import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
 from hsilib.errors import HsiError
-from hsilib.files import lives
 from hsilib.identity import Run, parents
 from hsilib.study.execute import execute
 from hsilib.study.store import Store
@@ -57,7 +53,6 @@ class Here:
         from joblib import Parallel, delayed
         from joblib.externals.loky import BrokenProcessPool
 
-        _sweep_shared()
         sent = methods.mine() if work.jobs > 1 else []  # what lives in a notebook, other processes are given
         failed = set()
         for level in work.levels:
@@ -73,16 +68,6 @@ class Here:
                 says = "a process that trains was killed, perhaps for want of memory; what is finished is "
                 says += "stored; with fewer processes (HSILIB_JOBS) each has more memory"
                 raise HsiError(says) from None
-
-
-def _sweep_shared():
-    """Remove what workers that were killed with all that belongs to them left in shared memory."""
-    for kind, process in (("joblib_memmapping_folder_", 3), ("sem.loky-", 1)):
-        for path in Path("/dev/shm").glob(f"{kind}*"):
-            number = re.split("[_-]", path.name)[process]
-            with suppress(OSError):
-                if not lives(number) and path.stat().st_uid == os.getuid():
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _row(run, store, sent, device, parent):

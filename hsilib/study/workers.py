@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
@@ -23,9 +22,9 @@ from hsilib.data import scenes
 from hsilib.errors import HsiError, reason, shown
 from hsilib.files import write_atomically
 from hsilib.identity import Run, parents
-from hsilib.study import machine, measures
+from hsilib.study import machine, rows
 from hsilib.study.execute import execute, weights_path
-from hsilib.study.store import Store
+from hsilib.study.store import PARTS, Store
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -37,7 +36,6 @@ PATIENCE = 10  # seconds in which a scheduler answers at first
 LOOK = 5  # seconds after which workers that have come are looked at
 SILENCE = 60  # seconds without a word, of a scheduler or a worker
 LOADING = 180  # seconds in which a worker loads this package and the scenes
-FILES = {"maps": "png", "logs": "csv", "notes": "json"}  # what a run leaves beside its row
 GOES_ON = "what came is stored, the same command goes on from there"
 
 
@@ -182,18 +180,16 @@ class There:
         return self._ask(lambda: self.client.scatter(weights, hash=False))
 
     def _keep(self, run, found):
-        if "row" not in found:
+        if "failed" in found:
             return found
-        other = set(found["files"]) - {f"{part}/{run.id}.{end}" for part, end in FILES.items()}
-        if other or found["row"]["run"] != run.id:  # nothing else is written, wherever it would lie
+        other = set(found["files"]) - {"run.json", *PARTS}
+        table = rows.of_json_files([found["files"].get("run.json", b"")])[0]
+        if other or list(table["run"]) != [run.id]:  # nothing else is written, wherever it would lie
             return {"run": run.id, "failed": f"{run}: a worker sent {shown(min(other or ['another run']))}"}
-        for name, data in found["files"].items():
-            write_atomically(self.store.folder / name, data)
         if found["weights"]:
             write_atomically(weights_path(run), found["weights"])
-        family = methods.get(run.method).family
-        self.store.append(family, found["row"], found["beside"])  # last: a row promises its files
-        return found["row"]
+        self.store.take(run.id, found["files"])  # last: a run that others start from has its weights
+        return table.iloc[0].to_dict()
 
 
 def _client(on, stack) -> "Client":
@@ -283,7 +279,7 @@ async def _take(dask_worker):
 
 
 def far_row(run: Run, sent: list, device: str, *starts: dict) -> dict[str, Any]:
-    """Train one run on another machine; return its row, its files and its weights."""
+    """Train one run on another machine; return the files of its folder and its weights."""
     if any("failed" in start for start in starts):
         return {"run": run.id, "failed": f"{run}: what it starts from could not be trained"}
     methods.adopt(sent)
@@ -292,12 +288,10 @@ def far_row(run: Run, sent: list, device: str, *starts: dict) -> dict[str, Any]:
             write_atomically(weights_path(parent), start["weights"])
     with tempfile.TemporaryDirectory() as folder:
         try:
-            row = execute(run, Store(folder), device)[0]
+            execute(run, store := Store(folder), device)
         except HsiError as error:
             return {"run": run.id, "failed": str(error)}
-        kept = [path for part in ("maps", "logs", "notes") for path in Path(folder).glob(f"{part}/*")]
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
-        beside = measures.held(Path(folder)).loc[run.id].to_dict()
+        files = store.files(run.id)
     path = weights_path(run)
     weights = path.read_bytes() if path.is_file() else b""
-    return {"row": row, "beside": beside, "files": files, "weights": weights}
+    return {"files": files, "weights": weights}
