@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
     again = "train N stored runs anew, drawn by lot, and compare"
     p.add_argument("--check", type=int, metavar="N", help=again)
+    p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     p.add_argument("--on", metavar="ADDRESS", default="", help=commands.ELSEWHERE)
     p.add_argument("--publish", action="store_true", help="keep the rows among the published ones")

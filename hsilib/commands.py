@@ -119,7 +119,7 @@ def study_command(args: Namespace) -> None:
                 line += f"; {error}"
         print(line, flush=True)
     if not args.list:
-        sweep.collect(declared, store, device=args.device, on=args.on)
+        sweep.collect(declared, store, args.jobs, args.device, on=args.on)
         if args.publish:
             merge.pack(store)
 

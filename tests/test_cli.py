@@ -14,6 +14,7 @@ from hsibook import commands, runner
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.methods import METHODS
+from hsilib.study import machine
 from hsilib.study.runs import declared, make_run
 from hsilib.study.sweep import collect
 from PIL import Image
@@ -324,14 +325,19 @@ def test_chapters_as_notebooks_run_with_papermill_from_anywhere(tmp_path, monkey
     assert "% of the test pixels correctly" in (tmp_path / "out.ipynb").read_text()
 
 
-@pytest.mark.parametrize(
-    "name, value, says",
-    [("HSILIB_JOBS", "many", "HSILIB_JOBS must be a number"), ("HSILIB_DEVICE", "tpu", "unknown device 'tpu'")],
-)
-def test_how_chapters_train_is_said_from_outside(name, value, says, monkeypatch):
-    monkeypatch.setenv(name, value)
-    with pytest.raises(HsiError, match=says):
-        collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
+def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch):
+    page = tmp_path / "90-mine.md"
+    page.write_text(NOTEBOOK % "from hsilib.study.machine import TRAINING\nfrom hsibook import kernel\nprint(TRAINING, kernel.place)")
+    usual = dict(machine.TRAINING)
+    try:
+        machine.TRAINING |= {"jobs": 3, "on": "tcp://a's:1"}
+        done = runner.run(str(page), {}, say=lambda text: None).read_text()
+        assert "{'jobs': 3, 'device': 'cpu', 'on': \\\"tcp://a's:1\\\"}" in done and "90-mine" in done
+        machine.TRAINING |= {"on": "", "device": "tpu"}
+        with pytest.raises(HsiError, match="unknown device 'tpu'"):
+            collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
+    finally:
+        machine.TRAINING |= usual
 
 
 def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsys):
@@ -355,7 +361,7 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
 
 def test_a_chapter_that_is_stored_costs_nothing(monkeypatch):
     monkeypatch.delenv("HSILIB_PUBLISHED")
-    assert runner.cost("online", {}) is None and "HSILIB_PLAN" not in os.environ
+    assert runner.cost("online", {}) is None
 
 
 PLANNED = """

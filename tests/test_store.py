@@ -172,23 +172,23 @@ def test_a_run_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_what_killed_processes_left_goes_after_a_day(tmp_path):
-    store = Store(tmp_path)
+    store = Store(tmp_path / "store")
     for name, age in (("new", 0), ("old", 90_000)):
-        part = tmp_path / f".{name}.0123.part"
-        part.mkdir()
+        part = store.folder / f".{name}.0123.part"
+        part.mkdir(parents=True)
         (part / "run.json").write_text("{}")
         os.utime(part, (part.stat().st_mtime - age,) * 2)
     assert len(store.rows()) == 0
     store.check()
-    assert [path.name for path in tmp_path.iterdir()] == [".new.0123.part"]
+    assert [path.name for path in store.folder.iterdir()] == [".new.0123.part"]
 
 
 @pytest.mark.parametrize("column, value", [("oa", 4000), ("oa", "nan"), ("seed", -1), ("seed", 0.5), ("scene", ""), ("run", "x")])
 def test_a_row_is_in_range(tmp_path, capsys, column, value):
     """A run that says what cannot be is named, counts no more, and is trained again."""
-    store = Store(tmp_path)
+    store = Store(tmp_path / "mine")
     collect([run(0), run(1)], store, say=lambda text: None)
-    path = tmp_path / run(0).id / "run.json"
+    path = store.folder / run(0).id / "run.json"
     said = json.loads(path.read_text())
     for text in (json.dumps(said | {"row": said["row"] | {column: value}}), path.read_text()[:-30]):
         path.write_text(text)
@@ -196,7 +196,7 @@ def test_a_row_is_in_range(tmp_path, capsys, column, value):
     told = []
     collect([run(0)], store, say=told.append)
     assert "1 run to train" in told[0] and len(store.rows()) == 2
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == sorted([*store.runs(), "scenes"])
+    assert sorted(path.name for path in store.folder.glob("[!.]*")) == sorted([*store.runs(), "scenes"])
 
 
 def of_an_earlier_edition(folder):
@@ -216,7 +216,7 @@ def test_a_store_of_an_earlier_edition_is_read_merged_and_converted(tmp_path, mo
     assert len(before) == 3 and before["aa30"].notna().all() and store.runs() == []
     assert main(["results", "--convert"]) == 0 and "3 runs" in capsys.readouterr().out
     after = Store(store.folder)
-    assert len(after.runs()) == 3 and not path.exists() and not list(store.folder.glob("*/*/*"))
+    assert len(after.runs()) == 3 and not path.exists() and not list(store.folder.glob("maps/*"))
     columns = list(before)
     assert after.rows().sort_values("run")[columns].equals(before.sort_values("run", ignore_index=True)[columns])
     assert {one: after.files(one) for one in after.runs()} == files

@@ -193,20 +193,18 @@ def cost(chapter: str, given: dict) -> Work | None:
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
     names = {"__name__": "__main__"}
-    os.environ["HSILIB_PLAN"] = "1"
     try:
-        for number, tree in enumerate(planning(texts)):
-            run_cell(texts[number], number, chapter, names, tree)
-            if "parameters" in cells[number].metadata.get("tags", []):
-                names |= given
+        with Planned.only():
+            for number, tree in enumerate(planning(texts)):
+                run_cell(texts[number], number, chapter, names, tree)
+                if "parameters" in cells[number].metadata.get("tags", []):
+                    names |= given
     except Planned as planned:
         return planned.work
     except HsiError:
         raise
     except Exception:  # the kernel meets it too, and says where
         return None
-    finally:
-        os.environ.pop("HSILIB_PLAN")
     return None
 
 
@@ -215,7 +213,8 @@ def _execute(notebook, path, given, target, work):
     import papermill
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
+    told = str(target.with_suffix("")), machine.TRAINING  # the kernel leaves the page's tables beside it
+    begin = f"__import__('hsibook.kernel').kernel.begin(*{told!r})"
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
         name = f"HSILIB_{name}"
@@ -225,9 +224,10 @@ def _execute(notebook, path, given, target, work):
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
-            quiet = ["--log-level=50"]  # what the kernel logs is not the reader's business
+            # what the kernel logs is not the reader's business
+            words = ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]
             how = dict(
-                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet
+                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=words
             )
             how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
             papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)

@@ -66,7 +66,7 @@ class Here:
                     yield row
             except BrokenProcessPool:
                 says = "a process that trains was killed, perhaps for want of memory; what is finished is "
-                says += "stored; with fewer processes (HSILIB_JOBS) each has more memory"
+                says += "stored; with fewer processes (--jobs) each has more memory"
                 raise HsiError(says) from None
 
 

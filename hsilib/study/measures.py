@@ -46,7 +46,8 @@ def _table(path, changed, size):
 def of_runs(table: pd.DataFrame) -> pd.DataFrame:
     """Return measures by run with the columns that readers ask for, and what else there is."""
     table = table.reindex(columns=[*dict.fromkeys([*EMPTY, *(c for c in table if c not in rows.COLUMNS)])])
-    return table.assign(small=table["small"].fillna(""), **table[["aa30", *COSTS]].astype(float))
+    small = table["small"].astype(object).fillna("").astype(str)
+    return table.assign(small=small, **table[["aa30", *COSTS]].astype(float))
 
 
 def held(folder: Path) -> pd.DataFrame:
