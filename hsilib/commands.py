@@ -30,14 +30,14 @@ def scenes_command(args: Namespace) -> None:
 
 
 def _add_scene(args):
-    from hsilib.data import own, scenes, told
+    from hsilib.data import imagesets, own, told
     from hsilib.data.described import plain
 
     name = args.add[0]
     if len(args.add) == 2:
         for file in own.add_images(*args.add, skip=args.skip):
             print(f"left out: {plain(file)}")
-        added = scenes.image_set(name)
+        added = imagesets.open_set(name)
         print(f"{name}: {len(added.files)} images of {len(added.classes)} classes")
         return
     if len(args.add) != 3:
@@ -215,17 +215,17 @@ def predict_command(args: Namespace) -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from hsilib.data import scenes
+    from hsilib.data import registry, scenes
     from hsilib.data.formats import open_image
     from hsilib.deploy.maps import write_map
     from hsilib.deploy.predict import path_of, predict_image
 
-    if args.scene in scenes.names():
+    if args.scene in registry.names():
         image = scenes.image_of(args.scene)
     elif Path(args.scene).suffix or "/" in args.scene:
         image = open_image(Path(args.scene), args.cube_key)
     else:
-        known("scene", args.scene, scenes.names())
+        known("scene", args.scene, registry.names())
     with tqdm(total=image.size[0], unit=" rows", disable=None, leave=False) as bar:
         model = path_of(args.model)
         labels, sure, metadata = predict_image(model, image, lambda done, rows: bar.update(done - bar.n))

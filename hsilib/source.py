@@ -71,7 +71,8 @@ def _tell(what, where, name, seen) -> Iterator[str]:
     if isinstance(what, types.ModuleType):
         own = not _library(what.__name__) and getattr(what, "__file__", None)
         yield _dump(_parsed(Path(what.__file__).read_text())) if own else f"module {what.__name__}"
-        parts = [(key, part) for key, part in sorted(vars(what).items()) if own and _from_elsewhere(part, what)]
+        held = sorted(vars(what).items()) if own else ()
+        parts = [(key, part) for key, part in held if _from_elsewhere(part, what)]
     elif isinstance(what, types.FunctionType):
         closed = dict(zip(what.__code__.co_freevars, what.__closure__ or ()))
         parts = [(key, cell.cell_contents) for key, cell in closed.items() if _filled(cell)]
@@ -88,7 +89,8 @@ def _tell(what, where, name, seen) -> Iterator[str]:
         if not _library(what.__module__):
             yield " ".join(inspect.get_annotations(what))  # fields of a dataclass, in their order
             parts = [(where, base) for base in what.__bases__]
-            parts += [(f"{where}.{key}", part) for key, part in sorted(vars(what).items()) if _written(key, part)]
+            held = sorted(vars(what).items())
+            parts += [(f"{where}.{key}", part) for key, part in held if _written(key, part)]
     elif isinstance(what, functools.partial | types.MethodType | staticmethod | classmethod | property):
         yield type(what).__name__
         kept = ("func", "args", "keywords", "__func__", "__self__", "fget", "fset")
@@ -136,8 +138,9 @@ def _filled(cell):
 
 def _written(key, member):
     """Tell whether a member of a class was written there, and not made by Python or by ``dataclass``."""
-    if isinstance(member, types.FunctionType):
-        return inspect.unwrap(member).__code__.co_filename != "<string>"
+    if isinstance(member, types.FunctionType) and key.startswith("__"):
+        file = inspect.unwrap(member).__code__.co_filename
+        return file != "<string>" and not _installed(file)
     return not key.startswith(("__", "_abc"))
 
 
@@ -169,11 +172,15 @@ def _nodes(function, where, name):
     kinds = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef | ast.AsyncFunctionDef
     text = "".join(linecache.getlines(code.co_filename, function.__globals__))
     nodes = [node for node in ast.walk(_parsed(text)) if isinstance(node, kinds)] if text else []
-    first = code.co_firstlineno
-    nodes = [n for n in nodes if min([n.lineno, *(d.lineno for d in getattr(n, "decorator_list", ()))]) == first]
+    nodes = [node for node in nodes if _first(node) == code.co_firstlineno]
     if not nodes:
         raise HsiError(f"{name}: {where} has no source to read; {INSTEAD}")
     return nodes
+
+
+def _first(node):
+    """The first line of a function, or that of its first decorator."""
+    return min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))])
 
 
 def _dump(node, top=True):

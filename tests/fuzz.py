@@ -204,7 +204,7 @@ READERS["shapefile"] = of_polygons("shp"), bytes_of, ["fields.shp", "fields.dbf"
 @reader(json_of, "own/mine.scene.json")
 def description(folder):
     import numpy as np
-    from hsilib.data import own, scenes
+    from hsilib.data import own, registry, scenes
 
     os.environ["HSILIB_OWN"] = str(folder / "own")
     for name, array in zip(("cube", "labels"), cube_and_labels(folder)):
@@ -213,7 +213,7 @@ def description(folder):
     yield
     scenes.load_scene.cache_clear()
     whole(scenes.load_scene("mine"))
-    scenes.place("mine")
+    registry.place("mine")
 
 
 def pictures(folder):
@@ -227,9 +227,9 @@ def pictures(folder):
 
 def looked_at(name):
     import numpy as np
-    from hsilib.data import scenes
+    from hsilib.data import imagesets, scenes
 
-    found = scenes.image_set(name)
+    found = imagesets.open_set(name)
     assert len(found.files) == len(found.labels) and 1 <= min(found.labels) <= max(found.labels) <= len(found.classes)
     assert len(set(found.classes)) == len(found.classes)
     made = found.read(16)

@@ -200,7 +200,8 @@ def test_odd_words_are_one_line(tmp_path, capsys, monkeypatch):
     assert "SystemExit" in one_line(["map", "foo", "--page", tmp_path / "page.py"], capsys)
     (tmp_path / "bad.md").write_bytes(b"---\njupytext: x\n---\n\xff\xfe")
     one_line(["run", tmp_path / "bad.md", "--list"], capsys)
-    (tmp_path / "study.toml").write_text(f'[[part]]\ntitle = "x"\nscenes = ["{SMALL}"]\nsplits = ["random"]\nmethods = ["mlp"]\nseeds = 1\n')
+    part = f'title = "x"\nscenes = ["{SMALL}"]\nsplits = ["random"]\nmethods = ["mlp"]\nseeds = 1\n'
+    (tmp_path / "study.toml").write_text(f"[[part]]\n{part}")
     assert "like tcp://host:8786" in one_line(["study", tmp_path / "study.toml", "--on", "garbage"], capsys)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "file"))

@@ -187,12 +187,12 @@ def row(run, **values):
 
 
 def test_a_row_is_written_once(tmp_path):
-    store = Store(tmp_path)
+    store = Store(tmp_path / "mine")
     store.keep(row("aa"), "f")
     store.keep(row("aa", oa=5), "f")
     store.keep(row("bb"), "f")
     assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()["oa"].tolist() == [1, 1]
-    assert sorted(os.listdir(tmp_path)) == store.runs()
+    assert sorted(os.listdir(store.folder)) == store.runs()
 
 
 def _write_many(folder, start):

@@ -21,7 +21,7 @@ from typing import Any
 
 from hsibook.cells import leave_out_empty, planning, readable, run_cell
 from hsibook.text import of_one_seed
-from hsilib.data import own, scenes
+from hsilib.data import own, registry
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
 from hsilib.files import clear, project
@@ -142,7 +142,7 @@ def check(chapter: str, declared: dict, given: dict) -> None:
         for value in given["methods"]:
             known("method", value, METHODS)
     if "scene" in given:
-        known("scene", given["scene"], scenes.names())
+        known("scene", given["scene"], registry.names())
 
 
 def run(chapter: str, given: dict, say: Callable = print) -> Path:

@@ -1,7 +1,7 @@
 """What is measured of a run beside its row, such as AA30 and costs from raw bands on.
 
-A row keeps what it said when it was written.  Whatever else is asked of runs stands under ``measured`` in their
-``run.json``, or in a column of ``measures/measures.csv`` beside published tables; readers get it with the rows.
+A row keeps what it said when it was written.  Whatever else is asked of runs stands under ``measured`` in
+their ``run.json``, or in ``measures/measures.csv`` beside published tables; readers get it with the rows.
 """
 
 from collections.abc import Iterable
@@ -32,10 +32,8 @@ def _table(path, changed, size):
     try:
         table = pd.read_csv(path, dtype={"run": str, "small": str})
         right = "run" in table and table["run"].str.fullmatch("[0-9a-f]{12}").all()
-        numbers = table[[name for name in RANGES if name in table]].astype(float) if right else table
-        limits = RANGES if right else {}
-        bad = [((numbers[c] < limits[c][0]) | (numbers[c] > limits[c][1])).any() for c in {*limits} & {*numbers}]
-        if not right or any(bad):
+        numbers = table[[name for name in RANGES if name in table]].astype(float) if right else table[[]]
+        if not right or any(((part < RANGES[c][0]) | (part > RANGES[c][1])).any() for c, part in numbers.items()):
             raise ValueError("other columns or values than measures have")
     except (ValueError, OSError) as error:
         says = f"not the measures of a store ({reason(error)}); get it from where the store came from"
@@ -62,7 +60,8 @@ def held(folder: Path) -> pd.DataFrame:
 def add(folder: Path, measured: dict[str, dict[str, Any]]) -> None:
     """Write the measures of some runs, {run: measures}, beside those of the runs that are packed."""
     new = of_runs(pd.DataFrame.from_dict(measured, orient="index").rename_axis("run"))
-    table = pd.concat([part for part in (held(folder).drop(index=new.index, errors="ignore"), new) if len(part)])
+    old = held(folder).drop(index=new.index, errors="ignore")
+    table = pd.concat([part for part in (old, new) if len(part)])
     table = table.assign(**{name: table[name].astype("Int64") for name in COSTS})
     write_atomically(file(folder), table.sort_index().to_csv(lineterminator="\n"))
 

@@ -48,11 +48,11 @@ def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:
     cut = set(range(2, len(lines) + 2)) - set(numbers)
     table = pd.DataFrame([lines[number - 2] for number in numbers], columns=header, dtype=str)
     table, wrong = checked(table)
-    return table, {number: "cut off" for number in cut} | {numbers[place]: why for place, why in wrong.items()}
+    return table, dict.fromkeys(cut, "cut off") | {numbers[place]: why for place, why in wrong.items()}
 
 
 def checked(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
-    """Return the rows of a table of texts that can be, with numbers as numbers, and {place: what is wrong}."""
+    """Return the rows of a table of texts that can be, numbers as numbers, and {place: what is wrong}."""
     table = table.reindex(columns=COLUMNS, fill_value="").reset_index(drop=True)
     wrong = _bad(table)
     table = table.drop(index=list(wrong))
@@ -124,5 +124,6 @@ def _text(value):
 def measured(said: Any) -> dict[str, Any]:
     """Return what is measured beside a row: texts and numbers, under names that a column can have."""
     said = said if isinstance(said, dict) else {}
-    fits = {k: v for k, v in said.items() if re.fullmatch(r"[a-z]\w{0,40}", k) and isinstance(v, str | int | float)}
-    return {k: plain(v) if isinstance(v, str) else float(v) for k, v in fits.items()}
+    named = {name: value for name, value in said.items() if re.fullmatch(r"[a-z]\w{0,40}", name)}
+    kept = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
+    return {name: plain(value) if isinstance(value, str) else float(value) for name, value in kept.items()}

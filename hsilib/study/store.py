@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def _unpacked(paths, changed):
     return table, measures.of_runs(pd.DataFrame.from_dict(told, orient="index").rename_axis("run"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _text(path, changed):
     return path.read_bytes()
 
@@ -115,7 +115,8 @@ class Store:
             trial.mkdir(parents=True)
             trial.rmdir()
         except OSError as error:
-            says = f"rows cannot be kept here ({error.strerror or error}); set HSILIB_RESULTS to another folder"
+            why = error.strerror or error
+            says = f"rows cannot be kept here ({why}); set HSILIB_RESULTS to another folder"
             raise HsiError(f"{self.folder}: {says}") from None
         clear(self.folder)
         clear(cache_folder() / "weights")
@@ -128,8 +129,8 @@ class Store:
         Beside what a row says stand AA30 and the test pixels of small classes (``aa30``, ``small``), its
         multiply-adds and payload are those from raw bands on, and what else was measured comes last.
         """
-        known = [part for folder in self.folders for part in (self._unpacked(folder)[1], measures.held(folder))]
-        return measures.beside(self.written(), known)
+        own = [self._unpacked(folder)[1] for folder in self.folders]
+        return measures.beside(self.written(), [*own, *map(measures.held, self.folders)])
 
     def written(self) -> pd.DataFrame:
         """Return all rows as they were written."""
@@ -159,8 +160,9 @@ class Store:
 
     def has(self, run: str) -> bool:
         """Say whether the store holds the run of this identity."""
-        held = [table["run"] for folder in self.folders for table in self.packed(folder).values()]
-        return any(_whole(folder / run) for folder in self.folders) or any((part == run).any() for part in held)
+        if any(_whole(folder / run) for folder in self.folders):
+            return True
+        return any((table["run"] == run).any() for part in self.folders for table in self.packed(part).values())
 
     # ------------------------------------------------------------------------------------------- one run
 

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
-from hsilib.data import scenes
+from hsilib.data import registry, scenes
 from hsilib.errors import HsiError, reason, shown
 from hsilib.files import write_atomically
 from hsilib.identity import Run, parents
@@ -261,7 +261,7 @@ def _told(names):
     for name in names:
         try:
             scenes.load_scene(name)
-            contents[name] = scenes.place(name).content
+            contents[name] = registry.place(name).content
         except HsiError as error:
             contents[name] = str(error)
     return _versions(), contents
