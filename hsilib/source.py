@@ -27,6 +27,7 @@ INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib",
 PLAIN = int, float, complex, str, bytes, bool, type(None), type(...), range, slice, Path
 BUILTIN = types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType
 LEFT_OUT = "annotation", "returns", "type_comment", "kind"  # of a syntax tree
+UNFILLED = types.CellType()  # what a function closes over while it is still being defined
 INSTEAD = "give the method a version=, and another one when it changes"
 
 
@@ -75,7 +76,7 @@ def _tell(what, where, name, seen) -> Iterator[str]:
         parts = [(key, part) for key, part in held if _from_elsewhere(part, what)]
     elif isinstance(what, types.FunctionType):
         closed = dict(zip(what.__code__.co_freevars, what.__closure__ or ()))
-        parts = [(key, cell.cell_contents) for key, cell in closed.items() if _filled(cell)]
+        parts = [(key, cell.cell_contents) for key, cell in closed.items() if cell != UNFILLED]
         if not outside(what):  # of this library: what it was given by a decorator; of others: what they wrap
             yield f"function {what.__qualname__}"
             parts = parts if what.__code__.co_filename.startswith(HERE) else []
@@ -126,14 +127,6 @@ def _from_elsewhere(part, module):
     """Tell whether a module of one's own takes this from another module."""
     other = isinstance(part, types.ModuleType) or getattr(part, "__module__", None)
     return bool(other) and other != module.__name__
-
-
-def _filled(cell):
-    try:
-        cell.cell_contents
-    except ValueError:  # a function that is still being defined
-        return False
-    return True
 
 
 def _written(key, member):

@@ -230,7 +230,7 @@ def looked_at(name):
     from hsilib.data import imagesets, scenes
 
     found = imagesets.open_set(name)
-    assert len(found.files) == len(found.labels) and 1 <= min(found.labels) <= max(found.labels) <= len(found.classes)
+    assert len(found.files) == len(found.labels) and 1 <= found.labels.min() <= found.labels.max() <= len(found.classes)
     assert len(set(found.classes)) == len(found.classes)
     made = found.read(16)
     assert made.shape == (len(found.files), 3, 16, 16) and made.dtype == np.uint8

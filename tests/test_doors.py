@@ -295,7 +295,7 @@ def test_a_worker_of_other_files_is_told_in_words(monkeypatch, tmp_path):
     runs = [SimpleNamespace(scene="mine", content="mine@1234")]
     with pytest.raises(HsiError, match="left out: its files of the scene mine are not those that are here"):
         with contextlib.ExitStack() as stack:
-            workers.There(stack, "tcp://a:1", runs, Store(tmp_path), "cpu", lambda text: None)
+            workers.DaskPool(stack, "tcp://a:1", runs, Store(tmp_path), "cpu", lambda text: None)
 
 
 def test_options_of_a_contributed_row_are_options(tmp_path, capsys):

@@ -119,7 +119,7 @@ def test_a_worker_that_goes_while_it_is_asked_is_waited_for(monkeypatch, tmp_pat
     monkeypatch.setattr(workers.time, "sleep", lambda seconds: None)
     said = []
     with contextlib.ExitStack() as stack:
-        there = workers.There(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
+        there = workers.DaskPool(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
     assert there.approved == ["tcp://a:1"] and said == ["waiting for a worker of tcp://a:1"]
 
 
@@ -150,7 +150,7 @@ def test_a_study_is_reckoned_for_any_number_of_workers():
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_a_port_that_is_no_scheduler_is_said_within_ten_seconds(says, tmp_path, monkeypatch):
+def test_a_port_that_is_no_scheduler_is_said_in_one_line(says, tmp_path, monkeypatch):
     """A web server waits to be asked, or answers something else; so does the dashboard."""
     monkeypatch.setattr(workers, "PATIENCE", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -162,27 +162,27 @@ def test_a_port_that_is_no_scheduler_is_said_within_ten_seconds(says, tmp_path, 
 
         threading.Thread(target=greet, daemon=True).start()
         on, start = f"tcp://127.0.0.1:{server.getsockname()[1]}", time.monotonic()
-        with pytest.raises(HsiError, match="no Dask scheduler answers there"):
-            workers._greeted(on)
-        assert time.monotonic() - start < 2
+        with pytest.raises(HsiError, match="no Dask scheduler answers there"), contextlib.ExitStack() as stack:
+            workers._client(on, stack)
+        assert time.monotonic() - start < 10
         held[0].close()
 
 
 class Silent:
-    """A scheduler that is gone, silent, or has one worker that sends no sign."""
+    """A scheduler that is gone, or silent, or has lost its worker."""
 
-    def __init__(self, status="running", wait=0.0):
-        self.status, self.wait, self.run = status, wait, None
+    def __init__(self, status="running", wait=0.0, workers=("tcp://a:1",)):
+        self.status, self.wait, self.run, self.workers = status, wait, None, workers
 
     def scheduler_info(self, n_workers):
         time.sleep(self.wait)
-        return {"workers": {"tcp://a:1": {"last_seen": 7.0}}}
+        return {"workers": dict.fromkeys(self.workers, {})}
 
 
 def lone(client, said=None):
-    there = object.__new__(workers.There)
+    there = object.__new__(workers.DaskPool)
     there.on, there.client, there.say = "tcp://a:8786", client, (said if said is None else said.append)
-    there.contents, there.seen, there.approved, there.heard = {}, {"tcp://a:1"}, ["tcp://a:1"], {}
+    there.contents, there.seen, there.approved = {}, {"tcp://a:1"}, ["tcp://a:1"]
     return there
 
 
@@ -194,15 +194,12 @@ def test_a_lost_or_silent_scheduler_ends_in_one_line(monkeypatch):
         assert "\n" not in str(error.value)
 
 
-def test_a_worker_that_is_silent_or_gone_is_said_once(monkeypatch):
-    monkeypatch.setattr(workers, "SILENCE", 0.2)
+def test_a_worker_that_is_gone_is_said_once():
     said = []
-    there = lone(Silent(), said)
-    for _ in range(4):
-        there._look()
-        time.sleep(0.15)
-    there._listen({})
-    assert len(said) == 2 and "was not heard of for" in said[0] and "is gone" in said[1]
+    pool = lone(Silent(workers=()), said)
+    pool._look()
+    pool._look()
+    assert len(said) == 1 and "is gone" in said[0] and not pool.approved
 
 
 @pytest.mark.parametrize("name", ["../../stolen", "maps/other.png", "/etc/cron.d/x", "run.json"])

@@ -15,7 +15,7 @@ from hsilib.errors import HsiError
 from hsilib.identity import Run, parents
 from hsilib.study.execute import execute
 from hsilib.study.store import Store
-from hsilib.study.workers import There
+from hsilib.study.workers import DaskPool
 
 if TYPE_CHECKING:
     from hsilib.study.sweep import Work
@@ -26,11 +26,11 @@ Row = dict[str, Any]  # of the store; or {"run": identity, "failed": why}
 @contextmanager
 def engine(
     on: str, runs: Sequence[Run], store: Store, jobs: int | None, device: str, say: Callable[[str], None]
-) -> Iterator["Here | There"]:
+) -> Iterator["LocalPool | DaskPool"]:
     """Open the place where runs are to be trained: ``on`` is empty for this machine, the address of a Dask
     scheduler, or ``local:4`` for four workers that are started here."""
     with ExitStack() as stack:
-        yield There(stack, on, runs, store, device, say) if on else Here(store, jobs, device)
+        yield DaskPool(stack, on, runs, store, device, say) if on else LocalPool(store, jobs, device)
 
 
 def _orphans(level, failed):
@@ -42,7 +42,7 @@ def _orphans(level, failed):
         yield {"run": run.id, "failed": f"{run}: what it starts from could not be trained"}
 
 
-class Here:
+class LocalPool:
     """The cores of this machine."""
 
     def __init__(self, store: Store, jobs: int | None, device: str) -> None:

@@ -33,7 +33,8 @@ def _table(path, changed, size):
         table = pd.read_csv(path, dtype={"run": str, "small": str})
         right = "run" in table and table["run"].str.fullmatch("[0-9a-f]{12}").all()
         numbers = table[[name for name in RANGES if name in table]].astype(float) if right else table[[]]
-        if not right or any(((part < RANGES[c][0]) | (part > RANGES[c][1])).any() for c, part in numbers.items()):
+        bad = [not numbers[name].dropna().between(*RANGES[name]).all() for name in numbers]
+        if not right or any(bad):
             raise ValueError("other columns or values than measures have")
     except (ValueError, OSError) as error:
         says = f"not the measures of a store ({reason(error)}); get it from where the store came from"

@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,9 @@ def _unpacked(paths, changed):
     return table, measures.of_runs(pd.DataFrame.from_dict(told, orient="index").rename_axis("run"))
 
 
-@cache
-def _text(path, changed):
-    return path.read_bytes()
-
-
 def _text_of(path):
     try:
-        return _text(path, path.stat().st_mtime_ns)
+        return path.read_bytes()
     except OSError:
         return b""
 
@@ -162,7 +157,8 @@ class Store:
         """Say whether the store holds the run of this identity."""
         if any(_whole(folder / run) for folder in self.folders):
             return True
-        return any((table["run"] == run).any() for part in self.folders for table in self.packed(part).values())
+        tables = [table for folder in self.folders for table in self.packed(folder).values()]
+        return any((table["run"] == run).any() for table in tables)
 
     # ------------------------------------------------------------------------------------------- one run
 

@@ -8,7 +8,6 @@ import concurrent.futures
 import logging
 import os
 import re
-import socket
 import tempfile
 import threading
 import time
@@ -34,20 +33,20 @@ if TYPE_CHECKING:
 ONE = {"hsilib": 1}  # what an approved worker has and a run takes: one run at a time in a process
 PATIENCE = 10  # seconds in which a scheduler answers at first
 LOOK = 5  # seconds after which workers that have come are looked at
-SILENCE = 60  # seconds without a word, of a scheduler or a worker
+SILENCE = 60  # seconds without a word of the scheduler
 LOADING = 180  # seconds in which a worker loads this package and the scenes
 GOES_ON = "what came is stored, the same command goes on from there"
 
 
 def _within(seconds: float, calls: dict[Any, Callable]) -> dict[Any, Any]:
     """Return what calls give, or the errors they end in, each in a thread; what takes longer lacks."""
-    found = {}
+    answers = {}
 
     def call(key):
         try:
-            found[key] = calls[key]()
+            answers[key] = calls[key]()
         except BaseException as error:
-            found[key] = error
+            answers[key] = error
 
     threads = [threading.Thread(target=call, args=(key,), daemon=True) for key in calls]
     for thread in threads:
@@ -55,10 +54,10 @@ def _within(seconds: float, calls: dict[Any, Callable]) -> dict[Any, Any]:
     end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0, end - time.monotonic()))
-    return dict(found)
+    return dict(answers)
 
 
-class There:
+class DaskPool:
     """The workers of a Dask scheduler that have the same versions and the same scenes as this machine."""
 
     def __init__(
@@ -67,7 +66,6 @@ class There:
         self.on, self.store, self.device, self.say = on, store, device, say
         self.contents = {run.scene: run.content for run in runs}
         self.client, self.seen, self.approved = _client(on, stack), set(), []
-        self.heard: dict[str, tuple] = {}  # worker -> its last sign, when that came, whether silence was said
         told = self._look()
         if not self.approved and not told:
             say(f"waiting for a worker of {on}")
@@ -96,27 +94,12 @@ class There:
     def _workers(self):
         return self._ask(lambda: self.client.scheduler_info(n_workers=-1))["workers"]
 
-    def _listen(self, workers):
-        """Say which workers are gone, or were not heard of for a minute."""
-        now = time.monotonic()
-        for worker in [worker for worker in self.approved if worker not in workers]:
-            self.approved.remove(worker)
-            self.heard.pop(worker, None)
-            self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
-        for worker in self.approved:
-            sign = workers[worker].get("last_seen")
-            last, since, said = self.heard.get(worker, (None, now, False))
-            if sign != last:
-                since, said = now, False
-            elif now - since > SILENCE and not said:
-                self.say(f"worker {worker} was not heard of for {now - since:.0f} s; it is waited for")
-                said = True
-            self.heard[worker] = sign, since, said
-
     def _look(self):
         """Take the workers that have come, or say why not."""
         workers, told = self._workers(), []
-        self._listen(workers)
+        for worker in [worker for worker in self.approved if worker not in workers]:
+            self.approved.remove(worker)
+            self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
         new = sorted(set(workers) - self.seen)
         self.seen = set(workers)  # one that went is asked again if it returns
         names, ask = list(self.contents), self.client.run
@@ -133,7 +116,7 @@ class There:
             versions, contents = said or ("", {})
             other = [name for name, content in self.contents.items() if contents.get(name) != content]
             lacks = f"it has {versions}, here are {here}" if versions != here else ""
-            lacks = lacks or (_apart(other[0], contents[other[0]]) if other else "")
+            lacks = lacks or (_why_not(other[0], contents[other[0]]) if other else "")
             lacks = lacks if said else f"it gave no answer in {LOADING} s"
             if lacks:
                 told.append(f"worker {worker} is left out: {lacks}")
@@ -208,8 +191,6 @@ def _client(on, stack) -> "Client":
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they meet is told in one line
     if not on.startswith("local:"):
-        if on.startswith("tcp:"):
-            _greeted(on)
         words = dict(timeout=PATIENCE / 2, set_as_default=False)
         found = _within(PATIENCE, {"": lambda: Quiet(on, **words)})
         client = found.get("", TimeoutError(f"nothing in {PATIENCE} s"))
@@ -230,26 +211,6 @@ def _client(on, stack) -> "Client":
     return client
 
 
-def _greeted(on):
-    """Refuse a port that does not greet as a scheduler does: eight bytes, how long its greeting is."""
-    host, _, port = on.removeprefix("tcp://").rpartition(":")
-    end, why = time.monotonic() + PATIENCE / 2, None
-    while why is None:
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), PATIENCE / 2) as line:
-                greeting = line.recv(8, socket.MSG_WAITALL)
-            if int.from_bytes(greeting, "little") in range(1, 1 << 20):
-                return
-            why = "what is there is none"
-        except TimeoutError:
-            why = f"nothing in {PATIENCE / 2:g} s"
-        except (OSError, OverflowError) as error:
-            later = isinstance(error, ConnectionRefusedError) and time.monotonic() < end
-            why = None if later else reason(error)
-            time.sleep(0.2)  # it may be about to start
-    raise HsiError(f"{on}: no Dask scheduler answers there ({why})")
-
-
 def _versions():
     """The versions that decide a number, without what says for which processor torch was built."""
     return re.sub(r"\+\w+", "", f"hsilib {version('hsilib')} {machine.versions()}")
@@ -267,11 +228,11 @@ def _told(names):
     return _versions(), contents
 
 
-def _apart(name, there):
-    """What is wrong with a worker's scene, from its identity there, or why it has none."""
-    if there.partition("@")[0] == name:
+def _why_not(name, content):
+    """Say what is wrong with a worker's scene, from its identity on that worker, or why it has none."""
+    if content.partition("@")[0] == name:
         return f"its files of the scene {name} are not those that are here"
-    return f"{name}: {there}"
+    return f"{name}: {content}"
 
 
 async def _take(dask_worker):
