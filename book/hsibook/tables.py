@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hsibook import stats
+from hsibook import kernel, stats
 from hsibook.claims import against
 from hsibook.paper import beside_paper
 from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
@@ -62,14 +62,14 @@ def leave(table: pd.DataFrame, name: str, words: str) -> None:
     """Leave a table as CSV beside the page, with a link to it."""
     path = beside_page(f"{name}.csv")
     write_atomically(path, table.to_csv(index=False))
-    here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
+    here = path.parents[1] if kernel.place else Path.cwd()
     say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
 
 
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")  # the runner's
+    page = kernel.place or project() / "_build" / "runs" / "notebook"
     return page.parent / "tables" / f"{page.name}-{name}"
 
 
