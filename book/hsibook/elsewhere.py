@@ -10,6 +10,7 @@ from hsibook import paper, stats
 from hsibook.chapter import Chapter
 from hsibook.evidence import DESIGNED
 from hsibook.fields import Less
+from hsibook.tables import by_size
 from hsibook.text import brief, mean_sd, number, signed
 from hsilib.data.scenes import entry
 from hsilib.methods import get, title
@@ -56,6 +57,19 @@ def gains(
         rows = held({NEAR: [c.first]}, [*names, other], [0, *c.ratios])
         scenes[short(NEAR)] = Less(c, rows).gains(names, other)
     return {scene: tables for scene, tables in scenes.items() if tables.get("oa") is not None}
+
+
+def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence = ()) -> pd.DataFrame:
+    """``tables.by_size`` of labels alone, of these methods and of ``more`` in the chapter's recipe, and of
+    the same networks in the recipe of the compact ones."""
+    same, other = f"{c.epochs} epochs", "chapter 16"
+    better = designed(c, ["scratch_aug", "scratch_taught", "cnn2d_aug", "cnn2d_taught"], [0, *c.ratios])
+    parts = [("labels alone", same, stats.pick(rows, method=["cnn2d", "scratch"]))]
+    parts += [(title(name), same, stats.pick(rows, method=name)) for name in names]
+    parts += [(label, same, part) for label, part in more]
+    for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
+        parts.append((label, other, stats.pick(better, method=[f"cnn2d_{kind}", f"scratch_{kind}"])))
+    return by_size(parts, [0, *c.ratios])
 
 
 def _size(other, ratio):
