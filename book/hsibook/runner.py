@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hsibook import kernel
 from hsibook.cells import leave_out_empty, planning, readable, run_cell
 from hsibook.claim import claims_of
 from hsibook.text import of_one_seed
@@ -216,8 +217,7 @@ def _execute(notebook, path, given, target, work):
     import papermill
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    told = str(target.with_suffix("")), machine.TRAINING  # the kernel leaves the page's tables beside it
-    begin = f"__import__('hsibook.kernel').kernel.begin(*{told!r})"
+    begin = kernel.call(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
         name = f"HSILIB_{name}"
