@@ -1,14 +1,13 @@
 """What a chapter runs on: its parameters, completed and checked, as one object that its cells ask for
 runs."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from hsibook import figures
+from hsibook import figures, kernel
 from hsibook.stats import pick
 from hsilib.data.own import is_own
 from hsilib.data.scenes import Scene
@@ -142,8 +141,7 @@ class Chapter:
         runs = list(dict.fromkeys(run for part in plans.values() for run in part))
         if not runs:
             return dict.fromkeys(plans)
-        held = os.environ.get("HSILIB_HELD")  # make claims: what the store has, and no more
-        rows = (self.store.rows() if held else collect(runs, self.store)).set_index("run", drop=False)
+        rows = (self.store.rows() if kernel.held else collect(runs, self.store)).set_index("run", drop=False)
         ids = {name: [run.id for run in part if run.id in rows.index] for name, part in plans.items()}
         return {name: rows.loc[part].reset_index(drop=True) for name, part in ids.items()}
 

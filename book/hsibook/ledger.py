@@ -7,12 +7,11 @@ Nothing is trained for it: a claim whose runs are not stored is not here.
 import hashlib
 import html
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from hsibook import runner
+from hsibook import kernel, runner
 from hsibook.claim import MIME, mark
 from hsibook.elsewhere import short
 from hsilib.errors import known
@@ -25,7 +24,6 @@ SCENES = {  # what a chapter is told there; without leakage small networks of on
     "jasper_ridge": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
     "samson": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
 }
-QUIET = {"extra_arguments": ["--log-level=50"]}  # what the kernel logs is not the reader's business
 MAIN = next(iter(SCENES))
 
 
@@ -55,13 +53,14 @@ def ask(source: Path, words: dict, scene: str) -> list[dict]:
 
     folder = project() / "_build" / "claims" / f"{source.stem}-{scene}"
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"HSILIB_HELD": "1", "HSILIB_PAGE": str(folder / source.stem)}
     notebook = jupytext.read(source)
     tagged = [n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     told = "\n".join(f"{name} = {value!r}" for name, value in words.items())
     notebook.cells.insert(tagged[0] + 1, new_code_cell(told))
     where = {"metadata": {"path": str(project())}}
-    words = {"resources": where, "allow_errors": bool(words)} | QUIET
+    begin = kernel.call(folder / source.stem, only_held=True)
+    quiet = {"extra_arguments": ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]}
+    words = {"resources": where, "allow_errors": bool(words)} | quiet
     NotebookClient(notebook, kernel_name="python3", **words).execute()
     found = []
     for number, cell in enumerate(notebook.cells):

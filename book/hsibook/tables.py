@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hsibook import stats
+from hsibook import kernel, stats
 from hsibook.claims import against
 from hsibook.paper import beside_paper
 from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
@@ -70,14 +70,14 @@ def link(path: Path, words: str) -> None:
     """Show a link to a file beside the page."""
     from IPython.display import Markdown, display
 
-    here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
+    here = path.parents[1] if kernel.place else Path.cwd()
     display(Markdown(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})"))
 
 
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")  # the runner's
+    page = kernel.place or project() / "_build" / "runs" / "notebook"
     return page.parent / "tables" / f"{page.name}-{name}"
 
 
@@ -168,6 +168,20 @@ def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") 
     return table, f"Table {place} of the paper: {what}. {inside}{more}"
 
 
+def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]) -> pd.DataFrame:
+    """OA and AA30 at each size, mean ± sd over seeds.  A line for each (network, recipe, rows)."""
+    lines = []
+    for network, recipe, rows in parts:
+        line = {"network": network, "recipe": recipe}
+        for size in sizes:
+            sized = rows[rows["ratio"] == size]
+            for metric in ("oa", "aa30"):
+                head = f"{METRICS[metric]}, {f'{size} %' if size else 'dense'}"
+                line[head] = pm(*stats.spread(sized[metric])[:2])
+        lines += [line] * bool(len(rows))
+    return pd.DataFrame(lines)
+
+
 def compared(table: pd.DataFrame) -> pd.DataFrame:
     """Two columns of texts of a table of paired differences: each with its interval, and p after Holm."""
     gaps = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
@@ -200,24 +214,6 @@ def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) ->
     return rows.assign(place=place).query("place >= 0").sort_values("place", kind="stable")
 
 
-def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence[str], name: str) -> None:
-    """What is deployed at each size: Scratch, which stands for all, and the methods that deploy more."""
-    costs = {"params": "parameters", "macs": "multiply-adds, millions", "bytes": "file, kB"}
-    lines = []
-    for ratio in ratios:
-        plain = stats.pick(rows, method="scratch", ratio=ratio).iloc[0]
-        for method in ("scratch", *others):
-            own = stats.pick(rows, method=method, ratio=ratio).iloc[0]
-            label = title(method, ratio) + (", and all other students" if method == "scratch" else "")
-            texts = [thousands(own["params"]), f"{own['macs'] / 1e6:.2f}", f"{own['bytes'] / 1e3:.0f}"]
-            line = {"network": label}
-            for text, (column, head) in zip(texts, costs.items()):
-                more = f"{100 * (own[column] / plain[column] - 1):+.0f} %" if method != "scratch" else "–"
-                line |= {head: text, f"{head.partition(',')[0]}, more": more}
-            lines.append(line)
-    publish(pd.DataFrame(lines), name, "What is deployed.")
-
-
 def benchmarks() -> dict:
     """What ``python -m hsilib bench --save`` found, yours before the published; {} if it was never run."""
     found = {}
@@ -227,17 +223,8 @@ def benchmarks() -> dict:
     return found
 
 
-def publish_costs(names: Sequence[str]) -> None:
-    """Training time of methods of distillation as multiples of Scratch's."""
+def costs(names: Sequence[str]) -> pd.DataFrame:
+    """Training time of methods of distillation as multiples of Scratch's, where it was measured."""
     times = benchmarks().get("teaching", {}).get("times", {})
     lines = [(title(name), number(times[name], 2)) for name in names if name in times]
-    if not lines:
-        say("The time of a step was not measured for these: `python -m hsilib bench teaching --save` does.")
-        return
-    publish(
-        pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
-        "costs",
-        "Time of a training step of the 90 % student; training a dense teacher, where there is one, comes on "
-        "top. Median of five, interleaved with Scratch, on one thread "
-        f"({benchmarks().get('teaching', {}).get('device', '–')}).",
-    )
+    return pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"])

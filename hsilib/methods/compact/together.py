@@ -44,11 +44,12 @@ NETWORKS[Together.__name__] = Together
 
 
 @method(
-    "ensemble", "compact", "Three Lens 20 kB, averaged", mark="slate s", sees="patches", parents=teachers, recipe=RECIPE,
-    by="3*lens_20k",
+    "ensemble", "compact", "Three Lens 20 kB, averaged", mark="slate s", sees="patches", parents=teachers,
+    recipe=RECIPE, by="3*lens_20k",
 )
 def ensemble(task: Task) -> Together:
-    """The networks that ``by`` names are trained alone, each from its own start; their answers are averaged."""
+    """The networks that ``by`` names are trained alone, each from its own start; their answers are
+    averaged."""
     nets = [task.parent(run) for run in teachers(task.run)]
     if not all(getattr(net, "kind", "") == "windows" and hasattr(net, "dense") for net in nets):
         raise HsiError(f"`by` names networks of windows, such as 3*lens_20k, not {task.options.by!r}")
