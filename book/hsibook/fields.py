@@ -87,6 +87,8 @@ class Pair:
     def ahead(self, margin: float = 0.0) -> bool | str | None:
         """Whether the first is ahead in both measures, or behind by less than ``margin`` points, as a claim
         takes it: open where an interval or the two measures cannot tell."""
+        if len(self.seeds) == 1:
+            return "open"
         states = {above(low + margin, high + margin) for _, low, high in self.both.values()}
         return states.pop() if len(states) == 1 else "open"
 
