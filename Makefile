@@ -16,7 +16,9 @@ PY      = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
-CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
+FAMILIES = baselines pruning quantization offline online self
+EVERY    = book/chapters/21-every-run
+CHAPTERS = $(filter-out $(EVERY).ipynb, $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)) $(FAMILIES:%=$(EVERY)-%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsilib/*/*.toml book/hsibook/*.py)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
@@ -34,6 +36,9 @@ contents: $(READY)
 
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+
+$(EVERY)-%.ipynb: notebooks/21-every-run.md $(LIBRARY) $(STORE) $(READY) | contents
+	$(PY) -m hsilib run every-run -p family $*
 
 pdf: book
 	$(PY) -m hsibook.pdf
