@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hsibook import stats
+from hsibook import kernel, stats
 from hsibook.claims import against
 from hsibook.paper import beside_paper
-from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
+from hsibook.text import megabytes, number, p_value, pm, signed, thousands
 from hsilib.errors import joined
 from hsilib.files import project, write_atomically
 from hsilib.methods import title
@@ -52,9 +52,10 @@ def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
     return table
 
 
-def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
-    """Show a table in the notebook, with a link to its CSV, which lies beside the page."""
-    _show(table, caption)
+def publish(table: pd.DataFrame, name: str, caption: str | None = None, choose: str = "") -> None:
+    """Show a table in the notebook, with a link to its CSV, which lies beside the page; ``choose``: a column
+    of whose values the reader sees one at a time."""
+    _show(table, caption, choose)
     leave(table, name, "This table as CSV")
 
 
@@ -62,24 +63,32 @@ def leave(table: pd.DataFrame, name: str, words: str) -> None:
     """Leave a table as CSV beside the page, with a link to it."""
     path = beside_page(f"{name}.csv")
     write_atomically(path, table.to_csv(index=False))
-    here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
-    say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
+    link(path, words)
+
+
+def link(path: Path, words: str) -> None:
+    """Show a link to a file beside the page."""
+    from IPython.display import Markdown, display
+
+    here = path.parents[1] if kernel.place else Path.cwd()
+    display(Markdown(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})"))
 
 
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = Path(os.environ.get("HSILIB_PAGE") or project() / "_build" / "runs" / "notebook")  # the runner's
+    page = kernel.place or project() / "_build" / "runs" / "notebook"
     return page.parent / "tables" / f"{page.name}-{name}"
 
 
-def _show(table, caption):
+def _show(table, caption, choose=""):
     from IPython.display import HTML, display
 
     caption = true_of(caption or "", "".join(table.astype(str).to_numpy().ravel()))
     caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
-    keys = " tabindex='0'" * (len(table.columns) > WIDE)  # a table that may scroll does so by keys too
-    display(HTML(f"<div class='hsi-scroll'{keys}>{caption}{as_html(table)}</div>"))
+    keys = " tabindex='0'" * (len(table.columns) > WIDE or len(table) > MANY)  # what scrolls does so by keys
+    by = f" data-choose='{list(table.columns).index(choose)}'" if choose else ""
+    display(HTML(f"<div class='hsi-scroll'{keys}{by}>{caption}{as_html(table)}</div>"))
 
 
 SPREAD = r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?"
@@ -94,6 +103,7 @@ def true_of(caption: str, cells: str) -> str:
     return caption if "[" in cells or " to " in cells else re.sub(INTERVALS, "", caption)
 
 
+MANY = 12  # lines above which a table scrolls in its own box on a telephone
 WIDE, BROAD = 4, 44  # columns and letters that fit on a telephone; a line of a wider table is a card there
 LONG, BRIEF = 12, 14  # letters of a value that takes a line of a card, and of words that are not broken
 NUMBER = re.compile(r"[+−<>≥~]?\s?\d|–$|$")  # how the text of a number begins
@@ -127,6 +137,7 @@ def as_html(table: pd.DataFrame) -> str:
     head, *body = (f"<tr>{line}</tr>" for line in lines)
     broad = sum(max(most.get(name, 0), *map(len, str(name).split())) for name in texts) > BROAD
     wide = " hsi-wide" * (len(texts.columns) > WIDE or (broad and len(texts.columns) > 2))
+    wide += " hsi-many" * (len(texts) > MANY)
     return (
         f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
     )
