@@ -190,8 +190,7 @@ def leave_out_empty(cells: list[dict]) -> None:
         if cell["cell_type"] == "code":
             tags = cell["metadata"].get("tags", [])
             shows |= not {"hide-input", "remove-input"} & set(tags)
-            seen = "display_data", "execute_result", "stream"
-            shows |= any(out["output_type"] in seen for out in cell["outputs"])
+            shows |= any(out["output_type"] in ("display_data", "execute_result") for out in cell["outputs"])
             section.append((cell, None))
             continue
         cell["pieces"] = HEADING.split("".join(cell["source"]))
