@@ -169,8 +169,10 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     if "images" in given:  # a folder is added under its name: the kernel works elsewhere
         given = given | {"images": own.images_named(given["images"])}
     name, told = path.stem, given
-    if "family" in declared and set(given) <= {"family"}:  # a page of the book for each
-        name, told = f"{name}-{given.get('family', declared['family'][0])}", {}
+    if "family" in declared:
+        given = {"family": declared["family"][0]} | given
+        if set(given) == {"family"}:  # a page of the book for each
+            name, told = f"{name}-{given['family']}", {}
     target, elsewhere = project() / "book" / "chapters" / f"{name}.ipynb", path.resolve().parent
     elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
     if told or elsewhere:
