@@ -236,6 +236,21 @@ def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill
     assert not left[0].exists() and not list(book.parent.glob(".*")), "one is of a process that is gone, one our own"
 
 
+def test_a_chapter_about_families_is_a_page_of_the_book_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    text = (NOTEBOOK % "print(family)").replace("factor: int = 2", 'family: str = "pruning"')
+    (tmp_path / "notebooks" / "90-each.md").write_text(text)
+    (tmp_path / "_toc.yml").write_text("- file: book/chapters/90-each-self\n")
+    runner.check_contents()
+    for given, family in (({}, "pruning"), ({"family": "self"}, "self")):
+        page = runner.run("each", dict(given), say=lambda text: None)
+        assert page == tmp_path / "book" / "chapters" / f"90-each-{family}.ipynb"
+        heading, *rest = "".join(json.loads(page.read_text())["cells"][0]["source"]).split("\n")
+        assert heading.endswith(f": {family}") and "Made with" not in "".join(rest)
+    assert runner.source_of("90-each-self").name == "90-each.md" and runner.source_of("91-each") is None
+
+
 def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
     root, page = Path(__file__).parents[1], tmp_path / "runs" / "mine" / "mine.ipynb"
     page.parent.mkdir(parents=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from hsibook import kernel, stats
 from hsibook.claims import against
 from hsibook.paper import beside_paper
-from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
+from hsibook.text import megabytes, number, p_value, pm, signed, thousands
 from hsilib.errors import joined
 from hsilib.files import project, write_atomically
 from hsilib.methods import title
