@@ -1,4 +1,4 @@
-"""What random bit flips in the stored weights of a network cost: accuracies over a thousand draws.
+"""What random bit flips in the stored weights of a network cost: accuracies over many draws.
 
 ``make upsets`` compiles the C of each network to download with weights that can be written, flips bits of all
 layers or of one, classifies the whole scene, puts the weights back, and writes ``book/results/upsets.json``.
@@ -8,6 +8,7 @@ import ctypes
 import json
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from hsilib.models.evaluate import LEAST, confusion, per_class
 from hsilib.study.store import Store
 
 SCENE, NETWORKS = "indian_pines_8bit", ("lens-int8", "perceptron-int8", "98-int8")
-FLIPS, DRAWS = (1, 8, 64, 512), 1000
+FLIPS, DRAWS, OF_A_LAYER = (1, 8, 64, 512), 1000, 100
 TABLE = r"^static const (int8_t) (weights\d+)\[(\d+)\]"
 
 
@@ -103,8 +104,8 @@ def flip(parts: list, count: int, rng: np.random.Generator) -> list:
     return before
 
 
-def upsets(name: str, draws: int = DRAWS) -> dict:
-    """Return {layers: {flips: {measure: [median, worst, 5 % quantile]}}} of a network to download."""
+def upsets(name: str) -> dict:
+    """Return what flips in all layers, and in each, do to a network to download: median, worst, 5 % quantile."""
     scene, made = load_scene(SCENE), (zoo.FOLDER / f"{SCENE}-{name}.onnx").read_bytes()
     split = split_of(scene, "disjoint", 0)
     counts = np.bincount(split.test_y)
@@ -115,10 +116,11 @@ def upsets(name: str, draws: int = DRAWS) -> dict:
         return 100 * np.trace(matrix) / matrix.sum(), per_class(matrix)[counts >= LEAST].mean()
 
     bits = {layer: 8 * len(real) for layer, (_, real) in net.weights.items()}
-    found = {"bits": bits, "whole": list(map(float, measured())), "draws": draws, "flips": {}}
+    found = {"bits": bits, "whole": list(map(float, measured())), "flips": {}}
     groups = {"all": list(net.weights)} | {layer: [layer] for layer in bits}
     for group, layers in groups.items():
-        found["flips"][group] = {}
+        draws = DRAWS if group == "all" else OF_A_LAYER
+        found["flips"][group] = {"draws": draws}
         for count in FLIPS:
             rng, lines = np.random.default_rng([count, len(found["flips"])]), []
             for _ in range(draws):
@@ -127,8 +129,10 @@ def upsets(name: str, draws: int = DRAWS) -> dict:
                 for held, old in before:
                     held[:] = old
             oa, aa30 = np.array(lines).T
-            row = {m: [float(np.median(v)), float(v.min()), float(np.quantile(v, 0.05))] for m, v in
-                   (("oa", oa), ("aa30", aa30))}
+            row = {
+                metric: [round(float(v), 2) for v in (np.median(some), some.min(), np.quantile(some, 0.05))]
+                for metric, some in (("oa", oa), ("aa30", aa30))
+            }
             found["flips"][group][str(count)] = row
             print(f"{name}, {group}, {count}: OA {row['oa'][0]:.1f}, worst {row['oa'][1]:.1f}", flush=True)
     assert np.allclose(found["whole"], measured()), "the weights are put back"
@@ -136,9 +140,12 @@ def upsets(name: str, draws: int = DRAWS) -> dict:
 
 
 def main() -> None:
-    """Measure all networks, and keep what came out."""
-    found = {name: upsets(name) for name in NETWORKS}
-    (Store().folder / "upsets.json").write_text(json.dumps(found, indent=1) + "\n")
+    """Measure the networks that are named, or all, and keep what came out."""
+    path = Store().folder / "upsets.json"
+    for name in sys.argv[1:] or NETWORKS:
+        found = upsets(name)
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(kept | {name: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
