@@ -14,7 +14,7 @@ from hsibook import commands, runner
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.methods import METHODS
-from hsilib.study import rows
+from hsilib.study import machine
 from hsilib.study.runs import declared, make_run
 from hsilib.study.sweep import collect
 from PIL import Image
@@ -99,9 +99,9 @@ def test_stored_runs_are_checked_by_training_them_anew(tmp_path, capsys):
     assert main(["study", str(path), "--check", "1"]) == 2 and "nothing to check" in capsys.readouterr().err
     assert main(["study", str(path)]) == 0 and main(["study", str(path), "--check", "5"]) == 0
     assert capsys.readouterr().out.count(", the same") == 2
-    table = tmp_path / "store" / "controls.csv"
-    stored = rows.read(table.read_text())[0].assign(oa=lambda table: table["oa"] + 1)
-    table.write_text("\n".join([rows.HEADER, *map(rows.line_of, stored.to_dict("records"))]) + "\n")
+    for file in (tmp_path / "store").glob("*/run.json"):
+        said = json.loads(file.read_text())
+        file.write_text(json.dumps(said | {"row": said["row"] | {"oa": said["row"]["oa"] + 1}}))
     assert main(["study", str(path), "--check", "1"]) == 2
     out, err = capsys.readouterr()
     assert "off by 1.0000 points" in out and "stored accuracies" in err
@@ -325,14 +325,20 @@ def test_chapters_as_notebooks_run_with_papermill_from_anywhere(tmp_path, monkey
     assert "% of the test pixels correctly" in (tmp_path / "out.ipynb").read_text()
 
 
-@pytest.mark.parametrize(
-    "name, value, says",
-    [("HSILIB_JOBS", "many", "HSILIB_JOBS must be a number"), ("HSILIB_DEVICE", "tpu", "unknown device 'tpu'")],
-)
-def test_how_chapters_train_is_said_from_outside(name, value, says, monkeypatch):
-    monkeypatch.setenv(name, value)
-    with pytest.raises(HsiError, match=says):
-        collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
+def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch):
+    page = tmp_path / "90-mine.md"
+    cell = "from hsilib.study.machine import TRAINING\nfrom hsibook import kernel\nprint(TRAINING, kernel.place)"
+    page.write_text(NOTEBOOK % cell)
+    usual = dict(machine.TRAINING)
+    try:
+        machine.TRAINING |= {"jobs": 3, "on": "tcp://a's:1"}
+        done = runner.run(str(page), {}, say=lambda text: None).read_text()
+        assert "{'jobs': 3, 'device': 'cpu', 'on': \\\"tcp://a's:1\\\"}" in done and "90-mine" in done
+        machine.TRAINING |= {"on": "", "device": "tpu"}
+        with pytest.raises(HsiError, match="unknown device 'tpu'"):
+            collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
+    finally:
+        machine.TRAINING |= usual
 
 
 def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsys):
@@ -356,7 +362,7 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
 
 def test_a_chapter_that_is_stored_costs_nothing(monkeypatch):
     monkeypatch.delenv("HSILIB_PUBLISHED")
-    assert runner.cost("online", {}) is None and "HSILIB_PLAN" not in os.environ
+    assert runner.cost("online", {}) is None
 
 
 PLANNED = """

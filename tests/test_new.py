@@ -104,7 +104,7 @@ def test_rows_of_ones_own_can_be_taken_out(tmp_path, capsys):
     assert main(["results", "--remove", "mpl"]) == 2 and "unknown method of your rows" in capsys.readouterr().err
     assert main(["results", "--remove", "mlp"]) == 0
     assert Store().rows()["method"].tolist() == ["mlr"]
-    assert [path.stem for path in (Store().folder / "maps").iterdir()] == [runs[1].id]
+    assert Store().runs() == [runs[1].id]
 
 
 def test_a_page_that_cannot_be_made_says_why(copy, capsys):

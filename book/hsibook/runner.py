@@ -19,12 +19,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hsibook import kernel
 from hsibook.cells import leave_out_empty, planning, readable, run_cell
+from hsibook.claim import claims_of
 from hsibook.text import of_one_seed
-from hsilib.data import own, scenes
+from hsilib.data import own, registry
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
-from hsilib.files import project, swept
+from hsilib.files import clear, project
 from hsilib.study import machine
 from hsilib.study.store import Store
 from hsilib.study.sweep import Planned, Work
@@ -142,7 +144,7 @@ def check(chapter: str, declared: dict, given: dict) -> None:
         for value in given["methods"]:
             known("method", value, METHODS)
     if "scene" in given:
-        known("scene", given["scene"], scenes.names())
+        known("scene", given["scene"], registry.names())
 
 
 def run(chapter: str, given: dict, say: Callable = print) -> Path:
@@ -168,12 +170,14 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
         if elsewhere:  # it may be called as a chapter is, or as a page in another folder
             tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
         target = project() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
-    swept(target.parent)
+    clear(target.parent)
     start = time.perf_counter()
-    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    work = target.with_name(f".{target.stem}.{os.getpid()}.part.ipynb")
     try:
         _execute(notebook, path, given, target, work)
         _stamp(work, path, given, time.perf_counter() - start)
+        if target.parent == project() / "book" / "chapters":
+            _refuse(work, path)
         os.replace(work, target)  # a page that is there is whole
     finally:
         work.unlink(missing_ok=True)
@@ -193,20 +197,18 @@ def cost(chapter: str, given: dict) -> Work | None:
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
     names = {"__name__": "__main__"}
-    os.environ["HSILIB_PLAN"] = "1"
     try:
-        for number, tree in enumerate(planning(texts)):
-            run_cell(texts[number], number, chapter, names, tree)
-            if "parameters" in cells[number].metadata.get("tags", []):
-                names |= given
+        with Planned.only():
+            for number, tree in enumerate(planning(texts)):
+                run_cell(texts[number], number, chapter, names, tree)
+                if "parameters" in cells[number].metadata.get("tags", []):
+                    names |= given
     except Planned as planned:
         return planned.work
     except HsiError:
         raise
     except Exception:  # the kernel meets it too, and says where
         return None
-    finally:
-        os.environ.pop("HSILIB_PLAN")
     return None
 
 
@@ -215,7 +217,7 @@ def _execute(notebook, path, given, target, work):
     import papermill
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
+    begin = kernel.call(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
         name = f"HSILIB_{name}"
@@ -225,9 +227,10 @@ def _execute(notebook, path, given, target, work):
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
-            quiet = ["--log-level=50"]  # what the kernel logs is not the reader's business
+            # what the kernel logs is not the reader's business
+            words = ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]
             how = dict(
-                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet
+                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=words
             )
             how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
             papermill.execute_notebook(str(work), str(work), given, cwd=str(project()), **how)
@@ -242,6 +245,14 @@ def _execute(notebook, path, given, target, work):
         place = re.findall(r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines)
         place = f"line {place[-1][0]} of the cell of {place[-1][1]}" if place else f"cell {error.cell_index}"
         raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
+
+
+def _refuse(page, path):
+    """The book claims nothing that the published runs contradict; what others claim may fail."""
+    wrong = [one for one in claims_of(page) if one["state"] == "fails" and not one.get("by")]
+    for one in wrong:
+        said = f"{one['claim']} ({one['evidence']})"
+        raise HsiError(f"{path.name}: a claim fails on the published runs: {said}")
 
 
 def _told(given):
@@ -299,8 +310,8 @@ def render(path: Path) -> Path:
         settings[name] = str(project() / settings[name])
     name = path.parent.name
     out = project() / "_build" / "pages" / name
-    work = out.with_name(f".{name}.{os.getpid()}")
-    swept(out.parent)
+    work = out.with_name(f".{name}.{os.getpid()}.part")
+    clear(out.parent)
     shutil.rmtree(work, ignore_errors=True)
     page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")

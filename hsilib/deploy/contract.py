@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hsilib.data import large, scenes
+from hsilib.data import large, registry
 from hsilib.data.formats import Image
 from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError
@@ -27,7 +27,7 @@ def of_scene(scene: Scene) -> dict[str, Any]:
     else:
         values = values[scene.there] if scene.there is not None and not scene.of_spectra else values
         low, high = values.min(), values.max()
-    said = {"low": float(low), "high": float(high), "digest": scenes.place(scene.name).content}
+    said = {"low": float(low), "high": float(high), "digest": registry.place(scene.name).content}
     return said | ({"wavelengths": list(scene.wavelengths)} if scene.wavelengths else {})
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
-from hsilib.data import described, scenes
+from hsilib.data import described, registry
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known, reason, shown
 from hsilib.files import outside
@@ -38,7 +38,7 @@ def make_run(
     >>> print(run)
     scratch 98 % · synthetic_fields_small · disjoint · seed 0
     """
-    return _run(scenes.place(scene), split, method, ratio, seed, epochs, options, **recipe)
+    return _run(registry.place(scene), split, method, ratio, seed, epochs, options, **recipe)
 
 
 def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
@@ -87,7 +87,7 @@ def plan(
         methods.get(name)
     for ratio in ratios:
         known("size", str(ratio), {str(r) for m in methods.METHODS.values() for r in m.ratios})
-    runs, place = [], scenes.place(scene)
+    runs, place = [], registry.place(scene)
     for split in splits:
         many = seeds[split] if isinstance(seeds, dict) else seeds
         if many < 1:
