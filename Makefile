@@ -9,6 +9,7 @@
 # make fuzz   damaged files given to every reader, five thousand of them, drawn anew (minutes)
 # make kills  a small study killed three hundred times and finished; four writers and readers (half an hour)
 # make device  instructions a pixel of the models' C on an emulated Cortex-M4 and M7; skipped without the packages
+# make upsets  what random bit flips in the stored weights of the models cost
 # make clean  everything generated, but for the environment
 
 PYTHON ?= python3
@@ -25,7 +26,7 @@ STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 ALL_CLAIMS = book/chapters/22-claims.ipynb
 
-.PHONY: book contents pdf env test study models device notebooks claims smoke fuzz kills clean
+.PHONY: book contents pdf env test study models device upsets notebooks claims smoke fuzz kills clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -61,6 +62,9 @@ models: $(READY)
 
 device: $(READY)
 	$(PY) book/bench/device/device.py
+
+upsets: $(READY)
+	PYTHONPATH=book $(PY) book/bench/upsets.py
 
 notebooks: $(READY)
 	$(PY) -m hsilib notebooks my-notebooks
