@@ -327,7 +327,7 @@ def test_chapters_as_notebooks_run_with_papermill_from_anywhere(tmp_path, monkey
 
 def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch):
     page = tmp_path / "90-mine.md"
-    cell = "from hsilib.study.machine import TRAINING\nfrom hsibook import kernel\nprint(TRAINING, kernel.place)"
+    cell = "from hsilib.study.machine import TRAINING\nfrom hsibook import kernel\nprint(TRAINING, kernel.PAGE)"
     page.write_text(NOTEBOOK % cell)
     usual = dict(machine.TRAINING)
     try:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 from hsilib.study import machine
 
-place: Path | None = None  # of the page, without its suffix; None where no runner started the kernel
+PAGE: dict[str, Path] = {}  # "place": of the page, without its suffix, where a runner started the kernel
 
 
-def begin(page: str, how: dict) -> None:
+def begin(place: str, how: dict) -> None:
     """Take what the runner says; ``how``: what ``machine.TRAINING`` holds."""
-    global place
-    place = Path(page)
+    PAGE["place"] = Path(place)
     machine.TRAINING.update(how)

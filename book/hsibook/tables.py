@@ -62,14 +62,14 @@ def leave(table: pd.DataFrame, name: str, words: str) -> None:
     """Leave a table as CSV beside the page, with a link to it."""
     path = beside_page(f"{name}.csv")
     write_atomically(path, table.to_csv(index=False))
-    here = path.parents[1] if kernel.place else Path.cwd()
+    here = path.parents[1] if kernel.PAGE else Path.cwd()
     say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
 
 
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = kernel.place or project() / "_build" / "runs" / "notebook"
+    page = kernel.PAGE.get("place") or project() / "_build" / "runs" / "notebook"
     return page.parent / "tables" / f"{page.name}-{name}"
 
 
