@@ -84,7 +84,8 @@ def load_scene(name: str) -> Scene:
     else:
         cube, there = made.rows(0, made.shape[0])
     if not there.any():
-        raise HsiError(f"{paths[listing.cube[0]]}: every pixel holds {listing.nodata:g}, which stands for no data")
+        where, value = paths[listing.cube[0]], listing.nodata
+        raise HsiError(f"{where}: every pixel holds {value:g}, which stands for no data")
     there = None if there.all() else there
     image = made if large else None
     return Scene(name, listing.title, cube, **_where(maps, there), **about, there=there, image=image)
