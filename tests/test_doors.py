@@ -304,3 +304,12 @@ def test_options_of_a_contributed_row_are_options(tmp_path, capsys):
     for number, options in enumerate(["=HYPERLINK(1)", "x=1"]):
         other.keep(row.to_dict() | {"run": f"{number:012}", "options": options}, "baselines")
     assert list(other.rows()["options"]) == ["x=1"] and "its options are none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [1796127085, 1796127235])
+def test_a_file_on_which_the_reader_of_matlab_dies_is_refused_in_one_line(seed):
+    """Two damaged files that end a process inside of scipy, where no error can be caught."""
+    import fuzz
+
+    what, says = fuzz.attempt("check of .mat", seed)
+    assert what == "refused" and str(says).count("\n") == 0

@@ -226,3 +226,35 @@ def test_a_scheduler_that_is_killed_is_one_line_and_what_came_is_stored(schedule
     with pytest.raises(HsiError, match="the scheduler is gone; what came is stored"):
         collect(runs, Store(tmp_path / "far"), on=address, say=say)
     assert len(Store(tmp_path / "far").rows()) >= 2
+
+
+@pytest.mark.nightly
+def test_a_client_that_is_stopped_goes_on_and_one_that_is_killed_is_begun_again(scheduler, tmp_path):
+    """The first is silent for longer than the scheduler looks; what the second had stored is not trained twice."""
+    address, worker = scheduler
+    worker(tmp_path / "one")
+    words = "[[part]]\ntitle = 'one'\nscenes = ['synthetic_urban_small']\nsplits = ['random']\nmethods = ['mlp']\n"
+    (tmp_path / "study.toml").write_text(words + "seeds = 10\nepochs = 3\nlr = 1e-3\nschedule = 'cosine'\n")
+    own = os.environ | {"HSILIB_RESULTS": str(tmp_path / "far"), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "hsilib", "study", str(tmp_path / "study.toml"), "--on", address]
+
+    def client():
+        return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def until(process, start):
+        return next((line for line in process.stdout if line.startswith(start)), "")
+
+    first = client()
+    assert until(first, "[2/10]")
+    first.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    first.send_signal(signal.SIGCONT)
+    assert until(first, "[4/10]"), "it goes on"
+    with first:
+        first.kill()
+    kept = len(Store(tmp_path / "far").rows())
+    assert kept >= 4
+    second = client()
+    said = second.communicate(timeout=300)[0]
+    assert second.returncode == 0 and f"{kept} of 10 runs stored" in said and "Traceback" not in said, said
+    assert len(Store(tmp_path / "far").rows()) == 10

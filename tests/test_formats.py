@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 from hsibook.chapter import chapter
 from hsilib.__main__ import main
-from hsilib.data import damage, formats, registry, scenes
+from hsilib.data import damage, formats, matlab, registry, scenes
 from hsilib.data import own as own_scene
 from hsilib.data.cards import CLASSES, read_card
 from hsilib.data.inputs import make_inputs
@@ -397,3 +397,24 @@ def test_a_damaged_description_is_one_line_and_hides_no_other(tmp_path, capsys):
     assert main(["scenes"]) == 0
     out = capsys.readouterr().out
     assert "synthetic_fields" in out and "damaged (no JSON); add the scene again" in out
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_arrays_of_matlab_are_those_that_scipy_reads(packed, tmp_path):
+    """Every type of numbers, beside what is no array of numbers."""
+    rng, path = np.random.default_rng(0), tmp_path / "all.mat"
+    made = {f"array_{kind}": (50 * rng.normal(size=(7, 5, 3))).astype(kind) for kind in "f8 f4 i1 u1 i2 u2 i4 u4 i8 u8".split()}
+    made |= {"one": 3.0, "a_name_of_more_than_four_bytes": np.arange(3, dtype="u1")[None]}
+    other = {"words": "abc", "cell": np.array([1, "a"], object), "table": {"a": 1}, "complex": np.ones((2, 2)) * 1j}
+    scipy.io.savemat(path, made | other, do_compression=packed)
+    shapes, get = matlab.arrays(path)
+    assert set(shapes) == set(made)
+    for name, array in made.items():
+        read = get(name)
+        assert read.shape == shapes[name] == np.atleast_2d(array).shape and (read == array).all()
+        assert read.dtype == np.asarray(array).dtype or name == "one"
+
+
+def test_a_file_of_matlab_4_is_read_too(tmp_path):
+    scipy.io.savemat(tmp_path / "old.mat", {"gt": LABELS}, format="4")
+    assert (matlab.arrays(tmp_path / "old.mat")[1]("gt") == LABELS).all()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from hsibook import figures
+from hsibook import figures, kernel
 from hsibook.stats import pick
 from hsibook.text import say
 from hsilib.data.own import is_own
@@ -142,10 +142,10 @@ class Chapter:
         runs = list(dict.fromkeys(run for part in plans.values() for run in part))
         if not runs:
             return dict.fromkeys(plans)
-        rows = collect(runs, self.store).set_index("run", drop=False)
-        return {
-            name: rows.loc[[run.id for run in part]].reset_index(drop=True) for name, part in plans.items()
-        }
+        rows = self.store.rows() if kernel.PAGE.held else collect(runs, self.store)
+        rows = rows.set_index("run", drop=False)
+        ids = {name: [run.id for run in part if run.id in rows.index] for name, part in plans.items()}
+        return {name: rows.loc[part].reset_index(drop=True) for name, part in ids.items()}
 
 
 def chapter(

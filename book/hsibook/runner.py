@@ -19,7 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hsibook import kernel
 from hsibook.cells import leave_out_empty, planning, readable, run_cell
+from hsibook.claim import claims_of
 from hsibook.text import of_one_seed
 from hsilib.data import own, registry
 from hsilib.data.splits import SPLITS
@@ -174,6 +176,8 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     try:
         _execute(notebook, path, given, target, work)
         _stamp(work, path, given, time.perf_counter() - start)
+        if target.parent == project() / "book" / "chapters":
+            _refuse(work, path)
         os.replace(work, target)  # a page that is there is whole
     finally:
         work.unlink(missing_ok=True)
@@ -213,8 +217,7 @@ def _execute(notebook, path, given, target, work):
     import papermill
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    told = str(target.with_suffix("")), machine.TRAINING  # the kernel leaves the page's tables beside it
-    begin = f"__import__('hsibook.kernel').kernel.begin(*{told!r})"
+    begin = kernel.call(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
         name = f"HSILIB_{name}"
@@ -242,6 +245,14 @@ def _execute(notebook, path, given, target, work):
         place = re.findall(r'ipykernel_\d+/\d+\.py", line (\d+), in (\w+)', lines)
         place = f"line {place[-1][0]} of the cell of {place[-1][1]}" if place else f"cell {error.cell_index}"
         raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
+
+
+def _refuse(page, path):
+    """The book claims nothing that the published runs contradict; what others claim may fail."""
+    wrong = [one for one in claims_of(page) if one["state"] == "fails" and not one.get("by")]
+    for one in wrong:
+        said = f"{one['claim']} ({one['evidence']})"
+        raise HsiError(f"{path.name}: a claim fails on the published runs: {said}")
 
 
 def _told(given):
