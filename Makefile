@@ -9,6 +9,7 @@
 # make fuzz   damaged files given to every reader, five thousand of them, drawn anew (minutes)
 # make kills  a small study killed three hundred times and finished; four writers and readers (half an hour)
 # make device  instructions a pixel of the models' C on an emulated Cortex-M4 and M7; skipped without the packages
+# make upsets  what random bit flips in the stored weights of the models cost
 # make clean  everything generated, but for the environment
 
 PYTHON ?= python3
@@ -17,13 +18,15 @@ PY      = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
-CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
+FAMILIES = baselines pruning quantization offline online self
+EVERY    = book/chapters/21-every-run
+CHAPTERS = $(filter-out $(EVERY).ipynb, $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)) $(FAMILIES:%=$(EVERY)-%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsilib/*/*.toml book/hsibook/*.py)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 ALL_CLAIMS = book/chapters/22-claims.ipynb
 
-.PHONY: book contents pdf env test study models device notebooks claims smoke fuzz kills clean
+.PHONY: book contents pdf env test study models device upsets notebooks claims smoke fuzz kills clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -37,6 +40,9 @@ contents: $(READY)
 
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+
+$(EVERY)-%.ipynb: notebooks/21-every-run.md $(LIBRARY) $(STORE) $(READY) | contents
+	$(PY) -m hsilib run every-run -p family $*
 
 $(ALL_CLAIMS): book/claims.json
 
@@ -57,6 +63,9 @@ models: $(READY)
 device: $(READY)
 	$(PY) book/bench/device/device.py
 
+upsets: $(READY)
+	PYTHONPATH=book $(PY) book/bench/upsets.py
+
 notebooks: $(READY)
 	$(PY) -m hsilib notebooks my-notebooks
 
@@ -69,6 +78,8 @@ smoke: $(READY)
 	  case $$name in \
 	    quickstart) given="-p epochs 1" ;; \
 	    overview | paper-versus-ours | what-to-believe | errata | models | explorer | maps | machines | claims) continue ;; \
+	    every-run) for family in $(FAMILIES); do $(PY) -m hsilib run $$name -p budget smoke -p family $$family || exit 1; done; \
+	      continue ;; \
 	    *) given="-p budget smoke" ;; \
 	  esac; \
 	  $(PY) -m hsilib run $$name $$given || exit 1; \

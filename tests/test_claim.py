@@ -46,7 +46,7 @@ def test_both_measures_have_to_agree(states, whole):
     assert agreed(*states) == whole
 
 
-def test_networks_are_compared_over_seeds_and_fields_and_one_seed_tells_nothing():
+def test_networks_are_compared_over_seeds_and_fields_and_one_seed_tells_nothing(monkeypatch):
     store = Store(ROOT / "book" / "results")
     place = store, "indian_pines_8bit", ["disjoint"]
     dense, small = (stored(*place, [name], (ratio,), 3) for name, ratio in (("cnn2d", 0), ("scratch", 98)))
@@ -55,9 +55,9 @@ def test_networks_are_compared_over_seeds_and_fields_and_one_seed_tells_nothing(
     assert set(found["runs"]) == {*dense["run"], *small["run"]}
     assert better(store, small, dense)["holds"] is False
     assert better(store, small, dense, margin=100)["holds"] is True
-    assert better(store, dense, small[:0]) == {"holds": None, "evidence": "", "runs": []}
+    assert better(store, dense, small[:0]) == {"holds": None}
     one = better(store, dense[dense["seed"] == 0], small)
-    assert one["holds"] == "open" and one["evidence"] == ""
+    assert one["holds"] == "open" and one["evidence"].endswith("points, one seed")
 
 
 def page(folder, **data):

@@ -141,7 +141,8 @@ class Chapter:
         runs = list(dict.fromkeys(run for part in plans.values() for run in part))
         if not runs:
             return dict.fromkeys(plans)
-        rows = (self.store.rows() if kernel.held else collect(runs, self.store)).set_index("run", drop=False)
+        rows = self.store.rows() if kernel.PAGE.held else collect(runs, self.store)
+        rows = rows.set_index("run", drop=False)
         ids = {name: [run.id for run in part if run.id in rows.index] for name, part in plans.items()}
         return {name: rows.loc[part].reset_index(drop=True) for name, part in ids.items()}
 

@@ -70,9 +70,7 @@ def better(store: "Store", mine: "pd.DataFrame", other: "pd.DataFrame", margin: 
     """
     from hsibook.fields import Pair
 
-    pair = Pair(store, mine, other)
-    runs = [run for rows in pair.rows for run in rows["run"]]
-    return {"holds": pair.ahead(margin), "evidence": pair.text(), "runs": runs}
+    return Pair(store, mine, other).better(margin)
 
 
 def claims_of(notebook: Path) -> Iterator[dict]:

@@ -70,14 +70,14 @@ def link(path: Path, words: str) -> None:
     """Show a link to a file beside the page."""
     from IPython.display import Markdown, display
 
-    here = path.parents[1] if kernel.place else Path.cwd()
+    here = path.parents[1] if kernel.PAGE.place else Path.cwd()
     display(Markdown(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})"))
 
 
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = kernel.place or project() / "_build" / "runs" / "notebook"
+    page = kernel.PAGE.place or project() / "_build" / "runs" / "notebook"
     return page.parent / "tables" / f"{page.name}-{name}"
 
 

@@ -71,7 +71,7 @@ def _unpacked(paths, changed):
 
 def _text_of(path):
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else b""  # a pipe never ends
     except OSError:
         return b""
 
