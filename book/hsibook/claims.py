@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from hsibook import stats
 from hsibook.text import signed
-from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.methods import family, title
 from hsilib.study.runs import stored
@@ -31,30 +29,6 @@ def against_each(rows: pd.DataFrame, pairs: dict, split: str, metric: str = "oa"
     return stats.paired_table(rows, masks, metric)
 
 
-def fitted(store: Store, rows: pd.DataFrame) -> np.ndarray:
-    """Accuracy on the very pixels a network was trained on, percent, of each row: how well it fits them."""
-    accuracy, splits = [], {}
-    for run, *key in rows[["run", "scene", "split", "seed"]].itertuples(index=False):
-        if tuple(key) not in splits:
-            splits[tuple(key)] = split_of(store.card(key[0])[0], *key[1:])
-        split = splits[tuple(key)]
-        accuracy.append(100 * np.mean(store.read_map(run).ravel()[split.train] == split.train_y + 1))
-    return np.array(accuracy)
-
-
-def fits(store: Store, scene: str, split: str, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
-    """(method, size): accuracy of the pixels trained on and of the test pixels, means over the seeds that
-    all have."""
-    rows = stored(store, scene, [split], names, ratios)
-    if rows.empty:
-        raise HsiError(
-            f"the store holds none of the small networks on {split}; see python -m hsilib study --list"
-        )
-    have = rows["seed"].map(rows["seed"].value_counts())
-    rows = rows[have == have.max()]
-    return rows.assign(fit=fitted(store, rows)).groupby(["method", "ratio"])[["fit", "oa"]].mean()
-
-
 def comparable() -> list[str]:
     """Methods that end in the same small network and may be held against each other.  Not SimKD, which
     deploys more, and not what was trained for a third of the time or cut by lot."""
@@ -76,15 +50,6 @@ def by_seed(
             "the store holds fewer than two seeds of every small network; see python -m hsilib study --list"
         )
     return table
-
-
-def leader(table: pd.DataFrame) -> tuple[str, list[str]]:
-    """The method with the highest mean of a table (seeds × methods), and those that cannot be told from it
-    after Holm."""
-    best = table.mean().idxmax()
-    others = [n for n in table.columns if n != best]
-    p = stats.holm([stats.paired(table[best], table[n])[3] for n in others])
-    return best, [n for n, value in zip(others, p) if not value < 0.05]
 
 
 def gains(table: pd.DataFrame, other: str = "scratch") -> pd.DataFrame:

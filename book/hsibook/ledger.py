@@ -36,6 +36,14 @@ def read() -> dict:
     return json.loads(path().read_text()) if path().is_file() else {}
 
 
+def code(source: Path) -> str:
+    """A digest of the code of a chapter: its prose may change without it being asked again."""
+    import jupytext
+
+    cells = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+    return hashlib.sha256("\n".join(cells).encode()).hexdigest()[:12]
+
+
 def given(declared: dict, scene: str) -> dict | None:
     """The parameters that put a chapter on a scene; None for a chapter that is about scenes of its own."""
     if scene == MAIN:
@@ -84,7 +92,7 @@ def make(words: list[str], anew: bool) -> None:
         if stem not in there or declared.get("budget", ["paper"])[0] == "smoke":  # which proves nothing
             there.discard(stem)
             continue
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+        digest = code(source)
         for scene in places or SCENES:
             told = given(declared, scene)
             before = kept.get(stem, {"scenes": {}})["scenes"].get(scene, {})
