@@ -6,10 +6,12 @@
 # make test   environment and the test suite
 # make study  train what the declared study (book/study.toml) still lacks; needs the scene files
 # make notebooks  the chapters as ordinary notebooks in my-notebooks, for Jupyter and papermill
+# make claims  executes the chapters that changed on five scenes and keeps what they claim in book/claims.json
 # make smoke  every chapter that trains, on the smoke budget (minutes, no data)
 # make fuzz   damaged files given to every reader, five thousand of them, drawn anew (minutes)
 # make kills  a small study killed three hundred times and finished; four writers and readers (half an hour)
 # make device  instructions a pixel of the models' C on an emulated Cortex-M4 and M7; skipped without the packages
+# make upsets  what random bit flips in the stored weights of the models cost
 # make clean  everything generated, but for the environment
 
 PYTHON ?= python3
@@ -18,11 +20,15 @@ PY      = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
-CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
+FAMILIES = baselines pruning quantization offline online self
+EVERY    = book/chapters/21-every-run
+CHAPTERS = $(filter-out $(EVERY).ipynb, $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)) $(FAMILIES:%=$(EVERY)-%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsilib/*/*.toml book/hsibook/*.py)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-.PHONY: book contents pdf report metadata env test study models device notebooks smoke fuzz kills clean
+ALL_CLAIMS = book/chapters/22-claims.ipynb
+
+.PHONY: book contents pdf report metadata env test study models device upsets notebooks claims smoke fuzz kills clean
 
 MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
 export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
@@ -37,6 +43,11 @@ contents: $(READY)
 
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+
+$(EVERY)-%.ipynb: notebooks/21-every-run.md $(LIBRARY) $(STORE) $(READY) | contents
+	$(PY) -m hsilib run every-run -p family $*
+
+$(ALL_CLAIMS): book/claims.json
 
 pdf: book
 	$(PY) -m hsibook.pdf
@@ -61,15 +72,23 @@ models: $(READY)
 device: $(READY)
 	$(PY) book/bench/device/device.py
 
+upsets: $(READY)
+	PYTHONPATH=book $(PY) book/bench/upsets.py
+
 notebooks: $(READY)
 	$(PY) -m hsilib notebooks my-notebooks
+
+claims: $(READY)
+	$(PY) -m hsibook.ledger
 
 smoke: $(READY)
 	for chapter in $(SOURCES:notebooks/%.md=%); do \
 	  name=$${chapter#*-}; \
 	  case $$name in \
 	    quickstart) given="-p epochs 1" ;; \
-	    overview | paper-versus-ours | what-to-believe | errata | models | explorer | maps | machines) continue ;; \
+	    overview | paper-versus-ours | what-to-believe | errata | models | explorer | maps | machines | claims) continue ;; \
+	    every-run) for family in $(FAMILIES); do $(PY) -m hsilib run $$name -p budget smoke -p family $$family || exit 1; done; \
+	      continue ;; \
 	    *) given="-p budget smoke" ;; \
 	  esac; \
 	  $(PY) -m hsilib run $$name $$given || exit 1; \

@@ -12,8 +12,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from hsilib.data import scenes
 from hsilib.data.pack import READINGS, write_pack
+
+from hsilib.data import registry
 from hsilib.data.splits import SPLITS
 from hsilib.deploy.predict import FOLDER, entries
 from hsilib.files import fingerprint, write_atomically
@@ -107,7 +108,7 @@ def _table(name, columns, rows):
 
 def croissant_scene(f: dict, name: str) -> dict | None:
     """A scene: its files at their distributor, its classes, its bands; None where a file has no SHA-256."""
-    entry = scenes.REGISTRY[name]
+    entry = registry.REGISTRY[name]
     if not all(file.check.startswith("sha256:") and file.url for file in entry.files):
         return None
     files = [
@@ -154,7 +155,7 @@ def croissant_pack(f: dict, path: Path, names: list[str]) -> dict:
 def stac(f: dict, name: str, card: dict) -> dict:
     """A model as a STAC item with the extension for machine learning."""
     classes = [{"value": i, "name": label} for i, label in enumerate(card["recall"], 1)]
-    entry = scenes.entry(card["scene"])
+    entry = registry.entry(card["scene"])
     shape = {"shape": [-1, -1, entry.shape[2]], "dim_order": ["height", "width", "bands"]}
     shape |= {"data_type": "float32"}
     bands = [f"band {i}" for i in range(1, entry.shape[2] + 1)]
@@ -310,7 +311,7 @@ def project_files(folder: Path = ROOT) -> None:
 
 def release_files(folder: Path) -> None:
     f, store = facts(), Store(published())
-    for name in scenes.REGISTRY:
+    for name in registry.REGISTRY:
         if said := croissant_scene(f, name):
             _json(folder / "scenes" / f"{name}.croissant.json", said)
     there = sorted(path.name for path in (store.folder / "scenes").iterdir())

@@ -81,8 +81,9 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.study_command, what, "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
-    again = "train N stored runs anew, drawn by lot, and compare"
+    again = "train N stored runs anew, drawn at random, and compare"
     p.add_argument("--check", type=int, metavar="N", help=again)
+    p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     p.add_argument("--on", metavar="ADDRESS", default="", help=commands.ELSEWHERE)
     p.add_argument("--publish", action="store_true", help="keep the rows among the published ones")
@@ -97,8 +98,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--fetch", metavar="SOURCE", help=again)
     one.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
     one.add_argument("--remove", metavar="METHOD", help="take your rows of a method out, and their maps")
-    again = "for maintainers: measure what runs of an earlier edition lack beside their rows, from their maps"
-    one.add_argument("--measure", metavar="FOLDER", help=again)
+    again = "make folders of your runs that an earlier edition kept in tables"
+    one.add_argument("--convert", action="store_true", help=again)
+    again = "for maintainers: take over a store into the published tables of this checkout"
+    one.add_argument("--publish", metavar="FOLDER", help=again)
 
     p = add(commands.map_command, "class map of a whole scene: PNG, .npy, GeoTIFF", f"scratch {small}")
     run_arguments(p)

@@ -19,7 +19,7 @@ def scenes_command(args: Namespace) -> None:
     if args.add:
         _add_scene(args)
     elif args.check is not None:
-        print("\n".join(told.of_bytes(args.check, args.cube_key, args.repair)))
+        print("\n".join(told.lost_bytes(args.check, args.cube_key, args.repair)))
     elif args.show is not None:
         print("\n".join(told.of_scene(args.show)))
     elif args.remove is not None:
@@ -30,14 +30,14 @@ def scenes_command(args: Namespace) -> None:
 
 
 def _add_scene(args):
-    from hsilib.data import own, scenes, told
+    from hsilib.data import imagesets, own, told
     from hsilib.data.described import plain
 
     name = args.add[0]
     if len(args.add) == 2:
         for file in own.add_images(*args.add, skip=args.skip):
             print(f"left out: {plain(file)}")
-        added = scenes.image_set(name)
+        added = imagesets.open_set(name)
         print(f"{name}: {len(added.files)} images of {len(added.classes)} classes")
         return
     if len(args.add) != 3:
@@ -84,7 +84,7 @@ def study_command(args: Namespace) -> None:
     from hsilib.data import told
     from hsilib.data.scenes import load_scene
     from hsilib.files import project
-    from hsilib.study import runs, sweep
+    from hsilib.study import merge, runs, sweep
     from hsilib.study.store import Store, published
 
     sweep.usable(args.device)
@@ -119,21 +119,27 @@ def study_command(args: Namespace) -> None:
                 line += f"; {error}"
         print(line, flush=True)
     if not args.list:
-        sweep.collect(declared, store, device=args.device, on=args.on)
+        sweep.collect(declared, store, args.jobs, args.device, on=args.on)
+        if args.publish:
+            merge.pack(store)
 
 
 def results_command(args: Namespace) -> None:
-    """List, export, remove or measure the rows that are held; check, fetch or take over others."""
+    """List, export or remove the runs that are held; check, fetch or take over others."""
     from pathlib import Path
 
     from hsilib.files import write_atomically
     from hsilib.study import merge
-    from hsilib.study.store import Store
+    from hsilib.study.store import Store, published
 
     store = Store()
-    if args.merge is not None:
-        store.check()
-        taken, known, refused = merge.merge(store, Path(args.merge))
+    if args.merge is not None or args.publish is not None:
+        if args.merge is not None:
+            store.check()
+            taken, known, refused = merge.merge(store, Path(args.merge))
+        else:
+            taken, known, refused = merge.publish(Path(args.publish))
+            store = Store(published())
         print(f"{taken} runs taken over into {store.folder}, {known} were here already")
         for line in refused:
             print(f"refused: {line}")
@@ -155,10 +161,8 @@ def results_command(args: Namespace) -> None:
         print(f"{folder}: {count} files of published runs")
     elif args.remove is not None:
         print(f"{merge.drop(store, args.remove)} runs of {args.remove} taken out of {store.folder}")
-    elif args.measure is not None:
-        from hsilib.study.measures import complete
-
-        print(f"{args.measure}: {complete(Store(args.measure), store)} runs measured")
+    elif args.convert:
+        print(f"{merge.convert(store)} runs in {store.folder} became folders")
     elif args.export is not None:
         rows = store.rows()
         write_atomically(args.export, rows.to_csv(index=False))
@@ -225,17 +229,17 @@ def predict_command(args: Namespace) -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from hsilib.data import scenes
+    from hsilib.data import registry, scenes
     from hsilib.data.formats import open_image
     from hsilib.deploy.maps import write_map
     from hsilib.deploy.predict import path_of, predict_image
 
-    if args.scene in scenes.names():
+    if args.scene in registry.names():
         image = scenes.image_of(args.scene)
     elif Path(args.scene).suffix or "/" in args.scene:
         image = open_image(Path(args.scene), args.cube_key)
     else:
-        known("scene", args.scene, scenes.names())
+        known("scene", args.scene, registry.names())
     with tqdm(total=image.size[0], unit=" rows", disable=None, leave=False) as bar:
         model = path_of(args.model)
         labels, sure, metadata = predict_image(model, image, lambda done, rows: bar.update(done - bar.n))

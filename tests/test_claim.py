@@ -1,10 +1,17 @@
 """A claim shows whether these runs bear it out; its words stay the same."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hsibook.claim import MIME, above, claim, claims_of
+from hsibook import ledger, runner
+from hsibook.claim import MIME, above, agreed, better, claim, claims_of
+from hsilib import Store
+from hsilib.errors import HsiError
+from hsilib.study.runs import stored
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
@@ -28,3 +35,61 @@ def test_a_claim_shows_its_mark_and_lies_in_the_notebook(holds, state, monkeypat
     (tmp_path / "page.ipynb").write_text(json.dumps(page))
     assert list(claims_of(tmp_path / "page.ipynb")) == [metadata[MIME]]
     assert metadata[MIME] == {"claim": "Flips <help>.", "state": state, "evidence": "OA +1.0 [+0.2, +1.8]"}
+
+
+@pytest.mark.parametrize(
+    "states, whole",
+    [((True, True), True), ((False, False), False), ((True, False), "open"), ((True, "open"), "open"),
+     ((True, None), None), ((), None)],
+)
+def test_both_measures_have_to_agree(states, whole):
+    assert agreed(*states) == whole
+
+
+def test_networks_are_compared_over_seeds_and_fields_and_one_seed_tells_nothing(monkeypatch):
+    store = Store(ROOT / "book" / "results")
+    place = store, "indian_pines_8bit", ["disjoint"]
+    dense, small = (stored(*place, [name], (ratio,), 3) for name, ratio in (("cnn2d", 0), ("scratch", 98)))
+    found = better(store, dense, small)
+    assert found["holds"] is True and found["evidence"].startswith("OA +") and "AA30 +" in found["evidence"]
+    assert set(found["runs"]) == {*dense["run"], *small["run"]}
+    assert better(store, small, dense)["holds"] is False
+    assert better(store, small, dense, margin=100)["holds"] is True
+    assert better(store, dense, small[:0]) == {"holds": None}
+    one = better(store, dense[dense["seed"] == 0], small)
+    assert one["holds"] == "open" and one["evidence"].endswith("points, one seed")
+
+
+def page(folder, **data):
+    output = {"data": {}, "metadata": {MIME: {"claim": "Flips help.", "evidence": "OA −1.0"} | data}}
+    (folder / "03-page.ipynb").write_text(json.dumps({"cells": [{"outputs": [output]}]}))
+    return folder / "03-page.ipynb"
+
+
+def test_the_book_is_not_built_with_a_claim_that_its_runs_contradict(tmp_path):
+    source = tmp_path / "03-page.md"
+    with pytest.raises(HsiError, match=r"03-page.md: a claim fails on the published runs: Flips help. \(OA −1.0\)"):
+        runner._refuse(page(tmp_path, state="fails"), source)
+    runner._refuse(page(tmp_path, state="open"), source)
+    runner._refuse(page(tmp_path, state="fails", by="the paper"), source)  # what others say may be wrong
+
+
+def test_a_chapter_is_put_on_a_scene_by_its_own_parameters():
+    declared = {"scene": ("indian_pines_8bit", ""), "splits": ([], ""), "ratios": ([90], "")}
+    assert ledger.given(declared, "indian_pines_8bit") == {}
+    assert ledger.given(declared, "samson") == {"scene": "samson", "splits": ["blocks"], "ratios": [98]}
+    assert ledger.given({"damaged": ("x", "")}, "samson") is None
+
+
+def test_all_claims_are_on_their_page_and_as_the_chapters_say_them():
+    kept, shown = ledger.read(), ledger.table()
+    assert kept and all(line["claim"].replace("<", "&lt;") in shown for line in ledger.lines())
+    for stem, chapter in kept.items():
+        assert (ROOT / "notebooks" / f"{stem}.md").is_file()
+        executed = ROOT / "book" / "chapters" / f"{stem}.ipynb"
+        if executed.is_file():
+            assert list(claims_of(executed)) == chapter["scenes"][ledger.MAIN]["claims"], f"{stem}: make claims"
+    assert not any(
+        one["state"] == "fails" and not one.get("by")
+        for chapter in kept.values() for one in chapter["scenes"].get(ledger.MAIN, {"claims": []})["claims"]
+    )

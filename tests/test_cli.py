@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hsibook import commands, runner
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.methods import METHODS
-from hsilib.study import rows
+from hsilib.study import machine
 from hsilib.study.runs import declared, make_run
 from hsilib.study.sweep import collect
 from PIL import Image
@@ -99,9 +100,9 @@ def test_stored_runs_are_checked_by_training_them_anew(tmp_path, capsys):
     assert main(["study", str(path), "--check", "1"]) == 2 and "nothing to check" in capsys.readouterr().err
     assert main(["study", str(path)]) == 0 and main(["study", str(path), "--check", "5"]) == 0
     assert capsys.readouterr().out.count(", the same") == 2
-    table = tmp_path / "store" / "controls.csv"
-    stored = rows.read(table.read_text())[0].assign(oa=lambda table: table["oa"] + 1)
-    table.write_text("\n".join([rows.HEADER, *map(rows.line_of, stored.to_dict("records"))]) + "\n")
+    for file in (tmp_path / "store").glob("*/run.json"):
+        said = json.loads(file.read_text())
+        file.write_text(json.dumps(said | {"row": said["row"] | {"oa": said["row"]["oa"] + 1}}))
     assert main(["study", str(path), "--check", "1"]) == 2
     out, err = capsys.readouterr()
     assert "off by 1.0000 points" in out and "stored accuracies" in err
@@ -227,13 +228,29 @@ def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill
     chapter.write_text(NOTEBOOK % "print(1)")
     book = tmp_path / "book" / "chapters" / "90-mine.ipynb"
     book.parent.mkdir(parents=True)
-    left = [book.with_name(f".90-mine.{process}.ipynb") for process in (2**30, os.getpid())]
-    for path in left:
+    left = [book.with_name(f".90-mine.{process}.part.ipynb") for process in (2**30, 2**30 + 1)]
+    for path, age in zip(left, (90_000, 60)):
         path.write_text("half a page")
+        os.utime(path, (time.time() - age,) * 2)
     mine = executed(tmp_path, monkeypatch, "print(factor)", {})
     assert mine != book and mine.parent.parent == tmp_path / "_build" / "runs" and not book.exists()
     assert runner.run(str(chapter), {}, say=lambda text: None) == book
-    assert not left[0].exists() and not list(book.parent.glob(".*")), "one is of a process that is gone, one our own"
+    assert list(book.parent.glob(".*")) == left[1:], "what is older than a day has nobody who still writes it"
+
+
+def test_a_chapter_about_families_is_a_page_of_the_book_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    text = (NOTEBOOK % "print(family)").replace("factor: int = 2", 'family: str = "pruning"')
+    (tmp_path / "notebooks" / "90-each.md").write_text(text)
+    (tmp_path / "_toc.yml").write_text("- file: book/chapters/90-each-self\n")
+    runner.check_contents()
+    for given, family in (({}, "pruning"), ({"family": "self"}, "self")):
+        page = runner.run("each", dict(given), say=lambda text: None)
+        assert page == tmp_path / "book" / "chapters" / f"90-each-{family}.ipynb"
+        heading, *rest = "".join(json.loads(page.read_text())["cells"][0]["source"]).split("\n")
+        assert heading.endswith(f": {family}") and "Made with" not in "".join(rest)
+    assert runner.source_of("90-each-self").name == "90-each.md" and runner.source_of("91-each") is None
 
 
 def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
@@ -325,14 +342,20 @@ def test_chapters_as_notebooks_run_with_papermill_from_anywhere(tmp_path, monkey
     assert "% of the test pixels correctly" in (tmp_path / "out.ipynb").read_text()
 
 
-@pytest.mark.parametrize(
-    "name, value, says",
-    [("HSILIB_JOBS", "many", "HSILIB_JOBS must be a number"), ("HSILIB_DEVICE", "tpu", "unknown device 'tpu'")],
-)
-def test_how_chapters_train_is_said_from_outside(name, value, says, monkeypatch):
-    monkeypatch.setenv(name, value)
-    with pytest.raises(HsiError, match=says):
-        collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
+def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch):
+    page = tmp_path / "90-mine.md"
+    cell = "from hsilib.study.machine import TRAINING\nfrom hsibook import kernel\nprint(TRAINING, kernel.PAGE)"
+    page.write_text(NOTEBOOK % cell)
+    usual = dict(machine.TRAINING)
+    try:
+        machine.TRAINING |= {"jobs": 3, "on": "tcp://a's:1"}
+        done = runner.run(str(page), {}, say=lambda text: None).read_text()
+        assert "{'jobs': 3, 'device': 'cpu', 'on': \\\"tcp://a's:1\\\"}" in done and "90-mine" in done
+        machine.TRAINING |= {"on": "", "device": "tpu"}
+        with pytest.raises(HsiError, match="unknown device 'tpu'"):
+            collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
+    finally:
+        machine.TRAINING |= usual
 
 
 def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsys):
@@ -356,7 +379,7 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
 
 def test_a_chapter_that_is_stored_costs_nothing(monkeypatch):
     monkeypatch.delenv("HSILIB_PUBLISHED")
-    assert runner.cost("online", {}) is None and "HSILIB_PLAN" not in os.environ
+    assert runner.cost("online", {}) is None
 
 
 PLANNED = """

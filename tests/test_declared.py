@@ -4,7 +4,7 @@ import subprocess
 import tomllib
 
 import pytest
-from hsilib.data.scenes import REGISTRY
+from hsilib.data.registry import REGISTRY
 from hsilib.data.splits import SPLITS
 from hsilib.files import project
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 from hsibook.chapter import chapter
 from hsilib.__main__ import main
-from hsilib.data import damage, formats, scenes
+from hsilib.data import damage, formats, matlab, registry, scenes
 from hsilib.data import own as own_scene
 from hsilib.data.cards import CLASSES, read_card
 from hsilib.data.inputs import make_inputs
@@ -147,9 +147,9 @@ def test_pixels_without_data_neither_train_nor_count(tmp_path):
 
 def test_what_a_scene_is_read_with_is_part_of_its_identity(tmp_path):
     berlin(tmp_path)
-    first = scenes.identity("mine")
+    first = registry.identity("mine")
     berlin(tmp_path, train=tmp_path / "labels.npy")
-    assert scenes.identity("mine") != first
+    assert registry.identity("mine") != first
 
 
 def test_a_training_map_gives_a_disjoint_split(tmp_path):
@@ -176,7 +176,7 @@ def test_polygons_are_burnt_into_the_pixels_whose_centres_they_hold(tmp_path, su
     want[:10, :10], want[:20, 10:] = 2, 1
     assert (scene.labels == want).mean() > 0.98  # GeoJSON holds degrees: a pixel at the edge may differ
     own_scene.remove("mine")
-    assert "mine" not in scenes.names() and not list(tmp_path.glob("own/*"))
+    assert "mine" not in registry.names() and not list(tmp_path.glob("own/*"))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_own_scenes_stay_whatever_folder_of_data_is_named(tmp_path, monkeypatch)
     np.save(tmp_path / "labels.npy", LABELS)
     own_scene.add_scene("mine", tmp_path / "cube.npy", tmp_path / "labels.npy")
     monkeypatch.delenv("HSILIB_DATA")
-    assert "mine" in scenes.names() and scenes.load_scene("mine").cube.shape == CUBE.shape
+    assert "mine" in registry.names() and scenes.load_scene("mine").cube.shape == CUBE.shape
 
 
 def test_an_own_scene_is_its_content(tmp_path):
@@ -249,16 +249,16 @@ def test_an_own_scene_is_its_content(tmp_path):
     np.save(tmp_path / "labels.npy", LABELS)
     files = tmp_path / "cube.npy", tmp_path / "labels.npy"
     own_scene.add_scene("mine", *files)
-    before = scenes.identity("mine")
+    before = registry.identity("mine")
     np.save(tmp_path / "cube.npy", CUBE[::-1])
     (tmp_path / "cube.npy.sha256").write_text(fingerprint(tmp_path / "cube.npy"))  # no way around it
     os.utime(tmp_path / "cube.npy", ns=(1, 1))
-    for use in (scenes.identity, scenes.load_scene):
+    for use in (registry.identity, scenes.load_scene):
         scenes.load_scene.cache_clear()
         with pytest.raises(HsiError, match="cube.npy: it is another file than when the scene was added"):
             use("mine")
     own_scene.add_scene("mine", *files)
-    assert scenes.identity("mine") != before
+    assert registry.identity("mine") != before
     (tmp_path / "cube.npy").rename(tmp_path / "moved.npy")
     with pytest.raises(HsiError, match=f"scene mine: {tmp_path}/cube.npy is not there; put it back, or add"):
         scenes.load_scene("mine")
@@ -315,7 +315,7 @@ def test_the_command_tells_lost_bytes_and_writes_the_repaired_copy(tmp_path, cap
     ],
 )
 def test_the_public_copy_of_indian_pines_has_lost_bytes_and_others_have_not(real_data, name, key, damaged):
-    path = scenes.locate(scenes.File(name, key), "x")
+    path = registry.locate(registry.File(name, key), "x")
     image = formats.open_image(path, key)
     assert damage.look(image.read(0, image.shape[0])).damaged == damaged
 
@@ -331,7 +331,7 @@ def test_what_is_repaired_in_the_rebuilt_scene_is_right(real_data):
 @pytest.mark.data
 def test_enmap_berlin_comes_with_all_that_its_files_say_and_is_mapped_in_its_place(real_data, capsys, tmp_path):
     rasterio = pytest.importorskip("rasterio")
-    folder = scenes.locate(scenes.File("EnMAP_BerlinUrbanGradient.bsq", ""), "x").parent
+    folder = registry.locate(registry.File("EnMAP_BerlinUrbanGradient.bsq", ""), "x").parent
     files = [str(folder / f"{name}") for name in ("EnMAP_BerlinUrbanGradient.bsq", "LandCov_BerlinUrbanGradient.shp")]
     assert main(["scenes", "--add", "berlin", *files, "--label-key", "Level_2"]) == 0
     assert "460 to 2409 nm" in capsys.readouterr().out
@@ -345,7 +345,7 @@ def test_enmap_berlin_comes_with_all_that_its_files_say_and_is_mapped_in_its_pla
         assert file.crs.to_epsg() == 32633 and file.colormap(1)[1][:3] == CLASSES[1]
         assert file.tags(1)["CLASS_3"] == "Pavement" and set(np.unique(file.read(1))) <= set(range(1, 7))
         assert 1 / 6 <= sure.read(1).min() <= sure.read(1).max() <= 1
-    assert main(["scenes", "--remove", "berlin"]) == 0 and "berlin" not in scenes.names()
+    assert main(["scenes", "--remove", "berlin"]) == 0 and "berlin" not in registry.names()
     assert "UTM" in scene.crs
 
 
@@ -382,18 +382,39 @@ def test_a_damaged_description_is_one_line_and_hides_no_other(tmp_path, capsys):
         text = json.dumps(table)
         path.write_text(text if number % 10 else text[: draw.randrange(len(text))])
         try:
-            entry = scenes.entry("mine")
+            entry = registry.entry("mine")
             assert len(entry.classes) == len(set(entry.classes)) and not any(file.url for file in entry.files)
         except HsiError as error:
             refused += 1
             assert "\n" not in str(error) and "damaged" in str(error) and len(str(error)) < 500
     assert refused > 150
     path.write_text(json.dumps(whole | {"nodata": float("nan")}))
-    assert np.isnan(scenes.entry("mine").nodata), "as in many GeoTIFFs"
+    assert np.isnan(registry.entry("mine").nodata), "as in many GeoTIFFs"
     path.write_text(json.dumps(whole | {"title": "<b>"}))
     with pytest.raises(HsiError, match="title must be"):
-        scenes.entry("mine")
+        registry.entry("mine")
     path.write_text("{")
     assert main(["scenes"]) == 0
     out = capsys.readouterr().out
     assert "synthetic_fields" in out and "damaged (no JSON); add the scene again" in out
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_arrays_of_matlab_are_those_that_scipy_reads(packed, tmp_path):
+    """Every type of numbers, beside what is no array of numbers."""
+    rng, path = np.random.default_rng(0), tmp_path / "all.mat"
+    made = {f"array_{kind}": (50 * rng.normal(size=(7, 5, 3))).astype(kind) for kind in "f8 f4 i1 u1 i2 u2 i4 u4 i8 u8".split()}
+    made |= {"one": 3.0, "a_name_of_more_than_four_bytes": np.arange(3, dtype="u1")[None]}
+    other = {"words": "abc", "cell": np.array([1, "a"], object), "table": {"a": 1}, "complex": np.ones((2, 2)) * 1j}
+    scipy.io.savemat(path, made | other, do_compression=packed)
+    shapes, get = matlab.arrays(path)
+    assert set(shapes) == set(made)
+    for name, array in made.items():
+        read = get(name)
+        assert read.shape == shapes[name] == np.atleast_2d(array).shape and (read == array).all()
+        assert read.dtype == np.asarray(array).dtype or name == "one"
+
+
+def test_a_file_of_matlab_4_is_read_too(tmp_path):
+    scipy.io.savemat(tmp_path / "old.mat", {"gt": LABELS}, format="4")
+    assert (matlab.arrays(tmp_path / "old.mat")[1]("gt") == LABELS).all()

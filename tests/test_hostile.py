@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -135,14 +134,14 @@ def test_another_store_brings_no_map_of_another_scene(tmp_path, capsys):
         other.map_path(run.id).write_bytes(png(labels))
         assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
     other.map_path(run.id).write_bytes(png(np.ones((64, 48), np.uint8)))
-    log = whole / "logs" / f"{run.id}.csv"
+    log = whole / run.id / "log.csv"
     log.rename(tmp_path / "log.csv")
     log.symlink_to(tmp_path / "log.csv")
     assert "a link out of its folder lies beside it" in said_of(["results", "--merge", whole], capsys)
     log.unlink()
     log.write_text("garbage")
     assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
-    shutil.rmtree(whole / "logs")
+    log.unlink()
     (whole / "linked.csv").symlink_to(__file__)
     assert "linked.csv: a link out of the store" in one_line(["results", "--merge", whole], capsys)
     (whole / "linked.csv").unlink()
@@ -201,11 +200,9 @@ def test_odd_words_are_one_line(tmp_path, capsys, monkeypatch):
     assert "SystemExit" in one_line(["map", "foo", "--page", tmp_path / "page.py"], capsys)
     (tmp_path / "bad.md").write_bytes(b"---\njupytext: x\n---\n\xff\xfe")
     one_line(["run", tmp_path / "bad.md", "--list"], capsys)
-    monkeypatch.setenv("HSILIB_ON", "garbage")
-    assert "like tcp://host:8786" in one_line(["map", "mlp", "--scene", SMALL, "--epochs", 1], capsys)
-    monkeypatch.delenv("HSILIB_ON")
-    monkeypatch.setenv("HSILIB_JOBS", "\u00b2")
-    assert "HSILIB_JOBS must be" in one_line(["map", "mlp", "--scene", SMALL, "--epochs", 1], capsys)
+    part = f'title = "x"\nscenes = ["{SMALL}"]\nsplits = ["random"]\nmethods = ["mlp"]\nseeds = 1\n'
+    (tmp_path / "study.toml").write_text(f"[[part]]\n{part}")
+    assert "like tcp://host:8786" in one_line(["study", tmp_path / "study.toml", "--on", "garbage"], capsys)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HSILIB_RESULTS", str(tmp_path / "file"))
     assert "no folder, which a store is" in one_line(["results"], capsys)

@@ -9,7 +9,7 @@ import torch
 from hsibook import runner
 from hsilib.__main__ import main
 from hsilib.data import imagesets as images
-from hsilib.data import inputs, scenes
+from hsilib.data import inputs, registry, scenes
 from hsilib.data import own as own_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
@@ -91,16 +91,16 @@ def test_a_folder_and_its_zip_are_the_same_set(folder, tmp_path):
     plain, packed = (scenes.load_scene(own_scene.images_named(str(p))) for p in (folder, tmp_path / "packed.zip"))
     assert plain.name == "my_set" and plain.classes == packed.classes == ("farm", "port")
     assert plain.labels.ravel().tolist() == [1] * 4 + [2] * 4
-    assert (plain.pictures.read(8) == packed.pictures.read(8)).all() and plain.pictures.read(8).shape == (8, 3, 8, 8)
-    assert plain.pictures.read(8)[5].ravel().tolist() == [101] * 64 + [100] * 64 + [200] * 64
+    assert (plain.read(8) == packed.read(8)).all() and plain.read(8).shape == (8, 3, 8, 8)
+    assert plain.read(8)[5].ravel().tolist() == [101] * 64 + [100] * 64 + [200] * 64
 
 
 def test_an_own_set_has_an_identity_of_its_contents(folder):
     name = own_scene.images_named(str(folder))
-    before = scenes.identity(name)
-    assert before == scenes.identity(own_scene.images_named(name)) != name
+    before = registry.identity(name)
+    assert before == registry.identity(own_scene.images_named(name)) != name
     save(folder / "farm" / "0.png", 77)
-    assert scenes.identity(own_scene.images_named(str(folder))) != before
+    assert registry.identity(own_scene.images_named(str(folder))) != before
 
 
 def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
@@ -114,7 +114,7 @@ def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
     monkeypatch.setattr(runner, "_execute", stop)
     with pytest.raises(HsiError, match="stop"):
         runner.run("landuse", {"images": "my set"})
-    assert given["images"] == "my_set" in scenes.image_names()
+    assert given["images"] == "my_set" in registry.image_names()
     with pytest.raises(HsiError, match="folder or .zip file that exists 'nowhere'"):
         runner.run("landuse", {"images": "nowhere"})
 
@@ -159,7 +159,7 @@ def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys)
     bad = folder / "farm" / "1.png"
     save(bad, 3, "L") if how == "grey" else bad.write_bytes(bad.read_bytes()[:60])
     assert main(["scenes", "--add", "mine", str(folder)]) == 2
-    assert says in capsys.readouterr().err and "mine" not in scenes.names()
+    assert says in capsys.readouterr().err and "mine" not in registry.names()
     assert main(["scenes", "--add", "mine", str(folder), "--skip"]) == 0
     assert "left out: farm/1.png" in capsys.readouterr().out
     assert len(scenes.load_scene("mine").labels) == 7
@@ -169,10 +169,10 @@ def test_a_set_that_changed_after_it_was_added_is_refused(folder):
     scene = scenes.load_scene(own_scene.images_named(str(folder)))
     save(folder / "farm" / "2.png", 99)
     with pytest.raises(HsiError, match="have changed since"):
-        scene.pictures.read(9)
+        scene.read(9)
     (folder / "farm" / "2.png").unlink()
     with pytest.raises(HsiError, match="farm/2.png cannot be read"):
-        scene.pictures.read(10)
+        scene.read(10)
 
 
 def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):

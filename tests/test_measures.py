@@ -1,8 +1,10 @@
 """What lies beside rows: AA30 from maps, and costs from raw bands on."""
 
+import json
+
 import numpy as np
 import pytest
-from hsilib import Store, family, make_run, metrics, split_of
+from hsilib import Store, make_run, metrics, split_of
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.files import project
@@ -29,7 +31,7 @@ def test_aa30_is_the_mean_recall_of_classes_with_thirty_test_pixels():
 def test_every_published_row_has_its_measures_and_some_are_recomputed():
     store = published()
     rows = store.rows()
-    assert set(rows["run"]) == set(measures.held(store.folder).index), "python -m hsilib results --measure book/results"
+    assert set(rows["run"]) == set(measures.held(store.folder).index)
     for row in rows[rows["split"] == "disjoint"].sample(12, random_state=0).to_dict("records"):
         card = store.card(row["scene"])[0]
         test = np.where(card.train_map > 0, 0, card.labels if card.test_map is None else card.test_map)
@@ -59,32 +61,29 @@ def test_multiply_adds_begin_at_the_raw_bands():
     assert set(written[low.index] - low) == {24}, "six biases that the pair does not have"
 
 
-def test_a_new_run_is_measured_as_an_old_one_is(tmp_path):
+def test_a_new_run_is_measured_from_its_map_and_keeps_what_else_is_measured(tmp_path, monkeypatch):
     store = Store()
     for name, words in {"mlp": {}, "scratch": {"ratio": 98}, "mlr": {}, "lens_2k": {}}.items():
-        row, model = execute(make_run(SMALL, "random", name, epochs=1, **words), store)
+        execute(make_run(SMALL, "random", name, epochs=1, **words), store)
     new = store.rows().set_index("run")
     card, _, spectra = store.card(SMALL)
     for run, row in new.iterrows():
         split = split_of(card, "random", 0)
         drawn = store.read_map(run).ravel()[split.test].astype(int) - 1
         assert row["aa30"] == pytest.approx(metrics(np.eye(9)[drawn], split.test_y)["aa30"], abs=1e-4)
-    own, card_bands = measures.file(store.folder), len(spectra)
-    own.rename(tmp_path / "measures.csv")
-    assert store.rows()["aa30"].isna().all(), "a store of an earlier edition is read"
-    assert main(["results", "--measure", str(store.folder)]) == 0
-    again = store.rows().set_index("run")
-    assert again[["aa30", "small", "macs", "payload"]].equals(new[["aa30", "small", "macs", "payload"]])
-    assert measure.of_components(card_bands, 40) == (new["macs"] - store.written().set_index("run")["macs"]).max()
-    own.write_text("run,aa30\nx,1\n")
-    with pytest.raises(HsiError, match="not the measures of a store .* delete it"):
-        store.rows()
-
-
-def test_methods_on_components_are_those_that_are_not_small_by_design():
-    for name in family("compact"):
-        assert measures.components_of(name, "", 200) == 0
-    for name in (*family("pruning"), *family("offline"), "cnn2d_taught", "dynamic"):
-        assert measures.components_of(name, "", 200) == 40 and measures.components_of(name, "", 9) == 9
-    assert measures.components_of("static", "of=lens_taught", 200) == measures.components_of("qat", "of=projected", 200) == 0
-    assert measures.components_of("somebody_elses", "", 200) == 0
+    assert measure.of_components(len(spectra), 40) == (new["macs"] - store.written().set_index("run")["macs"]).max()
+    first = store.folder / store.runs()[0] / "run.json"
+    said = json.loads(first.read_text())
+    said["measured"] |= {"energy": 1.5, "who": "me", "where": [1], "9 x": 2}
+    first.write_text(json.dumps(said | {"more": {}}))
+    rows = store.rows().set_index("run")
+    assert rows.at[store.runs()[0], "energy"] == 1.5 and rows["energy"].isna().sum() == 3
+    assert set(rows) - set(new) == {"energy", "who"} and rows["aa30"].equals(new["aa30"])
+    monkeypatch.setenv("HSILIB_PUBLISHED", str(tmp_path / "published"))
+    (tmp_path / "published").mkdir()
+    assert main(["results", "--publish", str(store.folder)]) == 0
+    packed = Store(tmp_path / "published")
+    assert not packed.runs() and packed.rows().set_index("run").loc[rows.index, "energy"].equals(rows["energy"])
+    measures.file(packed.folder).write_text("run,aa30\nx,1\n")
+    with pytest.raises(HsiError, match="not the measures of a store"):
+        packed.rows()

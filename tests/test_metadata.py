@@ -62,7 +62,7 @@ SCENES = ["indian_pines_8bit", "salinas_a", "pavia_university_visible"]
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_as_croissant(name, tmp_path):
-    from hsilib.data.scenes import entry
+    from hsilib.data.registry import entry
 
     said = metadata.croissant_scene(FACTS, name)
     bands, classes = entry(name).shape[2], entry(name).classes

@@ -148,7 +148,7 @@ def test_the_penalty_of_slimming_is_the_l1_norm_of_the_scales():
     runs = [make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": s}, **common) for s in (1.0, 0.0)]
     strong, none = (execute(run, store)[1] for run in runs)
     assert strong.bn1.weight.abs().sum() < 0.8 * none.bn1.weight.abs().sum()
-    log = np.genfromtxt(store.folder / "logs" / f"{runs[0].id}.csv", delimiter=",", names=True)
+    log = np.genfromtxt(store.folder / runs[0].id / "log.csv", delimiter=",", names=True)
     assert 0.4 * 150 < log["sparsity"][0] < 0.5 * 150 and log["sparsity"][-1] < log["sparsity"][0]  # scales start at 0.5
     note = store.read_note(runs[0].id)["scales"]
     assert note["bn2"] == pytest.approx(strong.bn2.weight.tolist()) and len(note["bn1"]) == 50

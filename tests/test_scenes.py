@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from hsilib.data import locate, pieces, scenes, synthetic
+from hsibook.pack import errata, write_pack
 from hsilib.data import own as own_scene
+from hsilib.data import registry, scenes, synthetic
 from hsilib.data.formats import label_map, read_array
 from hsilib.data.inputs import make_inputs
-from hsilib.data.pack import errata, write_pack
 from hsilib.data.splits import SPLITS, TRANSFER, make_split, near
 from hsilib.errors import HsiError
 from hsilib.files import fingerprint
@@ -45,13 +45,13 @@ def test_synthetic_scenes_are_the_same_every_time():
 
 def test_the_registry_is_complete():
     says = "a scene was added or taken out: name its source in notebooks/02-scenes.md, then count it here"
-    assert len(scenes.REGISTRY) == 20, says
-    for name, about in scenes.REGISTRY.items():
+    assert len(registry.REGISTRY) == 20, says
+    for name, about in registry.REGISTRY.items():
         assert about.citation and len(about.shape) == 3 and len(about.classes) >= 3, name
         assert all(file.check for file in about.cube) or name in ("pavia_centre", "houston2013"), name
         for file in about.files:
             assert not file.url or file.url.startswith("https://"), name
-    assert scenes.REGISTRY["pavia_university"].lr == 8e-4
+    assert registry.REGISTRY["pavia_university"].lr == 8e-4
 
 
 def own(tmp_path, cube=None, labels=None):
@@ -65,21 +65,21 @@ def own(tmp_path, cube=None, labels=None):
 
 
 def test_own_scene_in_a_few_lines(tmp_path):
-    before = scenes.names()
+    before = registry.names()
     own_scene.add_scene("mine", *own(tmp_path), classes=["a", "b", "c"])
     scene = scenes.load_scene("mine")
     assert scene.cube.shape == (30, 20, 7) and scene.classes == ("a", "b", "c")
-    assert set(scenes.names()) - set(before) == {"mine"}
-    first = scenes.identity("mine")
+    assert set(registry.names()) - set(before) == {"mine"}
+    first = registry.identity("mine")
     own_scene.add_scene("mine", *own(tmp_path, cube=np.arange(4200).reshape(30, 20, 7)))
-    assert scenes.identity("mine") != first  # other pixels, other runs
+    assert registry.identity("mine") != first  # other pixels, other runs
 
 
 def test_class_names_are_part_of_an_own_scenes_identity(tmp_path):
     own_scene.add_scene("mine", *own(tmp_path), classes=["a", "b", "c"])
-    first = scenes.identity("mine")
+    first = registry.identity("mine")
     own_scene.add_scene("mine", *own(tmp_path), classes=["a", "b", "c", "d"])
-    assert scenes.identity("mine") != first
+    assert registry.identity("mine") != first
 
 
 def test_odd_folders_and_damaged_descriptions_are_one_line(tmp_path, monkeypatch):
@@ -87,17 +87,17 @@ def test_odd_folders_and_damaged_descriptions_are_one_line(tmp_path, monkeypatch
     path = own_scene.add_scene("mine", *files)
     files[0].rename(tmp_path / "moved.npy")
     scenes.load_scene.cache_clear()
-    assert scenes.local(scenes.entry("mine").cube[0]) is None
+    assert registry.local(registry.entry("mine").cube[0]) is None
     with pytest.raises(HsiError, match="is not there"):
         scenes.load_scene("mine")
     path.write_text("{")
     with pytest.raises(HsiError, match="damaged"):
-        scenes.entry("mine")
+        registry.entry("mine")
     monkeypatch.setenv("HSILIB_DATA", "/nowhere/at/all")
     with pytest.raises(HsiError, match="not a folder"):
-        scenes.identity("salinas_a")
+        registry.identity("salinas_a")
     monkeypatch.delenv("HSILIB_DATA")
-    assert "salinas_a" in scenes.names()
+    assert "salinas_a" in registry.names()
 
 
 def test_an_unchecked_file_has_an_identity_of_its_own(tmp_path):
@@ -105,7 +105,7 @@ def test_an_unchecked_file_has_an_identity_of_its_own(tmp_path):
     marks = set()
     for value in (1, 2):
         scipy.io.savemat(path, {"pavia": np.full((3, 3, 3), value)})
-        marks.add(scenes.identity("pavia_centre"))
+        marks.add(registry.identity("pavia_centre"))
     assert len(marks) == 2
 
 
@@ -132,7 +132,7 @@ def test_pavia_from_a_file_of_the_real_form(pavia):
     assert scene.cube.shape == (610, 340, 103) and scene.train_fraction == 0.07
     split = make_split(scene, "disjoint", 0)
     assert len(split.train) == (pavia["train_map"] > 0).sum() and len(split.test) == (pavia["test_map"] > 0).sum()
-    assert scenes.identity("pavia_university") != "pavia_university"  # never mixed with the published file's runs
+    assert registry.identity("pavia_university") != "pavia_university"  # never mixed with the published file's runs
     run = make_run("pavia_university", "disjoint", "cnn2d")
     assert run.recipe.lr == 8e-4
     assert parameters(Task(run, scene, split).network(CNN2D)) == 426_159
@@ -140,7 +140,7 @@ def test_pavia_from_a_file_of_the_real_form(pavia):
 
 
 def _altered(tmp_path, change):
-    about = scenes.REGISTRY["pavia_university"]
+    about = registry.REGISTRY["pavia_university"]
     change(tmp_path / "data" / about.cube[0].name, about.cube[0].key)
 
 
@@ -187,7 +187,7 @@ def test_only_what_can_be_checked_is_downloaded(monkeypatch):
     monkeypatch.setattr("pooch.retrieve", lambda *a, **k: pytest.fail("it downloads"))
     with pytest.raises(HsiError, match="Pavia.mat not found and is not downloaded, for nobody told what"):
         scenes.load_scene("pavia_centre")
-    urls = [file.url for listing in scenes.REGISTRY.values() for file in listing.files if file.url]
+    urls = [file.url for listing in registry.REGISTRY.values() for file in listing.files if file.url]
     assert urls and all(url.startswith("https://") for url in urls)
 
 
@@ -227,7 +227,7 @@ def test_the_visible_channels_of_pavia_are_in_order_and_have_the_published_split
     for channel in channels.T:
         clear = (channel > 0) & (channel < 255)  # not clipped
         bands.append(int(np.corrcoef(full[clear].T, channel[clear])[-1, :-1].argmax()) + 1)
-    assert np.abs(np.array(bands) - sorted(scenes.entry("pavia_university_visible").bands)).max() <= 1
+    assert np.abs(np.array(bands) - sorted(registry.entry("pavia_university_visible").bands)).max() <= 1
 
 
 def test_two_scenes_side_by_side_share_their_common_classes_and_no_window(monkeypatch):
@@ -235,14 +235,14 @@ def test_two_scenes_side_by_side_share_their_common_classes_and_no_window(monkey
         ("one", 4, ("a", "b", "c")), ("other", 6, ("c", "d", "a")),
     ))
     monkeypatch.setattr(scenes, "load_scene", {"one": one, "other": other}.get)
-    file, words = locate.File("x", ""), dict(form="pair", of=("one", "other"))
-    made = scenes._side_by_side("both", scenes.Entry("t", (6, 30, 2), ("a", "c"), (file,), file, **words))
+    file, words = registry.File("x", ""), dict(form="pair", of=("one", "other"))
+    made = scenes._side_by_side("both", registry.Entry("t", (6, 30, 2), ("a", "c"), (file,), file, **words))
     assert (made.there[:4, :5]).all() and (made.there[:, 25:]).all() and made.there.sum() == 50 and made.second == 25
     assert made.labels[:4, :5].tolist() == np.array([0, 1, 0, 2])[one.labels].tolist()
     assert made.labels[:, 25:].tolist() == np.array([0, 2, 0, 1])[other.labels].tolist()
     assert (made.cube[:4, :5] == 4).all() and (made.cube[:, 25:] == 6).all() and not made.cube[~made.there].any()
-    about = scenes.REGISTRY["pavia_pair_visible"]
-    assert about.shape[1] - sum(scenes.REGISTRY[name].shape[1] for name in about.of) >= 19  # no window bridges that
+    about = registry.REGISTRY["pavia_pair_visible"]
+    assert about.shape[1] - sum(registry.REGISTRY[name].shape[1] for name in about.of) >= 19  # no window bridges that
 
 
 @pytest.mark.data
@@ -250,7 +250,7 @@ def test_pavia_centre_lies_where_its_classes_explain_most_and_pairs_with_the_uni
     scene = scenes.load_scene("pavia_centre_visible")
     counts = np.bincount(scene.labels.ravel(), minlength=10)[1:]
     assert counts.tolist() == [65278, 6508, 2905, 2140, 6549, 7585, 7287, 3122, 2165]
-    whole = label_map(scenes.locate(scenes.entry("pavia_centre").labels, "x"), "pavia_gt", (1096, 715))
+    whole = label_map(registry.locate(registry.entry("pavia_centre").labels, "x"), "pavia_gt", (1096, 715))
 
     def explained(column):
         labels = whole[:, column : column + 492]
@@ -272,7 +272,7 @@ def test_pavia_centre_lies_where_its_classes_explain_most_and_pairs_with_the_uni
 @pytest.mark.data
 def test_the_rebuilt_scene_is_the_crop_where_there_is_one(real_data):
     sound, hurt = (scenes.load_scene(f"indian_pines_{name}").cube for name in ("undamaged", "rebuilt"))
-    crop = read_array(scenes.locate(scenes.entry("indian_pines_rebuilt").cube[1], "x"), "X")
+    crop = read_array(registry.locate(registry.entry("indian_pines_rebuilt").cube[1], "x"), "X")
     off = np.abs(hurt[30:115, 25:95] - crop)
     assert np.median(off) < 2 and (off > 200).mean() < 0.005 < 0.02 < (sound[30:115, 25:95] - crop > 700).mean()
     assert round(100 * (sound.astype(int) >> 8 == 13).mean(), 1) == 2.8
@@ -301,8 +301,8 @@ def test_published_counts_of_indian_pines(real_data):
 
 @pytest.mark.data
 def test_published_counts_of_pavia(real_data, monkeypatch):
-    about = scenes.REGISTRY["pavia_university"]
-    maps = [label_map(scenes.locate(f, "pavia"), f.key, (610, 340)) for f in (about.labels, about.train, about.test)]
+    about = registry.REGISTRY["pavia_university"]
+    maps = [label_map(registry.locate(f, "pavia"), f.key, (610, 340)) for f in (about.labels, about.train, about.test)]
     scene = scenes.Scene("pavia", "pavia", None, maps[0], about.classes, maps[1], maps[2], 0.07)
     assert [(len(s.train), len(s.test)) for s in (make_split(scene, n, 0) for n in ("disjoint", "disjoint-labelled"))] == [
         (3921, 40002),
@@ -313,8 +313,8 @@ def test_published_counts_of_pavia(real_data, monkeypatch):
 def test_planning_looks_a_scenes_files_up_once_and_identities_never(monkeypatch, tmp_path):
 
     monkeypatch.setenv("HSILIB_DATA", str(tmp_path))
-    folders, asked = locate.data_folders, []
-    monkeypatch.setattr(locate, "data_folders", lambda: asked.append(1) or folders())
+    folders, asked = registry.data_folders, []
+    monkeypatch.setattr(registry, "data_folders", lambda: asked.append(1) or folders())
     runs = plan("pavia_university", ["random"], ["cnn2d", "scratch", "ca_mkd"], (0, 90), seeds=1)
     once = len(asked)
     more = plan("pavia_university", ["random"], ["cnn2d", "scratch", "ca_mkd"], (0, 90), seeds=9)
@@ -331,14 +331,14 @@ def test_spectra_come_from_a_list_with_places_and_from_crops(tmp_path):
     (tmp_path / "s.bin").write_bytes(spectra.tobytes())
     (tmp_path / "m.json").write_text(json.dumps({"rows": [{"xy": xy} for xy in places]}))
     np.save(tmp_path / "crop.npy", np.full((2, 1, 4), 7))
-    files = tuple(locate.File(name, "") for name in ("s.bin", "m.json", "crop.npy"))
-    listing = scenes.Entry("t", (5, 4, 4), ("a", "b", "c"), files, files[0], form="spectra", corners=((1, 2),))
-    values, there = pieces.read(listing, [tmp_path / file.name for file in files])
+    files = tuple(registry.File(name, "") for name in ("s.bin", "m.json", "crop.npy"))
+    listing = registry.Entry("t", (5, 4, 4), ("a", "b", "c"), files, files[0], form="spectra", corners=((1, 2),))
+    values, there = scenes.read(listing, [tmp_path / file.name for file in files])
     assert np.argwhere(there).tolist() == [[0, 1], [1, 2], [2, 2], [2, 3], [4, 0]]
     assert values[:, 0].tolist() == [0, 7, 7, 4, 8]
     (tmp_path / "s.bin").write_bytes(spectra.tobytes()[:-4])
     with pytest.raises(HsiError, match="11 values, expected 3 spectra of 4 bands"):
-        pieces.read(listing, [tmp_path / file.name for file in files])
+        scenes.read(listing, [tmp_path / file.name for file in files])
 
 
 def a_set_of_spectra():

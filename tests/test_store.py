@@ -1,5 +1,6 @@
 """Published rows, and one's own beside them."""
 
+import json
 import os
 import stat
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.files import project, write_atomically
-from hsilib.study import rows
+from hsilib.study import merge
 from hsilib.study.execute import execute
 from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store, published
@@ -27,12 +28,12 @@ def shared(tmp_path, monkeypatch):
     """A folder of published rows that nobody may write."""
     folder = tmp_path / "published"
     execute(run(0), Store(folder))
+    merge.pack(Store(folder))
     Store(folder).card(SMALL)
     monkeypatch.setenv("HSILIB_PUBLISHED", str(folder))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     yield folder
-    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
-    assert after == {path: text for path, text in before.items() if path.name != ".lock"}
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_reading_is_a_union_and_writing_is_mine(shared, tmp_path):
@@ -78,24 +79,23 @@ def test_an_unusable_folder_is_found_before_training(tmp_path, monkeypatch, caps
             collect([run(0)], Store(locked))
 
 
-@pytest.mark.parametrize("part, read", [("maps", "read_map"), ("logs", "read_log")])
+@pytest.mark.parametrize("part, read", [("map.png", "read_map"), ("log.csv", "read_log")])
 def test_what_is_missing_beside_a_row_says_how_to_mend_it(part, read):
     store = Store()
     execute(run(0), store)
-    (file,) = (store.folder / part).glob(f"{run(0).id}.*")
+    file = store.folder / run(0).id / part
     for damage in (lambda: file.write_bytes(b""), file.unlink):
         damage()
-        with pytest.raises(HsiError, match=f"delete the line of {run(0).id} in .*baselines.csv, and it is trained again"):
+        with pytest.raises(HsiError, match=f"delete .*{run(0).id}, and it is trained again"):
             getattr(store, read)(run(0).id)
 
 
 def test_another_store_is_taken_over_and_contradictions_are_refused(tmp_path, shared, capsys):
     other = Store(tmp_path / "colleague")
     collect(plan(SMALL, ["random"], ["mlp"], seeds=4, epochs=1), other, say=lambda text: None)
-    path = other.folder / "baselines.csv"
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table.loc[table["seed"] == "0", "oa"] = "99.9"  # published otherwise
-    path.write_text("\n".join([rows.HEADER, *map(rows.line_of, table.to_dict("records"))]) + "\n")
+    path = other.folder / run(0).id / "run.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps(said | {"row": said["row"] | {"oa": 99.9}}))  # published otherwise
     other.map_path(run(3).id).unlink()
     assert main(["results", "--merge", str(other.folder)]) == 2
     said = capsys.readouterr()
@@ -104,29 +104,34 @@ def test_another_store_is_taken_over_and_contradictions_are_refused(tmp_path, sh
     assert sorted(Store().rows()["seed"]) == [0, 1, 2] and Store().rows().set_index("seed").loc[0, "oa"] != 99.9
     assert Store().read_map(run(2).id).shape == (64, 48)
     assert main(["results", "--merge", str(tmp_path / "nowhere")]) == 2
-    assert "no folder with the rows of a store" in capsys.readouterr().err
+    assert "no folder with the runs of a store" in capsys.readouterr().err
     assert main(["results"]) == 0
     assert capsys.readouterr().out.split("\n")[1].split() == [SMALL, "random", "baselines", "1", "2"]
     assert main(["results", "--export", str(tmp_path / "all.csv")]) == 0
     assert len(pd.read_csv(tmp_path / "all.csv")) == 3
 
 
-def test_a_study_is_published_on_purpose(shared, tmp_path, monkeypatch, capsys):
+def test_a_study_is_published_on_purpose(tmp_path, monkeypatch, capsys):
+    shared = tmp_path / "published"
+    execute(run(0), Store(shared))  # as a killed --publish leaves it: a folder among the tables
+    monkeypatch.setenv("HSILIB_PUBLISHED", str(shared))
     study = tmp_path / "study.toml"
     words = f'scenes = ["{SMALL}"]\nsplits = ["random"]\nmethods = ["mlp"]\nratios = [0]\nseeds = 1\nepochs = 1\n'
     study.write_text(f'[[part]]\ntitle = "one"\n{words}')
     assert main(["study", str(study), "--publish"]) == 0
     assert "1 of 1 runs stored" in capsys.readouterr().out
+    assert not Store(shared).runs()
+    two = study.read_text().replace("seeds = 1", "seeds = 2")
+    study.write_text(two)
+    before = (shared / "baselines.csv").read_text()
+    assert main(["study", str(study), "--publish"]) == 0 and not Store(shared).runs()
+    after = (shared / "baselines.csv").read_text()
+    assert after.startswith(before) and len(after.splitlines()) == len(before.splitlines()) + 1
+    assert Store(shared).read_map(run(1).id).shape == (64, 48) and len(Store(shared).rows()) == 2
+    assert Store(shared).rows()["aa30"].notna().all()
     monkeypatch.setenv("HSILIB_PUBLISHED", "")
     assert main(["study", str(study), "--publish"]) == 2
     assert "--publish is for a checkout" in capsys.readouterr().err
-
-
-def held(folder):
-    """The text of a store with three rows, and its file."""
-    store = Store(folder)
-    collect(plan(SMALL, ["random"], ["mlp"], seeds=3, epochs=1), store, say=lambda text: None)
-    return store, folder / "baselines.csv", (folder / "baselines.csv").read_text()
 
 
 def test_a_write_that_fails_leaves_nothing_and_names_the_file(tmp_path, monkeypatch, capsys):
@@ -145,42 +150,87 @@ def test_a_write_that_fails_leaves_nothing_and_names_the_file(tmp_path, monkeypa
     assert path.read_bytes() == b"new"
 
 
-def test_a_row_is_believed_only_when_it_is_whole(tmp_path, capsys):
-    """Wherever the last line is cut off, and whatever character of it is changed: the row counts no more."""
-    _, _, text = held(tmp_path / "store")
-    start = text.rindex("\n", 0, -1) + 1
-    whole = rows.read(text)[0]
-    for cut in range(start + 1, len(text) - 1):
-        table, wrong = rows.read(text[:cut])
-        assert len(table) == 2 and list(wrong) == [4], text[start:cut]
-    changed = text[:start] + text[start:].replace(",0,", ",1,", 1)
-    assert changed != text and len(rows.read(changed)[0]) == 2
-    doubled = text + text[start:]
-    assert len(rows.read(doubled)[0]) == len(whole) and list(rows.read(doubled)[1]) == [5]
+def test_a_run_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Wherever writing it fails, nothing of it is seen, and nothing lies about."""
+    other, store = Store(tmp_path / "a"), Store(tmp_path / "b")
+    execute(run(0), other)
+    files = other.files(run(0).id)
+    assert sorted(files) == ["log.csv", "map.png", "run.json"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for name in ("fsync", "rename"):
+        monkeypatch.setattr(os, name, full)
+        with pytest.raises(OSError, match=f"No space left on device: .*{run(0).id}"):
+            store.take(run(0).id, files)
+        monkeypatch.undo()
+        assert not list(store.folder.iterdir()) and len(store.rows()) == 0
+    store.take(run(0).id, files)
+    store.take(run(0).id, {"run.json": b"of another machine"})
+    assert store.files(run(0).id) == files
+
+
+def test_what_killed_processes_left_goes_after_a_day(tmp_path):
+    store = Store(tmp_path / "store")
+    for name, age in (("new", 0), ("old", 90_000)):
+        part = store.folder / f".{name}.0123.part"
+        part.mkdir(parents=True)
+        (part / "run.json").write_text("{}")
+        os.utime(part, (part.stat().st_mtime - age,) * 2)
+    assert len(store.rows()) == 0
+    store.check()
+    assert [path.name for path in store.folder.iterdir()] == [".new.0123.part"]
 
 
 @pytest.mark.parametrize("column, value", [("oa", 4000), ("oa", "nan"), ("seed", -1), ("seed", 0.5), ("scene", ""), ("run", "x")])
-def test_a_sealed_row_is_in_range_too(tmp_path, column, value):
-    _, _, text = held(tmp_path / "store")
-    first = pd.read_csv(tmp_path / "store" / "baselines.csv", dtype=str, keep_default_na=False).iloc[0].to_dict()
-    table, wrong = rows.read("\n".join([rows.HEADER, rows.line_of(first | {column: value})]) + "\n")
-    assert len(table) == 0 and column in wrong[2]
+def test_a_row_is_in_range(tmp_path, capsys, column, value):
+    """A run that says what cannot be is named, counts no more, and is trained again."""
+    store = Store(tmp_path / "mine")
+    collect([run(0), run(1)], store, say=lambda text: None)
+    path = store.folder / run(0).id / "run.json"
+    said = json.loads(path.read_text())
+    for text in (json.dumps(said | {"row": said["row"] | {column: value}}), path.read_text()[:-30]):
+        path.write_text(text)
+        assert list(store.rows()["seed"]) == [1] and str(path) in capsys.readouterr().err
+    told = []
+    collect([run(0)], store, say=told.append)
+    assert "1 run to train" in told[0] and len(store.rows()) == 2
+    assert sorted(path.name for path in store.folder.glob("[!.]*")) == sorted([*store.runs(), "scenes"])
 
 
-def test_a_damaged_row_is_named_and_trained_again(tmp_path, capsys):
-    store, path, text = held(tmp_path / "store")
-    path.write_text(text[:-30])
-    said = []
-    collect(plan(SMALL, ["random"], ["mlp"], seeds=3, epochs=1), Store(store.folder), say=said.append)
-    assert "1 run to train" in said[0]
-    assert f"{path}, line 4: cut off or changed" in capsys.readouterr().err
-    assert len(rows.read(path.read_text())[0]) == 3 and not rows.read(path.read_text())[1]
+def of_an_earlier_edition(folder):
+    """A store as earlier editions wrote it: sealed lines, and what belongs to them in folders."""
+    store = Store(folder)
+    collect([run(seed) for seed in range(3)], store, say=lambda text: None)
+    merge.pack(store)
+    path = folder / "baselines.csv"
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},seal", *(f"{line},0123abcd" for line in lines)]) + "\n")
+    return store, path
 
 
-def test_rows_of_an_earlier_edition_are_read_and_sealed_at_the_next(tmp_path):
-    store, path, text = held(tmp_path / "store")
-    old = "\n".join(line.rpartition(",")[0] for line in text.splitlines()) + "\n"
-    path.write_text(old)
-    assert len(Store(store.folder).rows()) == 3
-    collect([run(7)], Store(store.folder), say=lambda text: None)
-    assert path.read_text().startswith(text.rstrip("\n")) and len(Store(store.folder).rows()) == 4
+def test_a_store_of_an_earlier_edition_is_read_merged_and_converted(tmp_path, monkeypatch, capsys):
+    store, path = of_an_earlier_edition(tmp_path / "store")
+    before, files = store.rows(), {one: store.files(one) for one in store.rows()["run"]}
+    assert len(before) == 3 and before["aa30"].notna().all() and store.runs() == []
+    assert main(["results", "--convert"]) == 0 and "3 runs" in capsys.readouterr().out
+    after = Store(store.folder)
+    assert len(after.runs()) == 3 and not path.exists() and not list(store.folder.glob("maps/*"))
+    columns = list(before)
+    assert after.rows().sort_values("run")[columns].equals(before.sort_values("run", ignore_index=True)[columns])
+    assert {one: after.files(one) for one in after.runs()} == files
+    old, _ = of_an_earlier_edition(tmp_path / "old")
+    assert merge.merge(Store(tmp_path / "new"), old.folder) == (3, 0, [])
+    assert merge.merge(Store(tmp_path / "new"), store.folder) == (0, 3, [])
+
+
+def test_packing_keeps_the_cells_of_a_table_as_they_are_written(tmp_path):
+    """A damaged line of an old table goes; all others keep their text, and unknown columns are left out."""
+    store, path = of_an_earlier_edition(tmp_path / "store")
+    text = path.read_text()
+    collect([run(7)], store, say=lambda text: None)
+    assert merge.pack(store) == 1 and store.runs() == []
+    kept = path.read_text().splitlines()
+    assert kept[:4] == [line.rpartition(",")[0] for line in text.splitlines()] and len(kept) == 5
+    assert sorted(store.rows()["seed"]) == [0, 1, 2, 7] and len(store.read_log(run(7).id)) == 1

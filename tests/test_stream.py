@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.deploy import zoo
 from hsilib.deploy.c99 import SCENE, WARNINGS, deepest, stream
+from hsilib.deploy.predict import session
 from hsilib.deploy.stages import NoStages
 from hsilib.deploy.stream import TYPES, costs
 from hsilib.deploy.trace import traced
@@ -94,27 +95,36 @@ class Code:
         subprocess.run(list(map(str, words)), check=True)
         self.call, text = ctypes.CDLL(str(library)), (folder / "network.h").read_text()
         self.call.network_reset.argtypes = ctypes.c_void_p, ctypes.c_size_t
-        self.call.network_line.argtypes = (ctypes.c_void_p,) * 3
-        self.call.network_flush.argtypes = (ctypes.c_void_p,) * 2
+        self.call.network_line.argtypes = (ctypes.c_void_p,) * 4
+        self.call.network_flush.argtypes = (ctypes.c_void_p,) * 3
         fixed, each = re.search(r"STATE_BYTES.*\(size_t\)(\d+) \+ \(size_t\)(\d+)", text).groups()
         self.bytes = lambda width: (int(fixed) + int(each) * width + 3) // 4 * 4
         self.strip, self.lag = (int(re.search(rf"NETWORK_{word} (\d+)", text)[1]) for word in ("STRIP", "LAG"))
 
     def map(self, cube):
         """The map of a scene whose lines come one by one; the state begins with whatever is there."""
+        return self.scored(cube, 0)[0]
+
+    def scored(self, cube, classes):
+        """The map, and the scores of so many classes if any."""
         h, w, _ = cube.shape
+        scores = np.zeros((h + 1, w, classes), np.int32)
+
+        def told(row):
+            return scores[row].ctypes.data if classes else None
+
         cube, drawn = np.ascontiguousarray(cube), np.zeros((h + 1, w), np.uint8)
         held = np.random.default_rng(0).integers(0, 256, self.bytes(w) + 64, dtype=np.uint8)
         state, before = held.ctypes.data, held[-64:].copy()
         self.call.network_reset(state, w)
         count = 0
         for line in cube:
-            count += self.call.network_line(state, line.ctypes.data, drawn[count].ctypes.data)
+            count += self.call.network_line(state, line.ctypes.data, drawn[count].ctypes.data, told(count))
         assert count == max(h - self.lag, 0), "a line is classified when all that it needs is there"
-        while self.call.network_flush(state, drawn[count].ctypes.data):
+        while self.call.network_flush(state, drawn[count].ctypes.data, told(count)):
             count += 1
         assert count == h and (held[-64:] == before).all(), "the state ends where its size says"
-        return drawn[:-1]
+        return drawn[:-1], scores[:-1]
 
     def strips(self, cube):
         """The same from strips of columns with their halo."""
@@ -171,6 +181,28 @@ def test_strips_of_columns_give_the_map_of_the_whole(lens):
     with pytest.raises(HsiError, match="300 bytes hold no strip; one column takes") as error:
         stream(traced(net, reduction, CLASSES), folder / "other.c", scene_of(cube), "lens", ram=300)
     assert "\n" not in str(error.value)
+
+
+@needs_gcc
+def test_scores_are_those_of_the_file_and_the_highest_is_the_class(lens):
+    net, reduction, _, folder = lens
+    said, cube = (folder / "network.h").read_text(), values((20, 31), seed=4)
+    step = float(re.search(r"define NETWORK_SCORE_STEP (\S+)", said)[1])
+    drawn, scores = Code(folder).scored(cube, len(CLASSES))
+    made = session(traced(net, reduction, CLASSES))
+    want = made.run(["scores"], {"cube": cube.astype(np.float32)})[0].transpose(1, 2, 0)
+    assert (scores.argmax(2) + 1 == drawn).all() and np.ptp(scores) > 100
+    assert np.median(abs(scores * step - want)) <= step and (scores.argmax(2) == want.argmax(2)).all()
+
+
+@needs_gcc
+def test_a_pixel_without_data_is_as_if_the_scene_ended_there(lens):
+    """Its mean spectrum is what the header says to write."""
+    net, reduction, _, folder = lens
+    mean = re.search(r"NETWORK_MEAN {(.*)}", (folder / "network.h").read_text())[1]
+    cube, code = values((20, 40), seed=5), Code(folder)
+    cube[:, 30:] = [int(value) for value in mean.split(",")]
+    assert (code.map(cube)[:, :30] == code.map(cube[:, :30])).mean() > 0.97
 
 
 @needs_gcc

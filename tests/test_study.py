@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import linecache
+import os
 import subprocess
 import sys
 
@@ -8,9 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hsibook import claims
 from hsibook.chapter import chapter
-from hsibook.claims import fits, fitted
 from hsilib import methods
 from hsilib.data import own as own_scene
 from hsilib.data.scenes import load_scene
@@ -22,7 +21,8 @@ from hsilib.methods import METHODS
 from hsilib.methods.task import Task
 from hsilib.models.networks import LSTM, MLP, Outputs, initialise
 from hsilib.models.train import fit
-from hsilib.study.execute import execute, task_of, trained, weights_path
+from hsilib.study import merge
+from hsilib.study.execute import execute, trained, weights_path
 from hsilib.study.rows import COLUMNS
 from hsilib.study.runs import declared, make_run, plan
 from hsilib.study.store import Store
@@ -57,7 +57,7 @@ def test_the_same_run_gives_the_same_row_bit_for_bit(tmp_path):
     run = make_run(SMALL, "random", "scratch", 98, epochs=2)
     first, second = (execute(run, Store(tmp_path / n))[0] for n in "ab")
     assert {k: first[k] for k in MEASURED} == {k: second[k] for k in MEASURED}
-    assert (tmp_path / "a/maps" / f"{run.id}.png").read_bytes() == (tmp_path / "b/maps" / f"{run.id}.png").read_bytes()
+    assert (tmp_path / "a" / run.id / "map.png").read_bytes() == (tmp_path / "b" / run.id / "map.png").read_bytes()
     assert execute(make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2), Store(tmp_path / "c"))[0]["oa"] != first["oa"]
 
 
@@ -89,26 +89,6 @@ def test_weights_count_for_their_own_run_alone(damage, says):
     with pytest.raises(HsiError, match=f"not a stored model of scratch.*{says}.*delete it") as caught:
         trained(run)
     assert "\n" not in str(caught.value)
-
-
-def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
-    from hsilib.models import evaluate
-
-    store, run = Store(), make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2)
-    _, model = execute(run, store)
-    task = task_of(run)
-    right = evaluate.scene_scores(model, task.inputs("patches"))[task.split.train].argmax(1) == task.split.train_y
-    assert 0 < right.mean() < 1
-    assert fitted(store, store.rows()) == pytest.approx([100 * right.mean()])
-    with pytest.raises(HsiError, match="none of the small networks on random"):
-        fits(store, SMALL, "random", ["scratch"], [98])  # two epochs are not the study's thirty
-
-
-def test_fits_are_means_over_the_seeds_that_all_methods_have(monkeypatch):
-    rows = pd.DataFrame(dict(method=list("aabbb"), ratio=98, seed=[0, 1, 0, 1, 2], oa=[70.0, 72, 80, 82, 99]))
-    monkeypatch.setattr(claims, "stored", lambda *asked: rows)
-    monkeypatch.setattr(claims, "fitted", lambda store, kept: kept["oa"].to_numpy())
-    assert fits(None, SMALL, "random", ["a", "b"], [98])["oa"].to_dict() == {("a", 98): 71, ("b", 98): 81}
 
 
 def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):
@@ -185,21 +165,18 @@ def row(run, **values):
 
 
 def test_a_row_is_written_once(tmp_path):
-    store = Store(tmp_path)
-    store.append("f", row("aa"))
-    store.append("f", row("aa", oa=5))
-    store.append("f", row("bb"))
+    store = Store(tmp_path / "mine")
+    store.keep(row("aa"), "f")
+    store.keep(row("aa", oa=5), "f")
+    store.keep(row("bb"), "f")
     assert store.rows()["run"].tolist() == ["0000000000aa", "0000000000bb"] and store.rows()["oa"].tolist() == [1, 1]
-    path = tmp_path / "f.csv"
-    path.write_text(path.read_text().rstrip("\n"))  # an editor that dropped the last newline
-    store.append("f", row("cc"))
-    assert len(store.rows()) == 3
+    assert sorted(os.listdir(store.folder)) == store.runs()
 
 
 def _write_many(folder, start):
     store = Store(folder)
     for i in range(start, start + 40):
-        store.append("f", row(f"{i:x}"))
+        store.keep(row(f"{i:x}"), "f")
 
 
 def test_two_writers_lose_nothing(tmp_path):
@@ -217,10 +194,8 @@ def test_a_broken_store_is_one_line(tmp_path, capsys):
     (tmp_path / "f.csv").write_text("run,oa\n1,2\n")
     with pytest.raises(HsiError, match="columns missing"):
         Store(tmp_path).rows()
-    (tmp_path / "f.csv").unlink()
-    Store(tmp_path).append("f", row("aa"))
-    with open(tmp_path / "f.csv", "a") as handle:
-        handle.write("<<<<<<< HEAD\n")
+    whole = pd.DataFrame([row("aa")], columns=COLUMNS).to_csv(index=False)
+    (tmp_path / "f.csv").write_text(f"{whole}<<<<<<< HEAD\n")
     assert len(Store(tmp_path).rows()) == 1 and "line 3: cut off" in capsys.readouterr().err
 
 
@@ -404,11 +379,13 @@ def test_the_estimate_follows_what_runs_really_take():
     assert pace(60 * [(5.0, 10.0)]) < 0.6
 
 
-def test_a_store_of_the_first_edition_gets_the_new_column_when_it_is_written_to(tmp_path):
+def test_a_store_of_the_first_edition_has_no_payload(tmp_path):
     run, store = make_run(SMALL, "random", "mlp", epochs=1), Store(tmp_path)
     row = execute(run, store)[0]
+    merge.pack(store)
+    (tmp_path / "measures" / "measures.csv").unlink()
     path = tmp_path / "baselines.csv"
-    old = [line.rsplit(",", 2)[0] for line in path.read_text().splitlines()]
+    old = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
     path.write_text("\n".join(old) + "\n")
     assert store.rows()["payload"].isna().all() and store.rows()["oa"].tolist() == [row["oa"]]
     execute(make_run(SMALL, "random", "mlp", seed=1, epochs=1), store)

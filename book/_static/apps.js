@@ -65,7 +65,7 @@
   function choose(networks, budget) {
     const fits = (value, limit) => limit === null || (value !== null && value <= limit);
     const within = networks.filter((network) => network.scene === budget.scene && fits(network.payload, budget.bytes)
-      && fits(network.macs, budget.macs) && fits(network.ms, budget.ms));
+      && fits(network.macs, budget.macs) && fits(network.ram, budget.ram));
     const score = SCORES[budget.metric];
     const half = (network) => (network.seed.length >= 4 ? Math.ceil(network.seed.length / 2) : 0);
     const picking = (network) => mean(score(network).slice(0, half(network) || undefined));
@@ -88,21 +88,21 @@
     const number = (value, step) => el("input", { type: "number", min: 0, step, value, oninput: answer });
     const inputs = {
       scene: select(Object.entries(data.scenes), undefined, answer),
-      bytes: number(10, "any"), macs: number("", "any"), ms: number("", "any"),
+      bytes: number(10, "any"), ram: number("", "any"), macs: number("", "any"),
       metric: select([["oa", "overall accuracy"], ["aa30", "AA30: average over classes of 30 test pixels or more"], ["both", "the mean of both"], ["aa", "average over all classes"]], "both", answer),
     };
     const out = el("div", { className: "hsi-answer", "aria-live": "polite" });
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
     function answer() {
-      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), ms: limit("ms", 1) };
+      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), ram: limit("ram", 1000) };
       const { count, best, next, gap, apart } = choose(data.networks, budget);
       if (!count) {
-        out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on milliseconds leaves out those whose time was not measured."));
+        out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on memory leaves out those of which no C was made."));
         return;
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
       if (best.macs !== null) cost.push(`${(best.macs / 1e6).toPrecision(3)} million multiply-adds a pixel`);
-      if (best.ms !== null) cost.push(`${best.ms.toPrecision(2)} ms a pixel`);
+      if (best.ram !== null) cost.push(`${fixed(best.ram / 1000)} kB of RAM for a line of 145 pixels`);
       let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {
         const interval = Number.isNaN(gap.low) ? "" : ` [${signed(gap.low)}, ${signed(gap.high)}]`;
@@ -116,13 +116,13 @@
       const small = best.small ? ` Over all classes the average is ${spread(best.aa)} %; the smallest of them have ${best.small.replaceAll(" ", ", ")} test pixels.` : "";
       out.replaceChildren(
         el("p", { className: "hsi-best" }, best.name), el("p", {}, cost.join(", ")),
-        el("p", {}, `Overall accuracy ${spread(best.oa)} %, AA30 ${spread(best.aa30)} % (${best.seed.length} seeds${count > 1 ? `; the highest mean of the ${count} networks that fit; ${data.left_out}` : ""}).${small}`),
+        el("p", {}, `Overall accuracy ${spread(best.oa)} %, AA30 ${spread(best.aa30)} % (${best.seed.length} seeds${count > 1 ? `; the highest mean of the ${count} networks that fit and have ${data.least} seeds` : ""}).${small}`),
         el("p", {}, sure), links,
       );
     }
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
-      field("scene", inputs.scene), field("at most, kilobytes", inputs.bytes), field("at most, million multiply-adds", inputs.macs),
-      field("at most, milliseconds a pixel", inputs.ms), field("what counts", inputs.metric)), out);
+      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("RAM for a line, at most kB", inputs.ram),
+      field("multiply-adds, at most million", inputs.macs), field("what counts", inputs.metric)), out);
     answer();
   }
 
@@ -160,12 +160,13 @@
       return el("span", {}, svgOf(mark(shape, 8, 8), colour), name);
     });
     const out = { legend: el("p", { className: "hsi-legend" }, ...families), text: el("p", { "aria-live": "polite" }), plot: el("div", { className: "hsi-plot" }), table: el("div", { className: "hsi-scroll hsi-tall" }) };
-    const more = el("button", { type: "button", className: "btn btn-sm", onclick: save }, "CSV of these runs");
+    const more = el("button", { type: "button", className: "btn btn-sm", onclick: save }, "Download what is shown (CSV)");
+    const link = el("a", { className: "btn btn-sm hsi-permalink", href: location.href }, "Link to this view");
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
       field("scene", pick("scene", all("scene"))), field("split", pick("split", all("split"))), field("family", pick("family", all("family"))),
       field("size", pick("size", all("size"))), field("leakage", pick("leak", [["", "any"], ["no", "none"], ["some", "some"]])),
       field("name contains", inputs.name), field("across", pick("x", axis)), field("up", pick("y", axis)),
-      field("show", pick("front", [["", "all networks"], ["1", "those that no cheaper one beats"]]))), out.text, out.plot, out.legend, more, out.table);
+      field("show", pick("front", [["", "all networks"], ["1", "the front: no cheaper one is better"]]))), out.text, out.plot, out.legend, more, " ", link, out.table);
 
     function set(name, to) {
       state[name] = to;
@@ -213,14 +214,16 @@
 
     let rows = [];
     function draw() {
-      rows = chosen();
-      const groups = grouped(rows), best = front(groups);
+      const all = chosen();
+      const groups = grouped(all), best = front(groups);
       const shown = state.front ? best : groups;
+      rows = shown.flatMap((one) => one.rows);
       const params = new URLSearchParams();
       for (const [name, now] of Object.entries(state)) if (now !== start[name]) params.set(name, now);
       history.replaceState(null, "", `${location.pathname}${params.size ? "?" + params : ""}${location.hash}`);
-      out.text.textContent = `${rows.length} runs of ${groups.length} networks; ${best.length} of them are beaten by no network that has as little or less on the axis across.`;
-      box.dataset.runs = rows.length;
+      link.href = location.href;
+      out.text.textContent = `${all.length} runs of ${groups.length} networks; the line joins the ${best.length} that no network as cheap or cheaper beats.`;
+      box.dataset.runs = all.length;
       box.dataset.networks = groups.length;
       box.dataset.front = JSON.stringify(best.map((one) => one.name));
       out.plot.replaceChildren(scatter(shown, best));
@@ -262,9 +265,10 @@
       for (const one of some) {
         const x = px(one[state.x]), y = py(one[state.y]), reach = one[`${state.y} sd`];
         const [colour, shape] = data.looks[one.family] || ["#882255", "o"];
-        const point = svg("g", { class: "point", tabindex: 0, fill: colour, stroke: colour });
+        const told = `${one.name}: ${HEADS[state.y]} ${fixed(one[state.y])}${reach ? " ± " + fixed(reach) : ""}, ${HEADS[state.x]} ${one[state.x].toPrecision(4)} (${one.seeds} seeds, ${one.scene}, ${one.split})`;
+        const point = svg("g", { class: "point", tabindex: 0, role: "img", "aria-label": told, "data-tip": told, fill: colour, stroke: colour });
         if (reach) point.append(svg("line", { x1: x, x2: x, y1: py(one[state.y] - reach), y2: py(one[state.y] + reach), "stroke-opacity": 0.4 }));
-        point.append(mark(shape, x, y), svg("title", {}, `${one.name}: ${HEADS[state.y]} ${fixed(one[state.y])}${reach ? " ± " + fixed(reach) : ""}, ${HEADS[state.x]} ${one[state.x].toPrecision(4)} (${one.seeds} seeds, ${one.scene}, ${one.split})`));
+        point.append(mark(shape, x, y));
         picture.append(point);
       }
       return picture;
@@ -328,7 +332,8 @@
     const canvas = el("canvas", { className: "hsi-canvas", role: "img", tabindex: 0 });
     const slider = el("input", { type: "range", min: 0, max: 100, value: 50, oninput: paint, "aria-label": "how far the left map reaches" });
     const errors = el("input", { type: "checkbox", onchange: paint });
-    const readout = el("p", { className: "hsi-readout", "aria-live": "polite" }, "Point at a pixel, or move with the arrow keys.");
+    const ask = "Point at a pixel, or move with the arrow keys.";
+    const readout = el("p", { className: "hsi-readout", "aria-live": "polite" }, ask);
     const curve = el("div", { className: "hsi-plot hsi-curve" }), bars = el("div", { className: "hsi-scroll" });
     const sides = el("div", { className: "hsi-form" });
     let scene, layers, spot = null;
@@ -358,6 +363,8 @@
       inputs.right = select(choices, choices[choices.length - 1][0], load);
       sides.replaceChildren(field("left", inputs.left), field("right", inputs.right));
       spot = null;
+      readout.textContent = ask;
+      curve.replaceChildren();
       const [truth, test] = await Promise.all([labels(scene.truth), labels(scene.test)]);
       layers = { truth, test };
       await load();
@@ -366,7 +373,8 @@
     async function load() {
       const get = (side) => (inputs[side].value === "truth" ? layers.truth : labels(scene.networks[Number(inputs[side].value)].map));
       [layers.left, layers.right] = await Promise.all([get("left"), get("right")]);
-      paint();
+      if (spot) point(...spot);
+      else paint();
       table();
     }
 
@@ -431,7 +439,7 @@
       bars.replaceChildren(el("table", { className: "hsi-table hsi-bars" }, el("thead", {}, head), el("tbody", {}, ...body)));
     }
 
-    canvas.addEventListener("pointermove", (event) => {
+    for (const name of ["pointermove", "pointerdown"]) canvas.addEventListener(name, (event) => {
       const frame = canvas.getBoundingClientRect();
       point(Math.floor(((event.clientY - frame.top) / frame.height) * scene.height), Math.floor(((event.clientX - frame.left) / frame.width) * scene.width));
     });

@@ -4,6 +4,10 @@
 document.documentElement.classList.add("hsi-js");
 
 document.addEventListener("DOMContentLoaded", () => {
+  forwardToggles();
+  searchSentences();
+  chooseTables();
+  explainOnDemand();
   foldMore();
   switchCode();
   explainWords();
@@ -21,6 +25,14 @@ function nameButtons() {
   for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
   for (const button of document.querySelectorAll(".theme-switch-button")) {
     button.setAttribute("aria-label", "Color mode: Light, Dark, System Settings");
+  }
+}
+
+// The theme binds the first button of each kind, which is hidden: the others press that one.
+function forwardToggles() {
+  for (const kind of [".primary-toggle", ".secondary-toggle"]) {
+    const [first, ...others] = document.querySelectorAll(kind);
+    for (const button of others) button.addEventListener("click", () => first.click());
   }
 }
 
@@ -92,9 +104,75 @@ function explainWords() {
         text = rest.splitText(word.length);
         if (seen.has(word)) continue;
         seen.add(word);
-        const shown = make("abbr", { title: words[word], textContent: word });
+        const shown = make("abbr", { textContent: word, tabIndex: 0 });
+        shown.dataset.tip = words[word];
         rest.replaceWith(shown);
       }
     }
   }
+}
+
+// ---- tooltips: by pointer, focus and tap ------------------------------------------------------------------
+
+function explainOnDemand() {
+  const tip = make("div", { className: "hsi-tip", id: "hsi-tip", role: "tooltip", hidden: true });
+  document.body.append(tip);
+  const of = (event) => (event.target.closest ? event.target.closest("[data-tip]") : null);
+  let shown = null;
+  const hide = () => {
+    if (shown) shown.removeAttribute("aria-describedby");
+    tip.hidden = true;
+    shown = null;
+  };
+  const show = (event) => {
+    const node = of(event);
+    if (!node) return event.type === "click" ? hide() : undefined;
+    if (shown === node) return;
+    hide();
+    shown = node;
+    tip.textContent = node.dataset.tip;
+    tip.hidden = false;
+    node.setAttribute("aria-describedby", "hsi-tip");
+    const box = node.getBoundingClientRect(), wide = document.documentElement.clientWidth;
+    tip.style.left = `${Math.max(8, Math.min(box.left, wide - tip.offsetWidth - 8))}px`;
+    const below = box.bottom + 6 + tip.offsetHeight < innerHeight;
+    tip.style.top = `${below ? box.bottom + 6 : Math.max(8, box.top - tip.offsetHeight - 6)}px`;
+  };
+  for (const name of ["pointerover", "focusin", "click"]) document.addEventListener(name, show);
+  document.addEventListener("pointerout", (event) => of(event) && event.pointerType === "mouse" && hide());
+  document.addEventListener("focusout", hide);
+  document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+  addEventListener("scroll", hide, { passive: true });
+}
+
+// ---- a table of which one part is shown at a time ---------------------------------------------------------
+
+function chooseTables() {
+  for (const box of document.querySelectorAll("[data-choose]")) {
+    const lines = [...box.querySelectorAll("tbody tr")], column = Number(box.dataset.choose);
+    const value = (line) => line.children[column].textContent;
+    const head = box.querySelectorAll("thead th")[column].textContent;
+    const select = make("select", { className: "form-select" });
+    for (const name of new Set(lines.map(value))) select.append(make("option", { value: name, textContent: name }));
+    select.append(make("option", { value: "", textContent: "all" }));
+    const show = () => lines.forEach((line) => (line.hidden = select.value !== "" && value(line) !== select.value));
+    select.onchange = show;
+    show();
+    box.before(make("label", { className: "hsi-field" }, head, select));
+    addEventListener("beforeprint", () => lines.forEach((line) => (line.hidden = false)));
+    addEventListener("afterprint", show);
+  }
+}
+
+// ---- what the search shows of a page: its sentences --------------------------------------------------------
+
+function searchSentences() {
+  if (typeof Search === "undefined" || !Search.htmlToText) return;
+  const plain = Search.htmlToText;
+  Search.htmlToText = (html, anchor) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const without = "details.above-input, .cell_input, pre, script, style, table, .hsi-app, .headerlink";
+    page.querySelectorAll(without).forEach((node) => node.remove());
+    return plain(page.documentElement.outerHTML, anchor);
+  };
 }

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import torch_ao
-from hsilib.data import scenes
+from hsilib.data import registry
 from hsilib.data.inputs import MARGIN
 from hsilib.deploy.export import classifier, network
 from hsilib.deploy.predict import session
@@ -189,7 +189,7 @@ def agreement() -> dict:
     The networks are the trained CNN2D and its three integer forms.
     """
     scene, store = dict(scene=REAL), Store()
-    if not all(map(scenes.local, scenes.entry(REAL).files)):
+    if not all(map(registry.local, registry.entry(REAL).files)):
         scene, store = dict(scene="synthetic_fields_small", epochs=2), smoke_store()
     names = ("cnn2d", "dynamic", "static", "qat")
     runs = {name: make_run(split="disjoint", method=name, **scene) for name in names}

@@ -151,8 +151,8 @@ void scene(void *state, const uint8_t *cube, size_t lines, size_t apart, size_t 
 {
     net_reset(state, width);
     for (size_t i = 0; i < lines; i++)
-        map += net_line(state, cube + i * apart, map) ? width : 0;
-    while (net_flush(state, map))
+        map += net_line(state, cube + i * apart, map, NULL) ? width : 0;
+    while (net_flush(state, map, NULL))
         map += width;
 }
 """
@@ -162,7 +162,7 @@ def _compiled(net, *flags):
     """The C of a network as a library, and its plan; nothing where there is no gcc."""
     if not shutil.which("gcc"):
         return None, None
-    plan, asked = Plan(_write(net), "uint8_t"), {"low": 0, "high": 255}
+    plan, asked = Plan(_write(net), "uint8_t"), {"low": 0, "high": 255, "mean": REDUCTION[0]}
     writer = Writer(plan)
     with tempfile.TemporaryDirectory() as folder:
         file, library = Path(folder) / "net.c", Path(folder) / "net.so"
@@ -201,7 +201,7 @@ def _line_in_c(net):
     line = np.random.default_rng(0).integers(0, 256, (SIDE, BANDS), dtype=np.uint8)
     state, drawn = np.empty(plan.state_bytes(SIDE), np.uint8), np.empty(SIDE, np.uint8)
     code.net_reset(ctypes.c_void_p(state.ctypes.data), ctypes.c_size_t(SIDE))
-    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (state, line, drawn)]
+    pointers = [*(ctypes.c_void_p(array.ctypes.data) for array in (state, line, drawn)), None]
 
     def run():
         return state, line, code.net_line(*pointers)  # it holds the arrays that the pointers point to

@@ -17,7 +17,6 @@ import pandas as pd
 
 from hsibook.chapter import usual_splits
 from hsibook.figures import FAMILIES, kind
-from hsibook.speed import DYNAMIC, FLOAT, STATIC, Speed
 from hsibook.stats import spread
 from hsibook.tables import as_html
 from hsibook.text import brief, pm
@@ -25,6 +24,7 @@ from hsilib.data import cards, synthetic
 from hsilib.data.cards import CLASSES
 from hsilib.data.scenes import entry
 from hsilib.data.splits import split_of
+from hsilib.deploy.predict import FOLDER
 from hsilib.deploy.zoo import entries, run_of
 from hsilib.errors import HsiError
 from hsilib.files import project
@@ -38,7 +38,6 @@ TITLED = re.compile(
     r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
 )
 NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
-ENGINES = {"dynamic": DYNAMIC, "static": STATIC, "qat": STATIC}
 
 
 def show(kind: str, data: dict, table: pd.DataFrame) -> None:
@@ -96,52 +95,55 @@ def usual(row: pd.Series) -> bool:
 
 
 NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd")  # by hsilib export
-PARTS = ["lens_ca_mkd", "lens_l1", "lens_sfp", "lens_one"]  # what asks what a part of a network is worth
-NOT_CHOSEN = {  # parents, controls that one would not deploy, a pair of scenes that is about a damaged file
-    "method": ["cnn2d_member", "cnn2d_sparse", "lots", "l1_short", "further", *PARTS],
-    "scene": ["indian_pines_rebuilt", "indian_pines_undamaged"],
-}
+ABOUT_A_FILE = ["indian_pines_rebuilt", "indian_pines_undamaged"]  # scenes that nobody would deploy on
+LINE = "145"  # pixels of a line, at which memory is told
+LEAST = 3  # seeds from which on the chooser offers a network; the explorer has all
 
 
-LEFT_OUT = "networks with options of their own, parents of others and controls are left out"
+def names(rows: pd.DataFrame) -> pd.Series:
+    """What each row's network is called, the same on every page: with its epochs if these are not its own."""
+    found = {}
+    for _, group in rows.groupby(NETWORK, sort=False):
+        one, name = group.iloc[0], called(*group.iloc[0][["method", "ratio", "options"]])
+        found |= dict.fromkeys(group.index, name if usual(one) else f"{name}, {one['epochs']} epochs")
+    return pd.Series(found, dtype=str).reindex(rows.index)
 
 
-def networks(rows: pd.DataFrame, least: int = 3) -> list[dict]:
+def memory(name: str) -> int | None:
+    """Bytes of RAM that the C of a file to download takes for a line, stack included; None without C."""
+    card = json.loads((FOLDER / f"{name}.json").read_text()) if (FOLDER / f"{name}.json").is_file() else {}
+    return card["c"]["state"][LINE] + card["c"]["stack"] if "c" in card else None
+
+
+def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
     """One entry for each network that was trained on a division into separate areas with at least so many
     seeds: what it is, what it costs, and its accuracies by seed.
 
-    Where no class has 30 test pixels AA stands for AA30.  What is left out, ``LEFT_OUT`` says.
+    Where no class has 30 test pixels AA stands for AA30.
     """
     rows = rows[rows["split"].isin(["disjoint", "blocks"]) & (rows["payload"] > 0)]
-    rows = rows[rows["options"].str.fullmatch(r"(of=\w+)?")]
-    for column, values in NOT_CHOSEN.items():
-        rows = rows[~rows[column].str.startswith(tuple(values))]
-    speed, lines, zoo = Speed(), [], {run_of(said).id: name for name, said in entries().items()}
+    rows = rows[~rows["scene"].isin(ABOUT_A_FILE)]
+    rows = rows.assign(name=names(rows))
+    lines, zoo = [], {run_of(said).id: name for name, said in entries().items()}
     for values, group in rows.groupby(NETWORK, sort=False):
         if len(group) < least:
             continue
-        key = dict(zip(NETWORK, values))
-        group, one = group.sort_values("seed"), group.iloc[0]
-        given, by_itself = options_of(key["options"]), usual(one)
-        name = called(key["method"], key["ratio"], key["options"])
-        sizes = get(key["method"]).ratios if key["method"] in METHODS else ()
-        of_cnn2d = 98 in sizes or key["method"] == "cnn2d"  # whose engines were timed
-        shape = of_cnn2d and not given and key["method"] != "simkd"
-        ms = speed.ms(key["ratio"], ENGINES.get(key["method"], FLOAT))[0] if shape and by_itself else np.nan
+        key, group = dict(zip(NETWORK, values)), group.sort_values("seed")
+        one, given = group.iloc[0], options_of(key["options"])
         words = [f"hsilib export {key['method']}", f"--scene {key['scene']} --split {key['split']}"]
         words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
         words += [f"-o {option} {value}" for option, value in given.items()]
+        exported = usual(one) and key["method"] not in NOT_EXPORTED
+        file = next((zoo[run] for run in group["run"] if run in zoo), None)
         lines.append(
             {
-                "scene": f"{key['scene']}, {key['split']}",
-                "name": name if by_itself else f"{name}, {key['epochs']} epochs",
+                "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
                 "payload": round(group["payload"].mean()),
                 "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                "ms": None if np.isnan(ms) else round(ms, 4), "seed": group["seed"].tolist(),
+                "ram": memory(file) if file else None, "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
                 "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
-                "command": " ".join(words) if by_itself and key["method"] not in NOT_EXPORTED else None,
-                "file": next((zoo[run] for run in group["run"] if run in zoo), None),
+                "command": " ".join(words) if exported else None, "file": file,
             }
         )
     return lines
@@ -157,7 +159,7 @@ def chooser(store: Store) -> None:
     names = dict.fromkeys(one["scene"] for one in found)
     parts = {name: name.partition(", ") for name in names}
     scenes = {name: f"{brief(_title(scene))}, {split}" for name, (scene, _, split) in parts.items()}
-    data = {"networks": found, "scenes": scenes, "left_out": LEFT_OUT}
+    data = {"networks": found, "scenes": scenes, "least": LEAST}
     lines = []
     for scene in scenes:
         for limit in (5, 10, 20, 50, 500, 5000):
@@ -185,10 +187,9 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
             "scene": rows["scene"], "split": rows["split"],
             "family": rows["method"].map(lambda name: kind(name) if name in METHODS else "other"),
             "size": rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"),
-            "network": [called(*key) for key in zip(rows["method"], rows["ratio"], rows["options"])],
+            "network": names(rows),
         }
     )
-    words["network"] += rows["epochs"].map(lambda n: "" if n == 30 else f", {n} epochs")
     data = {"words": {}, "numbers": {}, "looks": FAMILIES}
     for name, column in words.items():
         codes, values = pd.factorize(column)

@@ -9,28 +9,43 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hsilib.study.store import Store
 
 MIME = "application/vnd.hsilib.claim+json"
 MARKS = {"holds": "✓", "fails": "✗", "open": "○", "not here": "–"}
 
 
-def claim(text: str, holds: bool | str | None, evidence: str = "") -> None:
+def claim(text: str, holds: bool | str | None, evidence: str = "", runs: tuple = (), by: str = "") -> None:
     """Show a claim.  ``holds``: True, False, ``"open"``, or None where its runs are not there.
 
-    >>> claim("Flips help.", holds=above(low, high), evidence=difference(flips, plain))
+    ``runs``: the identities that it rests on.  ``by``: who says so, if not this book, which may then fail.
+
+    >>> claim("Flips help.", **better(store, flips, plain))
     """
     states = {True: "holds", False: "fails", None: "not here"}
     state = holds if isinstance(holds, str) else states[None if holds is None else bool(holds)]
     text, evidence = (" ".join(part.split()) for part in (text, evidence))
-    mark = f"<span class='hsi-mark' role='img' aria-label='{state}' title='{state}'>{MARKS[state]}</span>"
-    shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark} {html.escape(text, quote=False)}"
+    shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark(state)} "
+    shown += html.escape(text, quote=False)
+    shown += f" <em>({html.escape(by)})</em>" * bool(by)
     small = f" <small>{html.escape(evidence, quote=False)}</small>" * bool(evidence)
     data = {"claim": text, "state": state, "evidence": evidence}
-    line = f"{MARKS[state]} {state}: {text}" + f" ({evidence})" * bool(evidence)
+    data |= {name: value for name, value in (("by", by), ("runs", list(runs))) if value}
+    line = f"{MARKS[state]} {state}: {text}" + "".join(f" ({part})" for part in (by, evidence) if part)
 
     from IPython.display import display
 
     display({"text/html": f"{shown}{small}</p>", "text/plain": line}, raw=True, metadata={MIME: data})
+
+
+def mark(state: str) -> str:
+    """The mark of a state, as HTML."""
+    return f"<span class='hsi-mark' role='img' aria-label='{state}' title='{state}'>{MARKS[state]}</span>"
 
 
 def above(low: float, high: float) -> bool | str | None:
@@ -40,7 +55,25 @@ def above(low: float, high: float) -> bool | str | None:
     return "open" if low <= 0 <= high else low > 0
 
 
-def claims_of(notebook: Path) -> Iterator[dict[str, str]]:
+def agreed(*states: bool | str | None) -> bool | str | None:
+    """The state that all have; None where one is not here, open where they do not agree."""
+    if None in states or not states:
+        return None
+    return states[0] if len({str(bool(s)) if s != "open" else s for s in states}) == 1 else "open"
+
+
+def better(store: "Store", mine: "pd.DataFrame", other: "pd.DataFrame", margin: float = 0) -> dict:
+    """Whether one network is better than another in OA and in AA30, over seeds and fields, as ``claim`` takes
+    it; with a ``margin`` whether it is not worse by so many points.  One seed leaves it open.
+
+    >>> claim("A Lens is ahead of a perceptron.", **better(c.store, lens, perceptron))
+    """
+    from hsibook.fields import Pair
+
+    return Pair(store, mine, other).better(margin)
+
+
+def claims_of(notebook: Path) -> Iterator[dict]:
     """Give the claims of an executed notebook, in their order."""
     for cell in json.loads(notebook.read_text())["cells"]:
         for output in cell.get("outputs", ()):

@@ -18,16 +18,14 @@ LONG = 3600  # seconds from which on a terminal is asked before training
 def run_command(args: Namespace) -> None:
     """Execute a chapter, and render its page if it is not the book's."""
     from hsibook import runner
-    from hsilib.files import project
+    from hsilib.study import machine
 
     runner.needs()
     if args.list:
         for name, (default, comment) in runner.parameters_of(args.chapter).items():
             print(f"{name:12} {default!r:40} {comment}")
         return
-    for name in ("jobs", "device", "on"):  # the kernel reads them
-        if getattr(args, name):
-            os.environ[f"HSILIB_{name.upper()}"] = str(getattr(args, name))
+    machine.TRAINING |= {name: getattr(args, name) or usual for name, usual in machine.TRAINING.items()}
     given = {name: value(text) for name, text in args.parameter}
     work = runner.cost(args.chapter, dict(given))
     if work and published() is None and given.get("budget") != "smoke":

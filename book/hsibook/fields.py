@@ -1,12 +1,15 @@
 """Two networks compared field by field: intervals over seeds and fields, signs of fields, a map."""
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from hsibook import stats
+from hsibook.claim import above, agreed
 from hsibook.drawings import bare
 from hsibook.tables import METRICS, publish
 from hsibook.text import p_value, signed
@@ -15,6 +18,10 @@ from hsilib.data.splits import Split, split_of
 from hsilib.models.evaluate import LEAST
 from hsilib.study.store import Store
 
+if TYPE_CHECKING:
+    from hsibook.chapter import Chapter
+
+LABELS = {metric: label.removesuffix(" %") for metric, label in METRICS.items()}
 CLASSES = {"oa": None, "aa30": LEAST, "aa": 1}  # of which test pixels a class needs so many to count
 LARGER = 10  # pixels of a field, from which on the sign test counts it
 
@@ -23,15 +30,18 @@ class Pair:
     """Two networks, or the means of two groups of them, on the seeds that both have, on one scene and split.
 
     ``mine`` and ``other`` are rows of the store, a row for each seed, or as many for each seed of a group.
+    Where no seed has both, every difference is NaN.
     """
 
     def __init__(self, store: Store, mine: pd.DataFrame, other: pd.DataFrame) -> None:
         self.store, self.seeds = store, sorted(set(mine["seed"]) & set(other["seed"]))
         self.rows = [part[part["seed"].isin(self.seeds)].reset_index(drop=True) for part in (mine, other)]
+        self.gained, self.sizes, self.classes, self.numbers = [], [], [], []
+        if not self.seeds:
+            return
         scene, split = mine[["scene", "split"]].iloc[0]
         self.card: Scene = store.card(scene)[0]
         self.divisions = [split_of(self.card, split, seed) for seed in self.seeds]
-        self.gained, self.sizes, self.classes, self.numbers = [], [], [], []
         for seed, division in zip(self.seeds, self.divisions):
             tested = np.zeros(self.card.labels.size, int)
             tested[division.test] = division.test_y + 1
@@ -59,13 +69,31 @@ class Pair:
 
     def interval(self, metric: str) -> tuple[float, float, float]:
         """Difference in points, and its 95 % interval over seeds and fields."""
-        if len(self.seeds) < 2:
-            return self.over_seeds(metric)
+        seeds = self.over_seeds(metric)
+        if len(self.seeds) < 2 or np.isnan(seeds[0]):  # no class may have 30 test pixels
+            return seeds
         return stats.over_fields(self.gained, self.sizes, self.classes, CLASSES[metric])
 
     def over_seeds(self, metric: str) -> tuple[float, float, float]:
         """The same over seeds alone, on the test pixels as they are."""
         return stats.paired(*(part.groupby("seed")[metric].mean() for part in self.rows))[:3]
+
+    @cached_property
+    def both(self) -> dict[str, tuple[float, float, float]]:
+        """``interval`` of overall accuracy, and of AA30 where a class has 30 test pixels."""
+        found = {metric: self.interval(metric) for metric in ("oa", "aa30")}
+        return {metric: ends for metric, ends in found.items() if metric == "oa" or not np.isnan(ends[0])}
+
+    def better(self, margin: float = 0.0) -> dict:
+        """Whether the first is better in both measures, as ``claim`` takes it; with a ``margin`` whether it
+        is not worse by so many points.  One seed leaves it open."""
+        if not self.seeds:
+            return {"holds": None}
+        holds = agreed(*(above(low + margin, high + margin) for _, low, high in self.both.values()))
+        each = (f"{LABELS[metric]} {signed(*ends)}" for metric, ends in self.both.items())
+        told = f"{', '.join(each)} points{', one seed' * (len(self.seeds) == 1)}"
+        runs = [run for rows in self.rows for run in rows["run"]]
+        return {"holds": "open" if len(self.seeds) == 1 else holds, "evidence": told, "runs": runs}
 
     def signs(self) -> tuple[int, int, float]:
         """(fields in which the first is better, in which it is worse, p), of those of ten pixels or more."""
@@ -80,6 +108,54 @@ class Pair:
         row, column = (round(float(x.mean())) for x in np.divmod(pixels, self.card.labels.shape[1]))
         name = self.card.classes[self.classes[0][field]]
         return f"{name}, {len(pixels)} pixels around row {row}, column {column}", float(points[field])
+
+
+class Less:
+    """Methods of a chapter less others, on its first split.
+
+    >>> less = Less(c, rows)
+    >>> claim("CA-MKD helps.", **less("ca_mkd", "scratch").better())  # at all sizes that both have
+    """
+
+    def __init__(self, c: "Chapter", rows: pd.DataFrame) -> None:
+        self.store, self.rows, self.found = c.store, rows[rows["split"] == c.first], {}
+
+    def __call__(
+        self, mine: str | Sequence[str] | pd.DataFrame, other: str | Sequence[str] | pd.DataFrame,
+        ratios: Sequence[int] = ()
+    ) -> Pair:
+        """Compare two methods, groups of them, or rows of one's own, at all sizes or at ``ratios``."""
+        key = str(mine), str(other), tuple(ratios)
+        if key in self.found:
+            return self.found[key]
+        parts = [part if isinstance(part, pd.DataFrame) else self._of(part) for part in (mine, other)]
+        parts = [part.reset_index(drop=True) for part in parts]
+        common = set(parts[0]["ratio"]) & set(parts[1]["ratio"])
+        common &= set(ratios or common)
+        pair = Pair(self.store, *(_whole(part[part["ratio"].isin(common)]) for part in parts))
+        if not any(isinstance(part, pd.DataFrame) for part in (mine, other)):
+            self.found[key] = pair
+        return pair
+
+    def _of(self, names):
+        """The rows of some methods; none where one of them has none."""
+        names = {names} if isinstance(names, str) else set(names)
+        rows = self.rows[self.rows["method"].isin(names)]
+        return rows[: 0 if names - set(rows["method"]) else None]
+
+    def gains(self, names: Sequence[str], other: str) -> dict[str, pd.DataFrame]:
+        """{measure: difference, low and high of each of these methods} less ``other``, for a figure."""
+        pairs = {name: self(name, other).both for name in names}
+        kinds = dict.fromkeys(metric for found in pairs.values() for metric in found)
+        parts = {m: {name: found[m] for name, found in pairs.items() if m in found} for m in kinds}
+        tables = {m: pd.DataFrame(part, ["difference", "low", "high"]).T for m, part in parts.items()}
+        return {m: table.dropna(how="all") for m, table in tables.items() if table.notna().any(axis=None)}
+
+
+def _whole(rows):
+    """The rows of the seeds that lack none of a group."""
+    count = rows.groupby("seed")["run"].transform("size")
+    return rows[count == count.max()]
 
 
 def differing(ax: plt.Axes, pair: Pair, title: str = "") -> None:

@@ -4,7 +4,6 @@ One message each; the same colour and marker for the same method everywhere; leg
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,13 +11,9 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hsibook import stats
-from hsibook.claims import against
 from hsibook.colours import method_style
 from hsibook.tables import METRICS
 from hsilib.methods import METHODS, get, title
-
-if TYPE_CHECKING:
-    from hsibook.chapter import Chapter
 
 
 def style() -> None:
@@ -68,42 +63,9 @@ def strips(
 
 
 SIZES = {
-    "payload": ("as deployed, kB", 1e3), "bytes": ("weights on disk, MB", 1e6),
+    "payload": ("payload, kB", 1e3), "bytes": ("weights on disk, MB", 1e6),
     "macs": ("multiply-adds per pixel, millions", 1e6), "ms": ("time per pixel, ms", 1),
 }
-
-
-def curves(summary: pd.DataFrame, metric: str = "oa") -> plt.Figure:
-    """Accuracy against both costs, a line per method through its sizes, mean ± sd; rows are splits."""
-    splits = list(dict.fromkeys(summary["split"]))
-    names = list(dict.fromkeys(summary["method"]))
-    figure, axes = plt.subplots(
-        len(splits), 2, figsize=(8, 3.2 * len(splits) + 0.9), sharex="col", sharey="row", squeeze=False
-    )
-    for row, split in zip(axes, splits):
-        for ax, size in zip(row, ("bytes", "macs")):
-            label, scale = SIZES[size]
-            for number, name in enumerate(names):
-                part = summary[(summary["split"] == split) & (summary["method"] == name)].sort_values(size)
-                colour, marker = method_style(name)
-                # side by side, or the bars hide each other
-                x = part[size] / scale * 1.035 ** (number - len(names) / 2)
-                bars = part[metric + "_sd"].fillna(0)
-                look = dict(fmt=marker + "-", color=colour, ms=6, mec="white", lw=1, capsize=2)
-                ax.errorbar(x, part[metric], bars, label=title(name), **look)
-            ax.set_xscale("log")
-            ticks = []  # the sizes there are, where their labels do not touch
-            for value in sorted(set(summary[size] / scale)):
-                ticks += [value] if not ticks or value > 1.4 * ticks[-1] else []
-            ax.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
-            ax.minorticks_off()
-            ax.set_title(split, fontsize=10)
-            if split == splits[-1]:
-                ax.set_xlabel(label)
-        row[0].set_ylabel(METRICS[metric])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    return figure
 
 
 def terms(logs: dict, columns: int = 2) -> plt.Figure:
@@ -129,31 +91,6 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     for ax in axes[:, 0]:
         ax.set_ylabel("mean of the term")
-    return figure
-
-
-def against_size(summary: pd.DataFrame, size: str = "payload", metric: str = "oa") -> plt.Figure:
-    """Accuracy against size on a log axis, mean ± sd, one panel per split; points are named directly."""
-    splits = list(dict.fromkeys(summary["split"]))
-    label, scale = SIZES[size]
-    figure, axes = plt.subplots(len(splits), 1, figsize=(7.5, 3.6 * len(splits)), sharex=True, squeeze=False)
-    for ax, split in zip(axes.flat, splits):
-        part = summary[(summary["split"] == split) & summary[size].notna()]
-        for _, line in part.iterrows():
-            colour, marker = method_style(line["method"])
-            sd = 0 if np.isnan(line[metric + "_sd"]) else line[metric + "_sd"]
-            ax.errorbar(
-                line[size] / scale, line[metric], sd, fmt=marker, color=colour, ms=8, mec="white", capsize=3
-            )
-        ax.set_xscale("log")
-        ax.margins(x=0.12, y=0.14)
-        ax.set(title=split, ylabel=METRICS[metric])
-    axes[-1, 0].set_xlabel(label)
-    figure.canvas.draw()  # positions are needed to place the names
-    for ax, split in zip(axes.flat, splits):
-        part = summary[(summary["split"] == split) & summary[size].notna()]
-        titles = [title(*key) for key in zip(part["method"], part["ratio"], part["options"])]
-        name_points(ax, np.column_stack([part[size] / scale, part[metric]]), titles)
     return figure
 
 
@@ -261,19 +198,14 @@ def differences(table: pd.DataFrame | dict, xlabel: str) -> plt.Figure:
     return figure
 
 
-def against_scratch(chapter: "Chapter", rows: pd.DataFrame) -> plt.Figure:
-    """A chapter's methods at every size on its first split, each against Scratch of the same size."""
-    table = against(rows, chapter.names, "scratch", chapter.first, chapter.ratios)
-    return differences(table, "difference to Scratch in overall accuracy, points")
-
-
 def gains(scenes: dict) -> plt.Figure:
     """What methods change against another one, two measures side by side, with 95 % intervals; filled marks
-    for the first scene, hollow ones for the next.  ``scenes`` is {how it is called: as ``claims.gained``}."""
+    for the first scene, hollow ones for the next.  ``scenes`` is as ``elsewhere.gains`` returns it."""
     metrics = next(iter(scenes.values()))
     order = list(metrics["oa"].index)
-    figure, axes = plt.subplots(1, 2, figsize=(8, 0.36 * len(order) + 1.4), sharey=True)
-    for ax, metric in zip(axes, metrics):
+    size = (8, 0.36 * len(order) + 1.4)
+    figure, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
+    for ax, metric in zip(axes.flat, metrics):
         for place, found in enumerate(scenes.values()):
             for y, name in enumerate(order):
                 if metric not in found or name not in found[metric].index:
@@ -285,8 +217,8 @@ def gains(scenes: dict) -> plt.Figure:
                 ax.plot(line["difference"], height, marker, color=colour, mfc=face, ms=7, mew=1.4)
         ax.axvline(0, color="black", lw=1)
         ax.set_xlabel(f"change of {METRICS[metric].removesuffix(' %')}, points")
-    axes[0].set_yticks(range(len(order)), map(title, order))
-    axes[0].invert_yaxis()
+    axes[0, 0].set_yticks(range(len(order)), map(title, order))
+    axes[0, 0].invert_yaxis()
     if len(scenes) > 1:
         faces = zip(scenes, ("#555555", "white"))
         marks = [plt.Line2D([], [], marker="o", color="#555555", mfc=f, ls="", label=n) for n, f in faces]

@@ -7,7 +7,7 @@ import numpy as np
 from hsilib.data import damage
 from hsilib.data.cards import encode, false_colour, read_or_say, read_png
 from hsilib.data.formats import read_array
-from hsilib.data.locate import File, local, locate
+from hsilib.data.registry import File, local, locate
 from hsilib.data.scenes import entry, load_scene
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically

@@ -19,12 +19,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hsibook.cells import leave_out_empty, planning, readable, run_cell
-from hsibook.text import of_one_seed
-from hsilib.data import own, scenes
+from hsibook import kernel
+from hsibook.cells import planning, readable, run_cell
+from hsibook.claim import claims_of
+from hsilib.data import own, registry
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
-from hsilib.files import built, project, swept
+from hsilib.files import built, clear, project
 from hsilib.study import machine
 from hsilib.study.store import Store
 from hsilib.study.sweep import Planned, Work
@@ -49,13 +50,22 @@ def chapters() -> dict[str, Path]:
     return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
 
 
+def source_of(page: str) -> Path | None:
+    """The source of a page of the book: a chapter with a parameter ``family`` is a page for each of these,
+    and ``21-every-run-online`` is made from ``21-every-run.md``."""
+    folder = project() / "notebooks"
+    files = (folder / f"{name}.md" for name in (page, page.rpartition("-")[0]))
+    return next((file for file in files if file.is_file()), None)
+
+
 def check_contents() -> None:
     """Refuse a ``_toc.yml`` that lists a page which is not there: the book would fail when all has run."""
     contents = project() / "_toc.yml"
     for file in re.findall(r"file: (\S+)", contents.read_text() if contents.is_file() else ""):
         name = file.rpartition("/")[2]
-        there = f"notebooks/{name}.md" if file.startswith("book/chapters/") else f"{file}.md"
-        if not (project() / there).is_file():
+        chapter = file.startswith("book/chapters/")
+        there = f"notebooks/{name}.md" if chapter else f"{file}.md"
+        if not (source_of(name) if chapter else (project() / there).is_file()):
             says = f"python -m hsilib new {name.split('-', 1)[-1]} --remove strikes it"
             raise HsiError(f"_toc.yml lists {file}, but {there} is not there; {says}")
 
@@ -142,7 +152,7 @@ def check(chapter: str, declared: dict, given: dict) -> None:
         for value in given["methods"]:
             known("method", value, METHODS)
     if "scene" in given:
-        known("scene", given["scene"], scenes.names())
+        known("scene", given["scene"], registry.names())
 
 
 def run(chapter: str, given: dict, say: Callable = print) -> Path:
@@ -158,26 +168,33 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     check(chapter, declared, given)
     if "images" in given:  # a folder is added under its name: the kernel works elsewhere
         given = given | {"images": own.images_named(given["images"])}
-    target, elsewhere = project() / "book" / "chapters" / f"{path.stem}.ipynb", path.resolve().parent
+    name, told = path.stem, given
+    if "family" in declared:
+        given = {"family": declared["family"][0]} | given
+        if set(given) == {"family"}:  # a page of the book for each
+            name, told = f"{name}-{given['family']}", {}
+    target, elsewhere = project() / "book" / "chapters" / f"{name}.ipynb", path.resolve().parent
     elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
-    if given or elsewhere or built() != project():
-        tag = "".join(f"-{k}={v}" for k, v in given.items())
+    if told or elsewhere or built() != project():
+        tag = "".join(f"-{k}={v}" for k, v in told.items())
         tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
         if len(tag) > 100:  # what is cut off still makes another folder
             tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
         if elsewhere:  # it may be called as a chapter is, or as a page in another folder
             tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
         target = built() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
-    swept(target.parent)
+    clear(target.parent)
     start = time.perf_counter()
-    work = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    work = target.with_name(f".{target.stem}.{os.getpid()}.part.ipynb")
     try:
         _execute(notebook, path, given, target, work)
-        _stamp(work, path, given, time.perf_counter() - start)
+        _stamp(work, path, given, told, time.perf_counter() - start)
+        if target.parent == project() / "book" / "chapters":
+            _refuse(work, path)
         os.replace(work, target)  # a page that is there is whole
     finally:
         work.unlink(missing_ok=True)
-    say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {os.path.relpath(target, built())}")
+    say(f"{name}: {time.perf_counter() - start:.0f} s, {os.path.relpath(target, built())}")
     return target
 
 
@@ -193,20 +210,18 @@ def cost(chapter: str, given: dict) -> Work | None:
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
     names = {"__name__": "__main__"}
-    os.environ["HSILIB_PLAN"] = "1"
     try:
-        for number, tree in enumerate(planning(texts)):
-            run_cell(texts[number], number, chapter, names, tree)
-            if "parameters" in cells[number].metadata.get("tags", []):
-                names |= given
+        with Planned.only():
+            for number, tree in enumerate(planning(texts)):
+                run_cell(texts[number], number, chapter, names, tree)
+                if "parameters" in cells[number].metadata.get("tags", []):
+                    names |= given
     except Planned as planned:
         return planned.work
     except HsiError:
         raise
     except Exception:  # the kernel meets it too, and says where
         return None
-    finally:
-        os.environ.pop("HSILIB_PLAN")
     return None
 
 
@@ -215,7 +230,7 @@ def _execute(notebook, path, given, target, work):
     import papermill
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["HSILIB_PAGE"] = str(target.with_suffix(""))  # the kernel leaves the page's tables beside it
+    begin = kernel.call(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
         name = f"HSILIB_{name}"
@@ -225,9 +240,10 @@ def _execute(notebook, path, given, target, work):
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
-            quiet = ["--log-level=50"]  # what the kernel logs is not the reader's business
+            # what the kernel logs is not the reader's business
+            words = ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]
             how = dict(
-                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=quiet
+                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=words
             )
             how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
             papermill.execute_notebook(str(work), str(work), given, cwd=str(built()), **how)
@@ -244,6 +260,14 @@ def _execute(notebook, path, given, target, work):
         raise HsiError(f"{path.name}, {place}: {error.ename}: {error.evalue}") from None
 
 
+def _refuse(page, path):
+    """The book claims nothing that the published runs contradict; what others claim may fail."""
+    wrong = [one for one in claims_of(page) if one["state"] == "fails" and not one.get("by")]
+    for one in wrong:
+        said = f"{one['claim']} ({one['evidence']})"
+        raise HsiError(f"{path.name}: a claim fails on the published runs: {said}")
+
+
 def _told(given):
     """What a page must say when it is not the book's."""
     smoke = given.get("budget") == "smoke"
@@ -257,20 +281,17 @@ def _told(given):
     ]
 
 
-def _stamp(path, source_path, given, seconds):
+def _stamp(path, source_path, given, told, seconds):
     """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
     notebook = json.loads(path.read_text())
-    if given:
-        title, *rest = "".join(notebook["cells"][0]["source"]).split("\n")
-        notebook["cells"][0]["source"] = "\n".join([title, "", *_told(given), *rest])
+    title, *rest = "".join(notebook["cells"][0]["source"]).split("\n")
+    title += f": {given['family']}" if "family" in given else ""
+    notebook["cells"][0]["source"] = "\n".join([title, *(["", *_told(told)] if told else []), *rest])
     for cell in notebook["cells"]:
         cell["metadata"].pop("papermill", None)
         cell["metadata"].pop("execution", None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["metadata"]["tags"].append("remove-cell")
-        if given.get("seeds") == 1 and (figure := cell["metadata"].get("mystnb", {}).get("figure")):
-            figure["caption"] = of_one_seed(figure["caption"])
-    leave_out_empty(notebook["cells"])
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {
         "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),
@@ -299,8 +320,8 @@ def render(path: Path) -> Path:
         settings[name] = str(project() / settings[name])
     name = path.parent.name
     out = built() / "_build" / "pages" / name
-    work = out.with_name(f".{name}.{os.getpid()}")
-    swept(out.parent)
+    work = out.with_name(f".{name}.{os.getpid()}.part")
+    clear(out.parent)
     shutil.rmtree(work, ignore_errors=True)
     page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hsibook import stats
+from hsibook import kernel, stats
 from hsibook.claims import against
 from hsibook.paper import beside_paper
-from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
+from hsibook.text import megabytes, number, p_value, pm, signed, thousands
 from hsilib.errors import joined
 from hsilib.files import built, write_atomically
 from hsilib.methods import title
@@ -51,16 +51,17 @@ def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
         table["parameters"] = full["params"].map(thousands)
         table["multiply-adds, M"] = ["–" if pd.isna(v) else f"{v / 1e6:.3g}" for v in full["macs"]]
         table["MB on disk"] = full["bytes"].map(megabytes)
-        table["as deployed, kB"] = [number(size / 1e3) for size in full["payload"]]
+        table["payload, kB"] = [number(size / 1e3) for size in full["payload"]]
     return table
 
 
-def publish(table: pd.DataFrame, name: str, caption: str | None = None) -> None:
-    """Show a table in the notebook, with a link to its CSV, which lies beside the page.
+def publish(table: pd.DataFrame, name: str, caption: str | None = None, choose: str = "") -> None:
+    """Show a table in the notebook, with a link to its CSV, which lies beside the page; ``choose``: a column
+    of whose values the reader sees one at a time.
 
     >>> publish(summary(rows), "summary", "Mean and spread of every method.")
     """
-    _show(table, caption)
+    _show(table, caption, choose)
     leave(table, name, "This table as CSV")
 
 
@@ -68,38 +69,34 @@ def leave(table: pd.DataFrame, name: str, words: str) -> None:
     """Leave a table as CSV beside the page, with a link to it."""
     path = beside_page(f"{name}.csv")
     write_atomically(path, table.to_csv(index=False))
-    here = path.parents[1] if os.environ.get("HSILIB_PAGE") else Path.cwd()
-    say(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})")
+    link(path, words)
+
+
+def link(path: Path, words: str) -> None:
+    """Show a link to a file beside the page."""
+    from IPython.display import Markdown, display
+
+    here = path.parents[1] if kernel.PAGE.place else Path.cwd()
+    display(Markdown(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})"))
 
 
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = Path(os.environ.get("HSILIB_PAGE") or built() / "_build" / "runs" / "notebook")  # the runner's
+    page = kernel.PAGE.place or built() / "_build" / "runs" / "notebook"
     return page.parent / "tables" / f"{page.name}-{name}"
 
 
-def _show(table, caption):
+def _show(table, caption, choose=""):
     from IPython.display import HTML, display
 
-    caption = true_of(caption or "", "".join(table.astype(str).to_numpy().ravel()))
     caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
-    keys = " tabindex='0'" * (len(table.columns) > WIDE)  # a table that may scroll does so by keys too
-    display(HTML(f"<div class='hsi-scroll'{keys}>{caption}{as_html(table)}</div>"))
+    keys = " tabindex='0'" * (len(table.columns) > WIDE or len(table) > MANY)  # what scrolls does so by keys
+    by = f" data-choose='{list(table.columns).index(choose)}'" if choose else ""
+    display(HTML(f"<div class='hsi-scroll'{keys}{by}>{caption}{as_html(table)}</div>"))
 
 
-SPREAD = r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?"
-INTERVALS = r"(,|;| and) (paired .{,20})?(with )?(their )?95 % intervals?( over seeds)?"
-INTERVALS += r"| with (their )?95 % intervals?|; p after Holm's correction[^.]*"
-
-
-def true_of(caption: str, cells: str) -> str:
-    """A caption without what one seed has not: spread, interval, p."""
-    if "±" not in cells:
-        caption = re.sub(SPREAD, ", one run each", caption)
-    return caption if "[" in cells or " to " in cells else re.sub(INTERVALS, "", caption)
-
-
+MANY = 12  # lines above which a table scrolls in its own box on a telephone
 WIDE, BROAD = 4, 44  # columns and letters that fit on a telephone; a line of a wider table is a card there
 LONG, BRIEF = 12, 14  # letters of a value that takes a line of a card, and of words that are not broken
 NUMBER = re.compile(r"[+−<>≥~]?\s?\d|–$|$")  # how the text of a number begins
@@ -133,6 +130,7 @@ def as_html(table: pd.DataFrame) -> str:
     head, *body = (f"<tr>{line}</tr>" for line in lines)
     broad = sum(max(most.get(name, 0), *map(len, str(name).split())) for name in texts) > BROAD
     wide = " hsi-wide" * (len(texts.columns) > WIDE or (broad and len(texts.columns) > 2))
+    wide += " hsi-many" * (len(texts) > MANY)
     return (
         f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
     )
@@ -176,6 +174,20 @@ def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") 
     return table, f"Table {place} of the paper: {what}. {inside}{more}"
 
 
+def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]) -> pd.DataFrame:
+    """OA and AA30 at each size, mean ± sd over seeds.  A line for each (network, recipe, rows)."""
+    lines = []
+    for network, recipe, rows in parts:
+        line = {"network": network, "recipe": recipe}
+        for size in sizes:
+            sized = rows[rows["ratio"] == size]
+            for metric in ("oa", "aa30"):
+                head = f"{METRICS[metric]}, {f'{size} %' if size else 'dense'}"
+                line[head] = pm(*stats.spread(sized[metric])[:2])
+        lines += [line] * bool(len(rows))
+    return pd.DataFrame(lines)
+
+
 def compared(table: pd.DataFrame) -> pd.DataFrame:
     """Two columns of texts of a table of paired differences: each with its interval, and p after Holm."""
     gaps = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
@@ -208,24 +220,6 @@ def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) ->
     return rows.assign(place=place).query("place >= 0").sort_values("place", kind="stable")
 
 
-def publish_deployed(rows: pd.DataFrame, ratios: Sequence[int], others: Sequence[str], name: str) -> None:
-    """What is deployed at each size: Scratch, which stands for all, and the methods that deploy more."""
-    costs = {"params": "parameters", "macs": "multiply-adds, millions", "bytes": "file, kB"}
-    lines = []
-    for ratio in ratios:
-        plain = stats.pick(rows, method="scratch", ratio=ratio).iloc[0]
-        for method in ("scratch", *others):
-            own = stats.pick(rows, method=method, ratio=ratio).iloc[0]
-            label = title(method, ratio) + (", and all other students" if method == "scratch" else "")
-            texts = [thousands(own["params"]), f"{own['macs'] / 1e6:.2f}", f"{own['bytes'] / 1e3:.0f}"]
-            line = {"network": label}
-            for text, (column, head) in zip(texts, costs.items()):
-                more = f"{100 * (own[column] / plain[column] - 1):+.0f} %" if method != "scratch" else "–"
-                line |= {head: text, f"{head.partition(',')[0]}, more": more}
-            lines.append(line)
-    publish(pd.DataFrame(lines), name, "What is deployed.")
-
-
 def benchmarks() -> dict:
     """What ``python -m hsilib bench --save`` found, yours before the published; {} if it was never run."""
     found = {}
@@ -235,17 +229,8 @@ def benchmarks() -> dict:
     return found
 
 
-def publish_costs(names: Sequence[str]) -> None:
-    """Training time of methods of distillation as multiples of Scratch's."""
+def costs(names: Sequence[str]) -> pd.DataFrame:
+    """Training time of methods of distillation as multiples of Scratch's, where it was measured."""
     times = benchmarks().get("teaching", {}).get("times", {})
     lines = [(title(name), number(times[name], 2)) for name in names if name in times]
-    if not lines:
-        say("The time of a step was not measured for these: `python -m hsilib bench teaching --save` does.")
-        return
-    publish(
-        pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"]),
-        "costs",
-        "Time of a training step of the 90 % student; training a dense teacher, where there is one, comes on "
-        "top. Median of five, interleaved with Scratch, on one thread "
-        f"({benchmarks().get('teaching', {}).get('device', '–')}).",
-    )
+    return pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"])

@@ -62,10 +62,10 @@ int main(int count, char **words)
             stop("the scene ends before its last line");
         if (by_band)
             turn(line, turned, width);
-        if (network_line(state, by_band ? turned : line, classes))
+        if (network_line(state, by_band ? turned : line, classes, NULL))
             fwrite(classes, 1, width, stdout);
     }
-    while (network_flush(state, classes))
+    while (network_flush(state, classes, NULL))
         fwrite(classes, 1, width, stdout);
     return ferror(stdout) || fflush(stdout);
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hsilib.data import described, scenes
+from hsilib.data import described, imagesets, registry, scenes
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 
@@ -42,7 +42,7 @@ def write_card(folder: Path, scene: scenes.Scene) -> None:
         write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
     fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images", "wavelengths")
     card = {field: getattr(scene, field) for field in (*fields, *["second"] * bool(scene.second))}
-    card |= {"bands": scene.bands, "identity": scenes.identity(scene.name)}
+    card |= {"bands": scene.bands, "identity": registry.identity(scene.name)}
     write_atomically(folder / "card.json", json.dumps(card, indent=1))
 
 
@@ -68,7 +68,7 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
     If there is none of the scene as it is now, it is written first, into the first folder.  A set of images
     has neither a false-colour image nor spectra.
     """
-    identity = scenes.identity(name)  # or it is of other files under the same name
+    identity = registry.identity(name)  # or it is of other files under the same name
     held = {folder: _told(folder) for folder in folders}
     folder = next((folder for folder, card in held.items() if card.pop("identity", None) == identity), None)
     if folder is None:
@@ -79,9 +79,10 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
     paths = {part: folder / f"{part}.png" for part in ("labels", "train_map", "test_map")}
     maps = {part: read_png(path) for part, path in paths.items() if path.exists() or part == "labels"}
     card |= {field: tuple(card.get(field, ())) for field in ("classes", "wavelengths")}
-    scene = scenes.Scene(name, cube=None, **card, **maps)
+    kind = imagesets.ImageSet if card.pop("of_images", False) else scenes.Scene
+    scene = kind(name, cube=None, **card, **maps)
     picture = spectra = None
-    if not card.get("of_images"):
+    if not scene.of_images:
         picture = read_png(folder / "rgb.png")
         spectra = read_or_say(folder / "spectra.csv", lambda path: numbers(path, "band"))
     _together(folder, scene, maps, picture, spectra, bands)
@@ -127,14 +128,14 @@ def thumbnails(
 
     They are kept in the first folder once they were shown, so that the book needs no data.
     """
-    mark = scenes.identity(scene).partition("@")[2]  # of an own set's contents
+    mark = registry.identity(scene).partition("@")[2]  # of an own set's contents
     paths = []
     for number in numbers:
         places = [folder / f"image{number}{mark}.png" for folder in folders]
         path = next((place for place in places if place.exists()), places[0])
         paths.append(path)
         if not path.exists():
-            picture = scenes.load_scene(scene).pictures.read(size)[number]
+            picture = scenes.load_scene(scene).read(size)[number]
             write_atomically(path, encode(picture.transpose(1, 2, 0), "RGB"))
     return [read_png(path) for path in paths]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hsilib.data import matlab
 from hsilib.errors import HsiError, reason
 
 SIGNATURES = {
@@ -192,13 +193,6 @@ def _npz(path, lazily):
     return shapes, np.load(path, allow_pickle=False).__getitem__
 
 
-def _mat(path, lazily):
-    import scipy.io
-
-    shapes = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
-    return shapes, lambda key: scipy.io.loadmat(path, variable_names=[key])[key]
-
-
 def _hdf(path, lazily):
     file = (h5py := needs("h5py", f"{path}: a file of MATLAB 7.3")).File(path)
     linked = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
@@ -237,7 +231,7 @@ class _Turned:
         return self.array[..., rows].T
 
 
-_ARCHIVES = {"npz": _npz, "mat": _mat, "hdf": _hdf}
+_ARCHIVES = {"npz": _npz, "mat": lambda path, lazily: matlab.arrays(path), "hdf": _hdf}
 
 
 def _on_the_ground(path):

@@ -10,35 +10,33 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import numpy as np
 
 from hsilib.data import described, synthetic
+from hsilib.data.registry import PUBLISHED_IMAGES, SYNTHETIC_IMAGES, File, locate, own_images
+from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError, reason
 from hsilib.files import inside, write_atomically
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
 LARGEST, MOST_PIXELS = 50_000_000, 50_000_000  # bytes and pixels of one image: more is a mistake or an attack
-RSSCN7 = "723425afcef6b0c82c9033a228778d2c1c0d54e2bda06c3b14173b050904a453"
-# name: (title, file, SHA-256); a reduced copy of 128 x 128 pixels
-PUBLISHED = {"rsscn7": ("RSSCN7 (RGB)", "rsscn7_128.zip", RSSCN7)}
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """A set of images whose names and classes are known, and which are read when they are asked for."""
+@dataclass(frozen=True, eq=False)
+class ImageSet(Scene):
+    """A scene of one column, whose pixels are images, which are read when they are asked for."""
 
-    title: str
-    path: str  # of the folder or the .zip file; empty: made up
-    files: tuple[str, ...]  # within it
-    classes: tuple[str, ...]
-    labels: tuple[int, ...]  # from 1
+    path: str = ""  # of the folder or the .zip file; empty: made up, or not at hand
+    files: tuple[str, ...] = ()  # within it
     digest: str = ""  # of an own set's names and contents: part of a run's identity
+    of_images: ClassVar[bool] = True
+    bands: ClassVar[int] = 3
 
     @lru_cache(maxsize=2)  # noqa: B019 - two sets at most stay in memory
     def read(self, size: int) -> np.ndarray:
@@ -195,27 +193,19 @@ def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[s
     return left
 
 
-def names(folder: Path) -> list[str]:
-    """Return the names of all sets: published, synthetic, and own ones that this folder holds."""
-    own = {path.name.removesuffix(".images.json") for path in folder.glob("*.images.json")}
-    return [*PUBLISHED, "synthetic_landuse", *sorted(own - set(PUBLISHED))]
-
-
-def find(name: str, folder: Path, local: Callable[[str, str], Path]) -> ImageSet | None:
-    """Return the set of that name, or None; ``local(file, SHA-256)`` locates a published file on disk."""
-    if name == "synthetic_landuse":
+def open_set(name: str) -> ImageSet:
+    """Return the set of images of that name."""
+    if name == SYNTHETIC_IMAGES:
         _, labels, classes = synthetic.images()
-        numbers = tuple(map(str, range(len(labels))))
-        return ImageSet("Synthetic land use", "", numbers, classes, tuple(map(int, labels + 1)))
-    if name in PUBLISHED:
-        title, file, check = PUBLISHED[name]
-        path = local(file, check)
-        return ImageSet(title, str(path), *listed(path))
-    path = folder / f"{name}.images.json"
-    if not path.is_file():
-        return None
-    try:
-        entry = described.images(path.read_text())
-    except (HsiError, ValueError, OSError) as error:
-        raise HsiError(f"{path}: damaged ({reason(error)}); add the images again") from None
-    return ImageSet(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
+        return _made(name, "Synthetic land use", "", tuple(map(str, range(len(labels)))), classes, labels + 1)
+    if name in PUBLISHED_IMAGES:
+        title, file, check = PUBLISHED_IMAGES[name]
+        path = locate(File(file, "", f"sha256:{check}"), name)
+        return _made(name, title, str(path), *listed(path))
+    return _made(name, **own_images(name))
+
+
+def _made(name, title, path, files, classes, labels, digest=""):
+    labels = np.array(labels, np.uint8)[:, None]
+    words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
+    return ImageSet(name, title, None, labels, classes, **words)

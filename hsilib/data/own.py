@@ -10,7 +10,8 @@ import numpy as np
 
 from hsilib.data import described, imagesets, polygons, sanity, synthetic
 from hsilib.data.formats import Image, image_file, kind_of, label_map, open_image
-from hsilib.data.scenes import REGISTRY, Scene, image_names, image_set, load_scene, names
+from hsilib.data.registry import PUBLISHED_IMAGES, REGISTRY, SYNTHETIC_IMAGES, image_names, names
+from hsilib.data.scenes import Scene, load_scene
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_array, write_atomically
 
@@ -166,7 +167,7 @@ def images_named(text: str) -> str:
         known("set of images, or a folder or .zip file that exists", text, image_names())
     name = re.sub(r"\W", "_", path.resolve().stem)
     name = name if name.isidentifier() else f"images_{name}"  # EuroSAT comes as a folder "2750"
-    if name in image_names() and Path(image_set(name).path) != path.resolve():
+    if name in image_names() and Path(imagesets.open_set(name).path) != path.resolve():
         raise HsiError(
             f"{path}: a set named {name} is there already; add this one under another name with scenes --add"
         )
@@ -190,7 +191,7 @@ def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
     >>> add_images("my_images", "folder_of_class_folders")
     []
     """
-    given = {*imagesets.PUBLISHED, "synthetic_landuse"}
+    given = {*PUBLISHED_IMAGES, SYNTHETIC_IMAGES}
     _check_name(name, set(names()) - (set(image_names()) - given))
     left = imagesets.add(name, path, own_folder(), skip)
     load_scene.cache_clear()

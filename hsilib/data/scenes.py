@@ -1,36 +1,30 @@
-"""Scenes: what is known of them, and how they are loaded and checked.
+"""Scenes, and how they are opened and checked.
 
 A scene is a cube (H, W, B), a label map (H, W) with 0 = unlabelled, class names, and the published train and
 test maps if there are any.  Of a set of spectra only some pixels are at hand, so that there are no windows.
-A set of images is a scene of one column whose pixels are images.
 """
 
-import hashlib
 import json
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hsilib.data import described, imagesets, pieces, synthetic
-from hsilib.data.formats import Image, label_map, of_array, read_array
-from hsilib.data.locate import File, local, locate, remembered, sidecar
-from hsilib.errors import HsiError, known
-from hsilib.files import own_folder
+from hsilib.data import damage, synthetic
+from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array
+from hsilib.data.registry import Entry, entry, image_names, locate
+from hsilib.errors import HsiError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-EHU = "https://www.ehu.eus/ccwintco/uploads/"
-GIT = "https://raw.githubusercontent.com/"
 LARGE = 1 << 29  # bytes of a cube of float32 that is not held in memory
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scene:
     """What all later steps see; a card has neither cube nor spectra, only the committed label maps.
 
@@ -59,14 +53,12 @@ class Scene:
     wavelengths: tuple[float, ...] = ()  # of the bands, in nm, where they are known
     crs: str = ""  # where the scene lies on the ground: the reference system ...
     transform: tuple[float, ...] = ()  # ... and the six numbers from (column, row) to it
-    of_images: bool = False  # a set of images: labels (N, 1), no cube
-    pictures: imagesets.ImageSet | None = None  # where its images are read from; a card has none
+
+    of_images: ClassVar[bool] = False  # see ``imagesets.ImageSet``
 
     @property
     def bands(self) -> int:
         """How many bands it has; a card does not say."""
-        if self.of_images:
-            return 3
         held = next(part for part in (self.cube, self.spectra, self.image) if part is not None)
         return int(held.shape[-1])
 
@@ -90,155 +82,6 @@ class Scene:
         return draw.side_by_side(panels, self.classes)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What the registry, ``scenes.toml``, says of a scene before any of its files is read."""
-
-    title: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    cube: tuple[File, ...]  # one file, or several that are put together
-    labels: File
-    train: File | None = None
-    test: File | None = None
-    form: str = "cube"  # how the files become a cube: see ``pieces``
-    bands: tuple[int, ...] = ()  # of pictures: which bands of the distributor's cube they show, from 1
-    corners: tuple[tuple[int, int], ...] = ()  # of crops: their first row and column, from 0
-    whole: tuple[int, ...] = ()  # rows and columns of the label map, of which the scene is a crop
-    of: tuple[str, ...] = ()  # of a pair: the two scenes that stand side by side
-    wavelengths: tuple[float, ...] = ()  # these five of own scenes: see ``Scene`` and ``formats.Image``
-    bad: tuple[int, ...] = ()
-    nodata: float | None = None
-    crs: str = ""
-    transform: tuple[float, ...] = ()
-    label_numbers: tuple[int, ...] = ()  # number stored in the label map -> class number, where they differ
-    train_numbers: tuple[int, ...] = ()  # the same for the training map
-    train_fraction: float = 0.55
-    lr: float = 1e-3
-    rgb: tuple[int, int, int] = (29, 19, 9)
-    citation: str = ""
-    licence: str = "as stated by the distributor; cite the source"
-    note: str = ""
-    digest: str = field(default="", compare=False)  # of an own scene's files: part of a run's identity
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """All files of the scene."""
-        if self.of:
-            return tuple(dict.fromkeys(file for name in self.of for file in REGISTRY[name].files))
-        return (*self.cube, *filter(None, (self.labels, self.train, self.test)))
-
-
-def _registry():
-    hosts = {"EHU/": EHU, "GIT/": GIT}
-    entries = {}
-    tables = tomllib.loads(Path(__file__).with_name("scenes.toml").read_text())
-    for name, table in tables.items():
-        tables[name] = tables.get(table.pop("like", None), {}) | table
-        table = dict(tables[name])
-        table["classes"] = [c.strip() for c in table["classes"].split(",")]
-        for part in {"labels", "train", "test"} & set(table):
-            table[part] = _file(table[part], hosts)
-        files = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
-        table["cube"] = [_file(file, hosts) for file in files]
-        entries[name] = Entry(**_tuples(table))
-    return entries
-
-
-def _file(words, hosts):
-    *rest, url = words
-    return File(*rest, hosts.get(url[:4], "") + url[4:])
-
-
-def _tuples(table):
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-
-
-REGISTRY: dict[str, Entry] = _registry()
-
-
-# ---------------------------------------------------------------------------------------------- loading
-
-
-def entry(name: str) -> Entry:
-    """Return the registry entry of a scene, own scenes included."""
-    path = own_folder() / f"{name}.scene.json"
-    if str(name).isidentifier() and path.is_file():
-        try:
-            table = _tuples(described.scene(path.read_text()))
-        except (HsiError, ValueError, OSError) as error:
-            raise HsiError(f"{path}: damaged ({error}); add the scene again") from None
-        content = [table["cube"][1:], table["labels"][1:], table["classes"]]
-        content += [table[part][1:] for part in ("train", "test") if part in table]
-        content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-        table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
-        table |= described.named(table)  # behind the digest, which is of what the file says
-        return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
-    return REGISTRY[_named(name)]
-
-
-def _named(name):
-    if str(name) not in names() and (Path(name).suffix or Path(name).name != str(name)):
-        says = "a file is no name of a scene; add_scene(name, cube, labels) makes a scene of files"
-        raise HsiError(f"{name}: {says}")
-    return known("scene", name, names())
-
-
-def image_set(name: str) -> imagesets.ImageSet | None:
-    """Return the set of images of that name, or None."""
-    return imagesets.find(
-        name, own_folder(), lambda file, check: locate(File(file, "", f"sha256:{check}"), name)
-    )
-
-
-def image_names() -> list[str]:
-    """Return the names of all sets of images, own sets included."""
-    return imagesets.names(own_folder())
-
-
-def names() -> list[str]:
-    """Return the names of all scenes: published, synthetic and own ones, then the sets of images."""
-    own = {path.name.removesuffix(".scene.json") for path in own_folder().glob("*.scene.json")}
-    return [*REGISTRY, *synthetic.SCENES, *sorted(own - set(REGISTRY)), *image_names()]
-
-
-def identity(name: str) -> str:
-    """Return what stands for the scene in a run's identity: its name, and a digest of unpublished files."""
-    if name in synthetic.SCENES:
-        return f"{name}@{synthetic.VERSION}"
-    if name in image_names():  # a published file is checked when it is read
-        digest = "" if name in imagesets.PUBLISHED else image_set(name).digest
-        return f"{name}@{digest}" if digest else name
-    listing = entry(name)
-    marks = [listing.digest] if listing.digest else []
-    for file in listing.files:
-        path = local(file)
-        if file.own and path is not None:
-            locate(file, name)  # the scene is what it was when it was added, or nothing is said of it
-        elif path is not None and (sidecar(path) or not file.check):
-            kind, _, want = file.check.partition(":")
-            when = path.stat().st_mtime_ns
-            if remembered(path, when, kind or "sha256") != want:
-                marks.append(remembered(path, when)[:12])
-    return "@".join([name, *marks])
-
-
-class Place(NamedTuple):
-    """What a run needs to know of its scene; a whole plan looks it up once, because that reads files."""
-
-    name: str
-    content: str  # see ``identity``
-    lr: float
-
-
-def place(name: str) -> Place:
-    """Check the name of a scene, and return what a run needs to know of the scene."""
-    _named(name)
-    content = identity(name)
-    return Place(name, content, 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
-
-
 @lru_cache(maxsize=3)
 def load_scene(name: str) -> Scene:
     """Load a scene and check it: its shapes, that its values are finite, and the range of its labels.
@@ -250,18 +93,15 @@ def load_scene(name: str) -> Scene:
     if name in synthetic.SCENES:
         made = synthetic.make(name)
         return Scene(name, made.pop("title"), synthetic=True, **made)
-    pictures = image_set(name) if name in image_names() else None
-    if pictures:
-        labels = np.array(pictures.labels, np.uint8)[:, None]
-        return Scene(
-            name, pictures.title, None, labels, pictures.classes, train_fraction=0.5,
-            synthetic=not pictures.path, of_images=True, pictures=pictures,
-        )
+    if name in image_names():
+        from hsilib.data.imagesets import open_set
+
+        return open_set(name)
     listing = entry(name)
     if listing.of:
         return _side_by_side(name, listing)
-    paths = [locate(file, name) for file in listing.cube]
-    made, maps = pieces.read(listing, paths), _maps(listing, name)
+    paths = {file: locate(file, name) for file in listing.files}
+    made, maps = read(listing, [paths[file] for file in listing.cube]), _maps(listing, paths)
     taken = ("classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
     about = {part: getattr(listing, part) for part in taken}
     if not isinstance(made, Image):
@@ -273,7 +113,8 @@ def load_scene(name: str) -> Scene:
     else:
         cube, there = made.rows(0, made.shape[0])
     if not there.any():
-        raise HsiError(f"{paths[0]}: every pixel holds {listing.nodata:g}, which stands for no data")
+        where, value = paths[listing.cube[0]], listing.nodata
+        raise HsiError(f"{where}: every pixel holds {value:g}, which stands for no data")
     there = None if there.all() else there
     image = made if large else None
     return Scene(name, listing.title, cube, **_where(maps, there), **about, there=there, image=image)
@@ -301,7 +142,7 @@ def image_of(name: str) -> Image:
     if name not in synthetic.SCENES and name not in image_names():
         listing = entry(name)
         if listing.form == "cube":
-            return pieces.read(listing, [locate(file, name) for file in listing.cube])
+            return read(listing, [locate(file, name) for file in listing.cube])
     cube = load_scene(name).cube
     if cube is None:
         raise HsiError(f"{name} is no image of the ground: it has no windows")
@@ -315,10 +156,10 @@ def _where(maps, there):
     return {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
 
 
-def _maps(listing, name):
+def _maps(listing, paths):
     """Read the label map, and the training and test maps if any are published."""
     h, w, _ = listing.shape
-    path = locate(listing.labels, name)
+    path = paths[listing.labels]
     if listing.form == "columns":  # the class of a pixel is its largest abundance
         fractions = read_array(path, listing.labels.key)
         expected = (len(listing.classes), h * w)
@@ -336,10 +177,10 @@ def _maps(listing, name):
         raise HsiError(f"{path}: label {labels.max()} but only {len(listing.classes)} classes")
     train = test = None
     if listing.train:
-        path = locate(listing.train, name)
+        path = paths[listing.train]
         train = _renumber(label_map(path, listing.train.key, (h, w)), listing.train_numbers, path)
     if listing.test:
-        test = label_map(locate(listing.test, name), listing.test.key, (h, w))
+        test = label_map(paths[listing.test], listing.test.key, (h, w))
     return dict(labels=labels, train_map=train, test_map=test)
 
 
@@ -347,3 +188,73 @@ def _renumber(labels, numbers, path):
     if numbers and labels.max() >= len(numbers):
         raise HsiError(f"{path}: label {labels.max()}, expected 0 to {len(numbers) - 1}")
     return np.array(numbers, np.uint8)[labels] if numbers else labels
+
+
+# ------------------------------------------------------- how the files of a published scene become its cube
+
+
+def read(listing: Entry, paths: Sequence[Path]) -> Image | tuple[np.ndarray, np.ndarray]:
+    """Return the image; or of a set of spectra (N, B) them and a map that is True where they belong."""
+    made = FORMS[listing.form](listing, paths)
+    return made if isinstance(made, (Image, tuple)) else of_array(made, paths[0])
+
+
+def _cube(listing, paths):
+    """One array: rows, columns, bands; bands that are called bad are left out."""
+    key = listing.cube[0].key
+    image = replace(open_image(paths[0], key), bad=listing.bad, nodata=listing.nodata)
+    if image.shape != listing.shape:
+        raise HsiError(f"{paths[0]}: array {key!r} has shape {image.shape}, expected {listing.shape}")
+    return image
+
+
+def _columns(listing, paths):
+    """One array, a column for each pixel, column by column of the scene."""
+    h, w, bands = listing.shape
+    key = listing.cube[0].key
+    cube = read_array(paths[0], key)
+    if cube.shape != (bands, h * w):
+        raise HsiError(f"{paths[0]}: array {key!r} has shape {cube.shape}, expected {(bands, h * w)}")
+    return cube.reshape(bands, w, h).transpose(2, 1, 0)
+
+
+def _pictures(listing, paths, turns=0):
+    """Colour pictures, each of three bands, stacked in the order of the wavelengths, after quarter turns."""
+    cube = np.rot90(np.concatenate([read_array(path, "") for path in paths], 2), turns)
+    if cube.shape != listing.shape:
+        raise HsiError(f"{paths[0]}: the pictures have shape {cube.shape}, expected {listing.shape}")
+    return cube[..., np.argsort(listing.bands)]
+
+
+def _spectra(listing, paths):
+    """A list of spectra with the places of their pixels, and crops of the cube."""
+    h, w, bands = listing.shape
+    rows = json.loads(paths[1].read_text())["rows"]
+    places = np.array([row["xy"] for row in rows])
+    values = np.frombuffer(paths[0].read_bytes(), "<f4")
+    if values.size != len(rows) * bands:
+        raise HsiError(f"{paths[0]}: {values.size} values, expected {len(rows)} spectra of {bands} bands")
+    cube, there = np.zeros(listing.shape, np.float32), np.zeros((h, w), bool)
+    cube[places[:, 0], places[:, 1]], there[places[:, 0], places[:, 1]] = values.reshape(-1, bands), True
+    for file, path, (row, column) in zip(listing.cube[2:], paths[2:], listing.corners):
+        crop = read_array(path, file.key)
+        place = np.s_[row : row + crop.shape[0], column : column + crop.shape[1]]
+        cube[place], there[place] = crop, True
+    return check_cube(cube[there], paths[0]), there
+
+
+def _undamaged(listing, paths):
+    """The 8-bit copy on the scale of the crop."""
+    copy, crop = (read_array(path, file.key) for path, file in zip(paths, listing.cube))
+    return damage.rebuild(copy, crop, listing.corners[0])
+
+
+def _damaged(listing, paths):
+    """The same, and every byte 13 turned to 10."""
+    return damage.text_mode(_undamaged(listing, paths))
+
+
+FORMS = {
+    "cube": _cube, "columns": _columns, "pictures": _pictures, "spectra": _spectra,
+    "turned": partial(_pictures, turns=1), "undamaged": _undamaged, "damaged": _damaged,
+}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hsilib.data import damage, scenes, synthetic
+from hsilib.data import damage, imagesets, registry, scenes, synthetic
 from hsilib.data.formats import MOST, open_image
 from hsilib.errors import HsiError, known
 from hsilib.files import write_array
@@ -13,24 +13,24 @@ from hsilib.files import write_array
 def of_all() -> list[str]:
     """List all scenes, and whether their files are here."""
     lines = [f"{'name':24} {'rows x cols x bands':20} {'classes':>7}  {'files':10} title"]
-    for name in scenes.names():
-        if name in scenes.image_names():
+    for name in registry.names():
+        if name in registry.image_names():
             continue
         if name in synthetic.SCENES:
             title, h, w, b, k, *_ = synthetic.SCENES[name]
             state = "embedded"
         else:
             try:
-                entry = scenes.entry(name)
+                entry = registry.entry(name)
             except HsiError as error:  # one that is damaged does not hide the others
                 lines.append(f"{name:24} {error}")
                 continue
             title, (h, w, b), k = entry.title, entry.shape, len(entry.classes)
             state = "found" if at_hand(name) else "not here"
         lines.append(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
-    for name in scenes.image_names():
+    for name in registry.image_names():
         if at_hand(name):
-            images = scenes.image_set(name)
+            images = imagesets.open_set(name)
             count, k = f"{len(images.files)} images", len(images.classes)
             lines.append(f"{name:24} {count:20} {k:7}  {'found':10} {images.title}")
         else:
@@ -40,21 +40,21 @@ def of_all() -> list[str]:
 
 def at_hand(name: str) -> bool:
     """Say whether a scene can be loaded without a download."""
-    if name in scenes.image_names():
+    if name in registry.image_names():
         try:
-            return scenes.image_set(name) is not None
+            return bool(imagesets.open_set(name).files)
         except HsiError:
             return False
-    return name in synthetic.SCENES or all(map(scenes.local, scenes.entry(name).files))
+    return name in synthetic.SCENES or all(map(registry.local, registry.entry(name).files))
 
 
 def of_scene(name: str) -> list[str]:
     """Tell what is known of a scene."""
-    known("scene", name, scenes.names())
-    if name in synthetic.SCENES or name in scenes.image_names():
+    known("scene", name, registry.names())
+    if name in synthetic.SCENES or name in registry.image_names():
         scene = scenes.load_scene(name)
         return [f"title: {scene.title}", f"classes: {', '.join(scene.classes)}"]
-    entry = scenes.entry(name)
+    entry = registry.entry(name)
     size = " x ".join(map(str, entry.shape))
     told = {"title": entry.title, "rows x columns x bands": size, "classes": ", ".join(entry.classes)}
     if entry.wavelengths:
@@ -65,12 +65,12 @@ def of_scene(name: str) -> list[str]:
     told["upper left corner"] = " ".join(f"{entry.transform[i]:.2f}" for i in (2, 5) if entry.transform)
     told |= {"note": entry.note, "source": entry.citation}
     for file in entry.files:
-        path = scenes.local(file)
+        path = registry.local(file)
         told[f"file {Path(file.name).name}"] = str(path or f"not here ({file.url or 'no public copy'})")
     return [f"{what}: {text}" for what, text in told.items() if text]
 
 
-def of_bytes(path: str, key: str = "", mended: str | None = None) -> list[str]:
+def lost_bytes(path: str, key: str = "", mended: str | None = None) -> list[str]:
     """Tell whether a cube has lost bytes to a transfer in text mode.
 
     A copy in which what is certain is put right goes to ``mended``, if that is named.

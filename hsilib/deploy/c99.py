@@ -98,6 +98,8 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32), ram: i
 def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> dict[str, Any]:
     """Write an exported file as a stream, its header and its test."""
     name, (h, w), asked = path.stem, scene.labels.shape, of_scene(scene)
+    there = scene.cube.reshape(-1, scene.bands) if scene.there is None else scene.cube[scene.there]
+    asked["mean"] = there.mean(0)
     plan = Plan(made, *digits(scene.cube))
     writer = Writer(plan)
     write_atomically(path, writer.code(name, model, asked))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hsilib.data import large, scenes
+from hsilib.data import large, registry
 from hsilib.data.formats import Image
 from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError
@@ -27,7 +27,7 @@ def of_scene(scene: Scene) -> dict[str, Any]:
     else:
         values = values[scene.there] if scene.there is not None and not scene.of_spectra else values
         low, high = values.min(), values.max()
-    content = scenes.place(scene.name).content if scene.name in scenes.names() else scene.name
+    content = registry.place(scene.name).content if scene.name in registry.names() else scene.name
     said = {"low": float(low), "high": float(high), "digest": content}
     return said | ({"wavelengths": list(scene.wavelengths)} if scene.wavelengths else {})
 

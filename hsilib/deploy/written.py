@@ -17,6 +17,13 @@ C = Path(__file__).with_name("c")
 KERNELS = C / "kernels.c"
 ENVI = {"uint8_t": 1, "int16_t": 2, "uint16_t": 12}
 LETTERS = {"int8": "weights", "int32": "times", "int64": "plus", "uint8": "edge"}
+
+
+def wide(count: int) -> int:
+    """Return how many numbers a product takes of so many: zeros are added until four divide them."""
+    return -(-count // 4) * 4
+
+
 class Writer:
     """It writes a plan as C."""
 
@@ -76,7 +83,7 @@ class Writer:
         self.follow(layer, sums)
         words = "struct state *s" + f", const {plan.kind} *spectra" * raw
         ends = any("classes" in line for line in self.inside)
-        words += ", uint8_t *classes" * ends
+        words += ", uint8_t *classes, int32_t *scores" * ends
         name = "outside" if outside else f"step_{len(self.steps)}"
         margin = f" + {high - low}" if high > low else ""
         body = [f"const size_t cells = s->width{margin};", *self.before]
@@ -97,14 +104,17 @@ class Writer:
     def cells(self, channels):
         """Declare the bytes of four cells, as products take them."""
         self.count += 1
-        name = f"x{self.count}"
-        self.inside.append(f"int16_t {name}[{4 * channels}];")
+        name, size = f"x{self.count}", wide(channels)
+        self.inside.append(f"int16_t {name}[{4 * size}]{' = {0}' if size > channels else ''};")
         return name
 
     def weights(self, layer):
         """The weights of a layer in the order in which they are read."""
-        w = layer.weight
-        return self.table("int8", w[:, 0].transpose(1, 2, 0) if layer.depth else w.transpose(2, 0, 3, 1))
+        if layer.depth:
+            return self.table("int8", layer.weight[:, 0].transpose(1, 2, 0))
+        rows = layer.weight.transpose(2, 0, 3, 1)  # row of the kernel, output, column, input
+        rows = rows.reshape(-1, rows.shape[2] * rows.shape[3])
+        return self.table("int8", np.pad(rows, ((0, 0), (0, wide(rows.shape[1]) - rows.shape[1]))))
 
     def rows(self, layer, ages, low):
         """Declare pointers to the rows of a ring, the oldest first."""
@@ -120,8 +130,8 @@ class Writer:
             "for (size_t k = 0; k < 4; k++) {",
             f"    const {self.plan.kind} *from = spectra + (k < n ? j + k : j) * {bands};",
             f"    for (size_t b = 0; b < {bands}; b++)",
-            f"        {x}[k * {bands} + b] = (int16_t)({value});", "}",
-            f"product({x}, {self.weights(layer)}, {sums}, {bands}, {layer.channels});",
+            f"        {x}[k * {wide(bands)} + b] = (int16_t)({value});", "}",
+            f"product({x}, {self.weights(layer)}, {sums}, {wide(bands)}, {layer.channels});",
         ]
         return sums
 
@@ -129,7 +139,7 @@ class Writer:
         """A convolution: the taps of each row of its kernel make one product."""
         channels, size = layer.given.channels, layer.size
         self.rows(layer, [(size - 1 - i) * layer.apart for i in range(size)], low)
-        sums, x, count = self.sums(layer), self.cells(size * channels), size * channels
+        sums, x, count = self.sums(layer), self.cells(size * channels), wide(size * channels)
         weight = f"{self.weights(layer)} + k * {layer.channels * count}"
         self.inside += [
             f"for (size_t k = 0; k < {size}; k++) {{",
@@ -143,7 +153,7 @@ class Writer:
         given, at, plan = layer.given, 0, self.plan
         x, looked = self.cells(given.channels), {}
         for part in given.parts:
-            channels, stride = part.sums.channels, given.channels
+            channels, stride = part.sums.channels, wide(given.channels)
             if part.size > 2:
                 mean, top = looked.get(part.sums) or looked.setdefault(part.sums, self.look(part, low))
                 found = mean if part.pool == "mean" else top
@@ -157,7 +167,7 @@ class Writer:
                 self.inside.append(f"gather({name} + j * {ring.channels}, {words});")
             at += channels
         sums = self.sums(layer)
-        words = f"{self.weights(layer)}, {sums}, {given.channels}, {layer.channels}"
+        words = f"{self.weights(layer)}, {sums}, {wide(given.channels)}, {layer.channels}"
         self.inside.append(f"product({x}, {words});")
         return sums
 
@@ -168,16 +178,16 @@ class Writer:
         self.rows(layer, [(rows - 1 - i) * layer.apart for i in range(rows)], low)
         bias, weight = self.table("int32", layer.bias.astype(np.int64)), self.weights(layer)
         words = f"{layer.size}, {layer.apart}, {channels}, {pool}"
-        place = f"total + {{0}} * {channels}, most + {{0}} * {channels}, {words});"
+        words = f"total + k * {channels}, most + k * {channels}, {words}"
         self.before += [
             f"int32_t total[{8 * channels}], most[{8 * channels}];",
             "for (size_t k = 0; k < 4; k++)",
-            f"    column(row, k * {channels}, {weight}, {bias}, " + place.format("k"),
+            f"    column(row, k * {channels}, {weight}, {bias}, {words});",
         ]
         self.inside += [
             f"int32_t mean[{4 * channels}], top[{4 * channels}];",
             "for (size_t k = 4; k < 8; k++)",
-            f"    column(row, (j + k) * {channels}, {weight}, {bias}, " + place.format("k"),
+            f"    column(row, (j + k) * {channels}, {weight}, {bias}, {words});",
             f"join(total, most, mean, top, {layer.apart}, {channels}, {pool});",
         ]
         return "mean", "top"
@@ -188,7 +198,7 @@ class Writer:
         if self.outside:
             return ""
         sums = self.sums(taker)
-        words = f"{self.weights(taker)}, {sums}, {given.channels}, {taker.channels}"
+        words = f"{self.weights(taker)}, {sums}, {wide(given.channels)}, {taker.channels}"
         self.inside.append(f"product({x}, {words});")
         return sums
 
@@ -200,18 +210,21 @@ class Writer:
             times = np.rint(step * (2**31 - 1)).astype(np.int64)
             plus = [int(t) * int(b) for t, b in zip(times, np.rint(layer.bias).astype(np.int64))]
             words = f"{self.table('int32', times)}, {self.table('int64', plus)}"
-            self.inside.append(f"choose({sums}, {words}, classes + j, n, {layer.channels});")
+            self.inside += [
+                f"int32_t *const told = scores ? scores + j * {layer.channels} : scores;",
+                f"choose({sums}, {words}, classes + j, told, n, {layer.channels});",
+            ]
         for given in dict.fromkeys(layer.taken):
             for part in given.parts:
                 if part.sums is not layer or part.size > 2:
                     continue
-                channels, x = layer.channels, self.cells(layer.channels)
+                channels, x, step = layer.channels, self.cells(layer.channels), wide(layer.channels)
                 times, plus, shift = self.fitted(given, part)
                 if self.outside:
                     cell = self.table("uint8", plan.edge(given, part))
-                    self.inside.append(f"same({cell}, {x}, {channels});")
+                    self.inside.append(f"same({cell}, {x}, {channels}, {step});")
                 else:
-                    words = f"{times}, {plus}, {x}, {shift}, {channels}, {channels}"
+                    words = f"{times}, {plus}, {x}, {shift}, {channels}, {step}"
                     self.inside.append(f"fit({sums}, {words});")
                 if plan.passes(given):
                     self.follow(given.takers[0], self.after(given, x))
@@ -219,7 +232,7 @@ class Writer:
                 place, stride = plan.written(given, part)
                 self.before.append(f"uint8_t *const to_{x} = {place};")
                 if part.size == 1:
-                    self.inside.append(f"keep({x}, to_{x} + j * {stride}, n, {channels}, {stride});")
+                    self.inside.append(f"keep({x}, to_{x} + j * {stride}, n, {channels}, {step}, {stride});")
                     continue
                 above = plan.rings[given, part, "above"]
                 edge = self.table("uint8", above.edge)
@@ -229,7 +242,7 @@ class Writer:
                     f"fill(last_{x}, {edge}, 1, {channels}, {channels});",
                 ]
                 words = f"above_{x} + j * {channels}, last_{x}, to_{x} + j * {stride}"
-                self.inside.append(f"largest({x}, {words}, n, {channels}, {stride});")
+                self.inside.append(f"largest({x}, {words}, n, {channels}, {step}, {stride});")
                 self.behind.append(f"larger(last_{x}, {edge}, to_{x} + cells * {stride}, {channels});")
 
     # -------------------------------------------------------------- the file
@@ -241,7 +254,7 @@ class Writer:
             if not self.inner(layer):
                 self.step(layer)
         first, *more = self.steps
-        calls = [f"    if (ready)\n        {step}(s, classes);" if ends else f"    {step}(s);"
+        calls = [f"    if (ready)\n        {step}(s, classes, scores);" if ends else f"    {step}(s);"
                  for ends, step, _ in more]
         fills = []
         for ring in dict.fromkeys(plan.rings.values()):
@@ -256,24 +269,28 @@ class Writer:
         if plan.rings:
             self.step(plan.raw, outside=True)
         steps = "\n\n".join(text for *_, text in self.steps)
-        kernels = KERNELS.read_text().strip().split("\n\n")
-        kernels = [kernel for kernel in kernels if self.used(kernel, [steps, *fills])]
         words = dict(
-            tables="\n".join(self.tables), kernels="\n\n".join(kernels), steps=steps, calls="\n".join(calls),
+            tables="\n".join(self.tables), kernels=kernels(steps + "".join(fills)), steps=steps, calls="\n".join(calls),
             fills="\n".join(fills), outside="outside(s)" if plan.rings else "(void)s",
-            first=f"{first[1]}(s, spectra{'' if more else ', classes'})",
+            first=f"{first[1]}(s, spectra{'' if more else ', classes, scores'})",
             kind=plan.kind, lag=plan.lag, period=plan.period, bands=plan.bands, apart=APART,
             below=2 * low - high, above=2 * high - low, narrow=max(round((high - low) / NARROW), 1),
             waves=listed([round(wave) for wave in asked.get("wavelengths", [0] * plan.bands)]),
         )
         return filled("stream.c", name, model=model, **words)
 
-    def used(self, kernel, texts):
-        return any(re.search(r"inline void (\w+)", kernel)[1] + "(" in text for text in texts)
-
     def inner(self, layer):
         """Whether a layer follows another in the same cells, or is made anew by what pools it."""
         return self.plan.looked(layer) or layer.given is not None and self.plan.passes(layer.given)
+
+
+def kernels(code: str) -> str:
+    """Return the kernels that some code calls, and those that they call."""
+    kept = ""
+    for kernel in reversed(KERNELS.read_text().strip().split("\n\n")):
+        if re.search(r"inline void (\w+)", kernel)[1] + "(" in kept + code:
+            kept = f"{kernel}\n\n{kept}"
+    return kept.strip()
 
 
 def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dict, about: dict) -> str:
@@ -285,7 +302,8 @@ def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dic
         "stream.h", name, model=model, kind=plan.kind, gain=plan.gain, low=low, high=high, names=names,
         envi=ENVI[plan.kind], lag=plan.lag, margin=plan.margin, fixed=plan.fixed, each=plan.each,
         bands=plan.bands, classes=plan.top.channels, wide=plan.state_bytes(145), narrow=plan.state_bytes(64),
-        more=about["strip"] + plan.lag,
+        more=about["strip"] + plan.lag, step=f"{plan.top.step.max():.9g}",
+        mean=", ".join(str(round(value)) for value in plan.raw_values(np.asarray(asked["mean"])).tolist()),
         ram=plan.state_bytes(about["strip"] + halo) + (about["stack"] or STACK),
         **{key: value or "not measured" for key, value in about.items()},
     )

@@ -74,7 +74,7 @@ class Task:
                 raise HsiError(
                     f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times"
                 )
-            return Images(torch.from_numpy(self.scene.pictures.read(o.size)))
+            return Images(torch.from_numpy(self.scene.read(o.size)))
         return make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), self.fit_on)
 
     @property

@@ -4,22 +4,18 @@ Both give the rows as they come.
 """
 
 import os
-import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
 from hsilib.errors import HsiError
-from hsilib.files import lives
 from hsilib.identity import Run, parents
 from hsilib.study.execute import execute
 from hsilib.study.store import Store
-from hsilib.study.workers import There
+from hsilib.study.workers import DaskPool
 
 if TYPE_CHECKING:
     from hsilib.study.sweep import Work
@@ -30,11 +26,11 @@ Row = dict[str, Any]  # of the store; or {"run": identity, "failed": why}
 @contextmanager
 def engine(
     on: str, runs: Sequence[Run], store: Store, jobs: int | None, device: str, say: Callable[[str], None]
-) -> Iterator["Here | There"]:
+) -> Iterator["LocalPool | DaskPool"]:
     """Open the place where runs are to be trained: ``on`` is empty for this machine, the address of a Dask
     scheduler, or ``local:4`` for four workers that are started here."""
     with ExitStack() as stack:
-        yield There(stack, on, runs, store, device, say) if on else Here(store, jobs, device)
+        yield DaskPool(stack, on, runs, store, device, say) if on else LocalPool(store, jobs, device)
 
 
 def _orphans(level, failed):
@@ -46,7 +42,7 @@ def _orphans(level, failed):
         yield {"run": run.id, "failed": f"{run}: what it starts from could not be trained"}
 
 
-class Here:
+class LocalPool:
     """The cores of this machine."""
 
     def __init__(self, store: Store, jobs: int | None, device: str) -> None:
@@ -57,7 +53,6 @@ class Here:
         from joblib import Parallel, delayed
         from joblib.externals.loky import BrokenProcessPool
 
-        _sweep_shared()
         sent = methods.mine() if work.jobs > 1 else []  # what lives in a notebook, other processes are given
         failed = set()
         for level in work.levels:
@@ -71,18 +66,8 @@ class Here:
                     yield row
             except BrokenProcessPool:
                 says = "a process that trains was killed, perhaps for want of memory; what is finished is "
-                says += "stored; with fewer processes (HSILIB_JOBS) each has more memory"
+                says += "stored; with fewer processes (--jobs) each has more memory"
                 raise HsiError(says) from None
-
-
-def _sweep_shared():
-    """Remove what workers that were killed with all that belongs to them left in shared memory."""
-    for kind, process in (("joblib_memmapping_folder_", 3), ("sem.loky-", 1)):
-        for path in Path("/dev/shm").glob(f"{kind}*"):
-            number = re.split("[_-]", path.name)[process]
-            with suppress(OSError):
-                if not lives(number) and path.stat().st_uid == os.getuid():
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _row(run, store, sent, device, parent):

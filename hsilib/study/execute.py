@@ -161,8 +161,6 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
     _save_weights(run, model)
     if not store.has(run.id):  # a stored run keeps its map: this may be another machine
         labels = (scores.argmax(1) + 1).reshape(scene.labels.shape)
-        store.write_map(run.id, labels if scene.there is None else np.where(scene.there, labels, 0))
-        store.log(run.id, task.history)
-        store.note(run.id, task.notes)
-        store.append(method.family, row, beside)  # last: a row promises its map
+        labels = labels if scene.there is None else np.where(scene.there, labels, 0)
+        store.keep(row, method.family, beside, labels, task.history, task.notes)
     return row, model

@@ -1,4 +1,4 @@
-"""What a number was computed on: processor, versions, commit."""
+"""Where runs are trained, and what a number was computed on: processor, versions, commit."""
 
 import platform
 import subprocess
@@ -8,6 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hsilib.files import project
+
+# how ``collect`` trains unless it is told otherwise; a chapter's words --jobs, --device and --on set it
+TRAINING = {"jobs": None, "device": "cpu", "on": ""}
 
 
 @lru_cache

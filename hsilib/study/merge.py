@@ -1,107 +1,156 @@
-"""Stores side by side: what each holds, and rows of another one taken over."""
+"""Stores side by side: what each holds, and how runs go from one to another, or from folders into tables."""
 
-import shutil
+import csv
+import io
+import json
 from pathlib import Path
 
 import pandas as pd
 
 from hsilib.data.cards import fits
 from hsilib.errors import HsiError, known
-from hsilib.files import inside
-from hsilib.study import measures
-from hsilib.study.rows import COLUMNS
-from hsilib.study.store import Store, published
+from hsilib.files import inside, write_atomically
+from hsilib.study import measures, rows
+from hsilib.study.store import PARTS, Store, published
 
 # what a run is; two rows of one identity that differ here are not of one run
 DECIDED = "scene split method ratio seed options epochs lr batch schedule precision version parents".split()
 MEASURED = ("oa", "top5", "aa", "kappa", "f1")
-BESIDE = {"maps": "png", "logs": "csv", "notes": "json"}
 
 
 def listing(store: Store) -> pd.DataFrame:
     """Count the runs by scene, split and family: published ones and yours."""
-    table = _counted(store.rows())
-    mine = _counted(Store(store.folder).rows()).rename("yours")
+    table = _counted(store.written())
+    mine = _counted(Store(store.folder).written()).rename("yours")
     table = table.rename("all").to_frame().join(mine).fillna(0).astype(int)
     table.insert(0, "published", table.pop("all") - table["yours"])
     return table.reset_index()
 
 
-def _counted(rows):
+def _counted(table):
     from hsilib import methods
 
-    known = rows["method"].map(lambda name: getattr(methods.METHODS.get(name), "family", "yours"))
-    return rows.assign(family=known).groupby(["scene", "split", "family"], sort=True).size()
+    known = table["method"].map(lambda name: getattr(methods.METHODS.get(name), "family", "yours"))
+    return table.assign(family=known).groupby(["scene", "split", "family"], sort=True).size()
 
 
-def _beside(store, run, scene):
-    """Say what is wrong with what lies beside a run of another store."""
-    if not all(inside(store.folder / part / f"{run}.{kind}", store.folder) for part, kind in BESIDE.items()):
+def _wrong(store, run, scene):
+    """Say what is wrong with the files of a run of another store, or nothing."""
+    places = [store.folder / run / part for part in ("run.json", *PARTS)]
+    places += [store.folder / part / f"{run}.{ending}" for part, ending in PARTS.values()]
+    if not all(inside(place, store.folder) for place in places):
         return "a link out of its folder lies beside it"
-    if not store.map_path(run).is_file():
+    files = store.files(run)
+    if "map.png" not in files:
         return "its map is missing"
     try:
         labels = store.read_map(run)
-        for part, read in (("logs", store.read_log), ("notes", store.read_note)):
-            if store.find(part, f"{run}.{BESIDE[part]}").exists():
+        for part, read in (("log.csv", store.read_log), ("notes.json", store.read_note)):
+            if part in files:
                 read(run)
     except HsiError as error:
         return str(error)
     try:
-        there = Store().card(scene)[0]
+        card = Store().card(scene)[0]
     except HsiError:  # a scene that is not here: nothing is shown of it
         return "" if labels.ndim == 2 else "its map is none"
-    return "" if fits(labels, there) else f"its map is none of {scene}"
+    return "" if fits(labels, card) else f"its map is none of {scene}"
 
 
 def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
-    """Take over the rows of another store with all that lies beside them.
+    """Take over the runs of another store.
 
     Returns how many were taken, how many were there already, and what is refused: a row that says otherwise
     than the one that is there, or that has no map.
     """
-    if not folder.is_dir() or not list(folder.glob("*.csv")):
-        raise HsiError(f"{folder}: no folder with the rows of a store (*.csv)")
+    other = Store(folder)
+    if not folder.is_dir() or not (other.runs() or list(folder.glob("*.csv"))):
+        raise HsiError(f"{folder}: no folder with the runs of a store")
     for path in folder.glob("*.csv"):
         if not inside(path, folder):
             raise HsiError(f"{path}: a link out of the store; put a copy in its place")
-    there, own, other = store.written().set_index("run"), Store(folder), Store(folder).written()
-    held = measures.held(folder)
+    held = store.written().set_index("run")
     taken, same, refused = 0, 0, []
-    files = {path.stem: path.read_text() for path in folder.glob("*.csv") if path.is_file()}
-    for row in other.to_dict("records"):
+    for row in other.written().to_dict("records"):
         run = row["run"]
         what = f"{run} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
-        if run in there.index:
-            apart = [c for c in (*DECIDED, *MEASURED) if str(there.at[run, c]) != str(row[c])]
-            same += not apart
-            refused += [f"{what}: another {', '.join(apart)} than the row that is here"] if apart else []
-        elif says := _beside(own, run, row["scene"]):
+        if run in held.index:
+            differs = [c for c in (*DECIDED, *MEASURED) if str(held.at[run, c]) != str(row[c])]
+            same += not differs
+            refused += [f"{what}: another {', '.join(differs)} than the row that is here"] if differs else []
+        elif says := _wrong(other, run, row["scene"]):
             refused.append(f"{what}: {says}")
         else:
-            family = next((name for name, text in files.items() if f"\n{run}," in text), "")
-            if not family:
-                refused.append(f"{what}: its line is not written as a store writes it")
-                continue
-            for part, kind in BESIDE.items():
-                source = folder / part / f"{run}.{kind}"
-                if source.is_file():
-                    (store.folder / part).mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(source, store.folder / part / source.name)
-            beside = held.loc[run].to_dict() if run in held.index else None
-            store.append(family, {column: row[column] for column in COLUMNS}, beside)
+            store.take(run, other.files(run))
             taken += 1
     return taken, same, refused
 
 
-def drop(store: Store, method: str) -> int:
-    """Take the rows of a method out of your store, with all that lies beside them; published ones stay."""
+def convert(store: Store) -> int:
+    """Make folders of your runs that an earlier edition packed into tables; return how many."""
     if published() is not None and store.folder.resolve() == published().resolve():
-        raise HsiError(f"{store.folder}: published rows are not taken out")
-    mine = Store(store.folder).rows()
+        raise HsiError(f"{store.folder}: published runs stay in tables")
+    mine, count = Store(store.folder), 0
+    for family, table in mine.packed(store.folder).items():
+        for run in table["run"]:
+            store.take(run, mine.files(run))
+            count += 1
+        (store.folder / f"{family}.csv").unlink()
+        for run in table["run"]:
+            for part, ending in PARTS.values():
+                (store.folder / part / f"{run}.{ending}").unlink(missing_ok=True)
+    measures.file(store.folder).unlink(missing_ok=True)
+    return count
+
+
+def pack(store: Store) -> int:
+    """Move the runs of a store that are folders into its tables; return how many."""
+    table, count = store.written().set_index("run", drop=False), 0
+    beside, lines = {}, {}
+    for run in store.runs():
+        if run not in table.index:
+            continue
+        files = store.files(run)
+        said = json.loads(files["run.json"])
+        for part, (folder, ending) in PARTS.items():
+            if part in files:
+                write_atomically(store.folder / folder / f"{run}.{ending}", files[part])
+        beside[run] = rows.measured(said.get("measured"))
+        lines.setdefault(said["family"], []).append(said["row"])
+        count += 1
+    if beside:
+        measures.add(store.folder, beside)
+    for family, more in lines.items():
+        path = store.folder / f"{family}.csv"
+        write_atomically(path, _joined(path.read_text() if path.exists() else "", more))
+    store.remove(set(beside))
+    return count
+
+
+def _joined(text, more):
+    """Return the text of a table with further rows: the cells that are there stay as they are written."""
+    header, *lines = csv.reader(io.StringIO(text)) if text else [rows.COLUMNS]
+    lines = [line for line in lines if len(line) == len(header)]
+    held = pd.DataFrame(lines, columns=header, dtype=object).reindex(columns=rows.COLUMNS, fill_value="")
+    new = pd.DataFrame(more, columns=rows.COLUMNS, dtype=object)
+    table = pd.concat([held, new[~new["run"].isin(held["run"])]])
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def publish(folder: Path) -> tuple[int, int, list[str]]:
+    """Take over the runs of a store into the published tables; see ``merge``."""
+    if published() is None:
+        raise HsiError("no published rows here: --publish is for a checkout of the book")
+    store = Store(published())
+    told = merge(store, folder)
+    pack(store)
+    return told
+
+
+def drop(store: Store, method: str) -> int:
+    """Remove your runs of a method; published ones stay."""
+    convert(store)
+    mine = Store(store.folder).written()
     chosen = set(mine.loc[mine["method"] == known("method of your rows", method, set(mine["method"])), "run"])
     store.remove(chosen)
-    for run in chosen:
-        for part, kind in BESIDE.items():
-            (store.folder / part / f"{run}.{kind}").unlink(missing_ok=True)
     return len(chosen)

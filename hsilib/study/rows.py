@@ -1,26 +1,25 @@
-"""Rows of the store as text: typed, in range and sealed by a checksum.  What is not whole is not believed."""
+"""Rows of runs, as the store keeps them: which columns there are, and what their values can be."""
 
 import csv
-import hashlib
 import io
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hsilib.data.described import plain
+from hsilib.data.described import of_json, plain
+from hsilib.errors import HsiError
 
 COLUMNS = (
     "run scene split method ratio seed options oa top5 aa kappa f1 train test leakage params macs bytes "
-    "epochs lr batch schedule precision version device threads seconds commit versions parents payload seal"
+    "epochs lr batch schedule precision version device threads seconds commit versions parents payload"
 ).split()
-HEADER = ",".join(COLUMNS)
-OLDER = [HEADER.removesuffix(",seal"), HEADER.removesuffix(",payload,seal")]  # of earlier editions
-TEXTS = (
-    "run scene split method options schedule precision version device commit versions parents seal"
-).split()
+TEXTS = "run scene split method options schedule precision version device commit versions parents".split()
 SHOWN = "scene split method schedule precision version device commit versions".split()  # as they are
-EMPTY = {"options", "parents", "seal", "commit"}  # texts that may be empty
+EMPTY = {"options", "parents", "commit"}  # texts that may be empty
 RANGES = {  # of the numbers: lowest, highest
     "ratio": (0, 99), "seed": (0, np.inf), "oa": (0, 100), "top5": (0, 100), "aa": (0, 100),
     "kappa": (-100, 100), "f1": (0, 100), "train": (1, np.inf), "test": (1, np.inf), "leakage": (0, 100),
@@ -30,55 +29,33 @@ RANGES = {  # of the numbers: lowest, highest
 }
 MAY_LACK = {"top5", "leakage", "params", "macs", "payload"}  # numbers that not every method has
 WHOLE = "ratio seed train test epochs batch threads bytes".split()
-
-
-def seal(line: str) -> str:
-    """Return the checksum of a line, which ends it."""
-    return hashlib.blake2b(line.encode(), digest_size=4).hexdigest()
-
-
-def line_of(row: dict) -> str:
-    """Return a row as a sealed line."""
-    frame = pd.DataFrame([row], columns=COLUMNS[:-1])
-    line = frame.to_csv(index=False, header=False, lineterminator="\n").rstrip("\n")
-    return f"{line},{seal(line)}"
-
-
-def renewed(text: str) -> str:
-    """Return the text of a table with the columns of this edition: whole lines sealed, the others gone."""
-    header, *lines = text.splitlines()
-    _, wrong = read(text)
-    lines = [line for number, line in enumerate(lines, 2) if number not in wrong]
-    if header != HEADER:
-        lines = [line + "," * (header == OLDER[1]) for line in lines]
-        lines = [f"{line},{seal(line)}" for line in lines]
-    return "\n".join([HEADER, *lines]) + "\n"
+COUNTS = {*WHOLE, "params", "macs", "payload"}
 
 
 def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:
-    """Return the rows of a table that are whole, and {number of a line: what is wrong with it}.
+    """Return the rows of a CSV table that are whole, and {number of a line: what is wrong with it}.
 
-    A ValueError says that it is no table of rows.
+    A ValueError says that it is no table of rows.  Further columns are left out.
     """
-    header, _, rest = text.partition("\n")
-    if header not in (HEADER, *OLDER):
-        missing = ", ".join(name for name in COLUMNS[:-2] if name not in header.split(","))
-        raise ValueError(f"columns missing: {missing}" if missing else "other columns than a store has")
-    wrong, whole, numbers = {}, [], []
-    for number, line in enumerate(rest.splitlines(), 2):
-        content, _, mark = line.rpartition(",")
-        if header != HEADER and len(next(csv.reader([line]), [])) != header.count(",") + 1:
-            wrong[number] = "cut off"
-        elif header == HEADER and seal(content) != mark:
-            wrong[number] = "cut off or changed: its checksum is another"
-        else:
-            whole.append(line)
-            numbers.append(number)
-    lines = io.StringIO("\n".join([header, *whole]) + "\n")
-    table = pd.read_csv(lines, dtype=str, keep_default_na=False).reindex(columns=COLUMNS, fill_value="")
-    bad = _bad(table)
-    wrong |= {numbers[place]: reason for place, reason in bad.items()}
-    table = table.drop(index=list(bad))
+    try:
+        header, *lines = csv.reader(io.StringIO(text))
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"no table: {error}") from None
+    missing = [name for name in COLUMNS if name not in header and name != "payload"]
+    if missing or len({*header}) < len(header):
+        raise ValueError(f"columns missing: {', '.join(missing)}" if missing else "two columns of one name")
+    numbers = [number for number, cells in enumerate(lines, 2) if len(cells) == len(header)]
+    cut = set(range(2, len(lines) + 2)) - set(numbers)
+    table = pd.DataFrame([lines[number - 2] for number in numbers], columns=header, dtype=str)
+    table, wrong = checked(table)
+    return table, dict.fromkeys(cut, "cut off") | {numbers[place]: why for place, why in wrong.items()}
+
+
+def checked(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Return the rows of a table of texts that can be, numbers as numbers, and {place: what is wrong}."""
+    table = table.reindex(columns=COLUMNS, fill_value="").reset_index(drop=True)
+    wrong = _bad(table)
+    table = table.drop(index=list(wrong))
     for name in SHOWN:  # rows may come from somebody else
         table[name] = table[name].map({cell: plain(cell) if cell else "" for cell in table[name].unique()})
     for name in RANGES:
@@ -107,3 +84,46 @@ def _bad(table) -> dict[int, str]:
             name(values.notna() & (values % 1 != 0), f"its {column} is no whole number")
     name(table["run"].duplicated(), "its run stands in another line too")
     return found
+
+
+def as_json(row: Mapping[str, Any], names: Iterable[str] = COLUMNS) -> dict[str, Any]:
+    """Return columns of a row as JSON holds them: no NaN, and counts without a decimal point."""
+
+    def cell(name, value):
+        value = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, float) and math.isnan(value):
+            return None
+        return int(value) if name in COUNTS and isinstance(value, float) and value % 1 == 0 else value
+
+    return {name: cell(name, row[name]) for name in names}
+
+
+def of_json_files(texts: Sequence[bytes | str]) -> tuple[pd.DataFrame, list[dict], dict[int, str]]:
+    """Return the rows of the ``run.json`` of some runs that are whole, what else each of these says, and
+    {place: what is wrong} of the others."""
+    said, wrong = [], {}
+    for place, text in enumerate(texts):
+        try:
+            table = of_json(text)
+            if not (isinstance(table, dict) and isinstance(table.get("row"), dict)):
+                raise HsiError("it has no row")
+        except HsiError as error:
+            table, wrong[place] = {"row": {}}, str(error)
+        said.append(table)
+    rows = [{name: _text(part["row"].get(name)) for name in COLUMNS} for part in said]
+    table, bad = checked(pd.DataFrame(rows, columns=COLUMNS, dtype=str))
+    bad |= wrong
+    return table, [part for place, part in enumerate(said) if place not in bad], bad
+
+
+def _text(value):
+    """A value of a row in JSON as a cell of a table has it."""
+    return "" if value is None else str(value) if isinstance(value, str | int | float) else "?"
+
+
+def measured(said: Any) -> dict[str, Any]:
+    """Return what is measured beside a row: texts and numbers, under names that a column can have."""
+    said = said if isinstance(said, dict) else {}
+    named = {name: value for name, value in said.items() if re.fullmatch(r"[a-z]\w{0,40}", name)}
+    kept = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
+    return {name: plain(value) if isinstance(value, str) else float(value) for name, value in kept.items()}

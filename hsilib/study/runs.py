@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
-from hsilib.data import described, scenes
+from hsilib.data import described, registry
 from hsilib.data.own import named
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import SPLITS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hsilib.study.store import Store
 
-SEEDS, MOST = 10_000, 50_000  # at most, of a plan; and runs of a study
+MOST_SEEDS, MOST_RUNS = 10_000, 50_000  # of a plan, and of a study
 
 
 def make_run(
@@ -40,7 +40,7 @@ def make_run(
     >>> print(run)
     scratch 98 % · synthetic_fields_small · disjoint · seed 0
     """
-    return _run(scenes.place(named(scene)), split, method, ratio, seed, epochs, options, **recipe)
+    return _run(registry.place(named(scene)), split, method, ratio, seed, epochs, options, **recipe)
 
 
 def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
@@ -91,13 +91,13 @@ def plan(
         methods.get(name)
     for ratio in ratios:
         known("size", str(ratio), {str(r) for m in methods.METHODS.values() for r in m.ratios})
-    runs, place = [], scenes.place(named(scene))
+    runs, place = [], registry.place(named(scene))
     for split in splits:
         many = seeds[split] if isinstance(seeds, dict) else seeds
         if many < 1:
             raise HsiError(f"nothing to run: the number of seeds must be at least 1, not {many}")
-        if many > SEEDS:
-            raise HsiError(f"the number of seeds must be at most {SEEDS}, not {many}")
+        if many > MOST_SEEDS:
+            raise HsiError(f"the number of seeds must be at most {MOST_SEEDS}, not {many}")
         for seed in range(many):
             for name in names:
                 sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
@@ -147,7 +147,7 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         common = {key: part[key] for key in ("epochs", "batch", "lr", "schedule", "options") if key in part}
         grid = part["splits"], names, ratios, part["seeds"]
         many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(ratios) * part["seeds"]
-        if many > MOST:
-            raise HsiError(f"{path}: more than {MOST:,} runs")
+        if many > MOST_RUNS:
+            raise HsiError(f"{path}: more than {MOST_RUNS:,} runs")
         runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
     return runs

@@ -1,42 +1,32 @@
-"""The store: one tidy CSV per family in ``book/results``, and beside it the small pictures the book needs.
+"""The store: what was trained, and what pages show of scenes.
 
-Appending takes a lock, writes a whole new file and renames it, so a reader, a second writer or a kill never
-sees half a table.  Reading needs neither torch nor a cube.
+A run of yours is a folder, ``<identity>/run.json`` with its map, its log and what its method notes.  It is
+written under another name and renamed once, so that nobody ever sees half a run and nobody waits for another.
+Published runs are packed: a CSV table for each family, with ``maps``, ``logs`` and ``notes`` beside, as were
+yours in earlier editions.  Reading gives both, and needs neither torch nor a cube.
 """
 
 import json
 import os
+import re
+import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from hsilib.data import cards, described
 from hsilib.errors import HsiError, reason
-from hsilib.files import own_folder, project, workplace, write_atomically
+from hsilib.files import cache_folder, clear, own_folder, project, temporary, workplace, write
 from hsilib.study import measures, rows
 
-PATIENCE = 120  # seconds for which a store may be held by somebody else
-
-
-@lru_cache
-def _table(path, changed, size):
-    """One CSV file of rows, read once while it stays as it is.  A line that is not whole is named and left
-    out, so that its run is trained again."""
-    try:
-        table, wrong = rows.read(path.read_text())
-    except (ValueError, OSError) as error:
-        raise HsiError(f"{path}: not a table of runs ({reason(error)})") from None
-    for number, why in wrong.items():
-        says = "it counts no more, and its run is trained again when it is asked for"
-        print(f"{path}, line {number}: {why}; {says}", file=sys.stderr)
-    return table
+# a file in the folder of a run -> the folder and the ending that it has where runs are packed
+PARTS = {"map.png": ("maps", "png"), "log.csv": ("logs", "csv"), "notes.json": ("notes", "json")}
+IDENTITY = re.compile("[0-9a-f]{12}")
 
 
 def published() -> Path | None:
@@ -54,8 +44,53 @@ def smoke_store() -> "Store":
     return Store(workplace() / "_build" / "smoke" / "results")
 
 
+def _warn(where, wrong):
+    for place, why in wrong.items():
+        says = "it counts no more, and its run is trained again when it is asked for"
+        print(f"{where(place)}: {why}; {says}", file=sys.stderr)
+
+
+@lru_cache
+def _packed(path, changed, size):
+    """One CSV file of rows, read once while it stays as it is.  A line that is not whole is named and left
+    out, so that its run is trained again."""
+    try:
+        table, wrong = rows.read(path.read_text())
+    except (ValueError, OSError) as error:
+        raise HsiError(f"{path}: not a table of runs ({reason(error)})") from None
+    _warn(lambda line: f"{path}, line {line}", wrong)
+    return table
+
+
+@lru_cache(maxsize=8)
+def _unpacked(paths, changed):
+    """The rows of all runs that are folders, and what is measured of them, read once while they stay."""
+    table, said, wrong = rows.of_json_files([_text_of(path) for path in paths])
+    _warn(lambda place: paths[place], wrong)
+    told = {run: rows.measured(part.get("measured")) for run, part in zip(table["run"], said)}
+    return table, measures.of_runs(pd.DataFrame.from_dict(told, orient="index").rename_axis("run"))
+
+
+def _text_of(path):
+    try:
+        return path.read_bytes() if path.is_file() else b""  # a pipe never ends
+    except OSError:
+        return b""
+
+
+def _runs(folder):
+    """The identities of the runs in a folder that are folders."""
+    return sorted(name for name in os.listdir(folder) if IDENTITY.fullmatch(name)) if folder.is_dir() else []
+
+
+def _whole(folder):
+    """Say whether the folder of a run has a row that can be believed."""
+    path = folder / "run.json"
+    return path.is_file() and not rows.of_json_files([_text_of(path)])[2]
+
+
 class Store:
-    """Rows and pictures: the published ones, which are only read, and yours.
+    """Runs, the published ones, which are only read, and yours.
 
     Yours lie in ``HSILIB_RESULTS``, or in ``results`` of the checkout or the current folder.  A store of one
     named folder holds just that.
@@ -69,127 +104,170 @@ class Store:
         shared = None if folder else published()
         self.folders = [self.folder, shared] if shared and shared != self.folder else [self.folder]
 
-    @contextmanager
-    def _locked(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", timeout=PATIENCE)
-        try:
-            lock.acquire()
-        except Timeout:
-            says = f"another process has held it for {PATIENCE} s; end that, and start again"
-            raise HsiError(f"{self.folder / '.lock'}: {says}") from None
-        try:
-            yield
-        finally:
-            lock.release()
-
     def check(self) -> None:
-        """Refuse a folder in which nothing can be kept, before anything is trained for it."""
+        """Refuse a folder in which nothing can be kept, before anything is trained for it, and remove what
+        killed processes left there long ago."""
         try:
-            with self._locked():
-                write_atomically(self.folder / ".check", "")
-                (self.folder / ".check").unlink()
+            trial = temporary(self.folder / "check")
+            trial.mkdir(parents=True)
+            trial.rmdir()
         except OSError as error:
-            reason = error.strerror or error
-            says = f"rows cannot be kept here ({reason}); set HSILIB_RESULTS to another folder"
+            why = error.strerror or error
+            says = f"rows cannot be kept here ({why}); set HSILIB_RESULTS to another folder"
             raise HsiError(f"{self.folder}: {says}") from None
+        clear(self.folder)
+        clear(cache_folder() / "weights")
+
+    # ------------------------------------------------------------------------------------------------ rows
 
     def rows(self) -> pd.DataFrame:
         """Return all rows of all families as one table; yours come after the published ones.
 
-        Beside what a row says stand AA30 and the test pixels of small classes (``aa30``, ``small``), and its
-        multiply-adds and payload are those from raw bands on.
+        Beside what a row says stand AA30 and the test pixels of small classes (``aa30``, ``small``), its
+        multiply-adds and payload are those from raw bands on, and what else was measured comes last.
         """
-        return measures.beside(self.written(), self.folders)
+        own = [self._unpacked(folder)[1] for folder in self.folders]
+        return measures.beside(self.written(), [*own, *map(measures.held, self.folders)])
 
     def written(self) -> pd.DataFrame:
         """Return all rows as they were written."""
         tables = [table for folder in reversed(self.folders) for table in self._tables(folder)]
+        tables = [table for table in tables if len(table)]
         if not tables:
-            return pd.DataFrame(columns=rows.COLUMNS)
+            return rows.checked(pd.DataFrame(columns=rows.COLUMNS, dtype=str))[0]
         return pd.concat(tables, ignore_index=True).drop_duplicates("run", ignore_index=True)
 
     def _tables(self, folder):
+        return [*self.packed(folder).values(), self._unpacked(folder)[0]]
+
+    def packed(self, folder: Path) -> dict[str, pd.DataFrame]:
+        """Return the rows of the CSV tables of a folder, by family."""
         if folder.exists() and not folder.is_dir():
             raise HsiError(f"{folder}: no folder, which a store is")
         states = [(path, path.stat()) for path in sorted(folder.glob("*.csv")) if path.is_file()]
-        return [_table(path, state.st_mtime_ns, state.st_size) for path, state in states]
+        return {path.stem: _packed(path, state.st_mtime_ns, state.st_size) for path, state in states}
+
+    def runs(self) -> list[str]:
+        """Return the identities of your runs that are folders."""
+        return _runs(self.folder)
+
+    def _unpacked(self, folder):
+        paths = tuple(folder / run / "run.json" for run in _runs(folder))
+        return _unpacked(paths, tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths))
 
     def has(self, run: str) -> bool:
         """Say whether the store holds the run of this identity."""
-        return any((table["run"] == run).any() for folder in self.folders for table in self._tables(folder))
+        if any(_whole(folder / run) for folder in self.folders):
+            return True
+        tables = [table for folder in self.folders for table in self.packed(folder).values()]
+        return any((table["run"] == run).any() for table in tables)
 
-    def append(self, family: str, row: dict[str, Any], beside: dict[str, Any] | None = None) -> None:
-        """Add one row to ``<family>.csv`` unless the run is there already; lines that are not whole go.
+    # ------------------------------------------------------------------------------------------- one run
 
-        ``beside``: its measures (``measures.COLUMNS``), written first.
+    def keep(
+        self, row: dict[str, Any], family: str, measured: Mapping[str, Any] | None = None,
+        labels: np.ndarray | None = None, history: Sequence[dict[str, float]] = (),
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep a run, unless it is there already.
+
+        row: its columns; family: of its method; measured: what else is known of it, numbers by name; labels:
+        its map, the predicted class of each pixel, 1-based; history: the loss terms per epoch; notes: what
+        else its method tells.
         """
-        path = self.folder / f"{family}.csv"
-        with self._locked():
-            if not self.has(row["run"]):
-                if beside:
-                    measures.add(self.folder, {row["run"]: beside})
-                text = rows.renewed(path.read_text()) if path.exists() else f"{rows.HEADER}\n"
-                write_atomically(path, f"{text}{rows.line_of(row)}\n")
+        measured = measured or {}
+        about = {"family": family, "row": rows.as_json(row), "measured": rows.as_json(measured, measured)}
+        files = {"run.json": json.dumps(about, indent=1).encode()}
+        if labels is not None:
+            files["map.png"] = cards.png(labels)
+        if history:
+            text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
+            files["log.csv"] = text.encode()
+        if notes:
+            files["notes.json"] = f"{json.dumps(notes)}\n".encode()
+        self.take(row["run"], files)
+
+    def take(self, run: str, files: Mapping[str, bytes]) -> None:
+        """Keep a run whose files are at hand, by name, unless it is there already."""
+        folder = self.folder / run
+        part = temporary(folder)
+        try:
+            part.mkdir(parents=True)
+            for name, data in files.items():
+                write(part / name, data)
+            if folder.is_dir() and not _whole(folder):  # a damaged one makes room
+                os.replace(folder, temporary(folder))
+            try:
+                os.rename(part, folder)
+            except OSError:
+                if not _whole(folder):  # or else somebody has finished the same run
+                    raise
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def files(self, run: str) -> dict[str, bytes]:
+        """Return the files of a run by name, as ``take`` keeps them, whether it is packed or not."""
+        found = {part: self._path(run, part) for part in ("run.json", *PARTS)}
+        files = {part: path.read_bytes() for part, path in found.items() if path.is_file()}
+        if "run.json" not in files:
+            for folder in self.folders:
+                for family, table in self.packed(folder).items():
+                    for row in table[table["run"] == run].to_dict("records"):
+                        beside = measures.held(folder).reindex([run]).iloc[0].dropna().to_dict()
+                        beside = rows.as_json(beside, beside)
+                        about = {"family": family, "row": rows.as_json(row), "measured": beside}
+                        files["run.json"] = json.dumps(about, indent=1).encode()
+        return files
 
     def remove(self, runs: set[str]) -> None:
-        """Take the rows of these runs out of your tables."""
-        with self._locked():
-            for path in self.folder.glob("*.csv"):
-                lines = path.read_text().splitlines(keepends=True)
-                kept = [line for line in lines if line.partition(",")[0] not in runs]
-                if kept != lines:
-                    write_atomically(path, "".join(kept))
+        """Remove runs of yours that are folders."""
+        for run in runs:
+            gone = temporary(self.folder / run)
+            os.replace(self.folder / run, gone)
+            shutil.rmtree(gone)
 
     def find(self, *names: str) -> Path:
         """Return where a file lies: in your folder, else in the published one; if in none, where it is to."""
         places = [folder.joinpath(*names) for folder in self.folders]
         return next((place for place in places if place.exists()), places[0])
 
-    # -------------------------------------------------------------- what lies beside the rows, by identity
+    def _path(self, run, part):
+        """Return where a file of a run lies, or if it is nowhere, where it would."""
+        packed, ending = PARTS.get(part, ("", ""))
+        places = [(folder / run / part, folder / packed / f"{run}.{ending}") for folder in self.folders]
+        return next((place for pair in places for place in pair if place.exists()), places[0][0])
 
     def map_path(self, run: str) -> Path:
         """Return where the class map of a run is kept."""
-        return self.find("maps", f"{run}.png")
-
-    def write_map(self, run: str, labels: np.ndarray) -> None:
-        """Write the predicted class of each pixel, 1-based, as an indexed PNG."""
-        write_atomically(self.folder / "maps" / f"{run}.png", cards.png(labels))
+        return self._path(run, "map.png")
 
     def read_map(self, run: str) -> np.ndarray:
         """Return the predicted class of each pixel, 1-based."""
-        return self._read(run, self.map_path(run), cards.read_png)
-
-    def log(self, run: str, history: list[dict[str, float]]) -> None:
-        """Write the loss terms per epoch."""
-        if history:
-            text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
-            write_atomically(self.folder / "logs" / f"{run}.csv", text)
+        return self._read(run, "map.png", cards.read_png)
 
     def read_log(self, run: str) -> pd.DataFrame:
         """Return the loss terms per epoch, a column for each; a term that joined later is missing before."""
-        path = self.find("logs", f"{run}.csv")
-        return self._read(run, path, lambda path: cards.numbers(path, "epoch"))
-
-    def note(self, run: str, notes: dict[str, Any]) -> None:
-        """Write what else a method tells of a run, as JSON."""
-        if notes:
-            write_atomically(self.folder / "notes" / f"{run}.json", json.dumps(notes) + "\n")
+        return self._read(run, "log.csv", lambda path: cards.numbers(path, "epoch"))
 
     def read_note(self, run: str) -> dict[str, Any]:
         """Return what else the method told of a run."""
-        path = self.find("notes", f"{run}.json")
-        return self._read(run, path, lambda path: described.notes(path.read_text()))
+        return self._read(run, "notes.json", lambda path: described.notes(path.read_text()))
 
-    def _read(self, run, path, read):
+    def _read(self, run, part, read):
         """Read what belongs to a row; if it is not there or damaged, say how to mend that."""
         try:
-            return cards.read_or_say(path, read)
+            return cards.read_or_say(self._path(run, part), read)
         except HsiError as error:
-            held = [file for folder in self.folders for file in folder.glob("*.csv")]
-            row = next((file for file in held if f"\n{run}," in file.read_text()), None)
-            again = f"delete the line of {run} in {row}, and it is trained again" if row else "train it again"
+            again = f"delete {self.folder / run}, and it is trained again"
+            for folder in self.folders:
+                for family, table in self.packed(folder).items():
+                    if (table["run"] == run).any():
+                        again = f"delete the line of {run} in {folder / family}.csv, and it is trained again"
             raise HsiError(f"{error}; get it from where the row came from, or {again}") from None
+
+    # ---------------------------------------------------------------------------- what pages show of scenes
 
     def card(self, name: str) -> cards.Card:
         """Return (Scene without cube, false-colour image, spectra), from the store or else from the scene.

@@ -5,7 +5,8 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from hsilib.data.scenes import Scene, load_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
 from hsilib.identity import Run, parents
+from hsilib.study import machine
 from hsilib.study.engine import engine
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.store import Store
@@ -33,9 +35,9 @@ def collect(
 ) -> pd.DataFrame:
     """Return the rows of ``runs``, in order; what the store lacks is trained first.
 
-    Training takes ``jobs`` processes, by default ``HSILIB_JOBS`` or one for each core, on a ``device``, by
-    default ``HSILIB_DEVICE`` or ``cpu``, and can be stopped at any time.  ``on``, by default ``HSILIB_ON``,
-    is the address of a Dask scheduler whose workers train instead, or ``local:4`` for four workers here.
+    Training takes ``jobs`` processes, by default one for each core, on a ``device``, ``cpu`` or ``cuda``, and
+    can be stopped at any time.  ``on`` is the address of a Dask scheduler whose workers train instead, or
+    ``local:4`` for four workers here.
 
     >>> rows = collect(plan("synthetic_fields_small", ["disjoint"], ["scratch", "l1"], [98], epochs=5))
     >>> means = rows.groupby("method")["oa"].mean()
@@ -43,21 +45,15 @@ def collect(
     store = store or Store()
     rows = store.rows()
     missing = lacking(runs, rows)
-    jobs, device = jobs or _jobs(), usable(device or os.environ.get("HSILIB_DEVICE") or "cpu")
-    if missing and os.environ.get("HSILIB_PLAN"):
+    usual = machine.TRAINING
+    jobs, device = jobs or usual["jobs"], usable(device or usual["device"])
+    if missing and Planned.instead:
         raise Planned(Work(missing, rows, jobs, device))
     if missing:
-        _sweep(missing, rows, store, jobs, device, on or os.environ.get("HSILIB_ON") or "", say)
+        _sweep(missing, rows, store, jobs, device, on or usual["on"], say)
         rows = store.rows()
     rows = rows.drop_duplicates("run").set_index("run", drop=False)
     return rows.loc[[run.id for run in runs]].reset_index(drop=True)
-
-
-def _jobs():
-    text = os.environ.get("HSILIB_JOBS", "0")
-    if not (text.isascii() and text.isdigit()):
-        raise HsiError(f"HSILIB_JOBS must be a number of processes, not {text!r}")
-    return int(text) or None
 
 
 def usable(device: str) -> str:
@@ -74,7 +70,7 @@ def check(
     runs: Iterable[Run], store: Store, count: int, seed: int | None = None,
     say: Callable[[str], None] = print
 ) -> bool:
-    """Train ``count`` stored runs anew, drawn by lot, and return whether each gives the stored accuracies.
+    """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies.
 
     The same machine does, to the last bit; another may differ in the last digits, and then says by how much.
     """
@@ -116,7 +112,19 @@ DISK = 12_000  # bytes of a row, its log and its weights, beside the map
 
 
 class Planned(Exception):
-    """What would be trained, in place of training it: raised where ``HSILIB_PLAN`` is set."""
+    """What would be trained: raised in place of training it inside of ``with Planned.only()``."""
+
+    instead = False
+
+    @classmethod
+    @contextmanager
+    def only(cls) -> Iterator[None]:
+        """Let ``collect`` raise what it would train."""
+        cls.instead = True
+        try:
+            yield
+        finally:
+            cls.instead = False
 
     @property
     def work(self) -> "Work":

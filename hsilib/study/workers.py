@@ -8,24 +8,22 @@ import concurrent.futures
 import logging
 import os
 import re
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
-from hsilib.data import scenes
+from hsilib.data import registry, scenes
 from hsilib.errors import HsiError, reason, shown
 from hsilib.files import write_atomically
 from hsilib.identity import Run, parents
-from hsilib.study import machine, measures
+from hsilib.study import machine, rows
 from hsilib.study.execute import execute, weights_path
-from hsilib.study.store import Store
+from hsilib.study.store import PARTS, Store
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,21 +33,20 @@ if TYPE_CHECKING:
 ONE = {"hsilib": 1}  # what an approved worker has and a run takes: one run at a time in a process
 PATIENCE = 10  # seconds in which a scheduler answers at first
 LOOK = 5  # seconds after which workers that have come are looked at
-SILENCE = 60  # seconds without a word, of a scheduler or a worker
+SILENCE = 60  # seconds without a word of the scheduler
 LOADING = 180  # seconds in which a worker loads this package and the scenes
-FILES = {"maps": "png", "logs": "csv", "notes": "json"}  # what a run leaves beside its row
 GOES_ON = "what came is stored, the same command goes on from there"
 
 
 def _within(seconds: float, calls: dict[Any, Callable]) -> dict[Any, Any]:
     """Return what calls give, or the errors they end in, each in a thread; what takes longer lacks."""
-    found = {}
+    answers = {}
 
     def call(key):
         try:
-            found[key] = calls[key]()
+            answers[key] = calls[key]()
         except BaseException as error:
-            found[key] = error
+            answers[key] = error
 
     threads = [threading.Thread(target=call, args=(key,), daemon=True) for key in calls]
     for thread in threads:
@@ -57,10 +54,10 @@ def _within(seconds: float, calls: dict[Any, Callable]) -> dict[Any, Any]:
     end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0, end - time.monotonic()))
-    return dict(found)
+    return dict(answers)
 
 
-class There:
+class DaskPool:
     """The workers of a Dask scheduler that have the same versions and the same scenes as this machine."""
 
     def __init__(
@@ -69,7 +66,6 @@ class There:
         self.on, self.store, self.device, self.say = on, store, device, say
         self.contents = {run.scene: run.content for run in runs}
         self.client, self.seen, self.approved = _client(on, stack), set(), []
-        self.heard: dict[str, tuple] = {}  # worker -> its last sign, when that came, whether silence was said
         told = self._look()
         if not self.approved and not told:
             say(f"waiting for a worker of {on}")
@@ -98,27 +94,12 @@ class There:
     def _workers(self):
         return self._ask(lambda: self.client.scheduler_info(n_workers=-1))["workers"]
 
-    def _listen(self, workers):
-        """Say which workers are gone, or were not heard of for a minute."""
-        now = time.monotonic()
-        for worker in [worker for worker in self.approved if worker not in workers]:
-            self.approved.remove(worker)
-            self.heard.pop(worker, None)
-            self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
-        for worker in self.approved:
-            sign = workers[worker].get("last_seen")
-            last, since, said = self.heard.get(worker, (None, now, False))
-            if sign != last:
-                since, said = now, False
-            elif now - since > SILENCE and not said:
-                self.say(f"worker {worker} was not heard of for {now - since:.0f} s; it is waited for")
-                said = True
-            self.heard[worker] = sign, since, said
-
     def _look(self):
         """Take the workers that have come, or say why not."""
         workers, told = self._workers(), []
-        self._listen(workers)
+        for worker in [worker for worker in self.approved if worker not in workers]:
+            self.approved.remove(worker)
+            self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
         new = sorted(set(workers) - self.seen)
         self.seen = set(workers)  # one that went is asked again if it returns
         names, ask = list(self.contents), self.client.run
@@ -135,7 +116,7 @@ class There:
             versions, contents = said or ("", {})
             other = [name for name, content in self.contents.items() if contents.get(name) != content]
             lacks = f"it has {versions}, here are {here}" if versions != here else ""
-            lacks = lacks or (_apart(other[0], contents[other[0]]) if other else "")
+            lacks = lacks or (_why_not(other[0], contents[other[0]]) if other else "")
             lacks = lacks if said else f"it gave no answer in {LOADING} s"
             if lacks:
                 told.append(f"worker {worker} is left out: {lacks}")
@@ -182,18 +163,16 @@ class There:
         return self._ask(lambda: self.client.scatter(weights, hash=False))
 
     def _keep(self, run, found):
-        if "row" not in found:
+        if "failed" in found:
             return found
-        other = set(found["files"]) - {f"{part}/{run.id}.{end}" for part, end in FILES.items()}
-        if other or found["row"]["run"] != run.id:  # nothing else is written, wherever it would lie
+        other = set(found["files"]) - {"run.json", *PARTS}
+        table = rows.of_json_files([found["files"].get("run.json", b"")])[0]
+        if other or list(table["run"]) != [run.id]:  # nothing else is written, wherever it would lie
             return {"run": run.id, "failed": f"{run}: a worker sent {shown(min(other or ['another run']))}"}
-        for name, data in found["files"].items():
-            write_atomically(self.store.folder / name, data)
         if found["weights"]:
             write_atomically(weights_path(run), found["weights"])
-        family = methods.get(run.method).family
-        self.store.append(family, found["row"], found["beside"])  # last: a row promises its files
-        return found["row"]
+        self.store.take(run.id, found["files"])  # last: a run that others start from has its weights
+        return table.iloc[0].to_dict()
 
 
 def _client(on, stack) -> "Client":
@@ -212,8 +191,6 @@ def _client(on, stack) -> "Client":
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they meet is told in one line
     if not on.startswith("local:"):
-        if on.startswith("tcp:"):
-            _greeted(on)
         words = dict(timeout=PATIENCE / 2, set_as_default=False)
         found = _within(PATIENCE, {"": lambda: Quiet(on, **words)})
         client = found.get("", TimeoutError(f"nothing in {PATIENCE} s"))
@@ -234,26 +211,6 @@ def _client(on, stack) -> "Client":
     return client
 
 
-def _greeted(on):
-    """Refuse a port that does not greet as a scheduler does: eight bytes, how long its greeting is."""
-    host, _, port = on.removeprefix("tcp://").rpartition(":")
-    end, why = time.monotonic() + PATIENCE / 2, None
-    while why is None:
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), PATIENCE / 2) as line:
-                greeting = line.recv(8, socket.MSG_WAITALL)
-            if int.from_bytes(greeting, "little") in range(1, 1 << 20):
-                return
-            why = "what is there is none"
-        except TimeoutError:
-            why = f"nothing in {PATIENCE / 2:g} s"
-        except (OSError, OverflowError) as error:
-            later = isinstance(error, ConnectionRefusedError) and time.monotonic() < end
-            why = None if later else reason(error)
-            time.sleep(0.2)  # it may be about to start
-    raise HsiError(f"{on}: no Dask scheduler answers there ({why})")
-
-
 def _versions():
     """The versions that decide a number, without what says for which processor torch was built."""
     return re.sub(r"\+\w+", "", f"hsilib {version('hsilib')} {machine.versions()}")
@@ -265,17 +222,17 @@ def _told(names):
     for name in names:
         try:
             scenes.load_scene(name)
-            contents[name] = scenes.place(name).content
+            contents[name] = registry.place(name).content
         except HsiError as error:
             contents[name] = str(error)
     return _versions(), contents
 
 
-def _apart(name, there):
-    """What is wrong with a worker's scene, from its identity there, or why it has none."""
-    if there.partition("@")[0] == name:
+def _why_not(name, content):
+    """Say what is wrong with a worker's scene, from its identity on that worker, or why it has none."""
+    if content.partition("@")[0] == name:
         return f"its files of the scene {name} are not those that are here"
-    return f"{name}: {there}"
+    return f"{name}: {content}"
 
 
 async def _take(dask_worker):
@@ -283,7 +240,7 @@ async def _take(dask_worker):
 
 
 def far_row(run: Run, sent: list, device: str, *starts: dict) -> dict[str, Any]:
-    """Train one run on another machine; return its row, its files and its weights."""
+    """Train one run on another machine; return the files of its folder and its weights."""
     if any("failed" in start for start in starts):
         return {"run": run.id, "failed": f"{run}: what it starts from could not be trained"}
     methods.adopt(sent)
@@ -292,12 +249,10 @@ def far_row(run: Run, sent: list, device: str, *starts: dict) -> dict[str, Any]:
             write_atomically(weights_path(parent), start["weights"])
     with tempfile.TemporaryDirectory() as folder:
         try:
-            row = execute(run, Store(folder), device)[0]
+            execute(run, store := Store(folder), device)
         except HsiError as error:
             return {"run": run.id, "failed": str(error)}
-        kept = [path for part in ("maps", "logs", "notes") for path in Path(folder).glob(f"{part}/*")]
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
-        beside = measures.held(Path(folder)).loc[run.id].to_dict()
+        files = store.files(run.id)
     path = weights_path(run)
     weights = path.read_bytes() if path.is_file() else b""
-    return {"row": row, "beside": beside, "files": files, "weights": weights}
+    return {"files": files, "weights": weights}

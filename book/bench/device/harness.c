@@ -44,7 +44,7 @@ int main(void)
         *--bottom = PAINT;
     for (uint32_t i = 0; i < LINES; i++) {
         const uint32_t begun = TICKS;
-        const int ready = network_line(state, scene + i * WIDTH * NETWORK_BANDS, classes);
+        const int ready = network_line(state, scene + i * WIDTH * NETWORK_BANDS, classes, NULL);
         if (ready) {
             steady += (begun - TICKS) & 0xffffff;
             pixels += WIDTH;
@@ -53,7 +53,7 @@ int main(void)
     }
     while (*bottom == PAINT)
         bottom++;
-    while (network_flush(state, classes))
+    while (network_flush(state, classes, NULL))
         compare();
     number("lines", drawn);
     number("wrong", wrong);

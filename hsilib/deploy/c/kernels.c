@@ -7,11 +7,23 @@ static inline void gather(const uint8_t *from, int16_t *to, int taps, int apart,
                 to[tap * channels + c] = from[tap * apart * channels + c];
 }
 
-/* sums[cell][output] += the product of a cell and the weights of an output; a weight is read once for four. */
+/* sums[cell][output] += the product of a cell and the weights of an output; a weight is read once for four.
+   Some processors have an instruction for two products. */
 static inline void product(const int16_t *x, const int8_t *weight, int32_t *sums, int count, int outputs)
 {
     for (int o = 0; o < outputs; o++, weight += count) {
         int32_t a = 0, b = 0, c = 0, d = 0;
+#ifdef __ARM_FEATURE_SIMD32
+        for (int i = 0; i < count; i += 4) {
+            const uint32_t w = word(weight + i), even = extend(w), odd = extend(w >> 8 | w << 24);
+            const int16x2_t left = (int16x2_t)((even & 0xffff) | odd << 16);
+            const int16x2_t right = (int16x2_t)((odd & 0xffff0000) | even >> 16);
+            a = twice(x + i, left, right, a);
+            b = twice(x + count + i, left, right, b);
+            c = twice(x + 2 * count + i, left, right, c);
+            d = twice(x + 3 * count + i, left, right, d);
+        }
+#else
         for (int i = 0; i < count; i++) {
             const int16_t w = weight[i];
             a += x[i] * w;
@@ -19,6 +31,7 @@ static inline void product(const int16_t *x, const int8_t *weight, int32_t *sums
             c += x[2 * count + i] * w;
             d += x[3 * count + i] * w;
         }
+#endif
         sums[o] += a;
         sums[outputs + o] += b;
         sums[2 * outputs + o] += c;
@@ -84,41 +97,43 @@ static inline void fit(const int32_t *sums, const int32_t *times, const int64_t 
 {
     for (int cell = 0; cell < 4; cell++, to += stride)
         for (int c = 0; c < channels; c++) {
-            const int64_t wide = (int64_t)*sums++ * times[c] + plus[c];
-            const int32_t value = wide < 0 ? 0 : (int32_t)(wide >> shift);
+            const int64_t wide = (int64_t)sums[cell * channels + c] * times[c] + plus[c];
+            const int32_t value = (int32_t)((uint64_t)(wide < 0 ? 0 : wide) >> shift);
             to[c] = (int16_t)(value > 255 ? 255 : value);
         }
 }
 
 /* The first cells of four go into a row. */
-static inline void keep(const int16_t *from, uint8_t *row, size_t cells, int channels, int stride)
+static inline void keep(const int16_t *from, uint8_t *row, size_t cells, int channels, int step, int stride)
 {
-    for (size_t cell = 0; cell < cells; cell++, from += channels, row += stride)
+    for (size_t cell = 0; cell < cells; cell++, from += step, row += stride)
         for (int c = 0; c < channels; c++)
             row[c] = (uint8_t)from[c];
 }
 
 /* The largest of 2 x 2 go into a row, a column later than what they end at. */
 static inline void largest(const int16_t *from, uint8_t *above, uint8_t *before, uint8_t *row, size_t cells,
-                           int channels, int stride)
+                           int channels, int step, int stride)
 {
-    for (size_t cell = 0; cell < cells; cell++, row += stride)
+    for (size_t cell = 0; cell < cells; cell++, from += step, row += stride)
         for (int c = 0; c < channels; c++) {
-            const uint8_t new = (uint8_t)*from++, old = *above, most = new > old ? new : old;
+            const uint8_t new = (uint8_t)from[c], old = *above, most = new > old ? new : old;
             *above++ = new;
             row[c] = most > before[c] ? most : before[c];
             before[c] = most;
         }
 }
 
-/* The class of the highest score, from 1. */
+/* The class of the highest score, from 1; and the scores where they are asked for. */
 static inline void choose(const int32_t *sums, const int32_t *times, const int64_t *plus, uint8_t *classes,
-                          size_t cells, int channels)
+                          int32_t *scores, size_t cells, int channels)
 {
     for (size_t cell = 0; cell < cells; cell++) {
         int64_t best = 0;
         for (int c = 0; c < channels; c++) {
             const int64_t score = (int64_t)*sums++ * times[c] + plus[c];
+            if (scores)
+                *scores++ = (int32_t)(score / INT32_MAX);
             if (c == 0 || score > best) {
                 best = score;
                 classes[cell] = (uint8_t)(c + 1);
@@ -136,11 +151,11 @@ static inline void fill(uint8_t *row, const uint8_t *edge, size_t cells, int cha
 }
 
 /* Four times the same cell. */
-static inline void same(const uint8_t *edge, int16_t *to, int channels)
+static inline void same(const uint8_t *edge, int16_t *to, int channels, int stride)
 {
-    for (int cell = 0; cell < 4; cell++)
+    for (int cell = 0; cell < 4; cell++, to += stride)
         for (int c = 0; c < channels; c++)
-            *to++ = edge[c];
+            to[c] = edge[c];
 }
 
 /* The larger of two cells: the last pool of a row ends outside of the scene. */

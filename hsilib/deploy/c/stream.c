@@ -1,6 +1,29 @@
 /* $model: a line of raw spectra in, a line of classes out.
    Whole numbers alone, C99, no library. How to call it stands in $name.h. */
 #include "$name.h"
+#ifdef __ARM_FEATURE_SIMD32
+#include <arm_acle.h>
+#include <string.h>
+
+static inline uint32_t word(const void *from)
+{
+    uint32_t held;
+    memcpy(&held, from, sizeof held);
+    return held;
+}
+
+/* The first and the third byte as numbers of 16 bits. */
+static inline uint32_t extend(uint32_t bytes)
+{
+    return (uint32_t)__sxtb16((int8x4_t)bytes);
+}
+
+/* Two pairs of products. */
+static inline int32_t twice(const int16_t *x, int16x2_t left, int16x2_t right, int32_t sum)
+{
+    return __smlad((int16x2_t)word(x + 2), right, __smlad((int16x2_t)word(x), left, sum));
+}
+#endif
 
 $tables
 
@@ -22,10 +45,11 @@ $kernels
 $steps
 
 /* What follows the first step of a line. */
-static int rest(struct state *s, uint8_t *classes)
+static int rest(struct state *s, uint8_t *classes, int32_t *scores)
 {
     const int ready = s->seen == $lag;
     (void)classes;
+    (void)scores;
 $calls
     s->row = (s->row + 1) % $period;
     s->seen += !ready;
@@ -40,20 +64,20 @@ void ${name}_reset(void *state, size_t width)
 $fills
 }
 
-int ${name}_line(void *state, const $kind *spectra, uint8_t *classes)
+int ${name}_line(void *state, const $kind *spectra, uint8_t *classes, int32_t *scores)
 {
     struct state *s = state;
     $first;
-    return rest(s, classes);
+    return rest(s, classes, scores);
 }
 
-int ${name}_flush(void *state, uint8_t *classes)
+int ${name}_flush(void *state, uint8_t *classes, int32_t *scores)
 {
     struct state *s = state;
     while (s->flushed != $lag) {
         s->flushed++;
         $outside;
-        if (rest(s, classes))
+        if (rest(s, classes, scores))
             return 1;
     }
     return 0;

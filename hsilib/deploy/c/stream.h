@@ -5,11 +5,17 @@
 
        static uint32_t state[${NAME}_STATE_BYTES(145) / 4];
        ${name}_reset(state, 145);
-       while (...)                                         each line of 145 spectra that comes
-           if (${name}_line(state, spectra, classes)) ...   145 classes, from 1, of the line $lag lines back
-       while (${name}_flush(state, classes)) ...            those of the last $lag lines
+       while (...)                                          each line of 145 spectra that comes
+           if (${name}_line(state, spectra, classes, NULL))  145 classes, from 1, of the line $lag lines back
+               ...
+       while (${name}_flush(state, classes, NULL))           those of the last $lag lines
+           ...
 
    Values: $kind, $low to $high where it learnt; a value of the scene times $gain.
+   Pixels without data must be given ${NAME}_MEAN, the mean spectrum where it learnt, or that of your scene, which
+   is to it as if the scene ended there; their classes mean nothing.
+   Scores: NULL, or room for ${NAME}_CLASSES numbers a pixel: the highest is of the class, and each times
+   ${NAME}_SCORE_STEP is what a softmax takes.
    Sizes in bytes: constants $constants, code with constants $flash; state $wide at 145 pixels a line,
    $narrow at 64; stack $stack ($by). No static memory, no allocation, no float.
    Lines of more than ${NAME}_STRIP pixels can be classified in strips of so many columns: give those from
@@ -25,6 +31,8 @@ extern "C" {
 #define ${NAME}_CLASSES $classes
 #define ${NAME}_NAMES {$names}
 #define ${NAME}_GAIN $gain
+#define ${NAME}_MEAN {$mean}
+#define ${NAME}_SCORE_STEP $step
 #define ${NAME}_RAW $kind
 #define ${NAME}_ENVI_TYPE $envi /* what the header of an ENVI file calls that type */
 #define ${NAME}_LAG $lag /* lines that classes come behind spectra */
@@ -36,10 +44,10 @@ extern "C" {
 
 /* The state is aligned as uint32_t is; width: pixels of a line. */
 void ${name}_reset(void *state, size_t width);
-/* It takes width x bands values, and returns whether it wrote the classes of a line. */
-int ${name}_line(void *state, const $kind *spectra, uint8_t *classes);
+/* It takes width x bands values, and returns whether it wrote the classes, and the scores, of a line. */
+int ${name}_line(void *state, const $kind *spectra, uint8_t *classes, int32_t *scores);
 /* It writes the classes of a line that no spectra follow, and returns 0 when all are written. */
-int ${name}_flush(void *state, uint8_t *classes);
+int ${name}_flush(void *state, uint8_t *classes, int32_t *scores);
 /* 0, or what of a scene is not as it learnt: 1 the number of bands, 2 the values, 3 wavelengths in nm. */
 int ${name}_refuses(int32_t bands, int32_t least, int32_t most);
 int ${name}_refuses_waves(int32_t bands, const int32_t nm[]);

@@ -18,9 +18,9 @@ int main(void)
 {
     ${name}_reset(state, WIDTH);
     for (size_t i = 0; i < LINES; i++)
-        if (${name}_line(state, scene + i * WIDTH * ${NAME}_BANDS, classes))
+        if (${name}_line(state, scene + i * WIDTH * ${NAME}_BANDS, classes, NULL))
             compare();
-    while (${name}_flush(state, classes))
+    while (${name}_flush(state, classes, NULL))
         compare();
     printf("%d of %d pixels differ\n", (int)wrong, LINES * WIDTH);
     return wrong || drawn != LINES || ${name}_refuses(${NAME}_BANDS, $low, $high);

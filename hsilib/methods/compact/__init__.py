@@ -2,4 +2,5 @@
 
 from . import (
     lens, ghost, spectral, taught, low_rank, pruned, one, projected, learnt, narrow, rivals, filters,
+    together,
 )

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from hsilib.data.cards import png
-from hsilib.data.scenes import Scene, entry
+from hsilib.data.registry import entry
+from hsilib.data.scenes import Scene
 from hsilib.data.splits import FEW, SPLITS, TRANSFER, Split, split_of
 from hsilib.files import write_atomically
 

@@ -1,0 +1,155 @@
+"""All claims of the book by scene: ``make claims`` executes the chapters on each scene and keeps what they
+say in ``book/claims.json``, which the page of all claims shows.
+
+Nothing is trained for it: a claim whose runs are not stored is not here.
+"""
+
+import hashlib
+import html
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hsibook import kernel, runner
+from hsibook.claim import MIME, mark
+from hsibook.elsewhere import short
+from hsilib.errors import known
+from hsilib.files import project, write_atomically
+
+SCENES = {  # what a chapter is told there; without leakage small networks of one size were trained
+    "indian_pines_8bit": {},
+    "pavia_university_visible": {"second": ""},
+    "salinas_a": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
+    "jasper_ridge": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
+    "samson": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
+}
+MAIN = next(iter(SCENES))
+
+
+def path() -> Path:
+    return project() / "book" / "claims.json"
+
+
+def read() -> dict:
+    """{chapter: {"title": …, "scenes": {scene: {"source": …, "claims": […]}}}}"""
+    return json.loads(path().read_text()) if path().is_file() else {}
+
+
+def code(source: Path) -> str:
+    """A digest of the code of a chapter: its prose may change without it being asked again."""
+    import jupytext
+
+    cells = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+    return hashlib.sha256("\n".join(cells).encode()).hexdigest()[:12]
+
+
+def given(declared: dict, scene: str) -> dict | None:
+    """The parameters that put a chapter on a scene; None for a chapter that is about scenes of its own."""
+    if scene == MAIN:
+        return {}
+    if "scene" not in declared or declared["scene"][0] != MAIN:
+        return None
+    return {name: value for name, value in ({"scene": scene} | SCENES[scene]).items() if name in declared}
+
+
+def ask(source: Path, words: dict, scene: str) -> list[dict]:
+    """Execute a chapter as the store has it; its claims.  A cell that fails on another scene is named."""
+    import jupytext
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell
+
+    folder = project() / "_build" / "claims" / f"{source.stem}-{scene}"
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = jupytext.read(source)
+    tagged = [n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    told = "\n".join(f"{name} = {value!r}" for name, value in words.items())
+    notebook.cells.insert(tagged[0] + 1, new_code_cell(told))
+    where = {"metadata": {"path": str(project())}}
+    begin = kernel.call(folder / source.stem, only_held=True)
+    quiet = {"extra_arguments": ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]}
+    words = {"resources": where, "allow_errors": bool(words)} | quiet
+    NotebookClient(notebook, kernel_name="python3", **words).execute()
+    found = []
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                print(f"  cell {number}: {output.ename}: {output.evalue}"[:160])
+            found += [output.metadata[MIME]] if MIME in output.get("metadata", {}) else []
+    return found
+
+
+def make(words: list[str], anew: bool) -> None:
+    """Ask the chapters and on the scenes that are named, or all; of chapters that did not change since they
+    were asked only if ``anew``.  What is found is kept after each."""
+    kept, sources = read(), runner.chapters()
+    for word in words:
+        known("chapter or scene", word, [*sources, *SCENES])
+    names, places = [w for w in words if w in sources], [w for w in words if w in SCENES]
+    there = {source.stem for source in sources.values() if "claim(" in source.read_text()}
+    for name, source in sources.items():
+        declared, stem = runner.parameters_of(name), source.stem
+        if stem not in there or declared.get("budget", ["paper"])[0] == "smoke":  # which proves nothing
+            there.discard(stem)
+            continue
+        digest = code(source)
+        for scene in places or SCENES:
+            told = given(declared, scene)
+            before = kept.get(stem, {"scenes": {}})["scenes"].get(scene, {})
+            asked = (not names or name in names) and (anew or before.get("source") != digest)
+            if told is not None and asked:
+                print(f"{name}, {scene}", flush=True)
+                found = {"source": digest, "claims": ask(source, told, scene)}
+                kept.setdefault(stem, {"scenes": {}})["scenes"][scene] = found
+                kept[stem] = {"title": runner.title_of(source), "scenes": kept[stem]["scenes"]}
+                kept = {stem: kept[stem] for stem in sorted(kept) if stem in there}
+                write_atomically(path(), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+
+
+def lines() -> list[dict[str, Any]]:
+    """One entry for each claim: chapter, title, claim, by, and what is found on each scene."""
+    found = {}
+    for stem, chapter in read().items():
+        for scene, asked in chapter["scenes"].items():
+            for one in asked["claims"]:
+                key = stem, one["claim"]
+                head = {"chapter": stem, "title": chapter["title"], "claim": one["claim"]}
+                head |= {"by": one.get("by", ""), "scenes": {}}
+                found.setdefault(key, head)["scenes"][scene] = one
+    return list(found.values())
+
+
+def counts() -> dict[str, dict[str, int]]:
+    """{scene: {state: how many claims have it there}}"""
+    found = {scene: {} for scene in SCENES}
+    for line in lines():
+        for scene, one in line["scenes"].items():
+            found[scene][one["state"]] = found[scene].get(one["state"], 0) + 1
+    return found
+
+
+def table() -> str:
+    """All claims as HTML: a line for each, its marks by scene, its evidence folded in it."""
+    heads = "".join(f"<th scope='col'>{html.escape(short(scene).partition(',')[0])}</th>" for scene in SCENES)
+    rows, before = [f"<thead><tr><th scope='col' class='hsi-text'>claim</th>{heads}</tr></thead><tbody>"], ""
+    for line in lines():
+        if line["chapter"] != before:
+            before = line["chapter"]
+            link = f"<a href='{before}.html'>{html.escape(line['title'])}</a>"
+            whole = f"class='hsi-text' colspan='{len(SCENES) + 1}'"
+            rows.append(f"<tr><th scope='rowgroup' {whole}>{link}</th></tr>")
+        told = "".join(
+            f"<li>{mark(one['state'])} {html.escape(short(scene))}: {html.escape(one['evidence'])}</li>"
+            for scene, one in line["scenes"].items() if one["evidence"]
+        )
+        text = html.escape(line["claim"], quote=False) + f" <em>({line['by']})</em>" * bool(line["by"])
+        text = f"<details><summary>{text}</summary><ul>{told}</ul></details>" if told else text
+        states = [line["scenes"].get(scene, {}).get("state", "not here") for scene in SCENES]
+        cells = "".join(f"<td class='hsi-{state.replace(' ', '-')}'>{mark(state)}</td>" for state in states)
+        rows.append(f"<tr><td class='hsi-text'>{text}</td>{cells}</tr>")
+    whole = f"<table class='hsi-table hsi-claims'>{''.join(rows)}</tbody></table>"
+    return f"<div class='hsi-scroll' tabindex='0'>{whole}</div>"
+
+
+if __name__ == "__main__":
+    make([word for word in sys.argv[1:] if word != "--all"], "--all" in sys.argv)

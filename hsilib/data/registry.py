@@ -1,0 +1,277 @@
+"""What scenes there are, and where their files come from: ``HSILIB_DATA`` (by name, at any depth), the cache,
+or a download.  A file whose fingerprint is known is checked.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hsilib.data import described, synthetic
+from hsilib.errors import HsiError, known, reason
+from hsilib.files import cache_folder, fingerprint, own_folder
+
+EHU = "https://www.ehu.eus/ccwintco/uploads/"
+GIT = "https://raw.githubusercontent.com/"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a scene, and the array in it."""
+
+    name: str
+    key: str  # of the array
+    check: str = ""  # ``sha256:...`` or ``git:...`` (git's blob id), if one is known
+    url: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether it belongs to a scene of your own, which is noted with the whole path of its files."""
+        return Path(self.name).is_absolute()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the registry, ``scenes.toml``, says of a scene before any of its files is read."""
+
+    title: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    cube: tuple[File, ...]  # one file, or several that are put together
+    labels: File
+    train: File | None = None
+    test: File | None = None
+    form: str = "cube"  # how the files become a cube: see ``pieces``
+    bands: tuple[int, ...] = ()  # of pictures: which bands of the distributor's cube they show, from 1
+    corners: tuple[tuple[int, int], ...] = ()  # of crops: their first row and column, from 0
+    whole: tuple[int, ...] = ()  # rows and columns of the label map, of which the scene is a crop
+    of: tuple[str, ...] = ()  # of a pair: the two scenes that stand side by side
+    wavelengths: tuple[float, ...] = ()  # these five of own scenes: see ``Scene`` and ``formats.Image``
+    bad: tuple[int, ...] = ()
+    nodata: float | None = None
+    crs: str = ""
+    transform: tuple[float, ...] = ()
+    label_numbers: tuple[int, ...] = ()  # number stored in the label map -> class number, where they differ
+    train_numbers: tuple[int, ...] = ()  # the same for the training map
+    train_fraction: float = 0.55
+    lr: float = 1e-3
+    rgb: tuple[int, int, int] = (29, 19, 9)
+    citation: str = ""
+    licence: str = "as stated by the distributor; cite the source"
+    note: str = ""
+    digest: str = field(default="", compare=False)  # of an own scene's files: part of a run's identity
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All files of the scene."""
+        if self.of:
+            return tuple(dict.fromkeys(file for name in self.of for file in REGISTRY[name].files))
+        return (*self.cube, *filter(None, (self.labels, self.train, self.test)))
+
+
+def _registry():
+    hosts = {"EHU/": EHU, "GIT/": GIT}
+    entries = {}
+    tables = tomllib.loads(Path(__file__).with_name("scenes.toml").read_text())
+    for name, table in tables.items():
+        tables[name] = tables.get(table.pop("like", None), {}) | table
+        table = dict(tables[name])
+        table["classes"] = [c.strip() for c in table["classes"].split(",")]
+        for part in {"labels", "train", "test"} & set(table):
+            table[part] = _file(table[part], hosts)
+        files = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
+        table["cube"] = [_file(file, hosts) for file in files]
+        entries[name] = Entry(**_tuples(table))
+    return entries
+
+
+def _file(words, hosts):
+    *rest, url = words
+    return File(*rest, hosts.get(url[:4], "") + url[4:])
+
+
+def _tuples(table):
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+REGISTRY: dict[str, Entry] = _registry()
+SYNTHETIC_IMAGES = "synthetic_landuse"
+RSSCN7 = "723425afcef6b0c82c9033a228778d2c1c0d54e2bda06c3b14173b050904a453"
+# name: (title, file, SHA-256); a reduced copy of 128 x 128 pixels
+PUBLISHED_IMAGES = {"rsscn7": ("RSSCN7 (RGB)", "rsscn7_128.zip", RSSCN7)}
+
+
+def entry(name: str) -> Entry:
+    """Return the registry entry of a scene, own scenes included."""
+    path = own_folder() / f"{name}.scene.json"
+    if str(name).isidentifier() and path.is_file():
+        try:
+            table = _tuples(described.scene(path.read_text()))
+        except (HsiError, ValueError, OSError) as error:
+            raise HsiError(f"{path}: damaged ({error}); add the scene again") from None
+        content = [table["cube"][1:], table["labels"][1:], table["classes"]]
+        content += [table[part][1:] for part in ("train", "test") if part in table]
+        content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+        table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
+        table |= described.named(table)  # behind the digest, which is of what the file says
+        return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
+    return REGISTRY[_named(name)]
+
+
+def _named(name):
+    if str(name) not in names() and (Path(name).suffix or Path(name).name != str(name)):
+        says = "a file is no name of a scene; add_scene(name, cube, labels) makes a scene of files"
+        raise HsiError(f"{name}: {says}")
+    return known("scene", name, names())
+
+
+def image_names() -> list[str]:
+    """Return the names of all sets of images: published, synthetic and own ones."""
+    own = {path.name.removesuffix(".images.json") for path in own_folder().glob("*.images.json")}
+    return [*PUBLISHED_IMAGES, SYNTHETIC_IMAGES, *sorted(own - set(PUBLISHED_IMAGES))]
+
+
+def own_images(name: str) -> dict[str, Any]:
+    """Return the description of a set of images of your own."""
+    path = own_folder() / f"{name}.images.json"
+    try:
+        return _tuples(described.images(path.read_text()))
+    except (HsiError, ValueError, OSError) as error:
+        raise HsiError(f"{path}: damaged ({reason(error)}); add the images again") from None
+
+
+def names() -> list[str]:
+    """Return the names of all scenes: published, synthetic and own ones, then the sets of images."""
+    own = {path.name.removesuffix(".scene.json") for path in own_folder().glob("*.scene.json")}
+    return [*REGISTRY, *synthetic.SCENES, *sorted(own - set(REGISTRY)), *image_names()]
+
+
+def identity(name: str) -> str:
+    """Return what stands for the scene in a run's identity: its name, and a digest of unpublished files."""
+    if name in synthetic.SCENES:
+        return f"{name}@{synthetic.VERSION}"
+    if name in image_names():  # a published file is checked when it is read
+        known = name in PUBLISHED_IMAGES or name == SYNTHETIC_IMAGES
+        return name if known else f"{name}@{own_images(name)['digest']}"
+    listing = entry(name)
+    marks = [listing.digest] if listing.digest else []
+    for file in listing.files:
+        path = local(file)
+        if file.own and path is not None:
+            locate(file, name)  # the scene is what it was when it was added, or nothing is said of it
+        elif path is not None and (sidecar(path) or not file.check):
+            kind, _, want = file.check.partition(":")
+            when = path.stat().st_mtime_ns
+            if remembered(path, when, kind or "sha256") != want:
+                marks.append(remembered(path, when)[:12])
+    return "@".join([name, *marks])
+
+
+class Place(NamedTuple):
+    """What a run needs to know of its scene; a whole plan looks it up once, because that reads files."""
+
+    name: str
+    content: str  # see ``identity``
+    lr: float
+
+
+def place(name: str) -> Place:
+    """Check the name of a scene, and return what a run needs to know of the scene."""
+    _named(name)
+    content = identity(name)
+    return Place(name, content, 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+def data_folders() -> list[Path]:
+    """Return the folders that are searched before any download: ``HSILIB_DATA``, then the cache."""
+    named = os.environ.get("HSILIB_DATA")
+    if named and not Path(named).is_dir():
+        raise HsiError(f"HSILIB_DATA names {named}, which is not a folder")
+    return ([Path(named)] if named else []) + [cache_folder() / "scenes"]
+
+
+def local(file: File) -> Path | None:
+    """Return where the file is on disk, or None."""
+    if file.own:
+        return Path(file.name) if Path(file.name).is_file() else None
+    for folder in data_folders():
+        if folder.is_dir():
+            top = folder / file.name
+            hits = [top] if top.is_file() else sorted(folder.rglob(file.name))
+            if hits:
+                return hits[0]
+    return None
+
+
+def sidecar(path: Path) -> str:
+    """Return the SHA-256 that a deliberate substitute has beside it in ``NAME.sha256``, or an empty text."""
+    side = path.with_name(path.name + ".sha256")
+    return side.read_text().split()[0].lower() if side.is_file() and side.read_text().split() else ""
+
+
+def changed(file: File, path: Path) -> bool:
+    """Tell whether a file of an own scene is another one than when the scene was added."""
+    return file.own and file.check != f"sha256:{remembered(path, path.stat().st_mtime_ns)}"
+
+
+@lru_cache
+def remembered(path: Path, when: int, kind: str = "sha256") -> str:
+    """Return the fingerprint of a file as it is since ``when``; it is computed once."""
+    return fingerprint(path, kind)
+
+
+def _checked(file, path):
+    kind, _, want = file.check.partition(":")
+    if file.own:
+        if changed(file, path):
+            says = "it is another file than when the scene was added; add it again with scenes --add"
+            raise HsiError(f"{path}: {says}")
+        return path
+    own = sidecar(path)
+    if own:
+        kind, want = "sha256", own
+    if want and fingerprint(path, kind) != want:
+        raise HsiError(
+            f"{path}: checksum does not match ({kind} of the published file is {want[:12]}...); get the file "
+            f"again, or, if this one is meant, write its SHA-256 into {path.name}.sha256 beside it"
+        )
+    return path
+
+
+def locate(file: File, scene: str) -> Path:
+    """Look in ``HSILIB_DATA``, then the cache, then download; else say in one line where to put the file."""
+    path, reason = local(file), ""
+    if path is None and file.url and not file.check:
+        reason = " and is not downloaded, for nobody told what it must contain"
+    elif path is None and file.url:
+        import pooch
+
+        part = cache_folder() / "scenes" / (file.name + ".part")
+        try:
+            pooch.retrieve(
+                file.url, known_hash=None, fname=part.name, path=part.parent, progressbar=sys.stderr.isatty()
+            )
+            path = _checked(file, part).rename(part.with_suffix(""))
+        except OSError as error:  # requests' errors are OSErrors too
+            reason = f" and could not be downloaded ({type(error).__name__})"
+        finally:
+            part.unlink(missing_ok=True)  # a wrong download must not stand in for the file next time
+    if path is None and file.own:
+        says = "is not there; put it back, or add the scene again with scenes --add"
+        raise HsiError(f"scene {scene}: {file.name} {says}")
+    if path is None:
+        folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
+        where = f" (public copy: {file.url})" if file.url else ""
+        raise HsiError(
+            f"scene {scene}: {file.name} not found{reason}; put it into {folder} or set HSILIB_DATA{where}"
+        )
+    return _checked(file, path)
