@@ -73,8 +73,8 @@ def zenodo(f: dict) -> dict:
 
 # ------------------------------------------------------------------------------- scenes and splits: Croissant
 
-WORDS = """citeAs column extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath key
-md5 parentField path recordSet references regex repeated replace samplingRate separator source subField
+WORDS = """citeAs column extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath
+key md5 parentField path recordSet references regex repeated replace samplingRate separator source subField
 transform""".split()  # of Croissant
 CONTEXT = {
     "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/",

@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import json
 import re
 
 import hsilib
@@ -90,16 +91,16 @@ def test_a_network_of_ones_own_is_exported_and_gives_the_same_map(tmp_path):
         hsilib.export(net, tmp_path / "mlp.onnx")
 
 
-def contributed(folder, change=None, name="mlp"):
-    """A store of one row by ``name``, changed and sealed again."""
+def contributed(folder, change=None):
+    """A store of one run, changed."""
     from hsilib import Store, collect
-    from hsilib.study import rows
 
     store = Store(folder)
-    collect(plan("synthetic_urban_small", "random", name, seeds=1, epochs=2), store, say=lambda text: None)
-    path = next(folder.glob("*.csv"))
-    row = store.written().to_dict("records")[0]
-    path.write_text(f"{rows.HEADER}\n{rows.line_of(row | (change or {}))}\n")
+    collect(plan("synthetic_urban_small", "random", "mlp", seeds=1, epochs=2), store, say=lambda text: None)
+    path = next(folder.glob("*/run.json"))
+    about = json.loads(path.read_text())
+    about["row"] |= change or {}
+    path.write_text(json.dumps(about))
     return folder
 
 
@@ -127,14 +128,12 @@ def test_contributed_rows_that_are_wrong_are_refused_in_one_line(change, says, t
     assert "error: 1 of 1 runs were refused" in said.err
 
 
-def test_a_contributed_row_without_its_map_or_seal_is_refused(tmp_path, capsys):
-    folder = contributed(tmp_path / "theirs")
-    path = next(folder.glob("*.csv"))
-    path.write_text(path.read_text().replace("synthetic_urban_small", "synthetic_urban"))
+def test_a_contributed_row_without_its_map_or_whole_is_refused(tmp_path, capsys):
+    folder = contributed(tmp_path / "theirs", {"oa": "many"})
     assert main(["results", "--check", str(folder)]) == 2
-    assert "its checksum is another" in capsys.readouterr().out
+    assert "it counts no more" in capsys.readouterr().out
     bare = contributed(tmp_path / "bare")
-    next(bare.glob("maps/*.png")).unlink()
+    next(bare.glob("*/map.png")).unlink()
     assert main(["results", "--check", str(bare)]) == 2 and "its map is missing" in capsys.readouterr().out
 
 
