@@ -126,14 +126,14 @@ def test_another_measurement_is_noted_as_the_page_says(tmp_path):
     path = tmp_path / "hsilib" / "study" / "execute.py"
     code = next(code for code in blocks("book/extend.md", "python") if "joules" in code)
     text = path.read_text()
-    started, trained = "    start = time.perf_counter()\n", "        inputs = task.inputs(model.kind)\n"
+    started, trained = "    start = time.perf_counter()\n", '        gpu = task.device.type == "cuda"\n'
     assert text.count(started) == 1 and text.count(trained) == 1
     text = text.replace(started, f"{started}    before = joules()\n")
-    text = text.replace(trained, f'        task.notes["joules"] = joules() - before\n{trained}')
+    text = text.replace(trained, f'        beside["joules"] = joules() - before\n{trained}')
     path.write_text(text.replace("@contextmanager\ndef one_thread", f"{code}\n\n@contextmanager\ndef one_thread"))
-    lines = "from hsilib import Store, collect, plan\n"
+    lines = "from hsilib import collect, plan\n"
     lines += "row = collect(plan('synthetic_urban_small', 'random', 'mlp', seeds=1, epochs=1)).iloc[0]\n"
-    lines += "print('joules', Store().read_note(row['run'])['joules'])"
+    lines += "print('joules', row['joules'])"
     done = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert re.search(r"joules \d", done.stdout), done.stderr
 
