@@ -12,8 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from hsilib.data.pack import READINGS, write_pack
-
+from hsibook.pack import READINGS, write_pack
 from hsilib.data import registry
 from hsilib.data.splits import SPLITS
 from hsilib.deploy.predict import FOLDER, entries

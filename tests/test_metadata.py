@@ -75,8 +75,8 @@ def test_a_scene_as_croissant(name, tmp_path):
 
 
 def test_the_splits_as_croissant(tmp_path):
+    from hsibook.pack import write_pack
     from hsilib import load_scene
-    from hsilib.data.pack import write_pack
 
     write_pack(tmp_path / "splits.zip", [load_scene("synthetic_fields_small")])
     path = tmp_path / "splits.json"
