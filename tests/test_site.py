@@ -338,7 +338,7 @@ CONTRAST = """(nodes) => {
 @pytest.mark.parametrize(
     "name, parts",
     [
-        ("00-overview", ".hsi-answer p, .hsi-claim small"), ("17-explorer", ".hsi-plot text, .hsi-table td"),
+        ("00-overview", ".hsi-answer p, .hsi-claim small"), ("17-explorer", ".hsi-plot text, .hsi-table td, .btn"),
         ("11-what-to-believe", ".hsi-claim, .hsi-table td, .hsi-caption, figcaption"), ("22-claims", ".hsi-table td"),
     ],
 )

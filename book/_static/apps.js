@@ -266,7 +266,7 @@
         const x = px(one[state.x]), y = py(one[state.y]), reach = one[`${state.y} sd`];
         const [colour, shape] = data.looks[one.family] || ["#882255", "o"];
         const told = `${one.name}: ${HEADS[state.y]} ${fixed(one[state.y])}${reach ? " ± " + fixed(reach) : ""}, ${HEADS[state.x]} ${one[state.x].toPrecision(4)} (${one.seeds} seeds, ${one.scene}, ${one.split})`;
-        const point = svg("g", { class: "point", tabindex: 0, role: "img", "aria-label": told, "data-tip": told, fill: colour, stroke: colour });
+        const point = svg("g", { class: "point", tabindex: 0, role: "img", "aria-label": told, "data-tip": told, fill: ink(colour), stroke: ink(colour) });
         if (reach) point.append(svg("line", { x1: x, x2: x, y1: py(one[state.y] - reach), y2: py(one[state.y] + reach), "stroke-opacity": 0.4 }));
         point.append(mark(shape, x, y));
         picture.append(point);
@@ -274,8 +274,12 @@
       return picture;
     }
 
+    function ink(colour) {  // black is seen on a dark ground too
+      return colour === "#000000" ? "currentColor" : colour;
+    }
+
     function svgOf(shape, colour) {
-      const picture = svg("svg", { viewBox: "0 0 16 16", fill: colour, "aria-hidden": "true" });
+      const picture = svg("svg", { viewBox: "0 0 16 16", fill: ink(colour), "aria-hidden": "true" });
       picture.append(shape);
       return picture;
     }
