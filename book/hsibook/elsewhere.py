@@ -42,9 +42,9 @@ def held(scenes: dict, names: Sequence[str], ratios: Sequence[int] = (0,), **com
     return pd.concat(parts, ignore_index=True) if parts else Store().rows()[:0]
 
 
-def designed(c: Chapter, names: Sequence[str], ratios: Sequence[int] | None = None) -> pd.DataFrame:
+def designed(c: Chapter, names: Sequence[str]) -> pd.DataFrame:
     """What the store holds of these methods in the recipe of the compact networks, on the first split."""
-    return stored(c.store, c.scene, [c.first], names, c.ratios if ratios is None else ratios, **DESIGNED)
+    return stored(c.store, c.scene, [c.first], names, c.ratios, **DESIGNED)
 
 
 def gains(
@@ -61,16 +61,15 @@ def gains(
 
 def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence = ()) -> pd.DataFrame:
     """``tables.by_size`` of labels alone, of these methods and of ``more`` in the chapter's recipe, and of
-    the same networks in the recipe of the compact ones."""
-    better = designed(c, ["scratch_aug", "scratch_taught", "cnn2d_aug", "cnn2d_taught"], [0, *c.ratios])
-    usual = [("labels alone", stats.pick(rows, method=["cnn2d", "scratch"]))]
+    the same small networks in the recipe of the compact ones."""
+    better = designed(c, ["scratch_aug", "scratch_taught"])
+    usual = [("labels alone", stats.pick(rows, method="scratch"))]
     usual += [(title(name), stats.pick(rows, method=name)) for name in names]
     usual = [(label, part) for label, part in [*usual, *more] if len(part)]
     parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in usual]
     for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
-        part = stats.pick(better, method=[f"cnn2d_{kind}", f"scratch_{kind}"])
-        parts.append((label, "chapter 16", part))
-    return by_size(parts, [0, *c.ratios])
+        parts.append((label, "chapter 16", stats.pick(better, method=f"scratch_{kind}")))
+    return by_size(parts, c.ratios)
 
 
 def _size(other, ratio):

@@ -182,8 +182,7 @@ def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]
         for size in sizes:
             sized = rows[rows["ratio"] == size]
             for metric in ("oa", "aa30"):
-                head = f"{METRICS[metric]}, {f'{size} %' if size else 'dense'}"
-                line[head] = pm(*stats.spread(sized[metric])[:2])
+                line[f"{METRICS[metric]}, {size} %"] = pm(*stats.spread(sized[metric])[:2])
         lines += [line] * bool(len(rows))
     return pd.DataFrame(lines)
 
