@@ -23,7 +23,6 @@ from hsilib.deploy.predict import session
 from hsilib.deploy.stream import Plan, digits
 from hsilib.deploy.written import Writer, header
 from hsilib.models.evaluate import LEAST, confusion, per_class
-from hsilib.study.store import Store
 
 SCENE, NETWORKS = "indian_pines_8bit", ("lens-int8", "perceptron-int8", "98-int8")
 FLIPS, DRAWS, OF_A_LAYER = (1, 8, 64, 512), 1000, 100
@@ -141,7 +140,7 @@ def upsets(name: str) -> dict:
 
 def main() -> None:
     """Measure the networks that are named, or all, and keep what came out."""
-    path = Store().folder / "upsets.json"
+    path = zoo.FOLDER.parent / "results" / "upsets.json"
     for name in sys.argv[1:] or NETWORKS:
         found = upsets(name)
         kept = json.loads(path.read_text()) if path.exists() else {}
