@@ -18,7 +18,9 @@ PY      = $(VENV)/bin/python
 READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
-CHAPTERS = $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)
+FAMILIES = baselines pruning quantization offline online self
+EVERY    = book/chapters/21-every-run
+CHAPTERS = $(filter-out $(EVERY).ipynb, $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)) $(FAMILIES:%=$(EVERY)-%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsilib/*/*.toml book/hsibook/*.py)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
@@ -38,6 +40,9 @@ contents: $(READY)
 
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+
+$(EVERY)-%.ipynb: notebooks/21-every-run.md $(LIBRARY) $(STORE) $(READY) | contents
+	$(PY) -m hsilib run every-run -p family $*
 
 $(ALL_CLAIMS): book/claims.json
 
@@ -73,6 +78,8 @@ smoke: $(READY)
 	  case $$name in \
 	    quickstart) given="-p epochs 1" ;; \
 	    overview | paper-versus-ours | what-to-believe | errata | models | explorer | maps | machines | claims) continue ;; \
+	    every-run) for family in $(FAMILIES); do $(PY) -m hsilib run $$name -p budget smoke -p family $$family || exit 1; done; \
+	      continue ;; \
 	    *) given="-p budget smoke" ;; \
 	  esac; \
 	  $(PY) -m hsilib run $$name $$given || exit 1; \

@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.study_command, what, "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
-    again = "train N stored runs anew, drawn by lot, and compare"
+    again = "train N stored runs anew, drawn at random, and compare"
     p.add_argument("--check", type=int, metavar="N", help=again)
     p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))

@@ -19,7 +19,7 @@ def scenes_command(args: Namespace) -> None:
     if args.add:
         _add_scene(args)
     elif args.check is not None:
-        print("\n".join(told.of_bytes(args.check, args.cube_key, args.repair)))
+        print("\n".join(told.lost_bytes(args.check, args.cube_key, args.repair)))
     elif args.show is not None:
         print("\n".join(told.of_scene(args.show)))
     elif args.remove is not None:

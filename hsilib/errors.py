@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST = 40  # names in a line
+SHOWN = 40  # names in a line
 
 
 class HsiError(Exception):
@@ -39,8 +39,8 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
         raise HsiError(f"unknown {kind} {name!r:.100}; there is none")
     close = get_close_matches(str(name)[:100], names, n=4, cutoff=0.5) or sorted(names)
     hint = "did you mean" if len(close) < len(names) or len(names) <= 4 else "known are"
-    more = f" and {len(close) - MOST} more" if len(close) > MOST else ""
-    raise HsiError(f"unknown {kind} {name!r:.100}; {hint}: {', '.join(close[:MOST])}{more}")
+    more = f" and {len(close) - SHOWN} more" if len(close) > SHOWN else ""
+    raise HsiError(f"unknown {kind} {name!r:.100}; {hint}: {', '.join(close[:SHOWN])}{more}")
 
 
 def joined(texts: Iterable) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # part of all identities: raise it when splits, inputs, training loop or metrics change their numbers
 PROTOCOL = 1
 
-MOST = 1_000_000  # of epochs, and of pixels in a batch
+LARGEST = 1_000_000  # number of epochs, and of pixels in a batch
 
 SCHEDULES = "cosine", "constant", "one_cycle", "waves", "sgd_waves"
 
@@ -39,8 +39,8 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise HsiError(f"{name} must be a whole number of at least {least}, not {value!r}")
-            if value > MOST:
-                raise HsiError(f"{name} must be at most {MOST}, not {value}")
+            if value > LARGEST:
+                raise HsiError(f"{name} must be at most {LARGEST}, not {value}")
         if not isinstance(self.lr, int | float) or not 0 < self.lr < 10:
             raise HsiError(f"lr must lie between 0 and 10, not {self.lr!r}")
 
@@ -62,7 +62,7 @@ class Method:
     live: bool | None = field(default=None, compare=False)
     ratios: tuple[int, ...] = (0,)
     epochs: float = 1.0  # share of the recipe's epochs
-    # parts of the recipe that are other than the study's unless a run says otherwise
+    # parts of the recipe in which the method differs from the study; a run may still set them
     recipe: dict[str, Any] = field(default_factory=dict, compare=False)
     paper: str = ""  # the name in the paper's tables
     about: str = ""  # the docstring, in one line

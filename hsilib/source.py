@@ -13,6 +13,7 @@ import functools
 import hashlib
 import inspect
 import linecache
+import re
 import sys
 import sysconfig
 import types
@@ -26,7 +27,8 @@ HERE = tuple(str(Path(__file__).parents[1] / name) for name in ("hsilib", "hsibo
 INSTALLED = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
 PLAIN = int, float, complex, str, bytes, bool, type(None), type(...), range, slice, Path
 BUILTIN = types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType
-LEFT_OUT = "annotation", "returns", "type_comment", "kind"  # of a syntax tree
+HINTS = "annotation", "returns", "type_comment"
+FIRST = {"Recipe": "hsilib.models.train", "Run": "hsilib.study.runs", "Method": "hsilib.registry"}
 UNFILLED = types.CellType()  # what a function closes over while it is still being defined
 INSTEAD = "give the method a version=, and another one when it changes"
 
@@ -68,62 +70,84 @@ def _tell(what, where, name, seen) -> Iterator[str]:
         yield f"again {seen[id(what)][0]}"
         return
     seen[id(what)] = len(seen), what  # held, or its number could be another's
-    parts = ()  # (how it is reached, what is told with it)
+
+    def each(parts):
+        for key, part in parts:
+            yield from _tell(part, key, name, seen)
+
+    def named(parts):
+        for key, part in parts:
+            yield key
+            yield from _tell(part, key, name, seen)
+
     if isinstance(what, types.ModuleType):
-        own = not _library(what.__name__) and getattr(what, "__file__", None)
-        yield _dump(_parsed(Path(what.__file__).read_text())) if own else f"module {what.__name__}"
-        held = sorted(vars(what).items()) if own else ()
-        parts = [(key, part) for key, part in held if _from_elsewhere(part, what)]
+        if _library(what.__name__) or not getattr(what, "__file__", None):
+            yield f"module {_once(what.__name__)}"
+        else:  # its text, and what it takes from others, which may be the user's
+            yield _dump(_parsed(Path(what.__file__).read_text()))
+            yield from each((key, part) for key, part in sorted(vars(what).items()) if _taken_by(what, part))
     elif isinstance(what, types.FunctionType):
         closed = dict(zip(what.__code__.co_freevars, what.__closure__ or ()))
-        parts = [(key, cell.cell_contents) for key, cell in closed.items() if cell != UNFILLED]
-        if not outside(what):  # of this library: what it was given by a decorator; of others: what they wrap
+        closed = {key: cell.cell_contents for key, cell in closed.items() if cell != UNFILLED}
+        if outside(what):
+            yield from each([(where, what.__defaults__), (where, what.__kwdefaults__)])
+            yield from (f"{_dump(node)}[]" for node in _nodes(what, where, name))
+            around = closed | _globals(what.__code__, what.__globals__, name)
+            yield from named((key, part) for key, part in sorted(around.items()) if key != what.__name__)
+        else:  # a function of this library may have been given others by a decorator
             yield f"function {what.__qualname__}"
-            parts = parts if what.__code__.co_filename.startswith(HERE) else []
-            parts += [(where, what.__wrapped__)] if hasattr(what, "__wrapped__") else []
-        else:
-            yield from map(_dump, _nodes(what, where, name))
-            parts += [(where, what.__defaults__), (where, what.__kwdefaults__)]
-            parts += [(key, what.__globals__[key]) for key in _taken(what.__code__, what.__globals__, name)]
+            yield from named(closed.items()) if what.__code__.co_filename.startswith(HERE) else ()
+            yield from each([(where, what.__wrapped__)]) if hasattr(what, "__wrapped__") else ()
     elif isinstance(what, type):
-        yield f"class {what.__module__ if _library(what.__module__) else ''} {what.__qualname__}"
-        if not _library(what.__module__):
+        yield f"class {what.__qualname__}"
+        if _library(what.__module__):
+            yield _once(what.__module__, what.__qualname__)
+        else:
             yield " ".join(inspect.get_annotations(what))  # fields of a dataclass, in their order
-            parts = [(where, base) for base in what.__bases__]
-            held = sorted(vars(what).items())
-            parts += [(f"{where}.{key}", part) for key, part in held if _written(key, part)]
+            yield from each((where, base) for base in what.__bases__)
+            members = sorted(vars(what).items())
+            yield from named((f"{where}.{key}", part) for key, part in members if _written(key, part))
     elif isinstance(what, functools.partial | types.MethodType | staticmethod | classmethod | property):
-        yield type(what).__name__
-        kept = ("func", "args", "keywords", "__func__", "__self__", "fget", "fset")
-        parts = [(where, getattr(what, key)) for key in kept if hasattr(what, key)]
+        yield f"method {what.__name__}" if isinstance(what, types.MethodType) else type(what).__name__
+        kept = ("func", "args", "keywords", "fget", "fset")
+        kept = ("__self__",) if isinstance(what, types.MethodType) else (*kept, "__func__")
+        yield from each((where, getattr(what, key)) for key in kept if hasattr(what, key))
     elif isinstance(what, BUILTIN):
         yield f"builtin {what.__qualname__}"
+    elif isinstance(what, types.GenericAlias | types.UnionType):
+        yield repr(what)
     elif callable(what) and inspect.isfunction(getattr(what, "__wrapped__", None)):  # by functools.cache
-        parts = [(where, what.__wrapped__)]
+        yield from each([(where, what.__wrapped__)])
     elif isinstance(what, dict | types.MappingProxyType):
-        yield f"dict {list(what)}"
-        parts = [(f"{where}[{key!r}]", part) for key, part in what.items()]
+        yield f"{type(what).__name__} of {len(what)}"
+        yield from each((f"{where}[{key!r}]", one) for key, part in what.items() for one in (key, part))
     elif isinstance(what, list | tuple):
-        yield f"{type(what).__name__} {len(what)}"
-        parts = [(f"{where}[{number}]", part) for number, part in enumerate(what)]
+        yield f"{type(what).__name__} of {len(what)}"
+        yield from each((f"{where}[{number}]", part) for number, part in enumerate(what))
     elif isinstance(what, set | frozenset) and all(isinstance(part, PLAIN) for part in what):
-        yield f"set {sorted(map(repr, what))}"
+        yield f"{type(what).__name__} of {len(what)}"
+        yield from sorted(f"{type(part).__name__} {part!r}" for part in what)
     elif hasattr(what, "dtype") and hasattr(what, "shape"):  # a tensor, an array or a number of numpy
         array = what.detach().cpu().numpy() if hasattr(what, "detach") else what
         yield f"array {array.dtype} {array.shape} {hashlib.sha256(array.tobytes()).hexdigest()}"
-    elif getattr(what, "__dict__", None) or not (shown := _library(type(what).__module__)):
-        parts = [(where, type(what)), (where, dict(sorted(getattr(what, "__dict__", {}).items())))]
-    elif shown and f"{id(what):x}" not in repr(what) and " at 0x" not in repr(what):
-        yield repr(what)  # such as a dtype, or a type with brackets
+    elif getattr(what, "__dict__", None) or not _library(type(what).__module__):
+        yield "instance"
+        yield from each([(where, type(what)), (where, dict(sorted(getattr(what, "__dict__", {}).items())))])
+    elif f"{id(what):x}" not in repr(what) and " at 0x" not in repr(what):
+        yield repr(what)  # such as a dtype
     else:
         says = f"a {type(what).__name__}, which cannot be told from another one; {INSTEAD}"
         raise HsiError(f"{name} uses {where}, {says}")
-    for key, part in parts:
-        yield key if isinstance(what, types.FunctionType | types.ModuleType | type) else ""
-        yield from _tell(part, key, name, seen)
 
 
-def _from_elsewhere(part, module):
+def _once(module, name=""):
+    """Return where a module or class of this library stood at first, for a stamp outlives a move."""
+    if module == "hsilib.identity":
+        return FIRST.get(name, module)
+    return re.sub(r"^hsibook\b", "hsilib.pages", re.sub(r"^hsilib\.methods\.", "hsilib.", module))
+
+
+def _taken_by(module, part):
     """Tell whether a module of one's own takes this from another module."""
     other = isinstance(part, types.ModuleType) or getattr(part, "__module__", None)
     return bool(other) and other != module.__name__
@@ -137,17 +161,18 @@ def _written(key, member):
     return not key.startswith(("__", "_abc"))
 
 
-def _taken(code, space, name):
-    """Return the names that a piece of code takes from its module."""
-    found = set()
+def _globals(code, space, name):
+    """Return what a piece of code takes from its module, by name."""
+    found = {}
     for step in dis.get_instructions(code):
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in space:
-            found.add(step.argval)
+            found[step.argval] = space[step.argval]
         elif step.opname == "LOAD_GLOBAL" and not hasattr(builtins, step.argval):
             says = "which is not defined yet: define it before the method, or give the method a version="
             raise HsiError(f"{name} uses {step.argval}, {says}")
-    inner = [part for part in code.co_consts if isinstance(part, types.CodeType)]
-    return sorted(found.union(*(_taken(part, space, name) for part in inner)))
+    for part in code.co_consts:
+        found |= _globals(part, space, name) if isinstance(part, types.CodeType) else {}
+    return found
 
 
 @functools.lru_cache(64)
@@ -184,7 +209,8 @@ def _dump(node, top=True):
         return repr(node)
     parts = []
     for field, value in ast.iter_fields(node):
-        if field in LEFT_OUT or value is None or value == [] or top and field == "decorator_list":
+        hint = field in HINTS and not isinstance(node, ast.AnnAssign)
+        if hint or value is None or value == [] or field == "kind" or top and field == "decorator_list":
             continue  # decorators of a function stand around it
         if field == "body" and isinstance(value, list) and isinstance(value[0], ast.Expr):
             first = value[0].value

@@ -580,7 +580,7 @@ def of_check(kind):
         yield
         from hsilib.data import told
 
-        says = told.of_bytes(path, "cube" if kind == "mat" else "", folder / "repaired.npy")
+        says = told.lost_bytes(path, "cube" if kind == "mat" else "", folder / "repaired.npy")
         assert says and all(isinstance(line, str) for line in says)
         for made in folder.glob("repaired.npy"):
             assert np.load(made).ndim == 3

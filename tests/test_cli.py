@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -227,13 +228,29 @@ def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill
     chapter.write_text(NOTEBOOK % "print(1)")
     book = tmp_path / "book" / "chapters" / "90-mine.ipynb"
     book.parent.mkdir(parents=True)
-    left = [book.with_name(f".90-mine.{process}.ipynb") for process in (2**30, os.getpid())]
-    for path in left:
+    left = [book.with_name(f".90-mine.{process}.part.ipynb") for process in (2**30, 2**30 + 1)]
+    for path, age in zip(left, (90_000, 60)):
         path.write_text("half a page")
+        os.utime(path, (time.time() - age,) * 2)
     mine = executed(tmp_path, monkeypatch, "print(factor)", {})
     assert mine != book and mine.parent.parent == tmp_path / "_build" / "runs" and not book.exists()
     assert runner.run(str(chapter), {}, say=lambda text: None) == book
-    assert not left[0].exists() and not list(book.parent.glob(".*")), "one is of a process that is gone, one our own"
+    assert list(book.parent.glob(".*")) == left[1:], "what is older than a day has nobody who still writes it"
+
+
+def test_a_chapter_about_families_is_a_page_of_the_book_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    text = (NOTEBOOK % "print(family)").replace("factor: int = 2", 'family: str = "pruning"')
+    (tmp_path / "notebooks" / "90-each.md").write_text(text)
+    (tmp_path / "_toc.yml").write_text("- file: book/chapters/90-each-self\n")
+    runner.check_contents()
+    for given, family in (({}, "pruning"), ({"family": "self"}, "self")):
+        page = runner.run("each", dict(given), say=lambda text: None)
+        assert page == tmp_path / "book" / "chapters" / f"90-each-{family}.ipynb"
+        heading, *rest = "".join(json.loads(page.read_text())["cells"][0]["source"]).split("\n")
+        assert heading.endswith(f": {family}") and "Made with" not in "".join(rest)
+    assert runner.source_of("90-each-self").name == "90-each.md" and runner.source_of("91-each") is None
 
 
 def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
@@ -327,7 +344,7 @@ def test_chapters_as_notebooks_run_with_papermill_from_anywhere(tmp_path, monkey
 
 def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch):
     page = tmp_path / "90-mine.md"
-    cell = "from hsilib.study.machine import TRAINING\nfrom hsibook import kernel\nprint(TRAINING, kernel.place)"
+    cell = "from hsilib.study.machine import TRAINING\nfrom hsibook import kernel\nprint(TRAINING, kernel.PAGE)"
     page.write_text(NOTEBOOK % cell)
     usual = dict(machine.TRAINING)
     try:

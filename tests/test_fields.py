@@ -1,5 +1,7 @@
 """Intervals over seeds and fields, the sign test, and where two networks differ."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -79,3 +81,18 @@ def test_a_published_pair_field_by_field():
     assert (~np.ma.getmaskarray(np.ma.masked_invalid(shown))).sum() == 4711
     assert np.nansum(shown) == pytest.approx(47.11 * table.loc["oa", "difference"], abs=0.1)
     plt.close(figure)
+
+
+def test_methods_are_held_against_others_at_the_sizes_and_seeds_that_both_have():
+    store = Store(project() / "book" / "results")
+    rows = stored(store, "indian_pines_8bit", ["disjoint"], ["scratch", "sfp", "l1", "cnn2d"], (0, 90, 98), seeds=3)
+    less = fields.Less(SimpleNamespace(store=store, first="disjoint"), rows)
+    both = [rows[(rows["method"] == name) & (rows["ratio"] > 0)].groupby("seed")["oa"].mean() for name in ("sfp", "scratch")]
+    assert less("sfp", "scratch").both["oa"][0] == pytest.approx((both[0] - both[1]).mean(), abs=1e-3)
+    assert less("sfp", "scratch") is less("sfp", "scratch") and less("sfp", "cnn2d").seeds == [], "no size in common"
+    assert less(["sfp", "l1"], "scratch").better()["holds"] in (True, False, "open")
+    assert less(["sfp", "nobody"], "scratch").better() == {"holds": None}, "a group that lacks a method is not here"
+    lacking = rows[~((rows["method"] == "sfp") & (rows["ratio"] == 98) & (rows["seed"] == 2))]
+    assert fields.Less(SimpleNamespace(store=store, first="disjoint"), lacking)("sfp", "scratch").seeds == [0, 1]
+    found = less.gains(["sfp", "nobody"], "scratch")
+    assert list(found) == ["oa", "aa30"] and list(found["oa"].index) == ["sfp"]

@@ -88,7 +88,7 @@ def test_pages_of_ones_own_stand_last_in_their_order_and_go_again(copy, capsys):
     listed = re.findall(r"file: (\S+)", text)
     old = re.findall(r"file: (\S+)", before)
     last = old.index("book/reexecute")
-    assert listed[:last] == old[:last] and listed[last:][:2] == ["book/chapters/21-first-one", "book/chapters/22-second-one"]
+    assert listed[:last] == old[:last] and listed[last:][:2] == ["book/chapters/23-first-one", "book/chapters/24-second-one"]
     (copy / "notebooks" / "21-first-one.md").unlink()  # by hand
     with pytest.raises(HsiError, match="21-first-one.md is not there; python -m hsilib new first-one --remove strikes it"):
         runner.check_contents()

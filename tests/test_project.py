@@ -52,6 +52,11 @@ def test_imports_follow_the_arrow():
         assert re.findall(r"\w+", written) == order, "book/design.md shows another order"
 
 
+def test_six_variables_of_the_environment_are_read_and_named_in_the_readme():
+    read = {name for path in CODE for name in re.findall(r"HSILIB_[A-Z]+", path.read_text())}
+    assert len(read) == 6 and all(f"`{name}`" in (ROOT / "README.md").read_text() for name in read), read
+
+
 def test_the_folder_of_a_chapter_is_a_room():
     rooms = {path.parent.relative_to(ROOT / "hsilib") for path in (ROOT / "hsilib").rglob("*/__init__.py")}
     design = (ROOT / "book" / "design.md").read_text()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from hsibook.pack import errata, write_pack
 from hsilib.data import own as own_scene
 from hsilib.data import registry, scenes, synthetic
 from hsilib.data.formats import label_map, read_array
 from hsilib.data.inputs import make_inputs
-from hsilib.data.pack import errata, write_pack
 from hsilib.data.splits import SPLITS, TRANSFER, make_split, near
 from hsilib.errors import HsiError
 from hsilib.files import fingerprint

@@ -327,16 +327,20 @@ CONTRAST = """(nodes) => {
   const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0);
   const ground = (node) => { for (; node; node = node.parentElement) {
-    const [r, g, b, a = 1] = rgb(getComputedStyle(node).backgroundColor); if (a > 0.5) return [r, g, b]; } return [255, 255, 255]; };
-  return nodes.map((node) => { const look = getComputedStyle(node), fill = node.namespaceURI.endsWith("svg") ? look.fill : look.color;
+    const [r, g, b, a = 1] = rgb(getComputedStyle(node).backgroundColor);
+    if (a > 0.5) return [r, g, b]; } return [255, 255, 255]; };
+  return nodes.map((node) => {
+    const look = getComputedStyle(node), fill = node.namespaceURI.endsWith("svg") ? look.fill : look.color;
     const [a, b] = [light(rgb(fill)), light(ground(node))]; return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); });
 }"""
 
 
 @pytest.mark.parametrize(
     "name, parts",
-    [("11-what-to-believe", ".hsi-claim, .hsi-table td, .hsi-caption, figcaption"), ("17-explorer", ".hsi-plot text, .hsi-table td"),
-     ("00-overview", ".hsi-answer p, .hsi-claim small"), ("22-claims", ".hsi-table td")],
+    [
+        ("00-overview", ".hsi-answer p, .hsi-claim small"), ("17-explorer", ".hsi-plot text, .hsi-table td"),
+        ("11-what-to-believe", ".hsi-claim, .hsi-table td, .hsi-caption, figcaption"), ("22-claims", ".hsi-table td"),
+    ],
 )
 def test_dark_mode_stays_readable(address, name, parts):
     with opened(f"{address}{CHAPTERS}/{name}.html") as (page, _):
@@ -418,4 +422,5 @@ def test_a_figure_is_printed_with_its_caption(address):
         page.emulate_media(media="print")
         looks = page.eval_on_selector_all("article figure", "all => all.map((one) => getComputedStyle(one).breakInside)")
         assert looks and set(looks) == {"avoid"}
-        assert set(page.eval_on_selector_all(".hsi-scroll", "all => all.map((one) => getComputedStyle(one).overflowX)")) == {"visible"}
+        wide = page.eval_on_selector_all(".hsi-scroll", "all => all.map((one) => getComputedStyle(one).overflowX)")
+        assert set(wide) == {"visible"}

@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hsibook import claims
 from hsibook.chapter import chapter
-from hsibook.claims import fits, fitted
 from hsilib import methods
 from hsilib.data import own as own_scene
 from hsilib.data.scenes import load_scene
@@ -24,7 +22,7 @@ from hsilib.methods.task import Task
 from hsilib.models.networks import LSTM, MLP, Outputs, initialise
 from hsilib.models.train import fit
 from hsilib.study import merge
-from hsilib.study.execute import execute, task_of, trained, weights_path
+from hsilib.study.execute import execute, trained, weights_path
 from hsilib.study.rows import COLUMNS
 from hsilib.study.runs import declared, make_run, plan
 from hsilib.study.store import Store
@@ -91,26 +89,6 @@ def test_weights_count_for_their_own_run_alone(damage, says):
     with pytest.raises(HsiError, match=f"not a stored model of scratch.*{says}.*delete it") as caught:
         trained(run)
     assert "\n" not in str(caught.value)
-
-
-def test_the_fit_to_the_training_pixels_is_read_from_the_stored_map():
-    from hsilib.models import evaluate
-
-    store, run = Store(), make_run(SMALL, "random", "scratch", 98, seed=1, epochs=2)
-    _, model = execute(run, store)
-    task = task_of(run)
-    right = evaluate.scene_scores(model, task.inputs("patches"))[task.split.train].argmax(1) == task.split.train_y
-    assert 0 < right.mean() < 1
-    assert fitted(store, store.rows()) == pytest.approx([100 * right.mean()])
-    with pytest.raises(HsiError, match="none of the small networks on random"):
-        fits(store, SMALL, "random", ["scratch"], [98])  # two epochs are not the study's thirty
-
-
-def test_fits_are_means_over_the_seeds_that_all_methods_have(monkeypatch):
-    rows = pd.DataFrame(dict(method=list("aabbb"), ratio=98, seed=[0, 1, 0, 1, 2], oa=[70.0, 72, 80, 82, 99]))
-    monkeypatch.setattr(claims, "stored", lambda *asked: rows)
-    monkeypatch.setattr(claims, "fitted", lambda store, kept: kept["oa"].to_numpy())
-    assert fits(None, SMALL, "random", ["a", "b"], [98])["oa"].to_dict() == {("a", 98): 71, ("b", 98): 81}
 
 
 def test_identity_changes_with_everything_that_decides_a_result(monkeypatch):

@@ -26,7 +26,8 @@ def explain(app):
 def edited(pagename):
     """The day a page's source was last changed, "" outside of a checkout."""
     name = Path(pagename).name
-    sources = [BOOK.parent / "notebooks" / f"{name}.md", BOOK.parent / f"{pagename}.md"]
+    sources = [BOOK.parent / "notebooks" / f"{one}.md" for one in (name, name.rpartition("-")[0])]
+    sources.append(BOOK.parent / f"{pagename}.md")
     source = next((path for path in sources if path.exists()), None)
     command = ["git", "-C", str(BOOK), "log", "-1", "--format=%cs", "--", str(source)]
     try:

@@ -103,7 +103,7 @@ LEAST = 3  # seeds from which on the chooser offers a network; the explorer has 
 def names(rows: pd.DataFrame) -> pd.Series:
     """What each row's network is called, the same on every page: with its epochs if these are not its own."""
     found = {}
-    for key, group in rows.groupby(NETWORK, sort=False):
+    for _, group in rows.groupby(NETWORK, sort=False):
         one, name = group.iloc[0], called(*group.iloc[0][["method", "ratio", "options"]])
         found |= dict.fromkeys(group.index, name if usual(one) else f"{name}, {one['epochs']} epochs")
     return pd.Series(found, dtype=str).reindex(rows.index)

@@ -168,39 +168,3 @@ def _code(page, text):
     except Exception:  # whatever the parser meets
         raise HsiError(f"{page}: no notebook and no script: .md, .ipynb or .py") from None
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-
-
-HEADING = re.compile(r"^(?=\([\w-]+\)=\n#{2,} )|^(?<!\)=\n)(?=#{2,} )", re.M)  # with the label before it
-
-
-def leave_out_empty(cells: list[dict]) -> None:
-    """Take a section off the page when all its code is hidden and shows nothing: what it is about did not
-    run.  The head of the page stays, and so does a section that has others in it."""
-    section, shows, level = [], True, 0  # its pieces of text (cell, number) and its cells of code; its depth
-
-    def close(deeper):
-        codes = any(piece is None for _, piece in section)
-        for cell, piece in section if codes and not shows and not deeper else ():
-            if piece is None:
-                cell["metadata"].setdefault("tags", []).append("remove-cell")
-            else:
-                cell["pieces"][piece] = ""
-
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            tags = cell["metadata"].get("tags", [])
-            shows |= not {"hide-input", "remove-input"} & set(tags)
-            shows |= any(out["output_type"] in ("display_data", "execute_result") for out in cell["outputs"])
-            section.append((cell, None))
-            continue
-        cell["pieces"] = HEADING.split("".join(cell["source"]))
-        for number, piece in enumerate(cell["pieces"]):
-            if number:
-                depth = len(re.search(r"#+", piece).group())
-                close(depth > level)
-                section, shows, level = [], False, depth
-            section.append((cell, number))
-    close(False)
-    for cell in cells:
-        if "pieces" in cell:
-            cell["source"] = "".join(cell.pop("pieces"))

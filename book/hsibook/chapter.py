@@ -9,7 +9,6 @@ import pandas as pd
 
 from hsibook import figures, kernel
 from hsibook.stats import pick
-from hsibook.text import say
 from hsilib.data.own import is_own
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of
@@ -142,7 +141,8 @@ class Chapter:
         runs = list(dict.fromkeys(run for part in plans.values() for run in part))
         if not runs:
             return dict.fromkeys(plans)
-        rows = (self.store.rows() if kernel.held else collect(runs, self.store)).set_index("run", drop=False)
+        rows = self.store.rows() if kernel.PAGE.held else collect(runs, self.store)
+        rows = rows.set_index("run", drop=False)
         ids = {name: [run.id for run in part if run.id in rows.index] for name, part in plans.items()}
         return {name: rows.loc[part].reset_index(drop=True) for name, part in ids.items()}
 
@@ -189,7 +189,7 @@ def _able(names, card, spectra):
     if names and len(left) == len(names):
         raise HsiError(f"scene {card.name}: no method of this chapter can run on it ({left[0]})")
     if left:
-        say(f"Left out on this scene: {'; '.join(left)}.")
+        print("Left out on this scene:", "; ".join(left))
     return [name for name in names if not lacks[name]]
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsibook.text import signed
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -72,17 +70,7 @@ def better(store: "Store", mine: "pd.DataFrame", other: "pd.DataFrame", margin: 
     """
     from hsibook.fields import Pair
 
-    pair = Pair(store, mine, other) if min(len(mine), len(other)) else None
-    if pair is None or not pair.seeds:
-        return {"holds": None}
-    found = {name: pair.interval(name) for name in ("oa", "aa30")}
-    if len(pair.seeds) == 1:
-        holds = "open"
-    else:
-        holds = agreed(*(above(low + margin, high + margin) for _, low, high in found.values()))
-    told = ", ".join(f"{name.upper()} {signed(*ends)}" for name, ends in found.items()) + " points"
-    told += ", one seed" * (len(pair.seeds) == 1)
-    return {"holds": holds, "evidence": told, "runs": [run for rows in pair.rows for run in rows["run"]]}
+    return Pair(store, mine, other).better(margin)
 
 
 def claims_of(notebook: Path) -> Iterator[dict]:

@@ -62,13 +62,14 @@ def gains(
 def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence = ()) -> pd.DataFrame:
     """``tables.by_size`` of labels alone, of these methods and of ``more`` in the chapter's recipe, and of
     the same networks in the recipe of the compact ones."""
-    same, other = f"{c.epochs} epochs", "chapter 16"
     better = designed(c, ["scratch_aug", "scratch_taught", "cnn2d_aug", "cnn2d_taught"], [0, *c.ratios])
-    parts = [("labels alone", same, stats.pick(rows, method=["cnn2d", "scratch"]))]
-    parts += [(title(name), same, stats.pick(rows, method=name)) for name in names]
-    parts += [(label, same, part) for label, part in more]
+    usual = [("labels alone", stats.pick(rows, method=["cnn2d", "scratch"]))]
+    usual += [(title(name), stats.pick(rows, method=name)) for name in names]
+    usual = [(label, part) for label, part in [*usual, *more] if len(part)]
+    parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in usual]
     for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
-        parts.append((label, other, stats.pick(better, method=[f"cnn2d_{kind}", f"scratch_{kind}"])))
+        part = stats.pick(better, method=[f"cnn2d_{kind}", f"scratch_{kind}"])
+        parts.append((label, "chapter 16", part))
     return by_size(parts, [0, *c.ratios])
 
 

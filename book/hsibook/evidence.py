@@ -8,7 +8,7 @@ import pandas as pd
 from hsibook import claims, stats
 from hsibook.chapter import usual_splits
 from hsilib.data.splits import split_of
-from hsilib.methods import family, get
+from hsilib.methods import family
 from hsilib.models.networks import WIDTHS
 from hsilib.study.runs import stored
 from hsilib.study.store import Store
@@ -38,7 +38,6 @@ class Evidence:
         self.scene, self.split, self.store, self.sizes = scene, split, Store(), tuple(sizes)
         self.card, _, _ = self.store.card(scene)
         self.names = claims.comparable()
-        self.taught = [name for name in self.names if get(name).family in ("offline", "online", "self")]
         rows = self.stored([*self.names, "simkd", *family("baselines"), *family("quantization")]).copy()
         rows["aa30"] = rows["aa30"].fillna(rows["aa"])  # where no class has 30 test pixels
         self.oa, self.aa30, self.aa = (
@@ -50,22 +49,11 @@ class Evidence:
         self.picking, self.fresh = self.oa.iloc[:half], self.oa.iloc[half:]
         self._all = self.rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
         self.gained = claims.gains(self.picking)
-        self.top = self.gained.index[0]  # gains most over Scratch in the mean over the sizes
-        leaders = {size: claims.leader(self.at(size)) for size in self.sizes}
-        self.best = {size: name for size, (name, _) in leaders.items()}
-        self.tied = {size: names for size, (_, names) in leaders.items()}  # cannot be told from the best
         self.parts = {size: stats.components(self.at(size)) for size in self.sizes}
 
     def stored(self, names: Sequence[str], ratios: Sequence[int] = (0, *SIZES), **common) -> pd.DataFrame:
         """What the store holds of these methods."""
         return stored(self.store, self.scene, [self.split], names, ratios, **common)
-
-    def designed(self) -> pd.DataFrame:
-        """The networks small by design, and their int8 forms, as far as the store has them."""
-        names = family("compact")
-        parts = [self.stored(["static"], (0,), options={"of": name}, **DESIGNED) for name in names]
-        parts += [self.stored([*names, "cnn2d_taught"], (0,), **DESIGNED)]
-        return pd.concat(parts, ignore_index=True)
 
     def at(self, size: int) -> pd.DataFrame:
         """Overall accuracy at one size, seeds × methods."""
@@ -85,13 +73,6 @@ class Evidence:
     def repeated(self, names: Sequence[str]) -> pd.DataFrame:
         """As ``oa``, on the seeds that had no part in picking these methods."""
         return self.fresh[list(names)]
-
-    def fits(self, ratios: Sequence[int]) -> pd.DataFrame:
-        """Accuracy of training and test pixels, on the random split and here: methods that ran on both."""
-        random, here = (
-            claims.fits(self.store, self.scene, split, self.names, ratios) for split in ("random", self.split)
-        )
-        return random.add_suffix("_random").join(here.add_suffix("_here")).dropna()
 
     def by_better_recipe(self, name: str) -> pd.DataFrame:
         """Runs of a network of spectra by the better recipe: as long as the reference code's, or ours."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hsibook import stats
-from hsibook.claim import above
+from hsibook.claim import above, agreed
 from hsibook.drawings import bare
 from hsibook.tables import METRICS, publish
 from hsibook.text import p_value, signed
@@ -84,18 +84,16 @@ class Pair:
         found = {metric: self.interval(metric) for metric in ("oa", "aa30")}
         return {metric: ends for metric, ends in found.items() if metric == "oa" or not np.isnan(ends[0])}
 
-    def ahead(self, margin: float = 0.0) -> bool | str | None:
-        """Whether the first is ahead in both measures, or behind by less than ``margin`` points, as a claim
-        takes it: open where an interval or the two measures cannot tell."""
-        states = {above(low + margin, high + margin) for _, low, high in self.both.values()}
-        return states.pop() if len(states) == 1 else "open"
-
-    def text(self) -> str:
-        """Both differences with their intervals; nothing where there is no interval."""
-        if np.isnan(self.both["oa"][1]):
-            return ""
+    def better(self, margin: float = 0.0) -> dict:
+        """Whether the first is better in both measures, as ``claim`` takes it; with a ``margin`` whether it
+        is not worse by so many points.  One seed leaves it open."""
+        if not self.seeds:
+            return {"holds": None}
+        holds = agreed(*(above(low + margin, high + margin) for _, low, high in self.both.values()))
         each = (f"{LABELS[metric]} {signed(*ends)}" for metric, ends in self.both.items())
-        return f"{', '.join(each)} points"
+        told = f"{', '.join(each)} points{', one seed' * (len(self.seeds) == 1)}"
+        runs = [run for rows in self.rows for run in rows["run"]]
+        return {"holds": "open" if len(self.seeds) == 1 else holds, "evidence": told, "runs": runs}
 
     def signs(self) -> tuple[int, int, float]:
         """(fields in which the first is better, in which it is worse, p), of those of ten pixels or more."""
@@ -116,7 +114,7 @@ class Less:
     """Methods of a chapter less others, on its first split.
 
     >>> less = Less(c, rows)
-    >>> less("ca_mkd", "scratch").text()  # over all sizes that both have; a list of names is their mean
+    >>> claim("CA-MKD helps.", **less("ca_mkd", "scratch").better())  # at all sizes that both have
     """
 
     def __init__(self, c: "Chapter", rows: pd.DataFrame) -> None:

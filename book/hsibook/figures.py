@@ -63,7 +63,7 @@ def strips(
 
 
 SIZES = {
-    "payload": ("as deployed, kB", 1e3), "bytes": ("weights on disk, MB", 1e6),
+    "payload": ("payload, kB", 1e3), "bytes": ("weights on disk, MB", 1e6),
     "macs": ("multiply-adds per pixel, millions", 1e6), "ms": ("time per pixel, ms", 1),
 }
 

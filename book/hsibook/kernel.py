@@ -1,17 +1,18 @@
 """What the runner tells the kernel of a page before its first cell: where the page is, and how it trains."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from hsilib.study import machine
 
-place: Path | None = None  # of the page, without its suffix; None where no runner started the kernel
-held = False  # whether the page shows what the store has, and trains nothing
+# place: of the page, without its suffix; None where no runner started the kernel
+# held: whether the page shows what the store has, and trains nothing
+PAGE = SimpleNamespace(place=None, held=False)
 
 
-def begin(page: str, how: dict, only_held: bool = False) -> None:
+def begin(place: str, how: dict, only_held: bool = False) -> None:
     """Take what the runner says; ``how``: what ``machine.TRAINING`` holds."""
-    global place, held
-    place, held = Path(page), only_held
+    PAGE.place, PAGE.held = Path(place), only_held
     machine.TRAINING.update(how)
 
 

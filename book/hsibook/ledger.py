@@ -32,8 +32,16 @@ def path() -> Path:
 
 
 def read() -> dict:
-    """{chapter: {"title": …, "source": …, "scenes": {scene: claims}}}"""
+    """{chapter: {"title": …, "scenes": {scene: {"source": …, "claims": […]}}}}"""
     return json.loads(path().read_text()) if path().is_file() else {}
+
+
+def code(source: Path) -> str:
+    """A digest of the code of a chapter: its prose may change without it being asked again."""
+    import jupytext
+
+    cells = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+    return hashlib.sha256("\n".join(cells).encode()).hexdigest()[:12]
 
 
 def given(declared: dict, scene: str) -> dict | None:
@@ -71,38 +79,39 @@ def ask(source: Path, words: dict, scene: str) -> list[dict]:
     return found
 
 
-def make(names: list[str], anew: bool) -> None:
-    """Ask the chapters that are named, or all, on each scene; those that did not change only if ``anew``."""
+def make(words: list[str], anew: bool) -> None:
+    """Ask the chapters and on the scenes that are named, or all; of chapters that did not change since they
+    were asked only if ``anew``.  What is found is kept after each."""
     kept, sources = read(), runner.chapters()
-    for name in names:
-        known("chapter", name, sources)
+    for word in words:
+        known("chapter or scene", word, [*sources, *SCENES])
+    names, places = [w for w in words if w in sources], [w for w in words if w in SCENES]
+    there = {source.stem for source in sources.values() if "claim(" in source.read_text()}
     for name, source in sources.items():
-        text = source.read_text()
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-        declared = runner.parameters_of(name)
-        if "claim(" not in text or declared.get("budget", ["paper"])[0] == "smoke":  # which proves nothing
-            kept.pop(source.stem, None)
+        declared, stem = runner.parameters_of(name), source.stem
+        if stem not in there or declared.get("budget", ["paper"])[0] == "smoke":  # which proves nothing
+            there.discard(stem)
             continue
-        if names and name not in names or not anew and kept.get(source.stem, {}).get("source") == digest:
-            continue
-        scenes = {}
-        for scene in SCENES:
-            words = given(declared, scene)
-            if words is not None:
+        digest = code(source)
+        for scene in places or SCENES:
+            told = given(declared, scene)
+            before = kept.get(stem, {"scenes": {}})["scenes"].get(scene, {})
+            asked = (not names or name in names) and (anew or before.get("source") != digest)
+            if told is not None and asked:
                 print(f"{name}, {scene}", flush=True)
-                scenes[scene] = ask(source, words, scene)
-        kept[source.stem] = {"title": runner.title_of(source), "source": digest, "scenes": scenes}
-    there = {source.stem for source in sources.values()}
-    kept = {stem: kept[stem] for stem in sorted(kept) if stem in there}
-    write_atomically(path(), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+                found = {"source": digest, "claims": ask(source, told, scene)}
+                kept.setdefault(stem, {"scenes": {}})["scenes"][scene] = found
+                kept[stem] = {"title": runner.title_of(source), "scenes": kept[stem]["scenes"]}
+                kept = {stem: kept[stem] for stem in sorted(kept) if stem in there}
+                write_atomically(path(), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 def lines() -> list[dict[str, Any]]:
     """One entry for each claim: chapter, title, claim, by, and what is found on each scene."""
     found = {}
     for stem, chapter in read().items():
-        for scene, claims in chapter["scenes"].items():
-            for one in claims:
+        for scene, asked in chapter["scenes"].items():
+            for one in asked["claims"]:
                 key = stem, one["claim"]
                 head = {"chapter": stem, "title": chapter["title"], "claim": one["claim"]}
                 head |= {"by": one.get("by", ""), "scenes": {}}

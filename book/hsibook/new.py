@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hsibook.runner import chapters
+from hsibook.runner import chapters, source_of
 from hsilib.errors import HsiError, known
 from hsilib.files import project, write_atomically
 from hsilib.methods import METHODS
@@ -140,7 +140,7 @@ def remove(name: str) -> Path:
     contents, label, folder = project() / "_toc.yml", name.replace("_", "-"), project() / "notebooks"
     text = contents.read_text()
     mine, listed = text.partition(PART)[2], re.findall(r"file: book/chapters/(\S+)", text)
-    mine = [page for page in listed if f"/{page}\n" in mine or not (folder / f"{page}.md").is_file()]
+    mine = [page for page in listed if f"/{page}\n" in mine or not source_of(page)]
     pages = {page.split("-", 1)[-1]: page for page in mine}
     page = pages[known("page of yours", label, pages)]
     text = text.replace(f"      - file: book/chapters/{page}\n", "").replace(PART + REFERENCE, REFERENCE)

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from hsibook import kernel
-from hsibook.cells import leave_out_empty, planning, readable, run_cell
+from hsibook.cells import planning, readable, run_cell
 from hsibook.claim import claims_of
-from hsibook.text import of_one_seed
 from hsilib.data import own, registry
 from hsilib.data.splits import SPLITS
 from hsilib.errors import HsiError, known
@@ -51,13 +50,22 @@ def chapters() -> dict[str, Path]:
     return {path.stem.split("-", 1)[-1]: path for path in sorted((project() / "notebooks").glob("[0-9]*.md"))}
 
 
+def source_of(page: str) -> Path | None:
+    """The source of a page of the book: a chapter with a parameter ``family`` is a page for each of these,
+    and ``21-every-run-online`` is made from ``21-every-run.md``."""
+    folder = project() / "notebooks"
+    files = (folder / f"{name}.md" for name in (page, page.rpartition("-")[0]))
+    return next((file for file in files if file.is_file()), None)
+
+
 def check_contents() -> None:
     """Refuse a ``_toc.yml`` that lists a page which is not there: the book would fail when all has run."""
     contents = project() / "_toc.yml"
     for file in re.findall(r"file: (\S+)", contents.read_text() if contents.is_file() else ""):
         name = file.rpartition("/")[2]
-        there = f"notebooks/{name}.md" if file.startswith("book/chapters/") else f"{file}.md"
-        if not (project() / there).is_file():
+        chapter = file.startswith("book/chapters/")
+        there = f"notebooks/{name}.md" if chapter else f"{file}.md"
+        if not (source_of(name) if chapter else (project() / there).is_file()):
             says = f"python -m hsilib new {name.split('-', 1)[-1]} --remove strikes it"
             raise HsiError(f"_toc.yml lists {file}, but {there} is not there; {says}")
 
@@ -160,10 +168,15 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     check(chapter, declared, given)
     if "images" in given:  # a folder is added under its name: the kernel works elsewhere
         given = given | {"images": own.images_named(given["images"])}
-    target, elsewhere = project() / "book" / "chapters" / f"{path.stem}.ipynb", path.resolve().parent
+    name, told = path.stem, given
+    if "family" in declared:
+        given = {"family": declared["family"][0]} | given
+        if set(given) == {"family"}:  # a page of the book for each
+            name, told = f"{name}-{given['family']}", {}
+    target, elsewhere = project() / "book" / "chapters" / f"{name}.ipynb", path.resolve().parent
     elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
-    if given or elsewhere:
-        tag = "".join(f"-{k}={v}" for k, v in given.items())
+    if told or elsewhere:
+        tag = "".join(f"-{k}={v}" for k, v in told.items())
         tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
         if len(tag) > 100:  # what is cut off still makes another folder
             tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
@@ -175,13 +188,13 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     work = target.with_name(f".{target.stem}.{os.getpid()}.part.ipynb")
     try:
         _execute(notebook, path, given, target, work)
-        _stamp(work, path, given, time.perf_counter() - start)
+        _stamp(work, path, given, told, time.perf_counter() - start)
         if target.parent == project() / "book" / "chapters":
             _refuse(work, path)
         os.replace(work, target)  # a page that is there is whole
     finally:
         work.unlink(missing_ok=True)
-    say(f"{path.stem}: {time.perf_counter() - start:.0f} s, {target.relative_to(project())}")
+    say(f"{name}: {time.perf_counter() - start:.0f} s, {target.relative_to(project())}")
     return target
 
 
@@ -268,20 +281,17 @@ def _told(given):
     ]
 
 
-def _stamp(path, source_path, given, seconds):
+def _stamp(path, source_path, given, told, seconds):
     """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
     notebook = json.loads(path.read_text())
-    if given:
-        title, *rest = "".join(notebook["cells"][0]["source"]).split("\n")
-        notebook["cells"][0]["source"] = "\n".join([title, "", *_told(given), *rest])
+    title, *rest = "".join(notebook["cells"][0]["source"]).split("\n")
+    title += f": {given['family']}" if "family" in given else ""
+    notebook["cells"][0]["source"] = "\n".join([title, *(["", *_told(told)] if told else []), *rest])
     for cell in notebook["cells"]:
         cell["metadata"].pop("papermill", None)
         cell["metadata"].pop("execution", None)
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["metadata"]["tags"].append("remove-cell")
-        if given.get("seeds") == 1 and (figure := cell["metadata"].get("mystnb", {}).get("figure")):
-            figure["caption"] = of_one_seed(figure["caption"])
-    leave_out_empty(notebook["cells"])
     notebook["metadata"].pop("papermill", None)
     notebook["metadata"]["hsilib"] = {
         "source": source_path.name, "source_sha256": hashlib.sha256(source_path.read_bytes()).hexdigest(),

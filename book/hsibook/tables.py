@@ -12,7 +12,7 @@ import pandas as pd
 from hsibook import kernel, stats
 from hsibook.claims import against
 from hsibook.paper import beside_paper
-from hsibook.text import megabytes, number, p_value, pm, say, signed, thousands
+from hsibook.text import megabytes, number, p_value, pm, signed, thousands
 from hsilib.errors import joined
 from hsilib.files import project, write_atomically
 from hsilib.methods import title
@@ -48,7 +48,7 @@ def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
         table["parameters"] = full["params"].map(thousands)
         table["multiply-adds, M"] = ["–" if pd.isna(v) else f"{v / 1e6:.3g}" for v in full["macs"]]
         table["MB on disk"] = full["bytes"].map(megabytes)
-        table["as deployed, kB"] = [number(size / 1e3) for size in full["payload"]]
+        table["payload, kB"] = [number(size / 1e3) for size in full["payload"]]
     return table
 
 
@@ -70,37 +70,24 @@ def link(path: Path, words: str) -> None:
     """Show a link to a file beside the page."""
     from IPython.display import Markdown, display
 
-    here = path.parents[1] if kernel.place else Path.cwd()
+    here = path.parents[1] if kernel.PAGE.place else Path.cwd()
     display(Markdown(f"[{words}]({Path(os.path.relpath(path, here)).as_posix()})"))
 
 
 def beside_page(name: str) -> Path:
     """Where a file for download lies: beside the page and under its name, so that a copied chapter leaves the
     files of its original alone."""
-    page = kernel.place or project() / "_build" / "runs" / "notebook"
+    page = kernel.PAGE.place or project() / "_build" / "runs" / "notebook"
     return page.parent / "tables" / f"{page.name}-{name}"
 
 
 def _show(table, caption, choose=""):
     from IPython.display import HTML, display
 
-    caption = true_of(caption or "", "".join(table.astype(str).to_numpy().ravel()))
     caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
     keys = " tabindex='0'" * (len(table.columns) > WIDE or len(table) > MANY)  # what scrolls does so by keys
     by = f" data-choose='{list(table.columns).index(choose)}'" if choose else ""
     display(HTML(f"<div class='hsi-scroll'{keys}{by}>{caption}{as_html(table)}</div>"))
-
-
-SPREAD = r"[,;]? mean ± sd over (five |ten )?\w+( \([^)]*\))?"
-INTERVALS = r"(,|;| and) (paired .{,20})?(with )?(their )?95 % intervals?( over seeds)?"
-INTERVALS += r"| with (their )?95 % intervals?|; p after Holm's correction[^.]*"
-
-
-def true_of(caption: str, cells: str) -> str:
-    """A caption without what one seed has not: spread, interval, p."""
-    if "±" not in cells:
-        caption = re.sub(SPREAD, ", one run each", caption)
-    return caption if "[" in cells or " to " in cells else re.sub(INTERVALS, "", caption)
 
 
 MANY = 12  # lines above which a table scrolls in its own box on a telephone

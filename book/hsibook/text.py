@@ -55,17 +55,6 @@ def many(count: int, what: str) -> str:
     return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
-def of_one_seed(caption: str) -> str:
-    """The caption of a figure without what one seed has not: mean, spread, interval."""
-    text = " ".join(caption.split())
-    gone = (
-        r"(, paired by seed)?,? with 95 % intervals( over seeds)?", r",? not adjusted for their number",
-        r"; filled where the interval leaves out zero", r"[,;] mean over seeds",
-        r"mean ± sd( over seeds)?(, )?",
-    )
-    return re.sub(r" ?\(\)", "", re.sub("|".join(gone), "", text))
-
-
 def interval(mean: float, half: float) -> str:
     """The 95 % interval of a mean accuracy as text; where it would go beyond 100 % it says that it is cut.
 

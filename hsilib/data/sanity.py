@@ -12,7 +12,7 @@ SAMPLE = 20_000  # pixels of a scene that are looked at
 
 
 def look(values: np.ndarray, nodata: float | None, where: str) -> list[str]:
-    """Refuse some spectra (N, B) of a scene that cannot be meant; return warnings of what may not be."""
+    """Refuse a scene whose spectra (N, B) cannot be right, and return warnings of what may be wrong."""
     if values.size and (values == values.flat[0]).all():
         raise HsiError(f"{where}: all values are {values.flat[0]:g}; there is nothing to learn from")
     same = values[(values == values[:, :1]).all(1), 0] if values.shape[1] > 1 else values[:0, 0]
@@ -26,7 +26,7 @@ def look(values: np.ndarray, nodata: float | None, where: str) -> list[str]:
 
 
 def _misread(values):
-    """Return a warning where whole numbers of 16 bits are far smoother along the bands if read otherwise."""
+    """Return a warning where 16-bit integers are far smoother along the bands if they are read otherwise."""
     if values.shape[1] < 8 or not np.isfinite(values).all() or (values != np.round(values)).any():
         return ""
     low, high = values.min(), values.max()

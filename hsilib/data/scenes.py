@@ -71,8 +71,8 @@ def load_scene(name: str) -> Scene:
     listing = entry(name)
     if listing.of:
         return _side_by_side(name, listing)
-    paths = [locate(file, name) for file in listing.cube]
-    made, maps = read(listing, paths), _maps(listing, name)
+    paths = {file: locate(file, name) for file in listing.files}
+    made, maps = read(listing, [paths[file] for file in listing.cube]), _maps(listing, paths)
     taken = ("classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
     about = {part: getattr(listing, part) for part in taken}
     if not isinstance(made, Image):
@@ -84,7 +84,8 @@ def load_scene(name: str) -> Scene:
     else:
         cube, there = made.rows(0, made.shape[0])
     if not there.any():
-        raise HsiError(f"{paths[0]}: every pixel holds {listing.nodata:g}, which stands for no data")
+        where, value = paths[listing.cube[0]], listing.nodata
+        raise HsiError(f"{where}: every pixel holds {value:g}, which stands for no data")
     there = None if there.all() else there
     image = made if large else None
     return Scene(name, listing.title, cube, **_where(maps, there), **about, there=there, image=image)
@@ -126,10 +127,10 @@ def _where(maps, there):
     return {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
 
 
-def _maps(listing, name):
+def _maps(listing, paths):
     """Read the label map, and the training and test maps if any are published."""
     h, w, _ = listing.shape
-    path = locate(listing.labels, name)
+    path = paths[listing.labels]
     if listing.form == "columns":  # the class of a pixel is its largest abundance
         fractions = read_array(path, listing.labels.key)
         expected = (len(listing.classes), h * w)
@@ -147,10 +148,10 @@ def _maps(listing, name):
         raise HsiError(f"{path}: label {labels.max()} but only {len(listing.classes)} classes")
     train = test = None
     if listing.train:
-        path = locate(listing.train, name)
+        path = paths[listing.train]
         train = _renumber(label_map(path, listing.train.key, (h, w)), listing.train_numbers, path)
     if listing.test:
-        test = label_map(locate(listing.test, name), listing.test.key, (h, w))
+        test = label_map(paths[listing.test], listing.test.key, (h, w))
     return dict(labels=labels, train_map=train, test_map=test)
 
 

@@ -70,7 +70,7 @@ def of_scene(name: str) -> list[str]:
     return [f"{what}: {text}" for what, text in told.items() if text]
 
 
-def of_bytes(path: str, key: str = "", mended: str | None = None) -> list[str]:
+def lost_bytes(path: str, key: str = "", mended: str | None = None) -> list[str]:
     """Tell whether a cube has lost bytes to a transfer in text mode.
 
     A copy in which what is certain is put right goes to ``mended``, if that is named.

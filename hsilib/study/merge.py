@@ -130,6 +130,7 @@ def pack(store: Store) -> int:
 def _joined(text, more):
     """Return the text of a table with further rows: the cells that are there stay as they are written."""
     header, *lines = csv.reader(io.StringIO(text)) if text else [rows.COLUMNS]
+    lines = [line for line in lines if len(line) == len(header)]
     held = pd.DataFrame(lines, columns=header, dtype=object).reindex(columns=rows.COLUMNS, fill_value="")
     new = pd.DataFrame(more, columns=rows.COLUMNS, dtype=object)
     table = pd.concat([held, new[~new["run"].isin(held["run"])]])

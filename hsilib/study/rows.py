@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,8 @@ def _bad(table) -> dict[int, str]:
     return found
 
 
-def as_json(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of a row as JSON holds them: no NaN, and counts without a decimal point."""
+def as_json(row: Mapping[str, Any], names: Iterable[str] = COLUMNS) -> dict[str, Any]:
+    """Return columns of a row as JSON holds them: no NaN, and counts without a decimal point."""
 
     def cell(name, value):
         value = value.item() if isinstance(value, np.generic) else value
@@ -95,7 +95,7 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
             return None
         return int(value) if name in COUNTS and isinstance(value, float) and value % 1 == 0 else value
 
-    return {name: cell(name, row[name]) for name in COLUMNS}
+    return {name: cell(name, row[name]) for name in names}
 
 
 def of_json_files(texts: Sequence[bytes | str]) -> tuple[pd.DataFrame, list[dict], dict[int, str]]:

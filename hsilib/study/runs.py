@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hsilib.study.store import Store
 
-SEEDS, MOST = 10_000, 50_000  # at most, of a plan; and runs of a study
+MOST_SEEDS, MOST_RUNS = 10_000, 50_000  # of a plan, and of a study
 
 
 def make_run(
@@ -92,8 +92,8 @@ def plan(
         many = seeds[split] if isinstance(seeds, dict) else seeds
         if many < 1:
             raise HsiError(f"nothing to run: the number of seeds must be at least 1, not {many}")
-        if many > SEEDS:
-            raise HsiError(f"the number of seeds must be at most {SEEDS}, not {many}")
+        if many > MOST_SEEDS:
+            raise HsiError(f"the number of seeds must be at most {MOST_SEEDS}, not {many}")
         for seed in range(many):
             for name in names:
                 sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
@@ -143,7 +143,7 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         common = {key: part[key] for key in ("epochs", "batch", "lr", "schedule", "options") if key in part}
         grid = part["splits"], names, ratios, part["seeds"]
         many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(ratios) * part["seeds"]
-        if many > MOST:
-            raise HsiError(f"{path}: more than {MOST:,} runs")
+        if many > MOST_RUNS:
+            raise HsiError(f"{path}: more than {MOST_RUNS:,} runs")
         runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
     return runs

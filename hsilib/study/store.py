@@ -71,7 +71,7 @@ def _unpacked(paths, changed):
 
 def _text_of(path):
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else b""  # a pipe never ends
     except OSError:
         return b""
 
@@ -173,7 +173,8 @@ class Store:
         its map, the predicted class of each pixel, 1-based; history: the loss terms per epoch; notes: what
         else its method tells.
         """
-        about = {"family": family, "row": rows.as_json(row), "measured": dict(measured or {})}
+        measured = measured or {}
+        about = {"family": family, "row": rows.as_json(row), "measured": rows.as_json(measured, measured)}
         files = {"run.json": json.dumps(about, indent=1).encode()}
         if labels is not None:
             files["map.png"] = cards.png(labels)
@@ -213,6 +214,7 @@ class Store:
                 for family, table in self.packed(folder).items():
                     for row in table[table["run"] == run].to_dict("records"):
                         beside = measures.held(folder).reindex([run]).iloc[0].dropna().to_dict()
+                        beside = rows.as_json(beside, beside)
                         about = {"family": family, "row": rows.as_json(row), "measured": beside}
                         files["run.json"] = json.dumps(about, indent=1).encode()
         return files

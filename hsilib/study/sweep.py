@@ -70,7 +70,7 @@ def check(
     runs: Iterable[Run], store: Store, count: int, seed: int | None = None,
     say: Callable[[str], None] = print
 ) -> bool:
-    """Train ``count`` stored runs anew, drawn by lot, and return whether each gives the stored accuracies.
+    """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies.
 
     The same machine does, to the last bit; another may differ in the last digits, and then says by how much.
     """
