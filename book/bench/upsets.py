@@ -104,7 +104,7 @@ def flip(parts: list, count: int, rng: np.random.Generator) -> list:
 
 
 def upsets(name: str) -> dict:
-    """Return what flips in all layers, and in each, do to a network to download: median, worst, 5 % quantile."""
+    """Return what flips in all layers, and in each, do to a network: median, worst and 5 % quantile."""
     scene, made = load_scene(SCENE), (zoo.FOLDER / f"{SCENE}-{name}.onnx").read_bytes()
     split = split_of(scene, "disjoint", 0)
     counts = np.bincount(split.test_y)
