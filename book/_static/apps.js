@@ -65,7 +65,7 @@
   function choose(networks, budget) {
     const fits = (value, limit) => limit === null || (value !== null && value <= limit);
     const within = networks.filter((network) => network.scene === budget.scene && fits(network.payload, budget.bytes)
-      && fits(network.macs, budget.macs) && fits(network.ram, budget.ram));
+      && fits(network.macs, budget.macs) && fits(network[budget.line || "ram"], budget.ram));
     const score = SCORES[budget.metric];
     const half = (network) => (network.seed.length >= 4 ? Math.ceil(network.seed.length / 2) : 0);
     const picking = (network) => mean(score(network).slice(0, half(network) || undefined));
@@ -89,12 +89,13 @@
     const inputs = {
       scene: select(Object.entries(data.scenes), undefined, answer),
       bytes: number(10, "any"), ram: number("", "any"), macs: number("", "any"),
+      line: select([["ram", "145 pixels"], ["ram64", "64 pixels"]], "ram", answer),
       metric: select([["oa", "overall accuracy"], ["aa30", "AA30: average over classes of 30 test pixels or more"], ["both", "the mean of both"], ["aa", "average over all classes"]], "both", answer),
     };
     const out = el("div", { className: "hsi-answer", "aria-live": "polite" });
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
     function answer() {
-      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), ram: limit("ram", 1000) };
+      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), ram: limit("ram", 1000), line: inputs.line.value };
       const { count, best, next, gap, apart } = choose(data.networks, budget);
       if (!count) {
         out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on memory leaves out those of which no C was made."));
@@ -102,7 +103,9 @@
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
       if (best.macs !== null) cost.push(`${(best.macs / 1e6).toPrecision(3)} million multiply-adds a pixel`);
-      if (best.ram !== null) cost.push(`${fixed(best.ram / 1000)} kB of RAM for a line of 145 pixels`);
+      const ram = best[budget.line], pixels = inputs.line.selectedOptions[0].text;
+      if (ram !== null) cost.push(`${fixed(ram / 1000)} kB of RAM for a line of ${pixels}`);
+      if (best.instructions) cost.push(`${best.instructions.toLocaleString("en")} instructions a pixel on a Cortex-M4`);
       let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {
         const interval = Number.isNaN(gap.low) ? "" : ` [${signed(gap.low)}, ${signed(gap.high)}]`;
@@ -121,7 +124,7 @@
       );
     }
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
-      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("RAM for a line, at most kB", inputs.ram),
+      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("RAM for a line, at most kB", inputs.ram), field("pixels of a line", inputs.line),
       field("multiply-adds, at most million", inputs.macs), field("what counts", inputs.metric)), out);
     answer();
   }

@@ -23,7 +23,6 @@ from hsilib.deploy.predict import session
 from hsilib.deploy.stream import Plan, digits
 from hsilib.deploy.written import Writer, header
 from hsilib.models.evaluate import LEAST, confusion, per_class
-from hsilib.study.store import Store
 
 SCENE, NETWORKS = "indian_pines_8bit", ("lens-int8", "perceptron-int8", "98-int8")
 FLIPS, DRAWS, OF_A_LAYER = (1, 8, 64, 512), 1000, 100
@@ -105,7 +104,7 @@ def flip(parts: list, count: int, rng: np.random.Generator) -> list:
 
 
 def upsets(name: str) -> dict:
-    """Return what flips in all layers, and in each, do to a network to download: median, worst, 5 % quantile."""
+    """Return what flips in all layers, and in each, do to a network: median, worst and 5 % quantile."""
     scene, made = load_scene(SCENE), (zoo.FOLDER / f"{SCENE}-{name}.onnx").read_bytes()
     split = split_of(scene, "disjoint", 0)
     counts = np.bincount(split.test_y)
@@ -119,7 +118,7 @@ def upsets(name: str) -> dict:
     found = {"bits": bits, "whole": list(map(float, measured())), "flips": {}}
     groups = {"all": list(net.weights)} | {layer: [layer] for layer in bits}
     for group, layers in groups.items():
-        draws = DRAWS if group == "all" else OF_A_LAYER
+        draws = (DRAWS if group == "all" else OF_A_LAYER) // (1 if isinstance(net, Compiled) else 5)
         found["flips"][group] = {"draws": draws}
         for count in FLIPS:
             rng, lines = np.random.default_rng([count, len(found["flips"])]), []
@@ -141,7 +140,7 @@ def upsets(name: str) -> dict:
 
 def main() -> None:
     """Measure the networks that are named, or all, and keep what came out."""
-    path = Store().folder / "upsets.json"
+    path = zoo.FOLDER.parent / "results" / "upsets.json"
     for name in sys.argv[1:] or NETWORKS:
         found = upsets(name)
         kept = json.loads(path.read_text()) if path.exists() else {}

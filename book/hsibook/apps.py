@@ -96,7 +96,6 @@ def usual(row: pd.Series) -> bool:
 
 NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd")  # by hsilib export
 ABOUT_A_FILE = ["indian_pines_rebuilt", "indian_pines_undamaged"]  # scenes that nobody would deploy on
-LINE = "145"  # pixels of a line, at which memory is told
 LEAST = 3  # seeds from which on the chooser offers a network; the explorer has all
 
 
@@ -109,10 +108,15 @@ def names(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=str).reindex(rows.index)
 
 
-def memory(name: str) -> int | None:
-    """Bytes of RAM that the C of a file to download takes for a line, stack included; None without C."""
-    card = json.loads((FOLDER / f"{name}.json").read_text()) if (FOLDER / f"{name}.json").is_file() else {}
-    return card["c"]["state"][LINE] + card["c"]["stack"] if "c" in card else None
+def on_device(name: str | None) -> dict[str, int | None]:
+    """What the C of a file to download takes: bytes of RAM for a line of 145 and of 64 pixels with the
+    stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
+    card, counted = FOLDER / f"{name}.json", FOLDER.parent / "results" / "device.json"
+    code = json.loads(card.read_text()).get("c") if card.is_file() else None
+    ram = {"ram": "145", "ram64": "64"}
+    found = {key: code["state"][width] + code["stack"] if code else None for key, width in ram.items()}
+    told = json.loads(counted.read_text())["networks"].get(name, {}) if counted.is_file() else {}
+    return found | {"instructions": told["cortex-m4"]["-O3"]["instructions"] if told else None}
 
 
 def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
@@ -140,7 +144,7 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
                 "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
                 "payload": round(group["payload"].mean()),
                 "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                "ram": memory(file) if file else None, "seed": group["seed"].tolist(),
+                **on_device(file), "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
                 "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
                 "command": " ".join(words) if exported else None, "file": file,

@@ -270,7 +270,8 @@ class Writer:
             self.step(plan.raw, outside=True)
         steps = "\n\n".join(text for *_, text in self.steps)
         words = dict(
-            tables="\n".join(self.tables), kernels=kernels(steps + "".join(fills)), steps=steps, calls="\n".join(calls),
+            tables="\n".join(self.tables), kernels=kernels(steps + "".join(fills)), steps=steps,
+            calls="\n".join(calls),
             fills="\n".join(fills), outside="outside(s)" if plan.rings else "(void)s",
             first=f"{first[1]}(s, spectra{'' if more else ', classes, scores'})",
             kind=plan.kind, lag=plan.lag, period=plan.period, bands=plan.bands, apart=APART,

@@ -133,7 +133,7 @@ static inline void choose(const int32_t *sums, const int32_t *times, const int64
         for (int c = 0; c < channels; c++) {
             const int64_t score = (int64_t)*sums++ * times[c] + plus[c];
             if (scores)
-                *scores++ = (int32_t)(score / INT32_MAX);
+                *scores++ = (int32_t)(score >> 31);
             if (c == 0 || score > best) {
                 best = score;
                 classes[cell] = (uint8_t)(c + 1);
