@@ -261,7 +261,8 @@ def test_predict_loads_no_torch_and_says_so_when_memory_is_short(tmp_path):
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CSV = """<pre id=csv></pre><script>
 URL.createObjectURL = (blob) => (blob.text().then((text) => (document.getElementById("csv").textContent = text)), "#");
-addEventListener("load", () => [...document.querySelectorAll("button")].find((one) => one.textContent.startsWith("Download")).click());
+addEventListener("load", () =>
+  [...document.querySelectorAll("button")].find((one) => one.textContent.startsWith("Download")).click());
 </script>"""
 
 

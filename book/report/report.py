@@ -96,7 +96,8 @@ def picture(store: Store, path: Path) -> None:
 
     matplotlib.use("agg")
     card, rgb, _ = store.card(SCENE)
-    panels = [("false colour", rgb), ("ground truth", card.labels), ("9 kB network, int8", store.read_map(BEST))]
+    panels = [("false colour", rgb), ("ground truth", card.labels)]
+    panels += [("9 kB network, int8", store.read_map(BEST))]
     side_by_side(panels, card.classes).savefig(path, dpi=120)
 
 
