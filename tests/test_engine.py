@@ -176,13 +176,14 @@ class Silent:
 
     def scheduler_info(self, n_workers):
         time.sleep(self.wait)
-        return {"workers": dict.fromkeys(self.workers, {})}
+        return {"workers": {worker: {"last_seen": 7.0} for worker in self.workers}}
 
 
 def lone(client, said=None):
     there = object.__new__(workers.DaskPool)
     there.on, there.client, there.say = "tcp://a:8786", client, (said if said is None else said.append)
     there.contents, there.seen, there.approved = {}, {"tcp://a:1"}, ["tcp://a:1"]
+    there.heard = {}
     return there
 
 
@@ -194,12 +195,16 @@ def test_a_lost_or_silent_scheduler_ends_in_one_line(monkeypatch):
         assert "\n" not in str(error.value)
 
 
-def test_a_worker_that_is_gone_is_said_once():
+def test_a_worker_that_is_silent_or_gone_is_said_once(monkeypatch):
+    monkeypatch.setattr(workers, "SILENCE", 0.2)
     said = []
-    pool = lone(Silent(workers=()), said)
-    pool._look()
-    pool._look()
-    assert len(said) == 1 and "is gone" in said[0] and not pool.approved
+    pool = lone(Silent(), said)
+    for _ in range(4):
+        pool._look()
+        time.sleep(0.15)
+    pool._listen({})
+    pool._listen({})
+    assert len(said) == 2 and "was not heard of for" in said[0] and "is gone" in said[1] and not pool.approved
 
 
 @pytest.mark.parametrize("name", ["../../stolen", "maps/other.png", "/etc/cron.d/x", "run.json"])

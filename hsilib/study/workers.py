@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ONE = {"hsilib": 1}  # what an approved worker has and a run takes: one run at a time in a process
 PATIENCE = 10  # seconds in which a scheduler answers at first
 LOOK = 5  # seconds after which workers that have come are looked at
-SILENCE = 60  # seconds without a word of the scheduler
+SILENCE = 60  # seconds without a word, of a scheduler or a worker
 LOADING = 180  # seconds in which a worker loads this package and the scenes
 GOES_ON = "what came is stored, the same command goes on from there"
 
@@ -66,6 +66,7 @@ class DaskPool:
         self.on, self.store, self.device, self.say = on, store, device, say
         self.contents = {run.scene: run.content for run in runs}
         self.client, self.seen, self.approved = _client(on, stack), set(), []
+        self.heard: dict[str, tuple] = {}  # worker -> its last sign, when that came, whether silence was said
         told = self._look()
         if not self.approved and not told:
             say(f"waiting for a worker of {on}")
@@ -94,12 +95,27 @@ class DaskPool:
     def _workers(self):
         return self._ask(lambda: self.client.scheduler_info(n_workers=-1))["workers"]
 
+    def _listen(self, workers):
+        """Say which workers are gone, or were not heard of for a minute."""
+        now = time.monotonic()
+        for worker in [worker for worker in self.approved if worker not in workers]:
+            self.approved.remove(worker)
+            self.heard.pop(worker, None)
+            self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
+        for worker in self.approved:
+            sign = workers[worker].get("last_seen")
+            last, since, said = self.heard.get(worker, (None, now, False))
+            if sign != last:
+                since, said = now, False
+            elif now - since > SILENCE and not said:
+                self.say(f"worker {worker} was not heard of for {now - since:.0f} s; it is waited for")
+                said = True
+            self.heard[worker] = sign, since, said
+
     def _look(self):
         """Take the workers that have come, or say why not."""
         workers, told = self._workers(), []
-        for worker in [worker for worker in self.approved if worker not in workers]:
-            self.approved.remove(worker)
-            self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
+        self._listen(workers)
         new = sorted(set(workers) - self.seen)
         self.seen = set(workers)  # one that went is asked again if it returns
         names, ask = list(self.contents), self.client.run
