@@ -259,7 +259,7 @@ def test_more_is_folded_and_opens_for_a_link(address, tmp_path):
     script = """const folds = [...document.querySelectorAll("details.hsi-more")];
 return [folds.length, folds.filter((one) => one.open).length, !!document.querySelector(".hsi-code-switch"),
   [...document.querySelectorAll(".cell.tag_hide-input > details.above-input")].every((one) => one.offsetHeight === 0)];"""
-    count, opened, switch, hidden = ask(address, tmp_path, f"{CHAPTERS}/06-offline.html#while-they-train", script)
+    count, opened, switch, hidden = ask(address, tmp_path, f"{CHAPTERS}/02-scenes.html#sets-of-spectra", script)
     assert count > 5 and opened == 1 and switch and hidden
 
 

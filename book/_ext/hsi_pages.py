@@ -24,11 +24,16 @@ def explain(app):
     app.add_js_file(None, body=f"window.hsiWords = {json.dumps(words(), ensure_ascii=False)};", priority=400)
 
 
+def chapter_of(name):
+    """The chapter that a page is made from, which may be a page for each family of methods."""
+    chapter = name.rpartition("-")[0]
+    return chapter if chapter and (BOOK.parent / "notebooks" / f"{chapter}.md").exists() else name
+
+
 def edited(pagename):
     """The day a page's source was last changed, "" outside of a checkout."""
     name = Path(pagename).name
-    sources = [BOOK.parent / "notebooks" / f"{one}.md" for one in (name, name.rpartition("-")[0])]
-    sources.append(BOOK.parent / f"{pagename}.md")
+    sources = [BOOK.parent / "notebooks" / f"{chapter_of(name)}.md", BOOK.parent / f"{pagename}.md"]
     source = next((path for path in sources if path.exists()), None)
     command = ["git", "-C", str(BOOK), "log", "-1", "--format=%cs", "--", str(source)]
     try:
@@ -74,7 +79,9 @@ def to_sources(buttons):
             if button["url"] is None:
                 buttons.remove(button)
         elif isinstance(button.get("url"), str):
-            button["url"] = re.sub(r"book/chapters/([\w-]+)\.ipynb", r"notebooks/\1.md", button["url"])
+            url = button["url"]
+            found = re.search(r"book/chapters/([\w-]+)\.ipynb", url)
+            button["url"] = url.replace(found[0], f"notebooks/{chapter_of(found[1])}.md") if found else url
         to_sources(button.get("buttons", ()))
 
 
