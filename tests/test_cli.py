@@ -187,7 +187,8 @@ factor: int = 2  # a number
 
 
 def executed(tmp_path, monkeypatch, body, given):
-    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    for name in ("project", "built"):
+        monkeypatch.setattr(runner, name, lambda: tmp_path)
     path = tmp_path / "90-mine.md"
     path.write_text(NOTEBOOK % body)
     return runner.run(str(path), given, say=lambda text: None)
@@ -239,7 +240,8 @@ def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill
 
 
 def test_a_chapter_about_families_is_a_page_of_the_book_for_each(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    for name in ("project", "built"):
+        monkeypatch.setattr(runner, name, lambda: tmp_path)
     (tmp_path / "notebooks").mkdir()
     text = (NOTEBOOK % "print(family)").replace("factor: int = 2", 'family: str = "pruning"')
     (tmp_path / "notebooks" / "90-each.md").write_text(text)
@@ -259,7 +261,8 @@ def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
     page.write_text('{"cells": []}')
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(root / name)
-    monkeypatch.setattr(runner, "project", lambda: tmp_path)
+    for name in ("project", "built"):
+        monkeypatch.setattr(runner, name, lambda: tmp_path)
     others = []
 
     def build(command, **_):
@@ -339,7 +342,7 @@ def test_chapters_as_notebooks_run_with_papermill_from_anywhere(tmp_path, monkey
     words = ["papermill", "mine/01-quickstart.ipynb", "out.ipynb", "-p", "epochs", "1", "--kernel", "python3"]
     done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "% of the test pixels correctly" in (tmp_path / "out.ipynb").read_text()
+    assert "OA %" in (tmp_path / "out.ipynb").read_text()
 
 
 def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch):
@@ -369,8 +372,8 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
     assert main([*words, "-p", "ratios", "[98]"]) == 2
     said = capsys.readouterr()
     # on two splits dense, Scratch, flips and two methods; the plain one, the parts, and weights tried on validation or tested
-    assert re.match(r"offline: \d+ runs to train on \d+ cores, about .*, 1 MB of disk", said.out), said.out
-    assert int(said.out.split()[1]) > 15 and "nothing was trained; -y begins without asking" in said.err
+    found = re.search(r"^offline: (\d+) runs to train on \d+ cores, about .*, 1 MB of disk", said.out, re.M)
+    assert found and int(found[1]) >= 5 and "nothing was trained; -y begins without asking" in said.err
     began = []
     monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter) or Path("runs/page.ipynb"))
     monkeypatch.setattr(runner, "render", lambda path: "page.html")

@@ -198,7 +198,7 @@ def test_git_holds_no_data_outputs_or_machine_paths():
 
 def test_what_a_person_does_by_hand_stays_out_of_git_status():
     """Also a link in the place of a folder, which a pattern that ends in a slash does not match."""
-    names = [".venv", "results", "_build", "my-notebooks", ".lock", "book/results/.lock", "results/small.onnx"]
+    names = [".venv", "results", "_build", "my-notebooks", "book/results/.part", "results/small.onnx"]
     command = ["git", "check-ignore", "--no-index", *names]
     try:
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

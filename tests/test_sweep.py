@@ -45,10 +45,16 @@ def test_workers_end_with_their_parent(tmp_path):
     environment = os.environ | {"HSILIB_RESULTS": str(tmp_path / "store")}
     parent = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def environ(pid):
+        try:
+            return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+        except OSError:  # it has just ended
+            return ""
+
     def workers():
         listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
         mine = [line.split()[0] for line in listing.splitlines() if "loky.backend.popen" in line]
-        return [pid for pid in mine if str(tmp_path) in Path(f"/proc/{pid}/environ").read_text(errors="replace")]
+        return [pid for pid in mine if str(tmp_path) in environ(pid)]
 
     if not os.path.exists("/proc"):
         pytest.skip("needs /proc")
