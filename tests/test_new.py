@@ -10,7 +10,6 @@ import jupytext
 import pytest
 from hsibook import apps, runner
 from hsibook.new import KINDS, TEMPLATE, block
-from hsibook.stats import pick
 from hsilib import methods
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
@@ -134,7 +133,7 @@ def test_a_method_of_a_page_is_mapped_and_exported_from_the_command_line(copy, c
         small = ["export", "static", "-o", "of", "own_net", *words, "--page", page, "--output", str(tmp_path / "own.onnx")]
         assert main(small) == 0 and (tmp_path / "own.onnx").stat().st_size > 1000
         assert sorted(Store().rows()["method"]) == ["own_net", "static"], "what the map trained is what the file starts from"
-        rows = pick(Store().rows(), method="own_net")
+        rows = Store().rows().query("method == 'own_net'")
         methods.METHODS.pop("own_net")  # a page of another process does not know it
         one = apps.networks(rows, least=1)[0]
         assert one["name"].startswith("Own net") and one["payload"] > 0 and one["command"] is None
