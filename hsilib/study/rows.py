@@ -126,4 +126,5 @@ def measured(said: Any) -> dict[str, Any]:
     said = said if isinstance(said, dict) else {}
     named = {name: value for name, value in said.items() if re.fullmatch(r"[a-z]\w{0,40}", name)}
     kept = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
+    kept = {name: value for name, value in kept.items() if isinstance(value, str) or abs(value) < 1e300}
     return {name: plain(value) if isinstance(value, str) else float(value) for name, value in kept.items()}
