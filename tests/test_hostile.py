@@ -11,8 +11,8 @@ from hsilib.__main__ import main
 from hsilib.data import own, scenes
 from hsilib.data.cards import png
 from hsilib.deploy import predict as predict_module
-from hsilib.deploy.trace import traced
 from hsilib.deploy.predict import predict
+from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.study.runs import declared, make_run

@@ -14,8 +14,8 @@ from torch import nn
 from bench import torch_ao
 from hsilib.data import registry
 from hsilib.data.inputs import MARGIN
-from hsilib.deploy.trace import convolved, exported, traced
 from hsilib.deploy.predict import session
+from hsilib.deploy.trace import convolved, exported, traced
 from hsilib.errors import HsiError
 from hsilib.methods import METHODS
 from hsilib.methods.quantize.integer import LAYERS, calibrate, convert, fold_batch_norm

@@ -112,8 +112,8 @@ class Plain(nn.Module):
 
 
 def convolved(net: CNN2D | Int8CNN2D) -> Int8CNN2D:
-    """Return a network of CNN2D's shape whose four layers are convolutions, as the exporter is to see them."""
-    made, given = Int8CNN2D(**{key: net.config[key] for key in ("bands", "classes", "widths")}), net
+    """Return CNN2D, or its integer form, as the exporter is to see it: four convolutions."""
+    made = Int8CNN2D(**{key: net.config[key] for key in ("bands", "classes", "widths")})
     given = net if isinstance(net, Int8CNN2D) else fold_batch_norm(net)
     for name in LAYERS:
         layer, shape = getattr(given, name), getattr(made, name).weight.shape

@@ -301,7 +301,7 @@ def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dic
     """Return the header of a stream; ``asked``: what it learnt of a scene, ``about``: what was measured."""
     halo = plan.margin + plan.lag
     low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
-    waves = f"/* The same of wavelengths in nm: 3 if a band lies more than {APART} nm from where it was learnt. */\n"
+    waves = f"/* The same of wavelengths: 3 if a band lies over {APART} nm from where it was learnt. */\n"
     waves += f"int {name}_refuses_waves(int32_t bands, const int32_t nm[]);\n"
     behind = f"{plan.lag} lines"
     names = ", ".join('"' + re.sub(r'(["\\\\])', r"\\\1", c) + '"' for c in classes)
