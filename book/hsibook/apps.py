@@ -109,12 +109,13 @@ def names(rows: pd.DataFrame) -> pd.Series:
 
 
 def on_device(name: str | None) -> dict[str, int | None]:
-    """What the C of a file to download takes: bytes of RAM for a line of 145 and of 64 pixels with the
-    stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
+    """What the C of a file to download takes: bytes of flash, of RAM for a line of 145 and of 64 pixels with
+    the stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
     card, counted = FOLDER / f"{name}.json", FOLDER.parent / "results" / "device.json"
     code = json.loads(card.read_text()).get("c") if card.is_file() else None
     ram = {"ram": "145", "ram64": "64"}
     found = {key: code["state"][width] + code["stack"] if code else None for key, width in ram.items()}
+    found["flash"] = code["flash"] if code else None
     told = json.loads(counted.read_text())["networks"].get(name, {}) if counted.is_file() else {}
     return found | {"instructions": told["cortex-m4"]["-O3"]["instructions"] if told else None}
 

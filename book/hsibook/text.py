@@ -46,12 +46,19 @@ def pm(mean: float, sd: float, digits: int = 1) -> str:
 
 
 def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
-    """+0.8 [+0.1, +1.5], or the mean alone where there is no interval."""
+    """+0.8 [+0.1, +1.5], or the mean alone where there is no interval; what rounds to zero has a digit more.
+
+    >>> signed(1.9, 0.04, 3.9)
+    '+1.9 [+0.04, +3.9]'
+    """
+
+    def one(value):
+        places = digits if round(value, digits) else digits + 1
+        return f"{value:+.{places}f}".replace("-", "−") if round(value, places) else f"{0:.{digits}f}"
+
     if pd.isna(low):
-        return "–" if pd.isna(mean) else f"{round(mean, digits) + 0.0:+.{digits}f}".replace("-", "−")
-    # adding zero turns "-0.0" into "0.0"
-    mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high))
-    return f"{mean} [{low}, {high}]".replace("-", "−")
+        return "–" if pd.isna(mean) else one(mean)
+    return f"{one(mean)} [{one(low)}, {one(high)}]"
 
 
 def number(value: float, digits: int = 1) -> str:
