@@ -111,7 +111,7 @@ def test_a_template_in_a_page_is_text(tmp_path, monkeypatch):
     """Nothing of MyST hands what stands in a page to a template engine."""
     from test_cli import executed
 
-    body = "from hsibook.text import say\nsay('It is {{ 6 * 7 }}.')"
+    body = "from IPython.display import Markdown\nMarkdown('It is {{ 6 * 7 }}.')"
     done = executed(tmp_path, monkeypatch, body, {"factor": 2})
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)

@@ -37,6 +37,7 @@ TITLED = re.compile(
     r"^@(?:hsilib\.)?(?:(?:network|distillation|criterion|quantization)\(\s*\"(\w+)\""
     r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
 )
+FILTERS = {"before": "means", "after": "mean scores", "vote": "vote"}  # sizes in pixels
 NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
 
 
@@ -73,16 +74,27 @@ def written(folder: Path) -> dict[str, str]:
 
 
 def called(method: str, ratio: int, options: str) -> str:
-    """What a network is called: a rounded one by the network that it was, one of your pages as that says."""
+    """What a network is called: a rounded or filtered one by the network that it was, one of your pages as
+    that says.
+
+    >>> called("filtered", 0, "vote=9")
+    'Perceptron, vote of 9 × 9'
+    """
     if method not in METHODS:
         name = written(project() / "notebooks").get(method, method) + (f" {ratio} %" if ratio else "")
         return f"{name}, {options.replace('=', ' ')}" if options else name
-    given = options_of(options)
-    if given.get("of") in METHODS:
-        of = given.pop("of")
-        rest = "".join(f", {name} {value}" for name, value in given.items())
-        return f"{title(of, ratio if ratio in get(of).ratios else 0)}, {title(method).lower()}{rest}"
-    return title(method, ratio, options.replace("=", " "))
+    given, own = options_of(options), get(method).options
+    if method == "filtered":
+        given = {"of": own["of"]} | given
+    of, name = given.pop("of", None), title(method, ratio)
+    if of in METHODS:
+        name = title(of, ratio if ratio in get(of).ratios else 0)
+        name += f", {title(method).lower()}" if method != "filtered" else ""
+    for key, word in FILTERS.items():
+        size = given.pop(key, own.get(key, 0))
+        if size > 1:
+            name = name.removesuffix(f", {word}") + f", {word} of {size} × {size}"
+    return name + ", " * bool(given) + " ".join(f"{key} {value}" for key, value in given.items())
 
 
 def usual(row: pd.Series) -> bool:
@@ -109,12 +121,13 @@ def names(rows: pd.DataFrame) -> pd.Series:
 
 
 def on_device(name: str | None) -> dict[str, int | None]:
-    """What the C of a file to download takes: bytes of RAM for a line of 145 and of 64 pixels with the
-    stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
+    """What the C of a file to download takes: bytes of flash, of RAM for a line of 145 and of 64 pixels with
+    the stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
     card, counted = FOLDER / f"{name}.json", FOLDER.parent / "results" / "device.json"
     code = json.loads(card.read_text()).get("c") if card.is_file() else None
     ram = {"ram": "145", "ram64": "64"}
     found = {key: code["state"][width] + code["stack"] if code else None for key, width in ram.items()}
+    found["flash"] = code["flash"] if code else None
     told = json.loads(counted.read_text())["networks"].get(name, {}) if counted.is_file() else {}
     return found | {"instructions": told["cortex-m4"]["-O3"]["instructions"] if told else None}
 
