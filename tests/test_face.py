@@ -4,6 +4,8 @@ import doctest
 import inspect
 import json
 import re
+import subprocess
+import sys
 
 import hsilib
 import numpy as np
@@ -155,3 +157,11 @@ def test_published_rows_are_fetched_from_a_checkout_or_an_archive(tmp_path, monk
         assert len(hsilib.Store(published()).rows()) == len(hsilib.Store(theirs).rows()) == 1
     assert main(["results", "--fetch", str(tmp_path / "nowhere")]) == 2
     assert "no archive that can be read" in capsys.readouterr().err
+
+
+def test_the_command_line_starts_without_the_heavy_libraries():
+    """So it answers at once; what a command needs is loaded when it runs."""
+    heavy = {"torch", "numpy", "pandas", "scipy", "matplotlib", "jupytext"}
+    code = f"import sys; from hsilib.__main__ import parser; parser(); print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stdout + done.stderr

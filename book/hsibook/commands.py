@@ -10,7 +10,6 @@ from pathlib import Path
 from hsilib.commands import ELSEWHERE, value
 from hsilib.errors import HsiError
 from hsilib.files import project
-from hsilib.study.store import published
 
 LONG = 3600  # seconds from which on a terminal is asked before training
 
@@ -19,6 +18,7 @@ def run_command(args: Namespace) -> None:
     """Execute a chapter, and render its page if it is not the book's."""
     from hsibook import runner
     from hsilib.study import machine
+    from hsilib.study.store import published
 
     runner.needs()
     if args.list:
