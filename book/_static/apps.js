@@ -136,10 +136,10 @@
 
   // ---- explorer ------------------------------------------------------------------------------------------
 
-  const HEADS = { oa: "OA %", aa30: "AA30 %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
-  const SCALE = { payload: 1e-3, macs: 1e-6 };
-  const LOG = new Set(["payload", "macs"]);
-  const COLUMNS = ["name", "scene", "split", "seeds", "oa", "aa30", "aa", "kappa", "f1", "payload", "macs", "leakage"];
+  const HEADS = { oa: "OA %", aa30: "AA30 %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", ram64: "RAM, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
+  const SCALE = { payload: 1e-3, ram64: 1e-3, macs: 1e-6 };
+  const LOG = new Set(["payload", "ram64", "macs"]);
+  const COLUMNS = ["name", "scene", "split", "seeds", "oa", "aa30", "aa", "kappa", "f1", "payload", "ram64", "macs", "leakage"];
 
   function explorer(box, data) {
     const words = Object.keys(data.words), numbers = Object.keys(data.numbers);

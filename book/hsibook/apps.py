@@ -120,6 +120,14 @@ def names(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=str).reindex(rows.index)
 
 
+@lru_cache
+def on_devices() -> dict[tuple, dict[str, int | None]]:
+    """{(scene, payload, multiply-adds): what the C of such a network takes}: those that agree in all three
+    have the same layers, whatever taught them."""
+    said = {name: (json.loads((FOLDER / f"{name}.json").read_text()), on_device(name)) for name in entries()}
+    return {(card["scene"], card["payload"], card["macs"]): takes for card, takes in said.values()}
+
+
 def on_device(name: str | None) -> dict[str, int | None]:
     """What the C of a file to download takes: bytes of flash, of RAM for a line of 145 and of 64 pixels with
     the stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
@@ -152,12 +160,13 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
         words += [f"-o {option} {value}" for option, value in given.items()]
         exported = usual(one) and key["method"] not in NOT_EXPORTED
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
+        layers = key["scene"], one["payload"], one["macs"]
         lines.append(
             {
                 "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
                 "payload": round(group["payload"].mean()),
                 "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                **on_device(file), "seed": group["seed"].tolist(),
+                **on_devices().get(layers, on_device(None)), "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
                 "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
                 "command": " ".join(words) if exported else None, "file": file,
@@ -190,8 +199,8 @@ def chooser(store: Store) -> None:
 
 
 COLUMNS = {
-    "oa": 2, "aa30": 2, "aa": 2, "kappa": 2, "f1": 2, "payload": 0, "macs": 0, "leakage": 2, "epochs": 0,
-    "seed": 0
+    "oa": 2, "aa30": 2, "aa": 2, "kappa": 2, "f1": 2, "payload": 0, "ram64": 0, "macs": 0, "leakage": 2,
+    "epochs": 0, "seed": 0
 }
 
 
@@ -199,6 +208,8 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
     """All rows of these scenes, or of all, to be filtered, sorted and drawn."""
     rows = store.rows()
     rows = rows[rows["scene"].isin(scenes or rows["scene"].unique())].reset_index(drop=True)
+    takes = [on_devices().get(layers, {}) for layers in zip(rows["scene"], rows["payload"], rows["macs"])]
+    rows["ram64"] = pd.Series([found.get("ram64") for found in takes], dtype=float)
     words = pd.DataFrame(
         {
             "scene": rows["scene"], "split": rows["split"],
