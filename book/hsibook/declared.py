@@ -1,4 +1,4 @@
-"""What was declared before it was run: networks by division, the questions between them, and their answers."""
+"""What was declared before it was run: networks by division, questions between them, and answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,8 @@ class Declared:
         self.found = {}  # {division: {network: rows}}
         for split, networks in self.asked.items():
             parts = {name: rows[rows["run"].isin(ids)] for name, ids in networks.items()}
-            self.found[split] = {name: part for name, part in parts.items() if len(part) == len(networks[name])}
+            whole = {name: part for name, part in parts.items() if len(part) == len(networks[name])}
+            self.found[split] = whole
         self.answers = pd.DataFrame()
 
     @property
@@ -66,9 +67,9 @@ class Declared:
     def everywhere(
         self, mine: str, other: str, names: Mapping[str, str], alone: str = "", level: bool = False
     ) -> dict:
-        """Whether a network is ahead of another, or ``level`` or ahead, in all divisions and both measures, as
-        ``claim`` takes it; in the division ``alone`` AA30 decides.  What is level is open while networks lack.
-        """
+        """Whether a network is ahead of another, or ``level`` or ahead, in all divisions and both measures,
+        as ``claim`` takes it; in the division ``alone`` AA30 decides.  What is level is open while networks
+        lack runs."""
         part = self.answers[(self.answers["mine"] == mine) & (self.answers["other"] == other)]
         part = part[(part["metric"] == "aa30") | (part["split"] != alone)]
         if part["split"].nunique() < len(self.asked):
