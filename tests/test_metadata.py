@@ -149,3 +149,24 @@ def test_the_runs_as_a_crate(tmp_path):
     if "not available in the HTTP cache" in " ".join(done.stdout.split()):
         pytest.skip("the contexts of RO-Crate lie on the network: rocrate-validator cache warm")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_report_says_what_the_journal_asks_for(monkeypatch):
+    """ReScience's parser reads every part by these names: lists of pairs, authors, an author to write to."""
+    sys.path.insert(0, str(ROOT / "book" / "report"))
+    import report
+
+    said = report.about(FACTS | {"url": "https://example.org/hsilib"})
+    parts = {
+        "code": "url doi swh", "data": "url doi", "replication": "cite bib url doi", "review": "url",
+        "dates": "received accepted published", "article": "number doi url", "journal": "name issn volume issue",
+    }
+    pairs = {part: {key: value for pair in said[part] for key, value in pair.items()} for part in parts}
+    assert {part: " ".join(found) for part, found in pairs.items()} == parts
+    assert pairs["code"]["url"] == pairs["data"]["url"] == "https://example.org/hsilib"
+    assert f"{{{pairs['replication']['bib']}," in (ROOT / "book" / "report" / said["bibliography"]).read_text()
+    assert said["title"].startswith("[Re] ") and said["type"] == "Replication" and len(said["abstract"]) > 400
+    assert said["domain"] and said["language"] and "Python" in said["keywords"].split(", ")
+    assert [one["affiliations"] for one in said["authors"] if "*" in one["affiliations"]] == ["1,*"]
+    assert said["affiliations"][0]["code"] == 1
+    assert [one["role"] for one in said["contributors"]] == ["editor", "reviewer", "reviewer"]
