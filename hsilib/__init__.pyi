@@ -56,8 +56,8 @@ from .deploy.export import export as export
 from .deploy.maps import write_map as write_map
 from .deploy.predict import predict as predict
 
-# hsibook: Chapters: tables, figures, prose with numbers.
+# hsibook: Chapters: tables and figures.
 from hsibook.chapter import Chapter as Chapter, chapter as chapter
 from hsibook.stats import pick as pick
 from hsibook.tables import publish as publish, summary as summary
-from hsibook.text import difference as difference, in_short as in_short, mean_sd as mean_sd, say as say
+from hsibook.text import difference as difference, mean_sd as mean_sd

@@ -146,7 +146,7 @@ def results_command(args: Namespace) -> None:
         if refused:
             raise HsiError(f"{len(refused)} runs were refused")
     elif args.check is not None:
-        from hsilib.study.check import check
+        from hsilib.study.contributed import check
 
         count, refused = check(args.check)
         for line in refused:

@@ -60,7 +60,7 @@ def main(seconds=300):
         crowd += [context.Process(target=read, args=(folder, until, done)) for _ in range(MANY)]
         for one in crowd:
             one.start()
-        told = [done.get(timeout=float(seconds) + 60) for _ in crowd]
+        told = [done.get(timeout=float(seconds) + 300) for _ in crowd]
         for one in crowd:
             one.join()
         wanted = {row(writer, number)["run"] for writer, count in told if writer >= 0 for number in range(count)}

@@ -492,7 +492,7 @@ def study(folder):
 def network(folder, bands=9):
     """An exported network that was trained on nothing, as a file."""
     import numpy as np
-    from hsilib.deploy.export import classifier
+    from hsilib.deploy.trace import traced
 
     from conftest import worn
 
@@ -501,7 +501,7 @@ def network(folder, bands=9):
         rng, net = np.random.default_rng(0), worn(bands=4, classes=3, widths=(4, 6, 8), batch_norm=False)
         reduction = rng.normal(size=bands) + 4000, rng.normal(size=(bands, 4)) / 3000, rng.normal(size=4)
         words = dict(scene="mine", model="scratch", run="0123456789ab", low=0.0, high=9000.0, digest="mine@0")
-        path.write_bytes(classifier(net, reduction, ["a", "b", "c"], **words))
+        path.write_bytes(traced(net, reduction, ["a", "b", "c"], **words))
     return path
 
 

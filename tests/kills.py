@@ -156,7 +156,7 @@ def main(count=300, seed=None, most_of_two=20):
         os.environ[f"HSILIB_{name}"] = tempfile.mkdtemp()
     os.environ["HSILIB_PUBLISHED"] = ""
     import torch
-    from hsilib.study import engine  # noqa: F401 - all of it is imported once, and not in each process
+    from hsilib.study import pools  # noqa: F401 - all of it is imported once, and not in each process
 
     torch.set_num_threads(1)
     count, draw = int(count), random.Random(seed := int(seed or time.time()))

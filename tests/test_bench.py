@@ -15,7 +15,7 @@ def test_every_engine_is_timed_and_weighed(monkeypatch):
     times = engines.times(calls)
     forms = [f"{engine}, {form}" for engine in ("ONNX Runtime",) for form in ("32 bits", "dynamic int8", "static int8")]
     assert set(forms) | {"PyTorch", "PyTorch, folded"} <= set(times) == set(sizes)
-    assert files["static int8"] - sizes[forms[2]] > 4 * 200 * 40  # the principal components travel along
+    assert files["static int8"] - sizes[forms[2]] > 0.95 * 4 * 200 * 40  # the principal components travel along
     assert all(median > 0 and iqr >= 0 for result in times.values() for median, iqr in result.values())
     assert set(times["PyTorch"]) == {"1", "scene"} and sizes[forms[2]] < sizes[forms[1]] < sizes[forms[0]]
 

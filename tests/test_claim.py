@@ -76,9 +76,11 @@ def test_the_book_is_not_built_with_a_claim_that_its_runs_contradict(tmp_path):
 
 def test_a_chapter_is_put_on_a_scene_by_its_own_parameters():
     declared = {"scene": ("indian_pines_8bit", ""), "splits": ([], ""), "ratios": ([90], "")}
-    assert ledger.given(declared, "indian_pines_8bit") == {}
-    assert ledger.given(declared, "samson") == {"scene": "samson", "splits": ["blocks"], "ratios": [98]}
-    assert ledger.given({"damaged": ("x", "")}, "samson") is None
+    assert ledger.given("rivals", declared, "indian_pines_8bit") == {}
+    assert ledger.given("rivals", declared, "samson") == {"scene": "samson", "splits": ["blocks"], "ratios": [98]}
+    assert ledger.given("damaged-benchmark", {"damaged": ("x", "")}, "samson") is None
+    assert ledger.given("unseen", {"study": ("x", "")}, "pavia_centre_visible") == {}
+    assert ledger.given("unseen", {"study": ("x", "")}, "indian_pines_8bit") is None
 
 
 def test_all_claims_are_on_their_page_and_as_the_chapters_say_them():

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from bench.engines import network
 from hsilib.__main__ import main
 from hsilib.data.cards import CLASSES, read_png
 from hsilib.data.formats import of_array
@@ -23,9 +24,9 @@ from hsilib.deploy import contract, zoo
 from hsilib.deploy import export as deploy
 from hsilib.deploy import predict as predict_module
 from hsilib.deploy.c99 import FLAGS, WARNINGS, export_c
-from hsilib.deploy.export import classifier
 from hsilib.deploy.maps import write_map
 from hsilib.deploy.predict import predict, predict_image, session
+from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods.quantize.integer import calibrate, convert, fold_batch_norm
@@ -55,7 +56,7 @@ def setting():
 def test_the_engine_computes_what_the_network_does(setting, form):
     scene, inputs, nets = setting
     ours = scene_scores(nets[form], inputs)
-    opened = session(deploy.classifier(nets[form], inputs.reduction, scene.classes))
+    opened = session(traced(nets[form], inputs.reduction, scene.classes))
     labels, scores = opened.run(["map", "scores"], {"cube": scene.cube})
     scores = scores.reshape(9, -1).T
     assert labels.shape == scene.labels.shape and labels.dtype == np.uint8
@@ -67,7 +68,7 @@ def test_the_engine_computes_what_the_network_does(setting, form):
 
 def test_the_network_alone_takes_patches_and_scenes(setting):
     _, inputs, nets = setting
-    opened = session(deploy.network(nets["static"]))
+    opened = session(network(nets["static"]))
     some = torch.tensor([0, 47, 700, 3071])
     scores = opened.run(None, {"x": inputs.samples(some).contiguous().numpy()})[0]
     assert scores.shape == (4, 9, 1, 1)
@@ -81,12 +82,13 @@ def test_integer_layers_run_as_integers(setting):
     import onnx
     import onnxruntime
 
-    _, _, nets = setting
+    scene, inputs, nets = setting
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = "optimised.onnx"
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    onnxruntime.InferenceSession(deploy.network(nets["static"]), options, providers=["CPUExecutionProvider"])
+    made = traced(nets["static"], inputs.reduction, scene.classes)
+    onnxruntime.InferenceSession(made, options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load("optimised.onnx").graph.node]
     assert kinds.count("QLinearConv") == 3 and kinds.count("Conv") <= 1
 
@@ -134,10 +136,10 @@ def test_an_exported_file_alone_reproduces_the_map(tmp_path, capsys):
 
 def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
     scene, inputs, nets = setting
-    whole = deploy.classifier(nets["static"], inputs.reduction, scene.classes, model="a model")
+    whole = traced(nets["static"], inputs.reduction, scene.classes, model="a model")
     (tmp_path / "good.onnx").write_bytes(whole)
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "bare.onnx").write_bytes(deploy.network(nets["static"]))
+    (tmp_path / "bare.onnx").write_bytes(network(nets["static"]))
     stranger = onnx.load_from_string(whole)
     del stranger.metadata_props[:]
     onnx.helper.set_model_props(stranger, {"author": "Bob"})
@@ -297,7 +299,7 @@ def narrow(bands=12, classes=4, seed=0):
     with torch.no_grad():
         net.fc2.bias.zero_()
         net.fc2.weight.mul_(5)
-    return classifier(net, reduction, "abcd", model="narrow")
+    return traced(net, reduction, "abcd", model="narrow")
 
 
 @pytest.mark.parametrize("attack, says", [
@@ -308,22 +310,26 @@ def narrow(bands=12, classes=4, seed=0):
 def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp_path):
     net, rng = worn(bands=4, classes=3, widths=(4, 6, 8), batch_norm=False), np.random.default_rng(0)
     reduction = rng.normal(size=9), rng.normal(size=(9, 4)), rng.normal(size=4)
-    model = onnx.load_from_string(classifier(net, reduction, ["a", "b", "c"], model="m", low=0.0, high=1.0))
-    nodes, weights = {node.name: node for node in model.graph.node}, {w.name: w for w in model.graph.initializer}
+    model = onnx.load_from_string(traced(net, reduction, ["a", "b", "c"], model="m", low=0.0, high=1.0))
+    nodes, weights = model.graph.node, model.graph.initializer
+    of = {kind: next(node for node in nodes if node.op_type == kind) for kind in ("Sub", "ArgMax")}
+    held = {node.output[0]: node.attribute[0].t for node in nodes if node.op_type == "Constant"}
     if attack == "loop":
-        nodes["best"].op_type = "Loop"
+        of["ArgMax"].op_type = "Loop"
     elif attack == "outside":
-        weights["mean"].data_location = onnx.TensorProto.EXTERNAL
+        weights[0].data_location = onnx.TensorProto.EXTERNAL
     elif attack == "bomb":  # a margin of a hundred thousand pixels
-        weights["margins"].raw_data = np.array([0, 0, 10**5, 10**5, 0, 0, 10**5, 10**5]).tobytes()
+        margins = next(one for one in held.values() if list(one.dims) == [6])
+        margins.raw_data = np.array([0, 0, 10**5, 10**5, 10**5, 10**5]).tobytes()
     elif attack == "lie":
-        weights["one"].raw_data = np.array(2).tobytes()
+        (last,) = (node for node in nodes if node.op_type == "Add" and of["ArgMax"].output[0] in node.input)
+        held[last.input[1]].raw_data = np.array(2).tobytes()
     elif attack == "name":
-        model.graph.input[0].name = nodes["centred"].input[0] = "other"
+        model.graph.input[0].name = of["Sub"].input[0] = "other"
     elif attack == "classes":
         next(prop for prop in model.metadata_props if prop.key == "classes").value = '["<img src=x>", "b", "c"]'
     else:
-        weights["mean"].dims[:] = [2**40]
+        weights[0].dims[:] = [2**40]
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(HsiError, match=says) as told:
         predict(tmp_path / "net.onnx", rng.random((5, 6, 9), np.float32))

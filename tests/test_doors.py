@@ -111,7 +111,7 @@ def test_a_template_in_a_page_is_text(tmp_path, monkeypatch):
     """Nothing of MyST hands what stands in a page to a template engine."""
     from test_cli import executed
 
-    body = "from hsibook.text import say\nsay('It is {{ 6 * 7 }}.')"
+    body = "from IPython.display import Markdown\nMarkdown('It is {{ 6 * 7 }}.')"
     done = executed(tmp_path, monkeypatch, body, {"factor": 2})
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
@@ -286,17 +286,17 @@ def test_the_explorer_takes_no_word_of_an_address_for_a_column(tmp_path, monkeyp
 
 def test_a_worker_of_other_files_is_told_in_words(monkeypatch, tmp_path):
     pytest.importorskip("distributed")
-    from hsilib.study import workers
+    from hsilib.study import dask_pool
 
-    answers = iter([{"tcp://a:1": (workers._versions(), {"mine": "mine@7489"})}])
+    answers = iter([{"tcp://a:1": (dask_pool._versions(), {"mine": "mine@7489"})}])
     client = SimpleNamespace(
         status="running", run=lambda *_, **__: next(answers), scheduler_info=lambda **_: {"workers": {"tcp://a:1": {}}}
     )
-    monkeypatch.setattr(workers, "_client", lambda on, stack: client)
+    monkeypatch.setattr(dask_pool, "_client", lambda on, stack: client)
     runs = [SimpleNamespace(scene="mine", content="mine@1234")]
     with pytest.raises(HsiError, match="left out: its files of the scene mine are not those that are here"):
         with contextlib.ExitStack() as stack:
-            workers.DaskPool(stack, "tcp://a:1", runs, Store(tmp_path), "cpu", lambda text: None)
+            dask_pool.DaskPool(stack, "tcp://a:1", runs, Store(tmp_path), "cpu", lambda text: None)
 
 
 def test_options_of_a_contributed_row_are_options(tmp_path, capsys):

@@ -14,7 +14,7 @@ from hsibook import scale
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.identity import parents
-from hsilib.study import workers
+from hsilib.study import dask_pool
 from hsilib.study.execute import weights_path
 from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
@@ -109,23 +109,23 @@ def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler
 
 def test_a_worker_that_goes_while_it_is_asked_is_waited_for(monkeypatch, tmp_path):
     """The first answer is a broken line, the second is a worker's: it is taken, and the sweep does not end."""
-    answers = iter([{"tcp://a:1": OSError("gone")}, {"tcp://a:1": (workers._versions(), {})}, {}])
+    answers = iter([{"tcp://a:1": OSError("gone")}, {"tcp://a:1": (dask_pool._versions(), {})}, {}])
 
     class Client:
         run = staticmethod(lambda *_, **__: next(answers))
         scheduler_info, status = staticmethod(lambda **_: {"workers": {"tcp://a:1": {}}}), "running"
 
-    monkeypatch.setattr(workers, "_client", lambda on, stack: Client)
-    monkeypatch.setattr(workers.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(dask_pool, "_client", lambda on, stack: Client)
+    monkeypatch.setattr(dask_pool.time, "sleep", lambda seconds: None)
     said = []
     with contextlib.ExitStack() as stack:
-        there = workers.DaskPool(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
+        there = dask_pool.DaskPool(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
     assert there.approved == ["tcp://a:1"] and said == ["waiting for a worker of tcp://a:1"]
 
 
 def test_what_cannot_be_is_one_line(tmp_path, capsys, monkeypatch):
     run = make_run(SMALL, "disjoint", "mlp", epochs=1)
-    monkeypatch.setattr("hsilib.study.workers.PATIENCE", 1)
+    monkeypatch.setattr("hsilib.study.dask_pool.PATIENCE", 1)
     for on, reason in [
         ("local:none", "followed by a number"), ("local:0", "followed by a number"), ("tcp://127.0.0.1:1", "no Dask scheduler"),
         ("nonsense://x", "is like tcp://host:8786"),
@@ -152,7 +152,7 @@ def test_a_study_is_reckoned_for_any_number_of_workers():
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_a_port_that_is_no_scheduler_is_said_in_one_line(says, tmp_path, monkeypatch):
     """A web server waits to be asked, or answers something else; so does the dashboard."""
-    monkeypatch.setattr(workers, "PATIENCE", 2)
+    monkeypatch.setattr(dask_pool, "PATIENCE", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         held = []
 
@@ -163,7 +163,7 @@ def test_a_port_that_is_no_scheduler_is_said_in_one_line(says, tmp_path, monkeyp
         threading.Thread(target=greet, daemon=True).start()
         on, start = f"tcp://127.0.0.1:{server.getsockname()[1]}", time.monotonic()
         with pytest.raises(HsiError, match="no Dask scheduler answers there"), contextlib.ExitStack() as stack:
-            workers._client(on, stack)
+            dask_pool._client(on, stack)
         assert time.monotonic() - start < 10
         held[0].close()
 
@@ -180,7 +180,7 @@ class Silent:
 
 
 def lone(client, said=None):
-    there = object.__new__(workers.DaskPool)
+    there = object.__new__(dask_pool.DaskPool)
     there.on, there.client, there.say = "tcp://a:8786", client, (said if said is None else said.append)
     there.contents, there.seen, there.approved = {}, {"tcp://a:1"}, ["tcp://a:1"]
     there.heard = {}
@@ -188,7 +188,7 @@ def lone(client, said=None):
 
 
 def test_a_lost_or_silent_scheduler_ends_in_one_line(monkeypatch):
-    monkeypatch.setattr(workers, "SILENCE", 0.2)
+    monkeypatch.setattr(dask_pool, "SILENCE", 0.2)
     for client, says in ((Silent("connecting"), "is gone; what came is stored"), (Silent(wait=5), "has said nothing for")):
         with pytest.raises(HsiError, match=says) as error:
             lone(client)._look()
@@ -196,7 +196,7 @@ def test_a_lost_or_silent_scheduler_ends_in_one_line(monkeypatch):
 
 
 def test_a_worker_that_is_silent_or_gone_is_said_once(monkeypatch):
-    monkeypatch.setattr(workers, "SILENCE", 0.2)
+    monkeypatch.setattr(dask_pool, "SILENCE", 0.2)
     said = []
     pool = lone(Silent(), said)
     for _ in range(4):

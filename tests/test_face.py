@@ -16,7 +16,7 @@ from hsilib.__main__ import main
 
 NAMES = [name for name in hsilib.__all__ if callable(getattr(hsilib, name))]
 # what stands on objects that the example does not make, or trains for minutes
-TOLD = """Chapter HsiError chapter pick publish summary difference in_short mean_sd say kd Store add_images add_scene
+TOLD = """Chapter HsiError chapter pick publish summary difference mean_sd kd Store add_images add_scene
 calibrate collect convert criterion distillation execute export fit initialise method network
 predict quantization remove scene_scores trained write_map fold_batch_norm payload timed""".split()
 

@@ -11,8 +11,8 @@ from hsilib.__main__ import main
 from hsilib.data import own, scenes
 from hsilib.data.cards import png
 from hsilib.deploy import predict as predict_module
-from hsilib.deploy.export import classifier
 from hsilib.deploy.predict import predict
+from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.study.runs import declared, make_run
@@ -36,7 +36,7 @@ def model(**more):
     onnx = pytest.importorskip("onnx")
     rng, net = np.random.default_rng(0), worn(bands=4, classes=3, widths=(4, 6, 8), batch_norm=False)
     reduction = rng.normal(size=9), rng.normal(size=(9, 4)), rng.normal(size=4)
-    return onnx, onnx.load_from_string(classifier(net, reduction, ["a", "b", "c"], model="m", **more))
+    return onnx, onnx.load_from_string(traced(net, reduction, ["a", "b", "c"], model="m", **more))
 
 
 def test_a_second_graph_hides_nothing(tmp_path):

@@ -161,6 +161,7 @@ def chosen(networks, budget):
 
     some = [n for n in networks if n["scene"] == budget["scene"] and fits(n["payload"], budget["bytes"])]
     some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["ram"], budget["ram"])]
+    some = [n for n in some if fits(n["flash"], budget["flash"])]
     if not some:
         return [0, None, None, None]
     tables = []
@@ -185,6 +186,7 @@ def test_the_chooser_answers_as_the_store_does(address, tmp_path, monkeypatch):
     budgets = [
         {
             "scene": rng.choice(scenes), "metric": rng.choice(["oa", "aa30", "aa", "both"]), "ram": rng.choice([None, None, 1e5]),
+            "flash": rng.choice([None, None, 8000]),
             "bytes": rng.choice([None, 10 ** rng.uniform(3.3, 6.5)]), "macs": rng.choice([None, 10 ** rng.uniform(4, 7.5)]),
         }
         for _ in range(200)

@@ -7,7 +7,7 @@ from hsibook import elsewhere, figures, stats
 from hsibook.claims import by_seed, comparable, gains
 from hsibook.paper import within
 from hsibook.tables import as_html, summary
-from hsibook.text import interval, p_value
+from hsibook.text import interval, p_value, signed
 from hsilib.errors import HsiError, joined
 from scipy import stats as reference
 
@@ -191,3 +191,8 @@ def test_sizes_of_forests_are_means_over_seeds():
     rows = rows_of({("rf", 0): [80.0, 81.0]}).assign(options="", aa30=70.0, bytes=[10, 20], payload=[30, 40])
     rows = rows.assign(**dict.fromkeys("top5 kappa f1 params macs leakage epochs train test".split(), 1))
     assert summary(rows)[["bytes", "payload"]].iloc[0].tolist() == [15, 35]
+
+
+def test_a_sign_is_not_lost_in_rounding():
+    assert signed(1.9, 0.04, 3.9) == "+1.9 [+0.04, +3.9]" and signed(0.001, -0.04, 0.06) == "0.0 [−0.04, +0.1]"
+    assert signed(-0.96, np.nan, np.nan) == "−1.0" and signed(np.nan, np.nan, np.nan) == "–"

@@ -5,9 +5,11 @@ import os
 import stat
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 from hsilib.__main__ import main
+from hsilib.data.scenes import load_scene
 from hsilib.errors import HsiError
 from hsilib.files import project, write_atomically
 from hsilib.study import merge
@@ -223,6 +225,16 @@ def test_a_store_of_an_earlier_edition_is_read_merged_and_converted(tmp_path, mo
     old, _ = of_an_earlier_edition(tmp_path / "old")
     assert merge.merge(Store(tmp_path / "new"), old.folder) == (3, 0, [])
     assert merge.merge(Store(tmp_path / "new"), store.folder) == (0, 3, [])
+
+
+def test_a_packed_map_of_a_large_scene_keeps_what_can_be_tested(tmp_path, monkeypatch):
+    store, true = Store(tmp_path / "store"), load_scene(SMALL).labels > 0
+    execute(run(0), store)
+    monkeypatch.setattr(merge, "LARGE", true.size)
+    drawn = store.read_map(run(0).id)
+    assert merge.pack(store) == 1 and (drawn[~true] > 0).any()
+    packed = store.read_map(run(0).id)
+    assert not packed[~true].any() and np.array_equal(packed[true], drawn[true])
 
 
 def test_packing_keeps_the_cells_of_a_table_as_they_are_written(tmp_path):

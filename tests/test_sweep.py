@@ -17,15 +17,15 @@ SMALL = "synthetic_urban_small"
 
 
 def test_one_impossible_run_does_not_block_the_others(tmp_path, monkeypatch):
-    from hsilib.study import engine
+    from hsilib.study import pools
 
     def execute(run, store, device):
         if run.seed == 1:
             raise HsiError("there is no such thing")
         return real(run, store, device)
 
-    real = engine.execute
-    monkeypatch.setattr(engine, "execute", execute)
+    real = pools.execute
+    monkeypatch.setattr(pools, "execute", execute)
     names = {"mlp": 0, "soft_targets": 98}
     runs = [make_run(SMALL, "random", name, size, seed, epochs=1) for seed in range(3) for name, size in names.items()]
     store, said = Store(tmp_path), []

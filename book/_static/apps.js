@@ -38,7 +38,10 @@
     return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
   };
   const fixed = (value, digits = 1) => value.toFixed(digits).replace("-", "−");
-  const signed = (value) => (value >= 0 ? "+" : "−") + Math.abs(value).toFixed(1);
+  const signed = (value) => {  // what rounds to zero has a digit more
+    const size = Math.abs(value), text = size.toFixed(size < 0.05 ? 2 : 1);
+    return Number(text) ? (value > 0 ? "+" : "−") + text : "0.0";
+  };
   const spread = (values) => (values.length > 1 && sd(values) > 0 ? `${fixed(mean(values))} ± ${fixed(sd(values))}` : fixed(mean(values)));
 
   function field(label, input) {
@@ -65,7 +68,7 @@
   function choose(networks, budget) {
     const fits = (value, limit) => limit === null || (value !== null && value <= limit);
     const within = networks.filter((network) => network.scene === budget.scene && fits(network.payload, budget.bytes)
-      && fits(network.macs, budget.macs) && fits(network[budget.line || "ram"], budget.ram));
+      && fits(network.macs, budget.macs) && fits(network[budget.line || "ram"], budget.ram) && fits(network.flash, budget.flash));
     const score = SCORES[budget.metric];
     const half = (network) => (network.seed.length >= 4 ? Math.ceil(network.seed.length / 2) : 0);
     const picking = (network) => mean(score(network).slice(0, half(network) || undefined));
@@ -80,7 +83,7 @@
       const reach = pairs.length > 1 ? (T975[pairs.length - 1] || 1.96) * sd(pairs) / Math.sqrt(pairs.length) : NaN;
       if (pairs.length) gap = { mean: mean(pairs), low: mean(pairs) - reach, high: mean(pairs) + reach, seeds: pairs.length };
     }
-    return { count: within.length, best, next, gap, apart: half(best) > 0 };
+    return { count: within.length, best, next, gap, from: half(best) };
   }
   window.hsiChoose = choose;
 
@@ -88,53 +91,55 @@
     const number = (value, step) => el("input", { type: "number", min: 0, step, value, oninput: answer });
     const inputs = {
       scene: select(Object.entries(data.scenes), undefined, answer),
-      bytes: number(10, "any"), ram: number("", "any"), macs: number("", "any"),
+      bytes: number(10, "any"), flash: number("", "any"), ram: number("", "any"), macs: number("", "any"),
       line: select([["ram", "145 pixels"], ["ram64", "64 pixels"]], "ram", answer),
       metric: select([["oa", "overall accuracy"], ["aa30", "AA30: average over classes of 30 test pixels or more"], ["both", "the mean of both"], ["aa", "average over all classes"]], "both", answer),
     };
     const out = el("div", { className: "hsi-answer", "aria-live": "polite" });
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
     function answer() {
-      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), ram: limit("ram", 1000), line: inputs.line.value };
-      const { count, best, next, gap, apart } = choose(data.networks, budget);
+      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), flash: limit("flash", 1000), ram: limit("ram", 1000), line: inputs.line.value };
+      const { count, best, next, gap, from } = choose(data.networks, budget);
       if (!count) {
-        out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on memory leaves out those of which no C was made."));
+        out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on flash or RAM leaves out those of which no C was made."));
         return;
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
       if (best.macs !== null) cost.push(`${(best.macs / 1e6).toPrecision(3)} million multiply-adds a pixel`);
       const ram = best[budget.line], pixels = inputs.line.selectedOptions[0].text;
-      if (ram !== null) cost.push(`${fixed(ram / 1000)} kB of RAM for a line of ${pixels}`);
+      if (ram !== null) cost.push(`${fixed(best.flash / 1000)} kB of flash, ${fixed(ram / 1000)} kB of RAM for a line of ${pixels}`);
       if (best.instructions) cost.push(`${best.instructions.toLocaleString("en")} instructions a pixel on a Cortex-M4`);
       let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {
         const interval = Number.isNaN(gap.low) ? "" : ` [${signed(gap.low)}, ${signed(gap.high)}]`;
         const clear = gap.low > 0 ? "better" : gap.high < 0 ? "worse, on these seeds" : "not shown to differ";
-        sure = `Against the next, ${next.name}: ${signed(gap.mean)}${interval} points over ${gap.seeds} paired seeds${apart ? " that did not pick it" : ""}: ${clear}.`;
+        sure = `Against the next, ${next.name}: ${signed(gap.mean)}${interval} points over ${gap.seeds} paired seeds${from ? " that did not pick it" : ""}: ${clear}.`;
       } else if (next) sure = `The next is ${next.name}; they share no seed.`;
       const links = el("p", {});
       if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), best.command ? " · " : "");
       if (best.command) links.append(el("code", {}, best.command));
       else if (!best.file) links.append("No single command exports it.");
-      const small = best.small ? ` Over all classes the average is ${spread(best.aa)} %; the smallest of them have ${best.small.replaceAll(" ", ", ")} test pixels.` : "";
+      const fresh = (values) => spread(values.slice(from));
+      const small = best.small ? ` Over all classes the average is ${fresh(best.aa)} %; the smallest of them have ${best.small.replaceAll(" ", ", ")} test pixels.` : "";
+      const seeds = from ? `the ${best.seed.length - from} seeds that did not pick it` : `${best.seed.length} seeds`;
       out.replaceChildren(
         el("p", { className: "hsi-best" }, best.name), el("p", {}, cost.join(", ")),
-        el("p", {}, `Overall accuracy ${spread(best.oa)} %, AA30 ${spread(best.aa30)} % (${best.seed.length} seeds${count > 1 ? `; the highest mean of the ${count} networks that fit and have ${data.least} seeds` : ""}).${small}`),
+        el("p", {}, `Overall accuracy ${fresh(best.oa)} %, AA30 ${fresh(best.aa30)} % (${seeds}${count > 1 ? `; the highest mean of the ${count} networks that fit and have ${data.least} seeds` : ""}).${small}`),
         el("p", {}, sure), links,
       );
     }
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
-      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("RAM for a line, at most kB", inputs.ram), field("pixels of a line", inputs.line),
+      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C, at most kB", inputs.flash), field("RAM with stack, at most kB", inputs.ram), field("pixels of a line", inputs.line),
       field("multiply-adds, at most million", inputs.macs), field("what counts", inputs.metric)), out);
     answer();
   }
 
   // ---- explorer ------------------------------------------------------------------------------------------
 
-  const HEADS = { oa: "OA %", aa30: "AA30 %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
-  const SCALE = { payload: 1e-3, macs: 1e-6 };
-  const LOG = new Set(["payload", "macs"]);
-  const COLUMNS = ["name", "scene", "split", "seeds", "oa", "aa30", "aa", "kappa", "f1", "payload", "macs", "leakage"];
+  const HEADS = { oa: "OA %", aa30: "AA30 %", aa: "AA %", kappa: "κ × 100", f1: "macro-F1 %", payload: "payload, kB", ram64: "RAM, kB", macs: "multiply-adds, M", leakage: "leakage %", epochs: "epochs", seed: "seed" };
+  const SCALE = { payload: 1e-3, ram64: 1e-3, macs: 1e-6 };
+  const LOG = new Set(["payload", "ram64", "macs"]);
+  const COLUMNS = ["name", "scene", "split", "seeds", "oa", "aa30", "aa", "kappa", "f1", "payload", "ram64", "macs", "leakage"];
 
   function explorer(box, data) {
     const words = Object.keys(data.words), numbers = Object.keys(data.numbers);

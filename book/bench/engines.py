@@ -14,8 +14,8 @@ from torch import nn
 from bench import torch_ao
 from hsilib.data import registry
 from hsilib.data.inputs import MARGIN
-from hsilib.deploy.export import classifier, network
 from hsilib.deploy.predict import session
+from hsilib.deploy.trace import convolved, exported, traced
 from hsilib.errors import HsiError
 from hsilib.methods import METHODS
 from hsilib.methods.quantize.integer import LAYERS, calibrate, convert, fold_batch_norm
@@ -116,6 +116,25 @@ def forms(widths: Sequence[int]) -> tuple[dict[str, nn.Module], torch.Tensor]:
     return {"32 bits": net} | integer, x
 
 
+class Alone(nn.Module):
+    """A network of CNN2D's shape that the exporter is to see: (B, C, H+18, W+18) -> scores (B, K, H, W)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.layers = convolved(net)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers.maps(x)
+
+
+def network(net: nn.Module) -> bytes:
+    """Write the network alone as an ONNX file; a patch is a scene of one pixel."""
+    x = torch.zeros(2, net.config["bands"], 21, 22)
+    axes = {"x": {0: "batch", 2: "rows", 3: "columns"}}
+    words = dict(input_names=["x"], output_names=["scores"], dynamic_axes=axes, autograd_inlining=False)
+    return exported(Alone(net), x, "CNN2D", do_constant_folding=False, **words).SerializeToString()
+
+
 def engines_of(widths: Sequence[int]) -> tuple[Calls, dict[str, int], dict[str, int]]:
     """Return what is timed, and how large the files are.
 
@@ -147,7 +166,7 @@ def engines_of(widths: Sequence[int]) -> tuple[Calls, dict[str, int], dict[str, 
     for name in ("PyTorch", "PyTorch, folded"):
         calls["scene"][name] = partial(_map, eager[name], cube, weight)
     reduction, classes = (np.zeros(200), weight.numpy(), np.zeros(40)), [f"class {i}" for i in range(1, 17)]
-    whole = {form: classifier(model, reduction, classes) for form, model in models.items()}
+    whole = {form: traced(model, reduction, classes) for form, model in models.items()}
     for form, file in whole.items():
         calls["scene"][f"ONNX Runtime, {form}"] = partial(session(file).run, ["map"], {"cube": cube.numpy()})
     return calls, sizes, {form: len(file) for form, file in whole.items()}
@@ -165,17 +184,17 @@ def layer_times(model: nn.Module, rounds: int = 300) -> dict[str, float]:
     """
     x = torch.randn(1, 40, 19, 19, generator=torch.Generator().manual_seed(0)).numpy()
     with tempfile.TemporaryDirectory() as folder:
-        traced = session(network(model), profile=f"{folder}/trace")
+        opened = session(network(model), profile=f"{folder}/trace")
         for _ in range(rounds):
-            traced.run(None, {"x": x})
-        events = json.loads(Path(traced.end_profiling()).read_text())
+            opened.run(None, {"x": x})
+        events = json.loads(Path(opened.end_profiling()).read_text())
     nodes = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
             nodes.setdefault(event["name"], []).append(event["dur"])
     layers = dict.fromkeys([*LAYERS, "other"], 0.0)
     for name, spent in nodes.items():
-        layer = name.replace("scores", "fc2").split(".")[0].split("_")[0]
+        layer = name.split("/")[1] if "/" in name else name
         layers[layer if layer in layers else "other"] += float(np.median(spent))
     return layers
 

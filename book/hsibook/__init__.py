@@ -1,1 +1,1 @@
-"""What a chapter shows: tables, figures, statistics, prose with numbers, and how its page is made."""
+"""What a chapter shows: tables, figures, statistics, claims, and how its page is made."""

@@ -37,6 +37,7 @@ TITLED = re.compile(
     r"^@(?:hsilib\.)?(?:(?:network|distillation|criterion|quantization)\(\s*\"(\w+)\""
     r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
 )
+FILTERS = {"before": "means", "after": "mean scores", "vote": "vote"}  # sizes in pixels
 NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
 
 
@@ -73,16 +74,27 @@ def written(folder: Path) -> dict[str, str]:
 
 
 def called(method: str, ratio: int, options: str) -> str:
-    """What a network is called: a rounded one by the network that it was, one of your pages as that says."""
+    """What a network is called: a rounded or filtered one by the network that it was, one of your pages as
+    that says.
+
+    >>> called("filtered", 0, "vote=9")
+    'Perceptron, vote of 9 × 9'
+    """
     if method not in METHODS:
         name = written(project() / "notebooks").get(method, method) + (f" {ratio} %" if ratio else "")
         return f"{name}, {options.replace('=', ' ')}" if options else name
-    given = options_of(options)
-    if given.get("of") in METHODS:
-        of = given.pop("of")
-        rest = "".join(f", {name} {value}" for name, value in given.items())
-        return f"{title(of, ratio if ratio in get(of).ratios else 0)}, {title(method).lower()}{rest}"
-    return title(method, ratio, options.replace("=", " "))
+    given, own = options_of(options), get(method).options
+    if method == "filtered":
+        given = {"of": own["of"]} | given
+    of, name = given.pop("of", None), title(method, ratio)
+    if of in METHODS:
+        name = title(of, ratio if ratio in get(of).ratios else 0)
+        name += f", {title(method).lower()}" if method != "filtered" else ""
+    for key, word in FILTERS.items():
+        size = given.pop(key, own.get(key, 0))
+        if size > 1:
+            name = name.removesuffix(f", {word}") + f", {word} of {size} × {size}"
+    return name + ", " * bool(given) + " ".join(f"{key} {value}" for key, value in given.items())
 
 
 def usual(row: pd.Series) -> bool:
@@ -108,13 +120,22 @@ def names(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=str).reindex(rows.index)
 
 
+@lru_cache
+def on_devices() -> dict[tuple, dict[str, int | None]]:
+    """{(scene, payload, multiply-adds): what the C of such a network takes}: those that agree in all three
+    have the same layers, whatever taught them."""
+    said = {name: (json.loads((FOLDER / f"{name}.json").read_text()), on_device(name)) for name in entries()}
+    return {(card["scene"], card["payload"], card["macs"]): takes for card, takes in said.values()}
+
+
 def on_device(name: str | None) -> dict[str, int | None]:
-    """What the C of a file to download takes: bytes of RAM for a line of 145 and of 64 pixels with the
-    stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
+    """What the C of a file to download takes: bytes of flash, of RAM for a line of 145 and of 64 pixels with
+    the stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
     card, counted = FOLDER / f"{name}.json", FOLDER.parent / "results" / "device.json"
     code = json.loads(card.read_text()).get("c") if card.is_file() else None
     ram = {"ram": "145", "ram64": "64"}
     found = {key: code["state"][width] + code["stack"] if code else None for key, width in ram.items()}
+    found["flash"] = code["flash"] if code else None
     told = json.loads(counted.read_text())["networks"].get(name, {}) if counted.is_file() else {}
     return found | {"instructions": told["cortex-m4"]["-O3"]["instructions"] if told else None}
 
@@ -139,12 +160,13 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
         words += [f"-o {option} {value}" for option, value in given.items()]
         exported = usual(one) and key["method"] not in NOT_EXPORTED
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
+        layers = key["scene"], one["payload"], one["macs"]
         lines.append(
             {
                 "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
                 "payload": round(group["payload"].mean()),
                 "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                **on_device(file), "seed": group["seed"].tolist(),
+                **on_devices().get(layers, on_device(None)), "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
                 "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
                 "command": " ".join(words) if exported else None, "file": file,
@@ -177,8 +199,8 @@ def chooser(store: Store) -> None:
 
 
 COLUMNS = {
-    "oa": 2, "aa30": 2, "aa": 2, "kappa": 2, "f1": 2, "payload": 0, "macs": 0, "leakage": 2, "epochs": 0,
-    "seed": 0
+    "oa": 2, "aa30": 2, "aa": 2, "kappa": 2, "f1": 2, "payload": 0, "ram64": 0, "macs": 0, "leakage": 2,
+    "epochs": 0, "seed": 0
 }
 
 
@@ -186,6 +208,8 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
     """All rows of these scenes, or of all, to be filtered, sorted and drawn."""
     rows = store.rows()
     rows = rows[rows["scene"].isin(scenes or rows["scene"].unique())].reset_index(drop=True)
+    takes = [on_devices().get(layers, {}) for layers in zip(rows["scene"], rows["payload"], rows["macs"])]
+    rows["ram64"] = pd.Series([found.get("ram64") for found in takes], dtype=float)
     words = pd.DataFrame(
         {
             "scene": rows["scene"], "split": rows["split"],

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch.overrides import TorchFunctionMode
 
-from hsilib.data.draw import class_legend as class_legend
-from hsilib.data.draw import show_map as show_map
-from hsilib.data.draw import side_by_side
+from hsilib.data.pictures import class_legend as class_legend
+from hsilib.data.pictures import show_map as show_map
+from hsilib.data.pictures import side_by_side
 from hsilib.data.scenes import Scene
 
 

@@ -67,12 +67,12 @@ class Pair:
         """Whether all seeds test the same pixels."""
         return all(np.array_equal(one.test, self.divisions[0].test) for one in self.divisions)
 
-    def interval(self, metric: str) -> tuple[float, float, float]:
+    def interval(self, metric: str, draws: int = 4000) -> tuple[float, float, float]:
         """Difference in points, and its 95 % interval over seeds and fields."""
         seeds = self.over_seeds(metric)
         if len(self.seeds) < 2 or np.isnan(seeds[0]):  # no class may have 30 test pixels
             return seeds
-        return stats.over_fields(self.gained, self.sizes, self.classes, CLASSES[metric])
+        return stats.over_fields(self.gained, self.sizes, self.classes, CLASSES[metric], draws)
 
     def over_seeds(self, metric: str) -> tuple[float, float, float]:
         """The same over seeds alone, on the test pixels as they are."""
@@ -96,9 +96,20 @@ class Pair:
         return {"holds": "open" if len(self.seeds) == 1 else holds, "evidence": told, "runs": runs}
 
     def signs(self) -> tuple[int, int, float]:
-        """(fields in which the first is better, in which it is worse, p), of those of ten pixels or more."""
-        larger = self.sizes[0] >= LARGER
-        return stats.sign_test(np.mean(self.gained, axis=0)[larger].round(9))
+        """(fields in which the first is better, in which it is worse, p), of those of ten pixels or more.
+
+        Where seeds have divisions of their own, a field is a piece of a class in the whole scene, and counts
+        with the pixels that any seed tests.
+        """
+        if self.one_division:
+            sizes, gained = self.sizes[0], np.mean(self.gained, axis=0)
+        else:
+            whole = stats.fields(self.card.labels).ravel()
+            sizes, gained = np.zeros((2, whole.max() + 1))
+            for seed, division in zip(self.seeds, self.divisions):
+                sizes += np.bincount(whole[division.test], minlength=len(sizes))
+                gained += np.bincount(whole[division.test], self.gain(seed, division), len(sizes))
+        return stats.sign_test(gained[sizes >= LARGER].round(9))
 
     def most(self) -> tuple[str, float]:
         """The field that moves the difference of overall accuracy most, in words, and by how many points."""

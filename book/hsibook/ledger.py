@@ -25,6 +25,8 @@ SCENES = {  # what a chapter is told there; without leakage small networks of on
     "samson": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
 }
 MAIN = next(iter(SCENES))
+SCENES["pavia_centre_visible"] = {}
+ABOUT = {"unseen": "pavia_centre_visible"}  # the chapters that are about another scene than the first
 
 
 def path() -> Path:
@@ -44,11 +46,11 @@ def code(source: Path) -> str:
     return hashlib.sha256("\n".join(cells).encode()).hexdigest()[:12]
 
 
-def given(declared: dict, scene: str) -> dict | None:
+def given(name: str, declared: dict, scene: str) -> dict | None:
     """The parameters that put a chapter on a scene; None for a chapter that is about scenes of its own."""
-    if scene == MAIN:
+    if scene == ABOUT.get(name, MAIN):
         return {}
-    if "scene" not in declared or declared["scene"][0] != MAIN:
+    if scene in ABOUT.values() or "scene" not in declared or declared["scene"][0] != MAIN:
         return None
     return {name: value for name, value in ({"scene": scene} | SCENES[scene]).items() if name in declared}
 
@@ -94,7 +96,7 @@ def make(words: list[str], anew: bool) -> None:
             continue
         digest = code(source)
         for scene in places or SCENES:
-            told = given(declared, scene)
+            told = given(name, declared, scene)
             before = kept.get(stem, {"scenes": {}})["scenes"].get(scene, {})
             asked = (not names or name in names) and (anew or before.get("source") != digest)
             if told is not None and asked:

@@ -1,61 +1,10 @@
-"""Numbers as texts: how a figure stands in a table and in a sentence."""
+"""Numbers as texts: how they stand in tables and in the evidence of claims."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from hsibook import stats
-
-
-def say(text: str) -> None:
-    """Show prose with numbers, as Markdown: it reads the same in the built book and in plain Jupyter.
-
-    A sentence whose number is not there, for want of a run or of a second seed, is left out.
-
-    >>> say(f"The dense network has {mean_sd(oa)} %.")
-    """
-    from IPython.display import Markdown, display
-
-    text = with_numbers(text)
-    if text.strip():
-        display(Markdown(text))
-
-
-def in_short(text: str) -> None:
-    """Show the answer of a page in a box: at most sixty words and six numbers, which a test counts.
-
-    >>> in_short("The dense network is the best; the smallest is the cheapest.")
-    """
-    text = with_numbers(" ".join(text.split()))
-    if text:
-        say(f"<div class='hsi-short'>\n\n**In short.** {text}\n\n</div>")
-
-
-MISSING = re.compile(r"(?<![\w–])–(?![\w–])|\bnan\b")  # what stands for a number that is not there
-BLOCK = re.compile(r"(\n[ \t]*\n|\n(?=[ \t]*(?:-|\d+\.) ))")  # between paragraphs and items of a list
-LEAD = re.compile(r"\s*(?:(?:-|\d+\.) )?(?:\*+[^*]+\*+\s)?")  # an item's mark and its label
-
-
-def with_numbers(text: str) -> str:
-    """Leave out the sentences of a text that want for a number, and items of which nothing is left.
-
-    >>> with_numbers("It has 3 %. It gains – points.")
-    'It has 3 %.'
-    """
-    blocks = BLOCK.split(text)
-    for place, block in enumerate(blocks):
-        if MISSING.search(block) and not block.lstrip().startswith("|"):
-            lead = LEAD.match(block).group(0)
-            sentences = re.split(r"(?<=[.!?])(?=\s)", block[len(lead) :])
-            kept = [sentence for sentence in sentences if not MISSING.search(sentence)]
-            blocks[place] = lead + "".join(kept).lstrip() if "".join(kept).strip() else ""
-    return "".join(blocks).rstrip(" ")
-
-
-def many(count: int, what: str) -> str:
-    """A number of things as words: one seed, 5 seeds."""
-    return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
 def interval(mean: float, half: float) -> str:
@@ -97,12 +46,19 @@ def pm(mean: float, sd: float, digits: int = 1) -> str:
 
 
 def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
-    """+0.8 [+0.1, +1.5], or the mean alone where there is no interval."""
+    """+0.8 [+0.1, +1.5], or the mean alone where there is no interval; what rounds to zero has a digit more.
+
+    >>> signed(1.9, 0.04, 3.9)
+    '+1.9 [+0.04, +3.9]'
+    """
+
+    def one(value):
+        places = digits if round(value, digits) else digits + 1
+        return f"{value:+.{places}f}".replace("-", "−") if round(value, places) else f"{0:.{digits}f}"
+
     if pd.isna(low):
-        return "–" if pd.isna(mean) else f"{round(mean, digits) + 0.0:+.{digits}f}".replace("-", "−")
-    # adding zero turns "-0.0" into "0.0"
-    mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in (mean, low, high))
-    return f"{mean} [{low}, {high}]".replace("-", "−")
+        return "–" if pd.isna(mean) else one(mean)
+    return f"{one(mean)} [{one(low)}, {one(high)}]"
 
 
 def number(value: float, digits: int = 1) -> str:
@@ -128,8 +84,3 @@ def thousands(value: float) -> str:
 def brief(title: str) -> str:
     """The title of a scene without what is in brackets, as a sentence has it."""
     return title.partition(" (")[0].removesuffix(", 8-bit")
-
-
-def named(titles: Iterable[str]) -> str:
-    """Names of methods, which may hold commas, as "a; b; c"; "none" of none."""
-    return "; ".join(title.replace("Scratch, ", "") for title in titles) or "none"

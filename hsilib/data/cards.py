@@ -91,7 +91,8 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
 
 def _together(folder, scene, maps, picture, spectra, bands):
     """Refuse parts of a card that do not belong to one scene."""
-    right = scene.labels.ndim == 2 and all(fits(part, scene) for part in maps.values())
+    right = scene.of_images != (folder / "rgb.png").exists()
+    right = right and scene.labels.ndim == 2 and all(fits(part, scene) for part in maps.values())
     if picture is not None:
         named = {name + mark for name in scene.classes for mark in ("", " sd")}
         right = right and picture.shape == (*scene.labels.shape, 3) and set(spectra) <= named

@@ -123,7 +123,7 @@ def open_image(path: Path, key: str = "") -> Image:
     """Open a cube of any format; ``key`` names the array of a file that holds several."""
     path, kind = Path(path), kind_of(Path(path))
     if kind == "geo":
-        return _on_the_ground(path)
+        return _open_geo(path)
     array = _array(path, key, kind, axes=3, lazily=True)
     if len(array.shape) != 3:
         raise HsiError(f"{path}: array has shape {array.shape}, expected (rows, columns, bands)")
@@ -142,7 +142,7 @@ def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
     path, kind = Path(path), kind_of(Path(path))
     if kind != "geo":
         return np.asarray(_array(path, key, kind, axes))
-    image = _on_the_ground(path)
+    image = _open_geo(path)
     values = image.read(0, image.size[0])
     if image.nodata is not None and image.size[2] == 1:  # a map of classes
         values = np.where(values == image.nodata, 0, values)
@@ -234,7 +234,7 @@ class _Turned:
 _ARCHIVES = {"npz": _npz, "mat": lambda path, lazily: matlab.arrays(path), "hdf": _hdf}
 
 
-def _on_the_ground(path):
+def _open_geo(path):
     """Open an ENVI or GeoTIFF file and keep what it says of its bands, its pixels and its place."""
     rasterio = needs("rasterio", f"{path}: an image with a place on the ground")
     path = image_file(path)

@@ -46,7 +46,7 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
                 try:
                     outline = warp.transform_geom(about["crs"], image.crs, outline)
                 except Exception as error:
-                    says = f"coordinates that {about['crs']} does not have ({reason(error)})"
+                    says = f"coordinates that {str(about['crs'])[:60]} does not have ({reason(error)})"
                     raise HsiError(f"{path}: {says}; GeoJSON without a crs is longitude, latitude") from None
             burnt.append((outline, number[value]))
     transform = needs("affine", f"{path}: polygons").Affine(*image.transform)

@@ -74,12 +74,12 @@ class Scene:
 
         >>> load_scene("synthetic_urban_small").plot().savefig("scene.png")
         """
-        from hsilib.data import draw  # here, for it builds on cards, and these on scenes
+        from hsilib.data import pictures  # here, for it builds on cards, and these on scenes
 
-        picture, named = draw.false(self), [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
+        picture, named = pictures.false(self), [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
         panels = [] if picture is None else [("false colour", picture)]
         panels += [("ground truth", self.labels), *zip(named, maps)]
-        return draw.side_by_side(panels, self.classes)
+        return pictures.side_by_side(panels, self.classes)
 
 
 @lru_cache(maxsize=3)

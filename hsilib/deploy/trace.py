@@ -1,4 +1,4 @@
-"""Any network of bands or windows as an ONNX graph, from raw spectra to classes, traced by torch's exporter.
+"""Any network as an ONNX graph, from raw spectra to classes, traced by torch's exporter.
 
 Batch norm is folded, and so is the standardisation of the bands where the first layer takes all of them: the
 file then begins with one product of the raw cube and a matrix.  Layers in whole numbers are written as
@@ -11,17 +11,23 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.data.inputs import MARGIN
+from hsilib.data.formats import needs
+from hsilib.data.inputs import MARGIN, WINDOWED
 from hsilib.data.splits import WINDOW
-from hsilib.errors import HsiError
-from hsilib.methods.quantize.integer import Int8Layer
+from hsilib.errors import HsiError, reason
+from hsilib.methods.quantize.integer import LAYERS, Int8CNN2D, Int8Layer, fold_batch_norm
 from hsilib.methods.quantize.layers import Int8Net, RawLayer, fold, plan_of, put
+from hsilib.models.networks import CNN2D
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET, FLOAT = 17, 1
 
@@ -35,6 +41,15 @@ class _Whole(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g, x, layer, dilation):
+        ones = [1] * (layer.weight.ndim - 2)
+        apart = [dilation] * len(ones) if dilation else layer.how.get("dilation", ones)
+        words = dict(dilations_i=apart, kernel_shape_i=layer.weight.shape[2:])
+        if layer.dynamic:
+            x, scale, zero = g.op("DynamicQuantizeLinear", x, outputs=3)
+            total = g.op("ConvInteger", x, _constant(g, layer.weight), zero, **words)
+            step = g.op("Mul", scale, _constant(g, layer.scale.reshape(())))
+            bias = _constant(g, layer.bias[:, None, None])
+            return g.op("Add", g.op("Mul", g.op("Cast", total, to_i=FLOAT), step), bias)
         scale, zero = _constant(g, layer.in_scale), _constant(g, layer.in_zero.to(torch.uint8))
         x = g.op("DequantizeLinear", g.op("QuantizeLinear", x, scale, zero), scale, zero)
         steps = layer.scale.flatten()
@@ -44,11 +59,9 @@ class _Whole(torch.autograd.Function):
         if layer.weight.ndim == 2:
             weight = _weight(g, layer.weight.T, steps, 1)
             return g.op("Add", g.op("MatMul", x, weight), bias)
-        words = layer.how | ({"dilation": (dilation,) * (layer.weight.ndim - 2)} if dilation else {})
-        words = dict(
-            strides_i=words["stride"], pads_i=2 * words["padding"], dilations_i=words["dilation"],
-            group_i=words["groups"], kernel_shape_i=layer.weight.shape[2:],
-        )
+        if layer.how:
+            how = layer.how
+            words |= dict(strides_i=how["stride"], pads_i=2 * how["padding"], group_i=how["groups"])
         return g.op("Conv", x, _weight(g, layer.weight, steps, 0), bias, **words)
 
 
@@ -87,6 +100,29 @@ class Traced(nn.Module):
         return _Whole.apply(x, self.layer, dilation)
 
 
+class Plain(nn.Module):
+    """A convolution, or a fully connected layer as one, in 32 bits."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+
+    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
+        return F.conv2d(x, self.weight, self.bias, dilation=dilation)
+
+
+def convolved(net: CNN2D | Int8CNN2D) -> Int8CNN2D:
+    """Return CNN2D, or its integer form, as the exporter is to see it: four convolutions."""
+    made = Int8CNN2D(**{key: net.config[key] for key in ("bands", "classes", "widths")})
+    given = net if isinstance(net, Int8CNN2D) else fold_batch_norm(net)
+    for name in LAYERS:
+        layer, shape = getattr(given, name), getattr(made, name).weight.shape
+        whole = isinstance(layer, Int8Layer)
+        plain = Traced(layer) if whole else Plain(layer.weight.detach().reshape(shape), layer.bias.detach())
+        setattr(made, name, plain)
+    return made.eval()
+
+
 class Chain(nn.Module):
     """A network behind its standardisation: raw cube (H, W, B) -> (map, scores).
 
@@ -95,12 +131,15 @@ class Chain(nn.Module):
     """
 
     def __init__(
-        self, net: nn.Module, mean: np.ndarray, spread: np.ndarray, margin: int, sizes_known: bool = False
+        self, net: nn.Module, mean: np.ndarray, spread: np.ndarray, *shift: np.ndarray, margin: int,
+        sizes_known: bool = False
     ) -> None:
         super().__init__()
         self.margin, self.kind, self.sizes_known = margin, net.kind, sizes_known
-        mean, spread = (torch.from_numpy(values).float() for values in (mean, spread))
-        if isinstance(net, Int8Net):
+        mean, spread, *shift = (torch.from_numpy(values).float() for values in (mean, spread, *shift))
+        if shift:  # principal components
+            self.net, name = convolved(net), ""
+        elif isinstance(net, Int8Net):
             self.net, name = deepcopy(net.net), net.config["first"]
             for word, layer in list(self.net.named_modules()):
                 if isinstance(layer, Int8Layer):
@@ -112,7 +151,8 @@ class Chain(nn.Module):
             put(self.net, name, nn.Identity())
             bias, centre = self.first.bias.detach(), self.projected(mean, spread)
         else:
-            bias, centre = torch.zeros(()), mean
+            bias, centre = shift[0] if shift else torch.zeros(()), mean
+        self.components = bool(shift)
         for key, value in (("bias", bias), ("centre", centre), ("spread", spread)):
             self.register_buffer(key, value, persistent=False)
 
@@ -123,13 +163,16 @@ class Chain(nn.Module):
         return cube @ (self.first.weight.detach().flatten(1) / spread).T
 
     def forward(self, cube: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.first is None:
+        if self.components:
+            x = (cube - self.centre) @ self.spread + self.bias
+        elif self.first is None:
             x = (cube - self.centre) / self.spread
         else:
             x = self.projected(cube, self.spread) - self.centre
-        if self.kind == "windows":
+        if self.kind in WINDOWED:
             x = F.pad(x, (0, 0) + (self.margin,) * 4) if self.margin else x
-            scores = self.net.dense((x + self.bias).permute(2, 0, 1)[None])
+            x = x if self.components else x + self.bias
+            scores = self.net.dense(x.permute(2, 0, 1)[None])
         else:
             logits = self.net((x + self.bias).reshape(-1, x.shape[2])).logits
             scores = logits.T.reshape(-1, cube.shape[0], cube.shape[1])
@@ -152,12 +195,13 @@ def traced(
 ) -> bytes:
     """Write any network of bands, or of windows with ``dense``, as an ONNX file from raw spectra.
 
-    The graph is what torch's exporter traces, so it may be made of any layers that ONNX knows.  The words are
-    those of ``classifier``; a network of bands needs no margin around its tile.
+    The graph is what torch's exporter traces, so it may be made of any layers that ONNX knows.
+    reduction: mean and spread of each band, or mean (B,), weight (B, C) and shift (C,) of components; tile:
+    rows and columns that the file is to classify at once, for code that knows its sizes, of which a network
+    of windows is given nine more on every side; metadata: what else the file is to say of itself.
     """
-    import onnx
-
-    edge = 2 * MARGIN * (tile is not None and net.kind == "windows")
+    onnx = needs("onnx", "an ONNX file")
+    edge = 2 * MARGIN * (tile is not None and net.kind in WINDOWED)
     rows, columns = tile or (3, 4)
     chain = Chain(net, *reduction, margin=0 if edge else MARGIN, sizes_known=bool(tile))
     chain.eval().requires_grad_(False)
@@ -165,21 +209,28 @@ def traced(
     names = dict(input_names=["cube"], output_names=["map", "scores"])
     names |= dict(do_constant_folding=bool(tile), autograd_inlining=False)
     names |= {} if tile else {"dynamic_axes": {"cube": {0: "rows", 1: "columns"}}}
+    cube = torch.zeros(rows + edge, columns + edge, len(reduction[0]))
+    made = exported(chain, cube, type(net).__name__, **names)
+    _shorten(made.graph, ("cube", "map", "scores"))
+    said = {"classes": list(classes), "bands": len(reduction[0])} | metadata
+    onnx.helper.set_model_props(made, {key: json.dumps(value) for key, value in said.items()})
+    return made.SerializeToString()
+
+
+def exported(net: nn.Module, x: torch.Tensor, name: str, **words) -> "onnx.ModelProto":
+    """Return the graph of a module that takes ``x``; ``words`` are the exporter's."""
+    import onnx
+
     out = io.BytesIO()
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # that a newer exporter exists; it needs another package
         try:
-            cube = torch.zeros(rows + edge, columns + edge, len(reduction[0]))
-            torch.onnx.export(chain, (cube,), out, opset_version=OPSET, dynamo=False, **names)
+            torch.onnx.export(net, (x,), out, opset_version=OPSET, dynamo=False, **words)
         except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise HsiError(f"{type(net).__name__} cannot be exported: {reason}") from None
+            raise HsiError(f"{name} cannot be exported: {reason(error)}") from None
     made = onnx.load_from_string(out.getvalue())
-    _shorten(made.graph, ("cube", "map", "scores"))
     made.producer_name = "hsilib"
-    said = {"classes": list(classes), "bands": len(reduction[0])} | metadata
-    onnx.helper.set_model_props(made, {key: json.dumps(value) for key, value in said.items()})
-    return made.SerializeToString()
+    return made
 
 
 def _shorten(graph, kept):

@@ -274,10 +274,13 @@ class Writer:
             calls="\n".join(calls),
             fills="\n".join(fills), outside="outside(s)" if plan.rings else "(void)s",
             first=f"{first[1]}(s, spectra{'' if more else ', classes, scores'})",
-            kind=plan.kind, lag=plan.lag, period=plan.period, bands=plan.bands, apart=APART,
+            kind=plan.kind, lag=plan.lag, period=plan.period, bands=plan.bands,
             below=2 * low - high, above=2 * high - low, narrow=max(round((high - low) / NARROW), 1),
-            waves=listed([round(wave) for wave in asked.get("wavelengths", [0] * plan.bands)]),
+            waves="",
         )
+        if asked.get("wavelengths"):
+            waves = listed(map(round, asked["wavelengths"]))
+            words["waves"] = filled("waves.c", name, bands=plan.bands, apart=APART, waves=waves)
         return filled("stream.c", name, model=model, **words)
 
     def inner(self, layer):
@@ -298,12 +301,18 @@ def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dic
     """Return the header of a stream; ``asked``: what it learnt of a scene, ``about``: what was measured."""
     halo = plan.margin + plan.lag
     low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
+    waves = f"/* The same of wavelengths: 3 if a band lies over {APART} nm from where it was learnt. */\n"
+    waves += f"int {name}_refuses_waves(int32_t bands, const int32_t nm[]);\n"
+    behind = f"{plan.lag} lines"
     names = ", ".join('"' + re.sub(r'(["\\\\])', r"\\\1", c) + '"' for c in classes)
     return filled(
         "stream.h", name, model=model, kind=plan.kind, gain=plan.gain, low=low, high=high, names=names,
         envi=ENVI[plan.kind], lag=plan.lag, margin=plan.margin, fixed=plan.fixed, each=plan.each,
         bands=plan.bands, classes=plan.top.channels, wide=plan.state_bytes(145), narrow=plan.state_bytes(64),
-        more=about["strip"] + plan.lag, step=f"{plan.top.step.max():.9g}",
+        later=f"{behind} later" if plan.lag else "at once", back=f"{behind} back" if plan.lag else "given",
+        rest=f"those of the last {behind}" if plan.lag else "never, for none come later", part=NARROW,
+        unknown="" if asked.get("wavelengths") else " Wavelengths are not known to it.",
+        waves=waves if asked.get("wavelengths") else "", step=f"{plan.top.step.max():.9g}",
         mean=", ".join(str(round(value)) for value in plan.raw_values(np.asarray(asked["mean"])).tolist()),
         ram=plan.state_bytes(about["strip"] + halo) + (about["stack"] or STACK),
         **{key: value or "not measured" for key, value in about.items()},

@@ -5,9 +5,10 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from hsilib.data.cards import fits
+from hsilib.data.cards import fits, png
 from hsilib.errors import HsiError, known
 from hsilib.files import inside, write_atomically
 from hsilib.study import measures, rows
@@ -16,6 +17,7 @@ from hsilib.study.store import PARTS, Store, published
 # what a run is; two rows of one identity that differ here are not of one run
 DECIDED = "scene split method ratio seed options epochs lr batch schedule precision version parents".split()
 MEASURED = ("oa", "top5", "aa", "kappa", "f1")
+LARGE = 400_000  # pixels of a scene, from which on a packed map keeps those alone that have a true class
 
 
 def listing(store: Store) -> pd.DataFrame:
@@ -112,6 +114,8 @@ def pack(store: Store) -> int:
             continue
         files = store.files(run)
         said = json.loads(files["run.json"])
+        if "map.png" in files and (drawn := store.read_map(run)).size >= LARGE:
+            files["map.png"] = png(np.where(store.card(said["row"]["scene"])[0].labels > 0, drawn, 0))
         for part, (folder, ending) in PARTS.items():
             if part in files:
                 write_atomically(store.folder / folder / f"{run}.{ending}", files[part])

@@ -59,7 +59,7 @@ def checked(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
     for name in SHOWN:  # rows may come from somebody else
         table[name] = table[name].map({cell: plain(cell) if cell else "" for cell in table[name].unique()})
     for name in RANGES:
-        table[name] = pd.to_numeric(table[name])
+        table[name] = pd.to_numeric(table[name], errors="coerce")  # "nan" is none
     return table.reset_index(drop=True), wrong
 
 

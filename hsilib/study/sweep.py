@@ -1,4 +1,4 @@
-"""Many runs: what is missing, what it costs, and training it on all cores."""
+"""Many runs: what is missing, what it costs, and giving it to a pool."""
 
 import os
 import random
@@ -16,8 +16,8 @@ from hsilib.data.splits import split_of
 from hsilib.errors import HsiError, known
 from hsilib.identity import Run, parents
 from hsilib.study import machine
-from hsilib.study.engine import engine
 from hsilib.study.execute import execute, weights_path
+from hsilib.study.pools import engine
 from hsilib.study.store import Store
 
 METRICS = ("oa", "top5", "aa", "kappa", "f1")

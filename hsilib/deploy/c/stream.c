@@ -89,15 +89,4 @@ int ${name}_refuses(int32_t bands, int32_t least, int32_t most)
         return 1;
     return least < $below || most > $above || most - least < $narrow ? 2 : 0;
 }
-
-int ${name}_refuses_waves(int32_t bands, const int32_t nm[])
-{
-    static const int32_t learnt[] = {
-$waves}; /* 0: not known */
-    if (bands != $bands)
-        return 1;
-    for (int32_t i = 0; i < bands; i++)
-        if (learnt[i] && (nm[i] < learnt[i] - $apart || nm[i] > learnt[i] + $apart))
-            return 3;
-    return 0;
-}
+$waves

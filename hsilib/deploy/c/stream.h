@@ -1,14 +1,14 @@
 #ifndef ${NAME}_H
 #define ${NAME}_H
 /* $model
-   A line of raw spectra in, pixel by pixel with all bands of each; a line of classes out, $lag lines later.
+   A line of raw spectra in, pixel by pixel with all bands of each; a line of classes out, $later.
 
        static uint32_t state[${NAME}_STATE_BYTES(145) / 4];
        ${name}_reset(state, 145);
        while (...)                                          each line of 145 spectra that comes
-           if (${name}_line(state, spectra, classes, NULL))  145 classes, from 1, of the line $lag lines back
+           if (${name}_line(state, spectra, classes, NULL))  145 classes, from 1, of the line $back
                ...
-       while (${name}_flush(state, classes, NULL))           those of the last $lag lines
+       while (${name}_flush(state, classes, NULL))           $rest
            ...
 
    Values: $kind, $low to $high where it learnt; a value of the scene times $gain.
@@ -36,11 +36,15 @@ extern "C" {
 #define ${NAME}_RAW $kind
 #define ${NAME}_ENVI_TYPE $envi /* what the header of an ENVI file calls that type */
 #define ${NAME}_LAG $lag /* lines that classes come behind spectra */
-#define ${NAME}_HALO $margin /* pixels on every side that a class depends on */
+#define ${NAME}_HALO $margin /* columns on each side, and lines before, that a class depends on at most;
+    $lag lines behind */
 #define ${NAME}_STATE_BYTES(width) (((size_t)$fixed + (size_t)$each * (width) + 3) / 4 * 4)
+#ifndef ${NAME}_STRIP /* nothing else depends on it: define another where there is less memory, or more */
 #define ${NAME}_STRIP $strip /* with its halo it takes $ram bytes of state and stack */
+#endif
 #define ${NAME}_FROM(first) ((first) > $margin ? (first) - $margin : 0)
-#define ${NAME}_TO(first, width) ((first) + $more < (width) ? (first) + $more : (width))
+#define ${NAME}_TO(first, width) \
+    ((first) + ${NAME}_STRIP + $lag < (width) ? (first) + ${NAME}_STRIP + $lag : (width))
 
 /* The state is aligned as uint32_t is; width: pixels of a line. */
 void ${name}_reset(void *state, size_t width);
@@ -48,10 +52,11 @@ void ${name}_reset(void *state, size_t width);
 int ${name}_line(void *state, const $kind *spectra, uint8_t *classes, int32_t *scores);
 /* It writes the classes of a line that no spectra follow, and returns 0 when all are written. */
 int ${name}_flush(void *state, uint8_t *classes, int32_t *scores);
-/* 0, or what of a scene is not as it learnt: 1 the number of bands, 2 the values, 3 wavelengths in nm. */
+/* 0, or what of a scene is not as it learnt: 1 the number of bands, 2 the values. Call it once, with the least
+   and the greatest value of some typical lines, as the sensor gives them, before any cast to ${NAME}_RAW. It
+   finds another scale, from about twice as high or 1/$part as wide; it finds no smaller error.$unknown */
 int ${name}_refuses(int32_t bands, int32_t least, int32_t most);
-int ${name}_refuses_waves(int32_t bands, const int32_t nm[]);
-
+$waves
 #ifdef __cplusplus
 }
 #endif

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hsilib import methods
 from hsilib.errors import HsiError
 from hsilib.identity import Run, parents
+from hsilib.study.dask_pool import DaskPool
 from hsilib.study.execute import execute
 from hsilib.study.store import Store
-from hsilib.study.workers import DaskPool
 
 if TYPE_CHECKING:
     from hsilib.study.sweep import Work
