@@ -1,7 +1,7 @@
 # make book   environment, all chapters, the site at _build/html/index.html
 # make pdf    the whole book as one file, _build/hsilib.pdf, printed by Chromium
 # make env    environment only, in .venv
-# make report  the study as a short paper, _build/report.pdf, printed by Chromium
+# make report  the study as a short paper, _build/report.pdf, and its metadata.yaml; printed by Chromium
 # make metadata  CITATION.cff, codemeta.json and .zenodo.json anew, from pyproject.toml and CHANGELOG.md
 # make test   environment and the test suite
 # make study  train what the declared study (book/study.toml) still lacks; needs the scene files

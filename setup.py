@@ -5,8 +5,8 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-TRAVELS = """_config.yml notebooks/[0-9]*.md book/references.bib book/study.toml book/paper/*.csv
-book/_static/* book/_ext/*.py""".split()
+TRAVELS = """_config.yml notebooks/[0-9]*.md book/references.bib book/glossary.md book/study.toml
+book/paper/*.csv book/_static/* book/_ext/*.py""".split()
 
 
 class Build(build_py):

@@ -293,8 +293,7 @@ def crate(f: dict, store: Store) -> dict:
     licence = {"@id": MIT, "@type": "CreativeWork", "name": "MIT", "identifier": MIT}
     process = {"@id": profile, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
     graph = [about, root, licence, process, software, *parts, *given, *actions]
-    context = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
-    return {"@context": context, "@graph": graph}
+    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
 
 
 def _json(path, said):

@@ -339,9 +339,8 @@ def render(path: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True)
     page = next(work.rglob(f"html/{path.stem}.html"), None)
     if page is None:
-        raise HsiError(
-            f"{path.name}: could not be rendered ({(done.stderr.strip().splitlines() or ['no message'])[-1]})"
-        )
+        said = re.findall(r"(?m)^\S*(?:Error|Exception): (.+)", done.stderr) or ["no message"]
+        raise HsiError(f"{path.name}: could not be rendered ({said[-1]})")
     if out.exists():
         out.rename(work / "before")
     page.parent.rename(out)
