@@ -67,12 +67,12 @@ class Declared:
     def everywhere(
         self, mine: str, other: str, names: Mapping[str, str], alone: str = "", level: bool = False
     ) -> dict:
-        """Whether a network is ahead of another, or ``level`` or ahead, in all divisions and both measures,
-        as ``claim`` takes it; in the division ``alone`` AA30 decides.  What is level is open while networks
-        lack runs."""
+        """Whether a network is ahead of another, or ``level`` or ahead, in all divisions that are named and
+        in both measures, as ``claim`` takes it; in the division ``alone`` AA30 decides.  What is level is
+        open while networks lack runs."""
         part = self.answers[(self.answers["mine"] == mine) & (self.answers["other"] == other)]
-        part = part[(part["metric"] == "aa30") | (part["split"] != alone)]
-        if part["split"].nunique() < len(self.asked):
+        part = part[part["split"].isin(names) & ((part["metric"] == "aa30") | (part["split"] != alone))]
+        if part["split"].nunique() < len(names):
             return {"holds": None}
         holds = (part["high"] >= 0).all() if level else (part["low"] > 0).all()
         fails = (part["high"] < 0).any() if level else (part["high"] < 0).all()
