@@ -101,6 +101,8 @@ $(READY): requirements.lock pyproject.toml
 	$(PY) -m pip install -q --no-compile --disable-pip-version-check torch==2.13.0  # which build is the machine's choice
 	$(PY) -m pip install -q --no-compile --disable-pip-version-check -r requirements.lock  # each file is checked by its hash
 	$(PY) -m pip install -q --no-compile --disable-pip-version-check --no-deps -e .
+	@# on all cores, once: else every process reads torch's source anew where PYTHONDONTWRITEBYTECODE is set
+	@$(PY) -m compileall -qq -j 0 $(VENV)/lib/python3*/site-packages || true
 	touch $@
 
 fuzz: $(READY)
