@@ -88,9 +88,9 @@ def test_pages_of_ones_own_stand_last_in_their_order_and_go_again(copy, capsys):
     listed = re.findall(r"file: (\S+)", text)
     old = re.findall(r"file: (\S+)", before)
     last = old.index("book/reexecute")
-    assert listed[:last] == old[:last] and listed[last:][:2] == ["book/chapters/24-first-one", "book/chapters/25-second-one"]
-    (copy / "notebooks" / "24-first-one.md").unlink()  # by hand
-    with pytest.raises(HsiError, match="24-first-one.md is not there; python -m hsilib new first-one --remove strikes it"):
+    assert listed[:last] == old[:last] and listed[last:][:2] == ["book/chapters/25-first-one", "book/chapters/26-second-one"]
+    (copy / "notebooks" / "25-first-one.md").unlink()  # by hand
+    with pytest.raises(HsiError, match="25-first-one.md is not there; python -m hsilib new first-one --remove strikes it"):
         runner.check_contents()
     assert main(["new", "first-one", "--remove"]) == main(["new", "second_one", "--remove"]) == 0
     assert (copy / "_toc.yml").read_text() == before and (copy / "results" / "pages" / "25-second-one.md").is_file()
