@@ -85,7 +85,7 @@ def test_the_first_lines_of_the_readme_run_as_printed(tmp_path):
 
 @pytest.mark.nightly
 def test_what_travels_in_the_wheel_makes_a_page(tmp_path):
-    travels = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "setup.py").read_text(), re.S).group(1).split()
+    travels = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "book" / "setup.py").read_text(), re.S).group(1).split()
     for file in (file.relative_to(ROOT) for pattern in travels for file in ROOT.glob(pattern) if file.is_file()):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
