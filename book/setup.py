@@ -1,4 +1,4 @@
-"""The wheel of the book: its code, what chapters need outside of a checkout, and the version of the library."""
+"""The wheel of the book: its code, the chapters outside of a checkout, and the version of the library."""
 
 import tomllib
 from pathlib import Path
