@@ -7,11 +7,13 @@ Every public name is here, and loads its module when it is first used: listing s
 
 import ast
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 _stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text())
 _modules = {name.name: "hsilib." * line.level + line.module for line in _stub.body for name in line.names}
-__all__ = sorted(_modules)
+_book = [name for name, module in _modules.items() if module.startswith("hsibook.")]
+__all__ = sorted(_modules if find_spec("hsibook") else _modules.keys() - _book)
 
 
 def __dir__():
@@ -23,6 +25,7 @@ def __getattr__(name):
         from importlib.metadata import version  # here: it takes longer than all of the rest
 
         return version("hsilib")
-    if name not in _modules:
-        raise AttributeError(f"module 'hsilib' has no attribute {name!r}")
+    if name not in __all__:
+        says = ", which comes with the book: pip install hsibook" if name in _book else ""
+        raise AttributeError(f"module 'hsilib' has no attribute {name!r}{says}")
     return getattr(import_module(_modules[name]), name)

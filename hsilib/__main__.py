@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ class Parser(argparse.ArgumentParser):
         example = (self.epilog or "").partition("example:\n")[2].strip()
         if "expected 2 arguments" in message:
             message += f": name and value are two words, {'-o width 12' if '-o' in message else '-p seeds 2'}"
+        if re.search(r"COMMAND: invalid choice: '(run|chapters|notebooks|new|bench)'", message):
+            message = "the chapters are a package of their own: pip install hsibook"
         self.exit(2, f"error: {message}" + (f"; for example: {example}" if example else "") + "\n")
 
 

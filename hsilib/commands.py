@@ -92,7 +92,10 @@ def study_command(args: Namespace) -> None:
         raise HsiError("no published rows here: --publish is for a checkout of the book")
     store = Store(published() if args.publish else None)
     rows = store.rows()
-    parts = runs.declared(args.file or project() / "book" / "study.toml")
+    file = args.file or project() / "book" / "study.toml"
+    if not args.file and not file.is_file():
+        raise HsiError("the book's study comes with pip install hsibook; name a file to train one of yours")
+    parts = runs.declared(file)
     declared = list(dict.fromkeys(sum(parts.values(), [])))
     if args.check is not None:
         if not sweep.check(declared, store, args.check):

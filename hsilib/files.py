@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 DAY = 86_400  # seconds after which nobody still writes a temporary file
 
 
-TRAVELS = Path(__file__).with_name("project")  # what the wheel holds of a checkout: setup.py
+TRAVELS = Path(__file__).parents[1] / "hsibook" / "project"  # what the book's wheel holds of a checkout
 
 
 def project() -> Path:
     """Return the checkout, where ``book`` and ``notebooks`` are.
 
-    An installed package has a part of it, the chapters and what pages need; ``HSILIB_PROJECT`` names a whole.
+    The book's wheel has a part of it, the chapters and what pages need; ``HSILIB_PROJECT`` names a whole.
     """
     here = TRAVELS if TRAVELS.is_dir() else Path(__file__).parents[1]
     return Path(os.environ.get("HSILIB_PROJECT") or here).resolve()

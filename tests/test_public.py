@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -85,12 +86,22 @@ def test_the_first_lines_of_the_readme_run_as_printed(tmp_path):
 
 @pytest.mark.nightly
 def test_what_travels_in_the_wheel_makes_a_page(tmp_path):
-    travels = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "setup.py").read_text(), re.S).group(1).split()
+    travels = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "book" / "setup.py").read_text(), re.S).group(1).split()
     for file in (file.relative_to(ROOT) for pattern in travels for file in ROOT.glob(pattern) if file.is_file()):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
     run("hsilib run quickstart -p epochs 1", tmp_path, dict(os.environ, HSILIB_PROJECT=str(tmp_path)))
     assert list((tmp_path / "_build" / "pages").rglob("01-quickstart.html"))
+
+
+def test_each_wheel_stays_below_300_kB():
+    """As zip packs it: what compresses, the heads of each file, and its line in the list of files."""
+    travels = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "book" / "setup.py").read_text(), re.S).group(1).split()
+    library = ["hsilib/**/*.py", "hsilib/**/*.pyi", "hsilib/data/*.toml", "hsilib/deploy/c/*"]
+    for patterns in (library, ["book/hsibook/*.py", *travels]):
+        files = [file for pattern in patterns for file in ROOT.glob(pattern) if file.is_file()]
+        size = sum(len(zlib.compress(file.read_bytes())) + 200 + 2 * len(str(file.relative_to(ROOT))) for file in files)
+        assert len(files) > 70 and 200_000 < size < 300_000
 
 
 STUDY = """[[part]]

@@ -48,6 +48,26 @@ def test_words_of_the_book_say_what_is_missing(monkeypatch, capsys, words):
     assert "seaborn, papermill not installed; chapters need the extra book" in error and error.count("\n") == 1
 
 
+def test_without_the_book_its_words_and_names_say_where_it_is(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("hsilib.__main__.entry_points", lambda group: [])
+    for words in (["run", "baselines", "-p", "seeds", "2"], ["chapters"], ["new", "my_loss"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert capsys.readouterr().err == "error: the chapters are a package of their own: pip install hsibook\n"
+    monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path))
+    assert main(["study", "--list"]) == 2 and "pip install hsibook" in capsys.readouterr().err
+    code = """
+import sys
+sys.modules["hsibook"] = None
+from hsilib import *
+try:
+    from hsilib import publish
+except ImportError:
+    print(hasattr(sys.modules["hsilib"], "publish"), plan.__name__)
+"""
+    assert run(code)[0] == "False plan\n"
+
+
 def test_the_book_by_its_old_name_warns_and_works():
     code = "from hsilib.pages.text import number; import hsilib.pages.stats as s; from hsibook import stats, text"
     assert "hsilib.pages is called hsibook now" in run(f"{code}; assert s is stats and number is text.number")[1]

@@ -37,7 +37,7 @@ def printed(site: Path, target: Path) -> int:
     try:
         from pypdf import PdfWriter
     except ImportError:
-        raise HsiError("a PDF of the book needs pypdf: pip install 'hsilib[book]'") from None
+        raise HsiError("a PDF of the book needs pypdf: pip install hsibook") from None
     book, program = PdfWriter(), browser()
     with tempfile.TemporaryDirectory() as folder:
         for page in pages():

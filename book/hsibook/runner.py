@@ -40,10 +40,10 @@ def needs() -> None:
     """Say in one line when what executes chapters is not installed, or the chapters are not there."""
     missing = [name for name in ("seaborn", "jupytext", "papermill", "ipykernel") if find_spec(name) is None]
     if missing:
-        says = "chapters need the extra book: pip install 'hsilib[book]'"
+        says = "chapters need the extra book: pip install hsibook"
         raise HsiError(f"{', '.join(missing)} not installed; {says}")
     if not (project() / "_config.yml").is_file():
-        says = "neither a checkout of the book nor what the wheel holds of it; HSILIB_PROJECT names one"
+        says = "neither a checkout of the book nor what its wheel holds; HSILIB_PROJECT names one"
         raise HsiError(f"{project()}: {says}")
 
 
