@@ -11,9 +11,7 @@ import pandas as pd
 
 from hsibook import kernel, stats
 from hsibook.claims import against
-from hsibook.paper import beside_paper
 from hsibook.text import megabytes, number, p_value, pm, signed, thousands
-from hsilib.errors import joined
 from hsilib.files import built, write_atomically
 from hsilib.methods import title
 from hsilib.study.store import Store
@@ -136,30 +134,6 @@ def as_html(table: pd.DataFrame) -> str:
     )
 
 
-def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str) -> None:
-    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the
-    table}.  All in one CSV, with intervals and Top-5."""
-    columns = ["model", "split", "ours", "paper", "difference", "inside"]
-    frames = []
-    splits = list(dict.fromkeys(rows["split"]))
-    for ratio, place in tables.items():
-        sized = rows[
-            (rows["ratio"] == ratio) & rows["method"].isin([*names, "scratch"]) | (rows["method"] == "cnn2d")
-        ]
-        sized = sized.sort_values("split", key=lambda column: column.map(splits.index), kind="stable")
-        table = beside_paper(sized, place, scene)
-        top5 = beside_paper(sized, place, scene, "top5")
-        table = table.assign(**{"Top-5 ours": top5["ours"], "Top-5 paper": top5["paper"]})
-        more = ["seeds", "95 % interval", "Top-5 ours", "Top-5 paper"]
-        whole = table[[*columns, *more]].rename(columns={"95 % interval": "95 % interval of the mean"})
-        frames.append(whole.assign(table=place))
-        counts = table.groupby("split", sort=False)["seeds"].max()
-        seeds = joined(f"{count} on {split}" for split, count in counts.items())
-        what = f"networks of the {ratio} % size. Overall accuracy, percent, mean ± sd over seeds ({seeds})"
-        _show(*beside_or_alone(table[columns], place, what))
-    leave(pd.concat(frames), "tables", "These tables as CSV, with Top-5")
-
-
 def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") -> tuple[pd.DataFrame, str]:
     """A table beside the paper's and its caption; of a scene that the paper does not have, ours alone.
 
@@ -187,12 +161,6 @@ def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]
     return pd.DataFrame(lines)
 
 
-def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Two columns of texts of a table of paired differences: each with its interval, and p after Holm."""
-    gaps = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
-    return gaps, table["p (Holm)"].map(p_value)
-
-
 def publish_against(
     rows: pd.DataFrame, names: Sequence[str], others: Sequence[str], split: str, ratios: Sequence[int],
     name: str
@@ -203,10 +171,11 @@ def publish_against(
     for other, short in others.items():
         table = against(rows, names, other, split, ratios)
         lines = table[["comparison", "seeds"]].copy() if lines is None else lines
-        lines[f"minus {short}"], lines[f"p, {short}"] = compared(table)
+        gaps = table[["difference", "low", "high"]].itertuples(index=False)
+        lines[f"minus {short}"] = [signed(*values) for values in gaps]
+        lines[f"p, {short}"] = table["p (Holm)"].map(p_value)
     publish(
-        lines,
-        name,
+        lines, name,
         f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
         "correction within each column.",
     )
