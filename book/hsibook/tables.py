@@ -134,20 +134,6 @@ def as_html(table: pd.DataFrame) -> str:
     )
 
 
-def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") -> tuple[pd.DataFrame, str]:
-    """A table beside the paper's and its caption; of a scene that the paper does not have, ours alone.
-
-    ``more`` is what else the caption says beside the paper.
-    """
-    if (table["paper"] == "–").all():
-        mine = [name for name in table if "paper" not in name and name not in ("difference", "inside")]
-        return table[mine], f"{what[0].upper()}{what[1:]}."
-    inside = "Inside: the paper's single value lies within our 95 % prediction interval for one run. "
-    if (table["inside"] == "–").all():  # too few runs to tell
-        table, inside = table.drop(columns="inside"), ""
-    return table, f"Table {place} of the paper: {what}. {inside}{more}"
-
-
 def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]) -> pd.DataFrame:
     """OA and AA30 at each size, mean ± sd over seeds.  A line for each (network, recipe, rows)."""
     lines = []
@@ -162,11 +148,11 @@ def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]
 
 
 def publish_against(
-    rows: pd.DataFrame, names: Sequence[str], others: Sequence[str], split: str, ratios: Sequence[int],
-    name: str
+    rows: pd.DataFrame, names: Sequence[str], others: dict[str, str], split: str, ratios: Sequence[int],
+    name: str, caption: str | None = None
 ) -> None:
-    """Paired differences to several controls, ``others`` {method: how its column is called}; p after Holm
-    within a column."""
+    """Paired differences to several controls, ``others`` {method: how its column is called}, with 95 %
+    intervals; p after Holm within a column."""
     lines = None
     for other, short in others.items():
         table = against(rows, names, other, split, ratios)
@@ -174,11 +160,7 @@ def publish_against(
         gaps = table[["difference", "low", "high"]].itertuples(index=False)
         lines[f"minus {short}"] = [signed(*values) for values in gaps]
         lines[f"p, {short}"] = table["p (Holm)"].map(p_value)
-    publish(
-        lines, name,
-        f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
-        "correction within each column.",
-    )
+    publish(lines, name, caption)
 
 
 def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
