@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 from hsibook import kernel, stats
-from hsibook.claims import against
 from hsibook.text import megabytes, number, p_value, pm, signed, thousands
 from hsilib.files import built, write_atomically
 from hsilib.methods import title
@@ -153,9 +152,13 @@ def publish_against(
 ) -> None:
     """Paired differences to several controls, ``others`` {method: how its column is called}, with 95 %
     intervals; p after Holm within a column."""
-    lines = None
+    rows, lines = rows[rows["split"] == split], None
+    cells = [(name, ratio) for ratio in ratios for name in names]
     for other, short in others.items():
-        table = against(rows, names, other, split, ratios)
+        of = {(name, ratio): (rows["method"] == name) & (rows["ratio"] == ratio)
+              for name in (*names, other) for ratio in ratios}
+        pairs = {title(*one): (of[one], of[other, one[1]]) for one in cells}
+        table = stats.paired_table(rows, pairs)
         lines = table[["comparison", "seeds"]].copy() if lines is None else lines
         gaps = table[["difference", "low", "high"]].itertuples(index=False)
         lines[f"minus {short}"] = [signed(*values) for values in gaps]
