@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,15 +71,7 @@ def test_a_published_pair_field_by_field():
         assert line["difference"] == pytest.approx((mine[metric].to_numpy() - other[metric].to_numpy()).mean(), abs=1e-3)
         assert pair.interval(metric)[0] == pytest.approx(line["difference"], abs=1e-3)
         assert line["low, fields"] < line["difference"] < line["high, fields"]
-    where, points = pair.most()
-    assert " pixels around row " in where and abs(points) < abs(table.loc["oa", "difference"])
-    assert table.loc["oa", "better"] + table.loc["oa", "worse"] <= 40
-    figure, ax = plt.subplots()
-    fields.differing(ax, pair)
-    shown = ax.images[0].get_array()
-    assert (~np.ma.getmaskarray(np.ma.masked_invalid(shown))).sum() == 4711
-    assert np.nansum(shown) == pytest.approx(47.11 * table.loc["oa", "difference"], abs=0.1)
-    plt.close(figure)
+    assert sum(pair.signs()[:2]) <= 40, "fields of ten pixels"
 
 
 def test_methods_are_held_against_others_at_the_sizes_and_seeds_that_both_have():

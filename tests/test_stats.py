@@ -1,9 +1,8 @@
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hsibook import elsewhere, figures, stats
+from hsibook import elsewhere, stats
 from hsibook.claims import by_seed, comparable, gains
 from hsibook.paper import within
 from hsibook.tables import as_html, summary
@@ -110,21 +109,6 @@ def test_networks_that_may_be_held_against_each_other():
     names = comparable()
     assert {"scratch", "l1", "ca_mkd", "ddgsd", "l1_multipass"} <= set(names)
     assert not {"simkd", "l1_short", "lots", "cnn2d", "static"} & set(names)
-
-
-def test_the_front_holds_what_no_cheaper_network_beats():
-    lines = [
-        ("mlr", 1e4, 79.0),
-        ("scratch", 4e4, 75.0),
-        ("l1", 4e4, 80.0),
-        ("dml", 2e5, 85.0),
-        ("cnn2d", 2e6, 85.0),
-        ("svm", np.nan, 99.0),
-    ]
-    _, ax = plt.subplots()
-    best = figures.front(ax, pd.DataFrame(lines, columns=["method", "payload", "oa"]).assign(options=""))
-    assert list(best["method"]) == ["mlr", "l1", "dml"] and ax.get_xscale() == "log"
-    plt.close("all")
 
 
 def test_a_small_p_is_not_shown_as_zero():

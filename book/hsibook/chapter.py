@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from hsibook import figures, kernel
-from hsibook.stats import pick
 from hsilib.data.own import is_own
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of
@@ -78,10 +77,6 @@ class Chapter:
     def smoke(self) -> bool:
         return self.budget == "smoke"
 
-    def note(self, rows: pd.DataFrame) -> dict:
-        """What the method noted of the first of these runs."""
-        return self.store.read_note(rows["run"].iloc[0])
-
     def log(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Loss terms per epoch of the first of these runs."""
         return self.store.read_log(rows["run"].iloc[0])
@@ -94,36 +89,14 @@ class Chapter:
         """What each of these runs noted under this name once an epoch, by seed."""
         return [np.array(list(noted.values())) for noted in self.noted(rows, what)]
 
-    def largest(self, rows: pd.DataFrame) -> dict:
-        """{method: its runs at the largest size on the first split}"""
-        return {name: pick(rows, method=name, ratio=self.large, split=self.first) for name in self.names}
-
-    def confusions(self, rows: pd.DataFrame) -> list[np.ndarray]:
-        """The confusion matrix of each of these runs, from its stored map."""
-        counts = []
+    def recall(self, rows: pd.DataFrame) -> np.ndarray:
+        """Recall of every class, percent, mean over these runs, from their stored maps."""
+        found = []
         for run, name, seed in rows[["run", "split", "seed"]].itertuples(index=False):
             split = split_of(self.card, name, seed)
             predicted = self.store.read_map(run).ravel()[split.test].astype(int) - 1
-            counts.append(confusion(split.test_y, predicted, len(self.card.classes)))
-        return counts
-
-    def recall(self, rows: pd.DataFrame) -> np.ndarray:
-        """Recall of every class, percent, mean over these runs."""
-        return np.mean([per_class(table) for table in self.confusions(rows)], 0)
-
-    def plain(self) -> list[Run]:
-        """Scratch with the notes that distillation takes: soft targets of no weight, largest size, first
-        split."""
-        options = {"hard": 1.0, "soft": 0.0}
-        return self.plan(["soft_targets"], [self.large], [self.first], seeds=1, options=options)
-
-    def pictures(self, trained: dict, plain: pd.DataFrame) -> dict:
-        """{who: what the first seed noted of it} of the teacher, where there is one, of Scratch, and of every
-        method by its title; from ``largest`` and the rows of ``plain``."""
-        notes = {name: self.note(runs) for name, runs in trained.items()}
-        teachers = [note["teacher"] for note in notes.values() if "teacher" in note]
-        students = {title(name): note["student"] for name, note in notes.items() if "student" in note}
-        return dict(zip(["teacher"], teachers)) | {"Scratch": self.note(plain)["student"]} | students
+            found.append(per_class(confusion(split.test_y, predicted, len(self.card.classes))))
+        return np.mean(found, 0)
 
     def plan(
         self, names: Sequence[str], ratios: Sequence[int] | None = None, splits: Sequence[str] | None = None,

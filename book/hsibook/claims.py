@@ -7,26 +7,7 @@ import pandas as pd
 from hsibook import stats
 from hsibook.text import signed
 from hsilib.errors import HsiError
-from hsilib.methods import family, title
-from hsilib.study.runs import stored
-from hsilib.study.store import Store
-
-
-def against(
-    rows: pd.DataFrame, names: Sequence[str], other: str, split: str, ratios: Sequence[int]
-) -> pd.DataFrame:
-    """Paired differences of every method at every size to the method ``other`` of the same size."""
-    return against_each(rows, {(title(n, r), r): (n, other) for r in ratios for n in names}, split)
-
-
-def against_each(rows: pd.DataFrame, pairs: dict, split: str, metric: str = "oa") -> pd.DataFrame:
-    """Paired differences of pairs of methods, {(how a pair is called, size): (method, other method)}."""
-
-    def runs(name, ratio):
-        return (rows["method"] == name) & (rows["ratio"] == ratio) & (rows["split"] == split)
-
-    masks = {label: (runs(a, ratio), runs(b, ratio)) for (label, ratio), (a, b) in pairs.items()}
-    return stats.paired_table(rows, masks, metric)
+from hsilib.methods import family
 
 
 def comparable() -> list[str]:
@@ -68,13 +49,3 @@ def gain(gained: pd.DataFrame, name: str) -> str:
 
 
 SEPARATE = ("salinas_a", "jasper_ridge", "samson")  # scenes that can be divided without leakage
-
-
-def on_separate(store: Store, keys: Sequence[tuple[str, int]], scenes: Sequence[str] = SEPARATE) -> dict:
-    """{scene: overall accuracy on separate blocks, draws × (method, size)}, of scenes with two draws."""
-    found = {}
-    for scene in scenes:
-        rows = stored(store, scene, ["blocks"], [name for name, _ in keys], [size for _, size in keys])
-        table = rows.pivot_table("oa", "seed", ["method", "ratio"]).reindex(columns=keys).dropna()
-        found |= {scene: table} if len(table) > 1 else {}
-    return found

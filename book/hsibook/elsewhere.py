@@ -2,7 +2,6 @@
 from the store."""
 
 from collections.abc import Sequence
-from itertools import product
 
 import pandas as pd
 
@@ -48,12 +47,12 @@ def designed(c: Chapter, names: Sequence[str]) -> pd.DataFrame:
 
 
 def gains(
-    c: Chapter, less: Less, names: Sequence[str], other: str = "scratch", asked: bool = True
+    c: Chapter, less: Less, names: Sequence[str], other: str = "scratch"
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """What methods change against another one on the chapter's scene, and on the scene beside it where the
-    store has them and it is ``asked`` for: {scene: tables}, as ``figures.gains`` draws them."""
+    store has them: {scene: tables}, as ``figures.gains`` draws them."""
     scenes = {brief(c.card.title): less.gains(names, other)}
-    if asked and not c.smoke and c.scene != NEAR:
+    if not c.smoke and c.scene != NEAR:
         rows = held({NEAR: [c.first]}, [*names, other], [0, *c.ratios])
         scenes[short(NEAR)] = Less(c, rows).gains(names, other)
     return {scene: tables for scene, tables in scenes.items() if tables.get("oa") is not None}
@@ -115,23 +114,3 @@ def beside(
     near, away = brief(c.card.title), "Pavia"
     columns = ["method", "split", f"OA, {near}", f"OA, {away}", "OA, paper, Pavia"]
     return pd.DataFrame(lines, columns=[*columns, f"AA, {near}", f"AA, {away}"])
-
-
-LONG = 120  # epochs
-
-
-def longer(c: Chapter, names: Sequence[str]) -> pd.DataFrame:
-    """What the smallest networks reach on the random split, also when they are trained for longer."""
-    place = {c.scene: ["random"]} if not c.smoke and "random" in c.splits and c.epochs < LONG else {}
-    runs = {epochs: held(place, ["scratch", *names], [c.small], epochs=epochs) for epochs in (c.epochs, LONG)}
-    lines = {}
-    for name, (epochs, part), metric in product(["scratch", *names], runs.items(), ("oa", "aa")):
-        mine, base = (stats.pick(part, method=one)[metric] for one in (name, "scratch"))
-        if len(mine) < 2:
-            continue
-        line = lines.setdefault(name, {"method": title(name)})
-        line[f"{metric.upper()} %, {epochs} epochs"] = mean_sd(mine, 2)
-        both = mine.index.intersection(base.index)
-        if metric == "oa" and name != "scratch":
-            line[f"OA less Scratch's, {epochs}"] = signed(*stats.paired(mine[both], base[both])[:3], 2)
-    return pd.DataFrame(list(lines.values())).fillna("–")

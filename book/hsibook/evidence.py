@@ -40,39 +40,24 @@ class Evidence:
         self.names = claims.comparable()
         rows = self.stored([*self.names, "simkd", *family("baselines"), *family("quantization")]).copy()
         rows["aa30"] = rows["aa30"].fillna(rows["aa"])  # where no class has 30 test pixels
-        self.oa, self.aa30, self.aa = (
-            claims.by_seed(rows, self.names, self.sizes, metric) for metric in ("oa", "aa30", "aa")
+        self.oa, self.aa30 = (
+            claims.by_seed(rows, self.names, self.sizes, metric) for metric in ("oa", "aa30")
         )
         self.divisions = {seed: split_of(self.card, split, seed) for seed in self.oa.index}
         common = rows["seed"].isin(self.oa.index)
         self.rows, half = rows[common], (len(self.oa) + 1) // 2
         self.picking, self.fresh = self.oa.iloc[:half], self.oa.iloc[half:]
-        self._all = self.rows.pivot_table(index="seed", columns=["method", "ratio"], values="oa")
-        self.gained = claims.gains(self.picking)
-        self.parts = {size: stats.components(self.at(size)) for size in self.sizes}
+        self.parts = {size: stats.components(self.oa.xs(size, axis=1, level=1)) for size in self.sizes}
 
     def stored(self, names: Sequence[str], ratios: Sequence[int] = (0, *SIZES), **common) -> pd.DataFrame:
         """What the store holds of these methods."""
         return stored(self.store, self.scene, [self.split], names, ratios, **common)
 
-    def at(self, size: int) -> pd.DataFrame:
-        """Overall accuracy at one size, seeds × methods."""
-        return self.oa.xs(size, axis=1, level=1)
-
-    def of(self, names: Sequence[str], *ratios: int) -> pd.DataFrame:
-        """Overall accuracy by seed, mean over methods and sizes; a seed counts when it has them all."""
-        keys = pd.MultiIndex.from_product([np.atleast_1d(names), ratios or self.sizes])
-        return self._all.reindex(columns=keys).dropna().mean(axis=1)
-
     def runs(self, names: Sequence[str], *ratios: int) -> pd.DataFrame:
-        """The rows behind ``of``."""
-        seeds = self.of(names, *ratios).index
-        some = self.rows["method"].isin(np.atleast_1d(names)) & self.rows["ratio"].isin(ratios or self.sizes)
-        return self.rows[some & self.rows["seed"].isin(seeds)]
-
-    def repeated(self, names: Sequence[str]) -> pd.DataFrame:
-        """As ``oa``, on the seeds that had no part in picking these methods."""
-        return self.fresh[list(names)]
+        """The rows of these methods at these sizes, or at all; of the seeds that lack none of them."""
+        names, ratios = np.atleast_1d(names), ratios or self.sizes
+        rows = self.rows[self.rows["method"].isin(names) & self.rows["ratio"].isin(ratios)]
+        return rows[rows.groupby("seed")["run"].transform("size") == len(names) * len(ratios)]
 
     def by_better_recipe(self, name: str) -> pd.DataFrame:
         """Runs of a network of spectra by the better recipe: as long as the reference code's, or ours."""

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from hsibook import stats
 from hsibook.claim import above, agreed
-from hsibook.drawings import bare
-from hsibook.tables import METRICS, publish
-from hsibook.text import p_value, signed
+from hsibook.tables import METRICS
+from hsibook.text import signed
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import Split, split_of
 from hsilib.models.evaluate import LEAST
@@ -111,15 +109,6 @@ class Pair:
                 gained += np.bincount(whole[division.test], self.gain(seed, division), len(sizes))
         return stats.sign_test(gained[sizes >= LARGER].round(9))
 
-    def most(self) -> tuple[str, float]:
-        """The field that moves the difference of overall accuracy most, in words, and by how many points."""
-        points = 100 * np.mean(self.gained, axis=0) / self.sizes[0].sum()
-        field = int(np.abs(points).argmax())
-        pixels = self.divisions[0].test[self.numbers[0] == field]
-        row, column = (round(float(x.mean())) for x in np.divmod(pixels, self.card.labels.shape[1]))
-        name = self.card.classes[self.classes[0][field]]
-        return f"{name}, {len(pixels)} pixels around row {row}, column {column}", float(points[field])
-
 
 class Less:
     """Methods of a chapter less others, on its first split.
@@ -169,74 +158,15 @@ def _whole(rows):
     return rows[count == count.max()]
 
 
-def differing(ax: plt.Axes, pair: Pair, title: str = "") -> None:
-    """Map where two networks differ: violet where more runs of the first are right, orange of the second.
-
-    White: both as often; grey: not tested.
-    """
-    shown = np.full(pair.card.labels.size, np.nan)
-    gains = [pair.gain(seed, division) for seed, division in zip(pair.seeds, pair.divisions)]
-    shown[pair.divisions[0].test] = np.mean(gains, axis=0)
-    bare(ax, title).set_facecolor("#bbbbbb")
-    ax.set_frame_on(True)
-    look = dict(cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
-    ax.imshow(shown.reshape(pair.card.labels.shape), **look)
-
-
 def table(pairs: dict[str, Pair], metrics: Sequence[str] = ("oa", "aa30", "aa")) -> pd.DataFrame:
-    """A line for each pair and measure: difference, both intervals, signs of fields, the field that matters.
-
-    Where seeds have divisions of their own, fields are other ones for each: no signs, no field.
-    """
+    """A line for each pair and measure: the difference and both of its intervals."""
     lines = []
     for name, pair in pairs.items():
         counts = {len(sizes) for sizes in pair.sizes}
         line = {"comparison": name, "seeds": len(pair.seeds), "fields": f"{min(counts)}"}
         line["fields"] += f" to {max(counts)}" if len(counts) > 1 else ""
         for metric in metrics:
-            difference, low, high = pair.over_seeds(metric)
-            _, least, most = pair.interval(metric)
-            ends = {"low": low, "high": high, "low, fields": least, "high, fields": most}
-            lines.append(line | {"metric": metric, "difference": difference} | ends)
-            if metric == "oa" and pair.one_division:
-                better, worse, p = pair.signs()
-                where, points = pair.most()
-                signs = {"better": better, "worse": worse, "p": p}
-                lines[-1] |= signs | {"most": where, "points": points}
+            ends = (*pair.over_seeds(metric), *pair.interval(metric)[1:])
+            heads = ("difference", "low", "high", "low, fields", "high, fields")
+            lines.append(line | {"metric": metric} | dict(zip(heads, ends)))
     return pd.DataFrame(lines)
-
-
-def publish_pairs(pairs: dict[str, Pair], name: str, what: str) -> None:
-    """Show what ``table`` finds, with its CSV; ``what`` begins the caption."""
-    found = table({key: pair for key, pair in pairs.items() if len(pair.seeds) > 1})
-    if found.empty:
-        return
-    ends = [["low", "high"], ["low, fields", "high, fields"]]
-    texts = [[signed(*line) for line in found[["difference", *two]].itertuples(index=False)] for two in ends]
-    signs = [f"{b:.0f}, {w:.0f} ({p_value(p)})" if b >= 0 else "" for b, w, p in _of(found, "better worse p")]
-    most = [
-        f"{where}: {signed(points, np.nan, np.nan)}" if isinstance(where, str) else ""
-        for where, points in _of(found, "most points")
-    ]
-    shown = found[["comparison", "metric", "seeds", "fields"]].assign(metric=found["metric"].map(METRICS))
-    shown["over seeds"] = texts[0]
-    shown["over seeds and fields"] = [text[text.find("[") :] for text in texts[1]]
-    small = next(iter(pairs.values())).rows[0]["small"].iloc[0].replace(" ", ", ")
-    publish(
-        shown.assign(**{"fields better, worse (p)": signs, "the field that matters most": most}), name,
-        f"{what}: differences in points, with 95 % intervals over seeds, and over seeds and fields. A field "
-        "is a connected piece of one class among the test pixels, in which corners join; seeds and fields "
-        "are drawn with replacement. Fields better and worse: of those of ten pixels or more, by overall "
-        "accuracy; p of a sign test. AA30: the mean recall of classes with at least 30 test pixels"
-        + (f"; AA counts classes of {small} as much as any other." if small else "."),
-    )
-
-
-def _of(table, names):
-    """The lines of some columns; columns that are not there are empty."""
-    return table.reindex(columns=names.split()).itertuples(index=False)
-
-
-def standing(low: float, high: float) -> str:
-    """What an interval over seeds and fields says of a difference, in a word."""
-    return "ahead" if low > 0 else "behind" if high < 0 else "level"

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from hsibook import stats
 from hsibook.colours import method_style
 from hsibook.tables import METRICS
-from hsilib.methods import METHODS, get, title
+from hsilib.methods import get, title
 
 
 def style() -> None:
@@ -62,12 +62,6 @@ def strips(
     return figure
 
 
-SIZES = {
-    "payload": ("payload, kB", 1e3), "bytes": ("weights on disk, MB", 1e6),
-    "macs": ("multiply-adds per pixel, millions", 1e6), "ms": ("time per pixel, ms", 1),
-}
-
-
 def terms(logs: dict, columns: int = 2) -> plt.Figure:
     """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of
     terms}."""
@@ -100,28 +94,6 @@ FAMILIES = {
     "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v"),
     BY_DESIGN: ("#d55e00", "*")
 }
-
-
-def front(ax: plt.Axes, summary: pd.DataFrame, size: str = "payload", metric: str = "oa") -> pd.DataFrame:
-    """Accuracy of every network against one cost, coloured by family, joined where no cheaper one is better;
-    the front."""
-    label, scale = SIZES[size]
-    costed = summary[summary[size] > 0].sort_values([size, metric], ascending=[True, False])
-    best = costed[costed[metric] > costed[metric].cummax().shift(fill_value=-1)]
-    ax.step(best[size] / scale, best[metric], where="post", color="#555555", lw=1)
-    kinds = costed["method"].map(kind)
-    of = costed["options"].str.extract(r"^of=(\w+)$")[0]
-    kinds = kinds.where(of.map(lambda name: kind(name) if name in METHODS else "") != BY_DESIGN, BY_DESIGN)
-    for name, (colour, marker) in FAMILIES.items():
-        part = costed[kinds == name]
-        size_of = 9 if marker == "*" else 5
-        ax.plot(
-            part[size] / scale, part[metric], marker, color=colour, ms=size_of, mec="white", mew=0.4,
-            label=name, alpha=0.85, ls="none"
-        )
-    ax.set_xscale("log")
-    ax.set_xlabel(label)
-    return best
 
 
 def kind(name: str) -> str:

@@ -60,7 +60,8 @@ rows = c.collect(c.plan([*OTHERS, *c.names], {sizes}{recipe}))
 ```{{code-cell}} ipython3
 publish(tables.all_metrics(rows), "rows", "Everything that was measured, mean ± sd over seeds.")
 named = {{name: title(name) for name in OTHERS}}
-tables.publish_against(rows, c.names, named, c.first, {sizes}, "versus")
+caption = "Differences in OA, points, paired by seed, with 95 % intervals; p after Holm's correction."
+tables.publish_against(rows, c.names, named, c.first, {sizes}, "versus", caption)
 ```
 
 ```{{code-cell}} ipython3

@@ -23,16 +23,13 @@ def paper(table: int) -> pd.DataFrame:
 
 
 def paper_value(
-    table: int, name: str, scene: str, split: str | None, metric: str = "top1", ratio: int | None = None,
-    strategy: str | None = None
+    table: int, name: str, scene: str, split: str | None, metric: str = "top1", ratio: int | None = None
 ) -> float:
     """One number of the paper, or NaN when the paper gives none for this scene, split and method."""
     t = paper(table)
     rows = t[(t["method"] == name) & (t["dataset"] == PAPER_SCENES.get(scene)) & (t["metric"] == metric)]
     rows = rows[rows["split"].isna() if split is None else rows["split"] == split]
-    for column, wanted in (("ratio", ratio), ("strategy", strategy)):
-        if wanted:
-            rows = rows[rows[column] == wanted]
+    rows = rows[rows["ratio"] == ratio] if ratio else rows
     return float(rows["value"].iloc[0]) if len(rows) else float("nan")
 
 
@@ -71,18 +68,15 @@ def beside(cell: pd.Series, rows: pd.DataFrame) -> pd.Series:
     return pd.Series(dict(seeds=len(runs), mean=mean, sd=sd, inside=inside, difference=mean - cell["paper"]))
 
 
-def beside_paper(
-    rows: pd.DataFrame, table: int, scene: str, metric: str = "oa", strategy: str | None = None
-) -> pd.DataFrame:
+def beside_paper(rows: pd.DataFrame, table: int, scene: str) -> pd.DataFrame:
     """Ours beside the paper's table: per method and split, mean ± sd and its 95 % interval, the paper's
     value, the difference, and whether the paper's single value lies within our 95 % prediction interval for
     one run."""
     out, keys = [], ["method", "split", "ratio", "options"]
     for (name, split, ratio, options), group in rows.groupby(keys, sort=False):
-        published = {"oa": "top1", "top5": "top5"}[metric]
-        theirs = paper_value(table, get(name).paper, scene, split, published, ratio, strategy)
-        mean, sd, half = stats.spread(group[metric])
-        inside = {1.0: "yes", 0.0: "no"}.get(within(group[metric], theirs), "–")
+        theirs = paper_value(table, get(name).paper, scene, split, ratio=ratio)
+        mean, sd, half = stats.spread(group["oa"])
+        inside = {1.0: "yes", 0.0: "no"}.get(within(group["oa"], theirs), "–")
         out.append(
             {
                 "method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group),
@@ -96,11 +90,6 @@ def beside_paper(
 
 SMALL = {90: 11, 95: 12, 98: 13}  # the tables of distillation, which hold Scratch too
 PRUNED = {90: 6, 95: 7, 98: 8}  # the tables of pruning
-
-
-def of_sizes(ratios: Sequence[int], places: dict[int, int] = SMALL) -> dict[int, int]:
-    """{size: the paper's table of distillation at that size}, or of pruning with ``places=PRUNED``."""
-    return {ratio: places[ratio] for ratio in ratios}
 
 
 def small_networks(scene: str, places: dict[int, int] = SMALL) -> Callable:

@@ -17,9 +17,10 @@ class Speed:
 
     def __init__(self):
         measured = benchmarks().get("latency", {})
-        parts = ("engines", "bytes", "exported", "layers")
-        self.engines, self.bytes, self.exported, self.layers = (measured.get(part, {}) for part in parts)
-        self.device, self.byte_sums = measured.get("device", "–"), measured.get("byte_sums")
+        self.engines, self.bytes, self.exported = (
+            measured.get(part, {}) for part in ("engines", "bytes", "exported")
+        )
+        self.device = measured.get("device", "–")
 
     def ms(self, ratio: int, engine: str, batch: str = "1") -> tuple[float, float]:
         """Median and interquartile range of the milliseconds per pixel, or per scene (``batch="scene"``)."""
@@ -35,7 +36,3 @@ class Speed:
     def file(self, ratio: int, form: str) -> float:
         """Bytes of the exported file, from raw spectra to classes."""
         return self.exported.get(str(ratio), {}).get(form, np.nan)
-
-    def smaller(self, ratio: int, form: str) -> str:
-        """How many times smaller the exported file is than the dense network's in 32 bits, as text."""
-        return number(self.file(0, "32 bits") / self.file(ratio, form))

@@ -10,10 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hsibook import kernel, stats
-from hsibook.claims import against
-from hsibook.paper import beside_paper
 from hsibook.text import megabytes, number, p_value, pm, signed, thousands
-from hsilib.errors import joined
 from hsilib.files import built, write_atomically
 from hsilib.methods import title
 from hsilib.study.store import Store
@@ -136,44 +133,6 @@ def as_html(table: pd.DataFrame) -> str:
     )
 
 
-def publish_sizes(rows: pd.DataFrame, names: Sequence[str], tables: dict, scene: str) -> None:
-    """The paper's tables of one family beside ours, one for each size: ``tables`` is {ratio: number of the
-    table}.  All in one CSV, with intervals and Top-5."""
-    columns = ["model", "split", "ours", "paper", "difference", "inside"]
-    frames = []
-    splits = list(dict.fromkeys(rows["split"]))
-    for ratio, place in tables.items():
-        sized = rows[
-            (rows["ratio"] == ratio) & rows["method"].isin([*names, "scratch"]) | (rows["method"] == "cnn2d")
-        ]
-        sized = sized.sort_values("split", key=lambda column: column.map(splits.index), kind="stable")
-        table = beside_paper(sized, place, scene)
-        top5 = beside_paper(sized, place, scene, "top5")
-        table = table.assign(**{"Top-5 ours": top5["ours"], "Top-5 paper": top5["paper"]})
-        more = ["seeds", "95 % interval", "Top-5 ours", "Top-5 paper"]
-        whole = table[[*columns, *more]].rename(columns={"95 % interval": "95 % interval of the mean"})
-        frames.append(whole.assign(table=place))
-        counts = table.groupby("split", sort=False)["seeds"].max()
-        seeds = joined(f"{count} on {split}" for split, count in counts.items())
-        what = f"networks of the {ratio} % size. Overall accuracy, percent, mean ± sd over seeds ({seeds})"
-        _show(*beside_or_alone(table[columns], place, what))
-    leave(pd.concat(frames), "tables", "These tables as CSV, with Top-5")
-
-
-def beside_or_alone(table: pd.DataFrame, place: int, what: str, more: str = "") -> tuple[pd.DataFrame, str]:
-    """A table beside the paper's and its caption; of a scene that the paper does not have, ours alone.
-
-    ``more`` is what else the caption says beside the paper.
-    """
-    if (table["paper"] == "–").all():
-        mine = [name for name in table if "paper" not in name and name not in ("difference", "inside")]
-        return table[mine], f"{what[0].upper()}{what[1:]}."
-    inside = "Inside: the paper's single value lies within our 95 % prediction interval for one run. "
-    if (table["inside"] == "–").all():  # too few runs to tell
-        table, inside = table.drop(columns="inside"), ""
-    return table, f"Table {place} of the paper: {what}. {inside}{more}"
-
-
 def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]) -> pd.DataFrame:
     """OA and AA30 at each size, mean ± sd over seeds.  A line for each (network, recipe, rows)."""
     lines = []
@@ -187,29 +146,24 @@ def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]
     return pd.DataFrame(lines)
 
 
-def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Two columns of texts of a table of paired differences: each with its interval, and p after Holm."""
-    gaps = [signed(*values) for values in table[["difference", "low", "high"]].itertuples(index=False)]
-    return gaps, table["p (Holm)"].map(p_value)
-
-
 def publish_against(
-    rows: pd.DataFrame, names: Sequence[str], others: Sequence[str], split: str, ratios: Sequence[int],
-    name: str
+    rows: pd.DataFrame, names: Sequence[str], others: dict[str, str], split: str, ratios: Sequence[int],
+    name: str, caption: str | None = None
 ) -> None:
-    """Paired differences to several controls, ``others`` {method: how its column is called}; p after Holm
-    within a column."""
-    lines = None
+    """Paired differences to several controls, ``others`` {method: how its column is called}, with 95 %
+    intervals; p after Holm within a column."""
+    rows, lines = rows[rows["split"] == split], None
+    cells = [(name, ratio) for ratio in ratios for name in names]
     for other, short in others.items():
-        table = against(rows, names, other, split, ratios)
+        of = {(name, ratio): (rows["method"] == name) & (rows["ratio"] == ratio)
+              for name in (*names, other) for ratio in ratios}
+        pairs = {title(*one): (of[one], of[other, one[1]]) for one in cells}
+        table = stats.paired_table(rows, pairs)
         lines = table[["comparison", "seeds"]].copy() if lines is None else lines
-        lines[f"minus {short}"], lines[f"p, {short}"] = compared(table)
-    publish(
-        lines,
-        name,
-        f"Paired differences in overall accuracy, points, split {split}, with 95 % intervals; p after Holm's "
-        "correction within each column.",
-    )
+        gaps = table[["difference", "low", "high"]].itertuples(index=False)
+        lines[f"minus {short}"] = [signed(*values) for values in gaps]
+        lines[f"p, {short}"] = table["p (Holm)"].map(p_value)
+    publish(lines, name, caption)
 
 
 def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
