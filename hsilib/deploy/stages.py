@@ -131,7 +131,7 @@ def follow(kind: str, words: dict[str, Any], layers: list[Layer], first: Any, *m
         case _, Grid() if kind in THROUGH or kind == "DequantizeLinear":
             return first
         case _, []:
-            raise NoStages("components in 32 bits, or parts of spectra")
+            raise NoStages("components in 32 bits, or spectra taken in parts")
         case _, list() if kind in THROUGH:
             return first
         case "QuantizeLinear", list():
