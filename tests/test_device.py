@@ -4,8 +4,9 @@ import importlib.util
 import json
 
 import pytest
-from hsibook.apps import on_device
+from hsibook.apps import on_device, streamed, takes
 from hsilib.deploy import zoo
+from hsilib.deploy.stream import STACK
 from hsilib.files import project
 
 FOLDER = project() / "book" / "bench" / "device"
@@ -52,6 +53,26 @@ def test_the_chooser_knows_that_a_lens_of_5_kb_fits_40_kb_of_ram():
     small = on_device("indian_pines_8bit-lens_5k-int8")
     assert small["ram64"] <= 40_000 < small["ram"] and 5_000 < small["instructions"] < 22_000
     assert set(on_device(None).values()) == {None}
+
+
+def test_ram_is_known_of_a_network_whose_file_is_not_offered():
+    """With the stack that is set aside where no compiler measures it."""
+    scene, offered = "indian_pines_8bit", on_device("indian_pines_8bit-lens_5k-int8")
+    known = streamed(scene, "lens_5k")
+    assert 0 < known["ram64"] - offered["ram64"] == known["ram"] - offered["ram"] < STACK
+    assert streamed(scene, "liunet") == streamed(scene, "lens_taught") == {}
+    row = {"scene": scene, "payload": 1, "macs": 1, "method": "static", "options": "of=lens_5k"}
+    assert takes(row)["ram64"] == known["ram64"] and takes(row)["flash"] is None
+    assert takes(row | {"method": "lens_5k", "options": ""})["ram64"] is None, "in 32 bits it has no such C"
+
+
+def test_what_checking_and_mending_weights_takes_was_counted(device):
+    told = json.loads((project() / "book" / "results" / "device.json").read_text())
+    assert told["mending"]["wrong"] == 0 and told["mending"]["instructions"] < 20_000
+    lens = told["networks"]["indian_pines_8bit-lens-int8"]["cortex-m4"]["-O3"]["instructions"]
+    assert lens < sum(told["CMSIS-NN"].values()), "its layers, without what lies between them"
+    if not device.missing():
+        assert device.mending() == told["mending"]
 
 
 def test_without_an_emulator_it_says_what_is_missing(device, monkeypatch, capsys):

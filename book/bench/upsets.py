@@ -25,7 +25,7 @@ from hsilib.deploy.written import Writer, header
 from hsilib.models.evaluate import LEAST, confusion, per_class
 
 SCENE, NETWORKS = "indian_pines_8bit", ("lens-int8", "perceptron-int8", "98-int8")
-FLIPS, DRAWS, OF_A_LAYER = (1, 8, 64, 512), 1000, 100
+FLIPS, DRAWS, OF_A_LAYER = (1, 8, 64, 512), 1000, 100  # of a layer: where no C is
 TABLE = r"^static const (int8_t) (weights\d+)\[(\d+)\]"
 
 
@@ -118,7 +118,7 @@ def upsets(name: str) -> dict:
     found = {"bits": bits, "whole": list(map(float, measured())), "flips": {}}
     groups = {"all": list(net.weights)} | {layer: [layer] for layer in bits}
     for group, layers in groups.items():
-        draws = (DRAWS if group == "all" else OF_A_LAYER) // (1 if isinstance(net, Compiled) else 5)
+        draws = DRAWS if group == "all" or isinstance(net, Compiled) else OF_A_LAYER
         found["flips"][group] = {"draws": draws}
         for count in FLIPS:
             rng, lines = np.random.default_rng([count, len(found["flips"])]), []

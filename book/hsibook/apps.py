@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,13 @@ from hsilib.data.cards import CLASSES
 from hsilib.data.scenes import entry
 from hsilib.data.splits import split_of
 from hsilib.deploy.predict import FOLDER
+from hsilib.deploy.stream import STACK, costs
 from hsilib.deploy.zoo import entries, run_of
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods import METHODS, get, title
 from hsilib.models.evaluate import confusion, per_class
+from hsilib.models.networks import initialise
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 
@@ -37,6 +40,7 @@ TITLED = re.compile(
     r"^@(?:hsilib\.)?(?:(?:network|distillation|criterion|quantization)\(\s*\"(\w+)\""
     r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
 )
+RAM = {"ram": 145, "ram64": 64}  # for lines of so many pixels
 FILTERS = {"before": "means", "after": "mean scores", "vote": "vote"}  # sizes in pixels
 NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
 
@@ -133,11 +137,37 @@ def on_device(name: str | None) -> dict[str, int | None]:
     the stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
     card, counted = FOLDER / f"{name}.json", FOLDER.parent / "results" / "device.json"
     code = json.loads(card.read_text()).get("c") if card.is_file() else None
-    ram = {"ram": "145", "ram64": "64"}
-    found = {key: code["state"][width] + code["stack"] if code else None for key, width in ram.items()}
+    found = {key: code["state"][str(width)] + code["stack"] if code else None for key, width in RAM.items()}
     found["flash"] = code["flash"] if code else None
     told = json.loads(counted.read_text())["networks"].get(name, {}) if counted.is_file() else {}
     return found | {"instructions": told["cortex-m4"]["-O3"]["instructions"] if told else None}
+
+
+@lru_cache
+def streamed(scene: str, name: str) -> dict[str, int]:
+    """RAM that the C of a network takes in whole numbers, from its layers alone; nothing if it has no such C.
+
+    >>> streamed("indian_pines_8bit", "ghost_lens")["ram64"]
+    50948
+    """
+    method, here = get(name), entry(scene)
+    if not isinstance(method.network, type):
+        return {}
+    sizes = {key: method.options[key] for key in method.config}
+    net = initialise(method.network(here.bands, len(here.classes), **sizes), 0).eval()
+    try:
+        return {key: costs(net, width)["state"] + STACK for key, width in RAM.items()}
+    except HsiError:
+        return {}
+
+
+def takes(row: Any) -> dict[str, int | None]:
+    """What the C of a row's network takes: as a file with its layers does, or of RAM by its layers alone."""
+    found = on_devices().get((row["scene"], row["payload"], row["macs"]), on_device(None))
+    of = options_of(row["options"]).get("of")
+    if found["ram64"] or not of or row["method"] not in ("static", "qat"):
+        return found
+    return found | streamed(row["scene"], of)
 
 
 def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
@@ -160,13 +190,12 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
         words += [f"-o {option} {value}" for option, value in given.items()]
         exported = usual(one) and key["method"] not in NOT_EXPORTED
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
-        layers = key["scene"], one["payload"], one["macs"]
         lines.append(
             {
                 "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
                 "payload": round(group["payload"].mean()),
                 "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                **on_devices().get(layers, on_device(None)), "seed": group["seed"].tolist(),
+                **takes(one), "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
                 "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
                 "command": " ".join(words) if exported else None, "file": file,
@@ -208,8 +237,7 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
     """All rows of these scenes, or of all, to be filtered, sorted and drawn."""
     rows = store.rows()
     rows = rows[rows["scene"].isin(scenes or rows["scene"].unique())].reset_index(drop=True)
-    takes = [on_devices().get(layers, {}) for layers in zip(rows["scene"], rows["payload"], rows["macs"])]
-    rows["ram64"] = pd.Series([found.get("ram64") for found in takes], dtype=float)
+    rows["ram64"] = pd.Series([takes(row)["ram64"] for row in rows.to_dict("records")], dtype=float)
     words = pd.DataFrame(
         {
             "scene": rows["scene"], "split": rows["split"],

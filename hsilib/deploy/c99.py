@@ -30,44 +30,6 @@ WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedanti
 FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")  # what generated floats are compiled with
 PART = 20, 24  # lines and columns of a scene in the test
 ARM = "arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"
-SCENE = """\
-/* A part of {scene}, and the classes that onnxruntime gives it: {model} */
-#define LINES {lines}
-#define WIDTH {width}
-static const {kind} scene[] = {{
-{values}}};
-static const uint8_t want[] = {{
-{labels}}};
-"""
-FLOATS = """\
-/* It classifies a tile of {scene} and compares the classes with those of onnxruntime: {model} */
-#include <math.h>
-#include <stdint.h>
-#include <stdio.h>
-
-void {name}(const float cube[{h}][{w}][{bands}], uint8_t map[{rows}][{columns}],
-            float scores[{classes}][{rows}][{columns}]);
-int {name}_refuses(int bands, double least, double most);
-int {name}_refuses_values(int count, const float values[]);
-static const float cube[{h}][{w}][{bands}] = {values};
-static const uint8_t want[{rows}][{columns}] = {labels};
-static uint8_t map[{rows}][{columns}];
-static float scores[{classes}][{rows}][{columns}];
-
-int main(void) {{
-    int i, j, wrong = 0;
-    {name}(cube, map, scores);
-    for (i = 0; i < {rows}; i++)
-        for (j = 0; j < {columns}; j++)
-            wrong += map[i][j] != want[i][j];
-    printf("%d of %d pixels differ\\n", wrong, {rows} * {columns});
-    if (!{name}_refuses({bands}, NAN, NAN) || {name}_refuses_values({bands}, cube[{h} / 2][{w} / 2]))
-        return 2;
-    if ({name}_refuses({bands}, {low:.9g}, {high:.9g}) || !{name}_refuses({bands} + 1, {low:.9g}, {high:.9g}))
-        return 2;
-    return wrong != 0;
-}}
-"""
 
 
 def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32), ram: int = 0) -> dict[str, Any]:
@@ -109,19 +71,18 @@ def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> d
     about |= {key: value for key, value in sizes(path).items() if key in about}
     about["strip"] = plan.strip(w, ram, about["stack"] or STACK)
     write_atomically(path.with_suffix(".h"), header(*words, about))
-    lines, width = min(PART[0], h), min(PART[1], w)
-    top, left = (h - lines) // 2, (w - width) // 2
-    part = plan.raw_values(scene.cube[top : top + lines, left : left + width])
+    files = [path.with_name(name + end) for end in (".c", ".h", "_test.c", "_scene.h")]
+    low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
+    write_atomically(files[2], filled("test.c", name, low=low, high=high))
+    top, left = (max(size - part, 0) // 2 for size, part in zip((h, w), PART))
+    part = plan.raw_values(scene.cube[top : top + PART[0], left : left + PART[1]])
     labels = session(made).run(["map"], {"cube": (part / plan.gain).astype(np.float32)})[0]
-    text = dict(scene=scene.name, model=model, lines=lines, width=width, kind=plan.kind)
-    text |= dict(values=listed(part.ravel().tolist()), labels=listed(labels.ravel().tolist()))
-    files = [path, path.with_suffix(".h"), *(path.with_name(name + end) for end in ("_test.c", "_scene.h"))]
-    ends = {end: round(asked[end] * plan.gain) for end in ("low", "high")}
-    write_atomically(files[2], filled("test.c", name, **ends))
-    write_atomically(files[3], SCENE.format(**text))
+    said = dict(scene=scene.name, model=model, lines=len(part), width=part.shape[1], kind=plan.kind)
+    said |= dict(values=listed(part.ravel().tolist()), labels=listed(labels.ravel().tolist()))
+    write_atomically(files[3], filled("scene.h", name, **said))
     state = {str(columns): plan.state_bytes(columns) for columns in (64, 145)}
-    made = {"arithmetic": "whole numbers", "files": list(map(str, files)), "macs": plan.macs()}
-    return made | {"state": state} | about
+    told = {"arithmetic": "whole numbers", "files": list(map(str, files)), "macs": plan.macs()}
+    return told | {"state": state} | about
 
 
 def floats(run: Run, path: Path, scene: Scene, tile: tuple[int, int]) -> dict[str, Any]:
@@ -138,11 +99,10 @@ def floats(run: Run, path: Path, scene: Scene, tile: tuple[int, int]) -> dict[st
     write_atomically(path, generated(made, name) + in_c(name, bands, asked))
     words = dict(name=name, h=cube.shape[0], w=cube.shape[1], bands=bands, rows=rows, columns=columns)
     test = path.with_name(f"{name}_test.c")
-    write_atomically(test, FLOATS.format(
-        scene=run.scene, model=run, classes=len(scene.classes), labels=_nested(labels, str),
-        low=asked["low"], high=asked["high"],
-        values=_nested(cube, lambda value: f"{value:.9g}"), **words,
-    ))
+    words |= {end: f"{asked[end]:.9g}" for end in ("low", "high")}
+    words |= dict(values=_nested(cube, lambda value: f"{value:.9g}"), labels=_nested(labels, str))
+    words |= dict(scene=run.scene, model=run, classes=len(scene.classes))
+    write_atomically(test, filled("floats.c", **words))
     return {"files": [str(path), str(test)], "tile": [rows, columns], "given": 4 * cube.size, **sizes(path)}
 
 

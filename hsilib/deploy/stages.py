@@ -1,33 +1,43 @@
-"""What an exported graph does to a pixel, in whole numbers: sums of products, and the bytes between them.
+"""What an exported graph does to a pixel, in whole numbers: layers, and the bytes between them.
 
 A tensor's index i needs rows up to i + ``last`` of the scene with its margin, and columns alike.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hsilib.errors import HsiError
 
-THROUGH = "Transpose Unsqueeze Squeeze Gather Flatten Reshape Pad Identity"  # they move no value elsewhere
+SCENE = 1000  # rows of one that is taken to compute sizes: any window fits
+NUMBERS = dict(Add=np.add, Sub=np.subtract, Mul=np.multiply, Div=np.floor_divide, Neg=np.negative)
+THROUGH = "Transpose Unsqueeze Squeeze Gather Flatten Reshape Identity ArgMax".split()  # no value is changed
 
 
 class NoStages(HsiError):
     """The graph does something else, and is written as C in the generic way."""
 
 
-@dataclass(eq=False)
-class Sums:
-    """What a layer makes of bytes, or of raw spectra: value = step (sum + bias) for each channel."""
+class Whole(NamedTuple):
+    """Whole numbers in front of their steps."""
 
-    given: "Bytes | None"
+    values: np.ndarray
+    step: np.ndarray
+
+
+@dataclass(eq=False)
+class Layer:
+    """What is made of bytes, or of raw spectra: value = step (sum + bias) for each channel."""
+
+    given: "Grid | None"
     weight: np.ndarray  # (outputs, inputs or 1, size, size)
     step: np.ndarray
     bias: np.ndarray
     depth: bool = False
     apart: int = 1
-    taken: list["Bytes"] = field(default_factory=list)
-    outside: np.ndarray | float | None = None  # of raw spectra: its value where there is no scene
+    outside: np.ndarray | float = 0.0  # of raw spectra: its value where there is no scene
+    parts: list["Part"] = field(default_factory=list)  # what of it becomes bytes
 
     size = property(lambda self: self.weight.shape[2])
     reach = property(lambda self: (self.size - 1) * self.apart)
@@ -37,208 +47,169 @@ class Sums:
 
 @dataclass(eq=False)
 class Part:
-    """Channels of a tensor: sums, behind ReLU, pooled, from an index on."""
+    """Channels of a tensor: a layer, behind ReLU, pooled, from an index on."""
 
-    sums: Sums
+    layer: Layer
     relu: bool = False
     pool: str = ""  # or max, mean
     size: int = 1
     apart: int = 1
     start: int = 0
     factor: float = 1.0
+    grid: "Grid | None" = None
 
-    last = property(lambda self: self.sums.last + (self.size - 1) * self.apart + self.start)
+    plain = property(lambda self: not (self.relu or self.pool or self.start))
+    reach = property(lambda self: (self.size - 1) * self.apart)
+    back = property(lambda self: self.reach + self.start)
+    last = property(lambda self: self.layer.last + self.back)
+    channels = property(lambda self: self.layer.channels)
+
+    def through(self, low: int, high: int) -> tuple[int, int]:
+        """Return the columns (low, high) of a part of those of its layer."""
+        return low - self.back, high - self.start
+
+    def multipliers(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return times, plus and shift of each channel: a sum becomes (sum times + plus) >> shift."""
+        ratio = self.layer.step * self.factor / self.grid.scale
+        shift = 30 - int(np.floor(np.log2(ratio.max())))
+        if shift < 31:  # shifted sums would not be of 32 bits
+            raise NoStages("a grid that is finer than its sums")
+        bias = self.layer.bias if self.size < 3 else 0  # of larger pools it is added before
+        plus = np.rint((ratio * bias + self.grid.zero).astype(np.longdouble) * 2.0**shift).astype(np.int64)
+        times = np.minimum(np.rint(ratio * 2.0**shift).astype(np.int64), 2**31 - 1)
+        return times, plus + (1 << shift - 1), shift
 
 
 @dataclass(eq=False)
-class Bytes:
-    """Parts beside each other on the grid that a layer takes."""
+class Grid:
+    """Parts beside each other as the bytes that layers take."""
 
     parts: list[Part]
     scale: float
     zero: int
-    takers: list[Sums] = field(default_factory=list)
+    takers: list[Layer] = field(default_factory=list)
 
     last = property(lambda self: max(part.last for part in self.parts))
-    channels = property(lambda self: sum(part.sums.channels for part in self.parts))
-
-    def multipliers(self, part: Part) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return times, plus and shift of each channel: a sum becomes (sum times + plus) >> shift."""
-        ratio = part.sums.step * part.factor / self.scale
-        shift = 30 - int(np.floor(np.log2(ratio.max())))
-        bias = part.sums.bias if part.size < 3 else 0  # of larger pools it is added before
-        plus = [int(v) for v in np.rint((ratio * bias + self.zero).astype(np.longdouble) * 2.0**shift)]
-        times = np.minimum(np.rint(ratio * 2.0**shift).astype(np.int64), 2**31 - 1)
-        return times, np.array(plus) + (1 << shift - 1), shift
+    channels = property(lambda self: sum(part.channels for part in self.parts))
 
 
-def stages(made: bytes) -> tuple[Sums, list[Sums], int]:
-    """Read the graph of an exported file: its last layer, all layers in their order, its bands."""
+def stages(made: bytes) -> list[Layer]:
+    """Read the graph of an exported file: its layers in their order; the first takes raw spectra."""
     import onnx
-    from onnx import numpy_helper
 
-    graph = onnx.load_from_string(made).graph
-    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes = {node.output[0]: node for node in graph.node}
-    constants = [node for node in graph.node if node.op_type == "Constant"]
-    held |= {node.output[0]: numpy_helper.to_array(node.attribute[0].t) for node in constants}
-    reader = Reader(nodes, held)
-    top = [node for node in graph.node if node.op_type == "ArgMax"]
-    if not top:
-        raise NoStages("no class is chosen")
-    try:
-        parts = reader.parts(top[0].input[0])
-    except (KeyError, IndexError, ValueError, TypeError):  # nodes that are put together in another way
-        raise NoStages("its graph has another form") from None
-    if len(parts) != 1 or parts[0].relu or parts[0].pool or parts[0].sums.given is None:
-        raise NoStages("the scores are not those of one layer")
-    return parts[0].sums, reader.layers, reader.layers[0].weight.shape[1]
-
-
-class Reader:
-    """It follows a graph backwards from its scores, and meets every layer once."""
-
-    def __init__(self, nodes: dict, held: dict[str, np.ndarray]) -> None:
-        self.nodes, self.held = nodes, held
-        self.layers, self.met = [], {}
-
-    def constant(self, name: str) -> np.ndarray:
-        """Return a constant, also behind a cast or in front of its scale."""
-        while name not in self.held and self.nodes[name].op_type in ("Unsqueeze", "Cast", "DequantizeLinear"):
-            name = self.nodes[name].input[0]
-        if name not in self.held:
-            raise NoStages("weights that are computed")
-        return self.held[name]
-
-    def number(self, name: str) -> np.ndarray:
-        """Return what is computed of sizes, for a scene of so many pixels that any window fits."""
-        if name in self.held:
-            return self.held[name]
-        kind, given = self.nodes[name].op_type, self.nodes[name].input
-        if kind == "Shape":
-            return np.full(4, 1000 - max(part.last for part in self.parts(given[0])))
-        first, *others = map(self.number, given)
-        does = dict(Add=np.add, Sub=np.subtract, Mul=np.multiply, Div=np.floor_divide, Neg=np.negative)
-        if kind in does:
-            return does[kind](first, *others)
-        if kind in ("Unsqueeze", "Cast", "Gather"):
-            return first.ravel()[others[0]] if kind == "Gather" else first
-        raise NoStages(f"sizes by {kind}")
-
-    def known(self, name: str) -> bool:
-        """Tell whether a tensor is a constant."""
+    graph, layers = onnx.load_from_string(made).graph, []
+    known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer} | {"cube": []}
+    for node in graph.node:
+        words = {word.name: onnx.helper.get_attribute_value(word) for word in node.attribute}
+        if node.op_type == "Constant":
+            known[node.output[0]] = onnx.numpy_helper.to_array(words["value"])
+            continue
         try:
-            self.constant(name)
-        except (NoStages, KeyError):
-            return False
-        return True
+            known[node.output[0]] = found = follow(node.op_type, words, layers, *map(known.get, node.input))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # put together in another way
+            raise NoStages(f"its graph has another form, at {node.op_type}") from None
+        if node.op_type == "ArgMax":
+            if len(found) != 1 or not found[0].plain or found[0].layer is not layers[-1]:
+                raise NoStages("the scores are not those of one layer")
+            return layers
+    raise NoStages("no class is chosen")
 
-    def parts(self, name: str) -> list[Part]:
-        """Return what a tensor of real values is made of."""
-        if name not in self.met:
-            if name not in self.nodes:
-                raise NoStages(f"it begins with {name}")
-            self.met[name] = self._parts(self.nodes[name])
-        return [replace(part) for part in self.met[name]]
 
-    def _parts(self, node):
-        kind, given = node.op_type, list(node.input)
-        words = {a.name: a for a in node.attribute}
-        if kind in THROUGH.split():
-            parts = self.parts(given[0])
-            if kind == "Pad":
-                if len(parts) > 1 or parts[0].sums.given or parts[0].relu:
-                    raise NoStages("a margin between layers")
-                parts[0].sums.outside = np.zeros(parts[0].sums.channels)
-            return parts
-        if kind == "Relu":
-            return [replace(part, relu=True) for part in self.parts(given[0])]
-        if kind == "Concat" and words["axis"].i == 1:
-            return [part for name in given for part in self.parts(name)]
-        if kind == "Slice":
-            before = self.nodes[given[0]]
-            (start,) = self.number(given[1]).ravel()
-            if before.op_type != "Slice":
-                return [replace(part, start=part.start + int(start)) for part in self.parts(given[0])]
-            if self.number(before.input[1]) != start:  # rows first, then columns
-                raise NoStages("a part is cut out that is no square")
-            return self.parts(given[0])
-        if kind == "MaxPool":
-            return self.pooled("max", node, words["kernel_shape"].ints[0], 1.0)
-        if kind in ("Add", "Sub", "Mul") and self.known(given[1]):
-            return self.moved(kind, given)
-        if kind in ("Conv", "MatMul"):
-            return self.layer(node, words)
-        raise NoStages(f"{kind} is no layer of it")
+def follow(kind: str, words: dict[str, Any], layers: list[Layer], first: Any, *more: Any) -> Any:
+    """Return what a node makes: parts of the scene, a grid, whole numbers with their steps, or numbers."""
+    match kind, first:
+        case "DequantizeLinear", np.ndarray():
+            return Whole(first, more[0].astype(np.float64))
+        case ("Conv" | "MatMul"), _:
+            return layer(words, layers, first, *more)
+        case "Shape", list():
+            return np.full(4, SCENE - max((part.last for part in first), default=0))
+        case "Gather", np.ndarray():
+            return first.ravel()[more[0]]
+        case _, np.ndarray() | np.generic() | None:  # sizes; that of the margin is known
+            return NUMBERS[kind](first, *more) if kind in NUMBERS else first
+        case _, Grid() if kind in THROUGH or kind == "DequantizeLinear":
+            return first
+        case _, []:
+            raise NoStages("components in 32 bits, or spectra taken in parts")
+        case _, list() if kind in THROUGH:
+            return first
+        case "QuantizeLinear", list():
+            return quantized(first, float(more[0]), int(more[1]))
+        case "Relu", list():
+            return [replace(part, relu=True) for part in first]
+        case "Concat", list():
+            return sum(more, first)
+        case "Slice", list():
+            return cut(first, more[0].item(), more[2].item())
+        case "MaxPool", list():
+            return pooled(first, "max", words)
+        case "Pad", [part] if part.plain and part.layer is layers[0]:
+            part.layer.outside = 0.0
+            return first
+        case ("Add" | "Sub" | "Mul"), [part] if part.plain and not part.layer.parts:
+            move(kind, part.layer, more[0])
+            return first
+    raise NoStages(f"{kind} is no layer of it")
 
-    def pooled(self, how, node, size, factor):
-        words = {a.name: a.ints for a in node.attribute}
-        apart = words["dilations"][0] if "dilations" in words else 1
-        parts = self.parts(node.input[0])
-        if any(part.pool for part in parts) or set(words.get("strides", [1])) != {1}:
-            raise NoStages("pools that move by more than a pixel")
-        return [replace(p, pool=how, size=size, apart=apart, factor=factor) for p in parts]
 
-    def moved(self, kind, given):
-        """Raw sums are scaled and moved; those of whole layers are given their bias."""
-        (part,), value = self.parts(given[0]), self.constant(given[1]).astype(np.float64)
-        sums = part.sums
-        if part.relu or part.pool or part.start or sums.taken:
-            raise NoStages("values are moved between layers")
-        if sums.outside is not None:
-            sums.outside = sums.outside + value
-        if kind == "Mul":
-            sums.step = sums.step * value
-        elif self.nodes[given[1]].op_type == "DequantizeLinear":
-            sums.bias = sums.bias + value
-        else:
-            sums.bias = sums.bias + (value if kind == "Add" else -value) / sums.step
-        return [part]
+def quantized(parts: list[Part], scale: float, zero: int) -> Grid:
+    """Return parts as bytes."""
+    if zero and any(part.relu for part in parts):
+        raise NoStages("values that end at nothing on a grid that does not")
+    grid = Grid([], scale, zero)
+    grid.parts += [replace(part, grid=grid) for part in parts]
+    for part in grid.parts:
+        part.layer.parts.append(part)
+    return grid
 
-    def layer(self, node, words):
-        weight = self.constant(node.input[1])
-        if weight.dtype != np.int8:
-            if node.op_type == "Conv" and weight.shape[1:2] == (1,) and np.ptp(weight) == 0:
-                return self.pooled("mean", node, weight.shape[2], float(weight.ravel()[0]))
-            raise NoStages("layers of 32 bits")
-        step = 1.0
-        if self.nodes[node.input[1]].op_type == "DequantizeLinear":
-            step = self.held[self.nodes[node.input[1]].input[1]].astype(np.float64)
-        if node.op_type == "MatMul":
-            weight = weight.T[..., None, None]
-        apart = words["dilations"].ints[0] if "dilations" in words else 1
-        plain = "pads" not in words or not any(words["pads"].ints) and set(words["strides"].ints) == {1}
-        if weight.ndim != 4 or not plain:
-            raise NoStages("a layer along the spectrum, or that moves by more than a pixel")
-        depth = "group" in words and words["group"].i > 1
-        given = None if node.input[0] == "cube" else self.bytes(node.input[0])
-        zeros = np.zeros(len(weight))
-        if given:
-            step = step * np.float32(given.scale)
-            zeros = zeros - given.zero * weight.sum((1, 2, 3), dtype=np.int64)
-        bias = self.constant(node.input[2]) if len(node.input) > 2 else 0
-        sums = Sums(given, weight, np.broadcast_to(step, len(weight)), zeros + bias, depth, apart)
-        if given:
-            given.takers.append(sums)
-        self.layers.append(sums)
-        return [Part(sums)]
 
-    def bytes(self, name: str) -> Bytes:
-        """Return the bytes that a layer takes: dequantized, which were quantized."""
-        node = self.nodes[name]
-        while node.op_type in THROUGH.split():
-            node = self.nodes[node.input[0]]
-        rounded = node.input[0]
-        if node.op_type != "DequantizeLinear" or self.nodes[rounded].op_type != "QuantizeLinear":
-            raise NoStages("a layer that takes 32 bits, or components in 32 bits")
-        if rounded not in self.met:
-            real, scale, zero = self.nodes[rounded].input
-            parts = self.parts(real)
-            made = Bytes(parts, float(self.constant(scale)), int(self.constant(zero)))
-            if made.zero and any(part.relu for part in parts):
-                raise NoStages("values that end at nothing on a grid that does not")
-            for part in parts:
-                part.sums.taken.append(made)
-            self.met[rounded] = made
-        return self.met[rounded]
+def cut(parts: list[Part], start: int, axis: int) -> list[Part]:
+    """Cut off rows, and then as many columns."""
+    if start and axis != 2 and (axis != 3 or any(part.start != start for part in parts)):
+        raise NoStages("a part is cut out that is no square")
+    return [replace(part, start=part.start + start) for part in parts] if axis == 2 else parts
 
+
+def pooled(parts: list[Part], how: str, words: dict, factor: float = 1.0) -> list[Part]:
+    """Pool parts in squares that move by a pixel."""
+    size, apart = words["kernel_shape"][0], words.get("dilations", [1])[0]
+    if any(part.pool for part in parts) or set(words.get("strides", [1])) != {1}:
+        raise NoStages("pools that move by more than a pixel")
+    return [replace(part, pool=how, size=size, apart=apart, factor=factor) for part in parts]
+
+
+def move(kind: str, layer: Layer, value: np.ndarray | Whole) -> None:
+    """Scale or move raw sums; or give a layer its bias."""
+    if isinstance(value, Whole):
+        layer.bias = layer.bias + value.values
+    elif kind == "Mul":
+        layer.step = layer.step * value.astype(np.float64)
+    else:
+        value = value.astype(np.float64) * (-1 if kind == "Sub" else 1)
+        layer.bias, layer.outside = layer.bias + value / layer.step, layer.outside + value
+
+
+def layer(words: dict, layers: list[Layer], given: Any, weight: Any, bias: Whole | None = None) -> list[Part]:
+    """Return what a layer makes of bytes or of raw spectra, or means of parts."""
+    values, step = weight if isinstance(weight, Whole) else (weight, np.ones(1))
+    if values.dtype != np.int8:
+        if isinstance(given, list) and given and values.shape[1:2] == (1,) and np.ptp(values) == 0:
+            return pooled(given, "mean", words, float(values.ravel()[0]))
+        raise NoStages("layers of 32 bits")
+    if values.ndim == 2:
+        values = values.T[..., None, None]
+    if values.ndim != 4 or any(words.get("pads", [])) or set(words.get("strides", [1])) != {1}:
+        raise NoStages("a layer along the spectrum, or that moves by more than a pixel")
+    zeros = np.zeros(len(values))
+    made = Layer(None, values, step + zeros, zeros, words.get("group", 1) > 1, words.get("dilations", [1])[0])
+    if given != []:
+        if not isinstance(given, Grid) or given.channels != values.shape[0 if made.depth else 1]:
+            raise NoStages("a layer that takes 32 bits, or some channels")
+        made.given, made.step = given, made.step * np.float32(given.scale)
+        made.bias = zeros - given.zero * values.sum((1, 2, 3), dtype=np.int64)
+        given.takers.append(made)
+    if bias:
+        made.bias = made.bias + bias.values
+    layers.append(made)
+    return [Part(made)]

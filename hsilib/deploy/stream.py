@@ -14,7 +14,7 @@ from torch import nn
 
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
-from hsilib.deploy.stages import Bytes, NoStages, Part, Sums, stages
+from hsilib.deploy.stages import Grid, Layer, NoStages, Part, stages
 from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
 from hsilib.methods.quantize.layers import Int8Net, static
@@ -29,177 +29,130 @@ TYPES = {"uint8_t": (0, 255, 0), "uint16_t": (0, 65535, 32768), "int16_t": (-327
 class Ring:
     """Rows of bytes that are kept; columns low to width + high of a tensor."""
 
-    channels: int
+    parts: list[Part]
     rows: int
     low: int
     high: int
-    edge: np.ndarray
+    edge: np.ndarray  # a cell outside of the scene
     fixed: int = 0  # it begins at fixed + each * width
     each: int = 0
 
-    def row(self, age: int | str, column: int) -> str:
-        """Return C for a place in the row of an age."""
-        words = f"{self.fixed}, {self.each}, {self.rows}, {self.high - self.low}, {self.channels}"
-        return f"ring(s, {words}, {age}) + {(column - self.low) * self.channels}"
+    channels = property(lambda self: len(self.edge))
+    margin = property(lambda self: self.high - self.low)
+
+    def row(self, age: int, column: int, part: Part | None = None) -> str:
+        """Return C for a place in the row of an age, there for a part."""
+        words = f"{self.fixed}, {self.each}, {self.rows}, {self.margin}, {self.channels}"
+        at = sum(other.channels for other in self.parts[: self.parts.index(part)]) if part else 0
+        return f"ring(s, {words}, {age}) + {(column - self.low) * self.channels + at}"
 
 
 class Plan:
-    """What is computed from which columns, and what is kept."""
+    """What is computed in which columns, from low to width + high of a tensor, and what is kept."""
 
     def __init__(self, made: bytes, kind: str = "uint16_t", gain: float = 1) -> None:
-        self.top, self.layers, self.bands = stages(made)
-        self.kind, self.gain = kind, gain
+        self.layers, self.kind, self.gain = stages(made), kind, gain
+        self.raw, self.top = self.layers[0], self.layers[-1]
+        self.bands = self.raw.weight.shape[1]
         self.last = max(layer.last for layer in self.layers)
         self.margin = MARGIN if self.last else 0
+        self.lag = self.last - self.margin
         if self.last and not MARGIN <= self.last <= 2 * MARGIN:
             raise NoStages("its window is another")
-        raw = [layer for layer in self.layers if layer.given is None]
-        if len(raw) != 1 or raw[0].size != 1:
+        if any(layer.given is None for layer in self.layers[1:]) or self.raw.given:
             raise NoStages("spectra are taken more than once")
-        self.raw = raw[0]
         if np.abs(self.raw.weight.astype(np.int64)).sum((1, 2, 3)).max() >= 2**16:
             raise NoStages("sums of more than 32 bits")
-        self.raw.step = self.raw.step / gain
-        self.raw.bias = self.raw.bias * gain
-        self.rings, self.edges = {}, {}
-        self.computed = {layer: self._computed(layer) for layer in self.layers}
-        for layer in self.layers:
-            for given in dict.fromkeys(layer.taken):
-                self._keep(given)
+        self.raw.step, self.raw.bias = self.raw.step / gain, self.raw.bias * gain
+        self.kept, self.rings, self.above, self.edges, self.computed = [], {}, {}, {}, {}
+        self._columns()
+        for grid in dict.fromkeys(layer.given for layer in self.layers[1:]):
+            self._keep(grid)
         fixed = each = 0
-        for ring in self.rings.values():
+        for ring in self.kept:
             ring.fixed, ring.each = fixed, each
-            fixed += ring.rows * (ring.high - ring.low) * ring.channels
+            fixed += ring.rows * ring.margin * ring.channels
             each += ring.rows * ring.channels
-        self.slack = 4 * max((ring.channels for ring in self.rings.values()), default=0)  # read, not used
-        self.fixed, self.each = fixed + self.slack + HEAD, each
-        self.period = lcm(*(ring.rows for ring in self.rings.values()), 1)
-        self.lag = self.last - self.margin
+        slack = 4 * max((ring.channels for ring in self.kept), default=0)  # read, not used
+        self.fixed, self.each = fixed + slack + HEAD, each
+        self.period = lcm(*(ring.rows for ring in self.kept))
 
-    # -------------------------------------------------------------- columns: low to width + high
+    def _columns(self):
+        """A layer is computed in the columns that see any of the scene, and that the map is made of."""
+        varies, needed = {self.raw: (self.margin, self.margin)}, {self.top: (0, 0)}
+        for layer in self.layers[1:]:
+            lows, highs = zip(*(part.through(*varies[part.layer]) for part in layer.given.parts))
+            varies[layer] = min(lows) - layer.reach, max(highs)
+        for layer in self.layers[-2::-1]:
+            behind = [(part, taker) for part in layer.parts for taker in part.grid.takers]
+            lows = [needed[taker][0] + part.start for part, taker in behind]
+            needed[layer] = min(lows), max(needed[t][1] + t.reach + part.back for part, t in behind)
+        for layer in self.layers:
+            (low, high), (first, last) = varies[layer], needed[layer]
+            self.computed[layer] = max(low, first), min(high, last)
+            if layer.given and self.passes(layer.given):  # in the same cells
+                part = layer.given.parts[0]
+                self.computed[layer] = part.through(*self.computed[part.layer])
 
-    def _varies(self, layer):
-        """The columns of a layer that see any of the scene."""
-        if layer.given is None:
-            return self.margin, self.margin
-        ends = [self._part(part, self._varies(part.sums)) for part in layer.given.parts]
-        return min(low for low, _ in ends) - layer.reach, max(high for _, high in ends)
-
-    def _part(self, part, ends):
-        back = (part.size - 1) * part.apart + part.start
-        return ends[0] - back, ends[1] - part.start
-
-    def _needed(self, layer):
-        """The columns of a layer that the map is made of."""
-        if layer is self.top:
-            return 0, 0
-        ends = []
-        for given in layer.taken:
-            lows, highs = zip(*[(self._needed(t)[0], self._needed(t)[1] + t.reach) for t in given.takers])
-            for part in (part for part in given.parts if part.sums is layer):
-                more = (part.size - 1) * part.apart
-                ends.append((min(lows) + part.start, max(highs) + more + part.start))
-        return min(low for low, _ in ends), max(high for _, high in ends)
-
-    def _computed(self, layer):
-        if layer.given and self.passes(layer.given):
-            part = layer.given.parts[0]
-            return self._part(part, self._computed(part.sums))
-        (low, high), (first, last) = self._varies(layer), self._needed(layer)
-        return max(low, first), min(high, last)
-
-    # -------------------------------------------------------------- what is kept
-
-    def looked(self, layer: Sums) -> bool:
+    def looked(self, layer: Layer) -> bool:
         """Tell whether a layer is made anew for each pool behind it, not to keep its sums."""
-        return any(p.size > 2 for given in layer.taken for p in given.parts if p.sums is layer)
+        return any(part.size > 2 for part in layer.parts)
 
-    def passes(self, given: Bytes) -> bool:
+    def passes(self, grid: Grid) -> bool:
         """Tell whether bytes go straight to the one layer that takes them."""
-        (first, *more), (taker, *others) = given.parts, given.takers
-        return not more and not others and taker.size == 1 and not first.pool and not self.looked(first.sums)
+        part, taker = grid.parts[0], grid.takers[0]
+        alone = len(grid.parts) == len(grid.takers) == taker.size == 1
+        return alone and not part.pool and not self.looked(part.layer)
 
-    def _keep(self, given):
-        for part in given.parts:
-            layer = part.sums
-            if part.size > 2 and not self._can_look(layer, given):
+    def _keep(self, grid):
+        """Find the rings that hold a grid: one for all parts if a kernel takes them, else one for each."""
+        for part in grid.parts:
+            if part.size > 2 and not self._can_look(part.layer):
                 raise NoStages("pools of more than 2 x 2 behind such a layer")
-            if part.pool and part.size == 2 and (part.pool != "max" or part.apart != 1):
+            if part.size == 2 and (part.pool != "max" or part.apart != 1):
                 raise NoStages("means of 2 x 2")
-        self.edges[given] = np.concatenate([self._edge(given, part) for part in given.parts])
-        if self.passes(given):
+            self.edges[part] = self._edge(part)
+        if self.passes(grid):
             return
-        spatial = [taker for taker in given.takers if taker.size > 1]
-        reads = [(self.computed[t][0], self.computed[t][1] + t.reach) for t in given.takers]
-        low, high = min(low for low, _ in reads), max(high for _, high in reads)
-        back = max((self._ages(taker) for taker in given.takers), default=0)
-        groups = [given.parts] if spatial else [[part] for part in given.parts]
-        for parts in groups:
+        back, reads = 0, []
+        for taker in grid.takers:
+            low, high = self.computed[taker]
+            reads.append((low, high + taker.reach))
+            back = max(back, taker.reach + max((p.reach for p in taker.parts if p.size > 2), default=0))
+        together = any(taker.size > 1 for taker in grid.takers)
+        for parts in [grid.parts] if together else [[part] for part in grid.parts]:
             if parts[0].size > 2:
                 continue
-            delay = given.last - min(part.last for part in parts)
-            ends = [self._part(part, self.computed[part.sums]) for part in parts]
-            ends += [(low, high)]
-            ends = min(low for low, _ in ends), max(high for _, high in ends)
-            channels = sum(part.sums.channels for part in parts)
-            ring = Ring(channels, back + delay + 1, *ends, self.edge(given, *parts))
-            for part in parts:
-                self.rings[given, part] = ring
-        for part in given.parts:
+            lows, highs = zip(*reads, *(part.through(*self.computed[part.layer]) for part in parts))
+            rows = back + grid.last - min(part.last for part in parts) + 1
+            self.kept.append(Ring(parts, rows, min(lows), max(highs), self.edge(parts)))
+            self.rings |= dict.fromkeys(parts, self.kept[-1])
+        for part in grid.parts:
             if part.size == 2:
-                low, high = self.computed[part.sums]
-                edge = self.edge(given, part)
-                self.rings[given, part, "above"] = Ring(part.sums.channels, 1, low, high, edge)
+                self.above[part] = Ring([part], 1, *self.computed[part.layer], self.edges[part])
+                self.kept.append(self.above[part])
 
-    def _ages(self, taker):
-        """How many rows back a layer reaches, with the pools that are made anew behind it."""
-        parts = [part for given in taker.taken for part in given.parts if part.sums is taker]
-        pools = [(part.size - 1) * part.apart for part in parts if part.size > 2]
-        return taker.reach + max(pools, default=0)
-
-    def _can_look(self, layer, given):
-        pools = [part for part in given.parts if part.sums is layer]
-        same = {(p.size, p.apart, p.relu) for p in pools} == {(pools[0].size, layer.apart, True)}
-        return layer.depth and same and (pools[0].size - 1) * layer.apart == 4 and len(set(layer.taken)) == 1
-
-    def edge(self, given: Bytes, *parts: Part) -> np.ndarray:
+    def edge(self, parts: list[Part]) -> np.ndarray:
         """Return the cell of some parts outside of the scene."""
-        places, at = [], 0
-        for part in given.parts:
-            if part in parts:
-                places += range(at, at + part.sums.channels)
-            at += part.sums.channels
-        return self.edges[given][places]
+        return np.concatenate([self.edges[part] for part in parts])
 
-    def _edge(self, given, part):
+    def _can_look(self, layer):
+        one, *_ = layer.parts
+        same = all((p.size, p.apart, p.grid) == (one.size, layer.apart, one.grid) for p in layer.parts)
+        return layer.depth and same and all(p.relu and p.back == 4 for p in layer.parts)
+
+    def _edge(self, part):
         """What a part is outside of the scene, in the very arithmetic of the file."""
-        times, plus, shift = given.multipliers(part)
-        layer = part.sums
-        if layer.given is None and layer.outside is None:  # it sees one pixel
-            return np.zeros(layer.channels, np.uint8)
-        if layer.given is None:
-            value = np.floor(layer.outside * part.factor / given.scale + given.zero + 0.5)
+        layer, (times, plus, shift) = part.layer, part.multipliers()
+        if layer is self.raw:
+            value = np.floor(layer.outside * part.factor / part.grid.scale + part.grid.zero + 0.5)
             return np.clip(value, 0, 255).astype(np.uint8)
-        cell = self.edges[layer.given].astype(np.int64)
-        if layer.depth:
-            sums = layer.weight.sum((1, 2, 3), dtype=np.int64) * cell
-        else:
-            sums = layer.weight.sum((2, 3), dtype=np.int64) @ cell
+        cell = self.edge(layer.given.parts).astype(np.int64)
+        sums = (layer.weight.sum((2, 3)) * (cell[:, None] if layer.depth else cell)).sum(1)
         if part.size > 2:
             count = part.size**2 if part.pool == "mean" else 1
             sums = np.maximum(sums + layer.bias.astype(np.int64), 0) * count
-        found = [max(int(s) * int(t) + int(p), 0) >> shift for s, t, p in zip(sums, times, plus)]
-        return np.minimum(found, 255).astype(np.uint8)
-
-    def written(self, given: Bytes, part: Part) -> tuple[str, int]:
-        """Return C for the place of the first computed cell of a part, and the bytes to the next."""
-        ring, at = self.rings[given, part], 0
-        for other in given.parts:
-            if other is part:
-                break
-            at += other.sums.channels if self.rings.get((given, other)) is ring else 0
-        column = self._part(part, self.computed[part.sums])[0]
-        return f"{ring.row(part.last - given.last, column)} + {at}", ring.channels
+        return np.minimum(np.maximum(sums * times + plus, 0) >> shift, 255).astype(np.uint8)
 
     # -------------------------------------------------------------- values and costs
 

@@ -1,8 +1,10 @@
 """Instructions a pixel, flash, state and stack of each network to download, on an emulated Cortex-M4 and M7.
 
 ``make device`` cross-compiles the C of every archive, feeds it the part of a scene that lies beside it and a
-made-up scene, compares every class with that of the exported file, and writes ``book/results/device.json``.
-It needs qemu-system-arm and arm-none-eabi-gcc, and counts instructions, not cycles.
+made-up scene, compares every class with that of the exported file, and writes ``book/results/device.json``;
+also what it takes to check weights and to mend them.  ``device.py FOLDER`` counts the layers of Lens in the
+CMSIS-NN of a folder instead.  It needs qemu-system-arm and arm-none-eabi-gcc, and counts instructions, not
+cycles.
 """
 
 import json
@@ -50,24 +52,51 @@ def made_up(model: bytes, header: str) -> str:
     return SCENE.format(kind=kind, lines=LINES, width=WIDTH, **listed)
 
 
-def emulate(folder: Path, core: str, level: str, scene: str) -> dict[str, int]:
-    """Compile network.c of a folder for a core, let it classify a scene, and return what was counted."""
-    flags = [f"-mcpu={core}", "-mthumb", level]
-    warnings = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic"]
-    (folder / "scene.h").write_text(scene)
-    code, image = folder / "network.o", folder / "network.elf"
-    gcc = TOOLS[1]
-    subprocess.run([gcc, *flags, *warnings, "-c", folder / "network.c", "-o", code], check=True)
-    board = ["-nostartfiles", "-I", folder, "-T", HERE / "board.ld", HERE / "start.c", HERE / "harness.c"]
-    subprocess.run([gcc, *flags[:2], "-O2", *board, code, "-o", image], check=True)
+def board(core: str, folder: Path, *words: Path | str) -> dict[str, int]:
+    """Compile a program for a core, let it run, and return what it says."""
+    image = folder / "program.elf"
+    start = [f"-mcpu={core}", "-mthumb", "-nostartfiles", "-T", HERE / "board.ld", HERE / "start.c"]
+    subprocess.run([TOOLS[1], *start, *words, "-o", image], check=True)
     qemu = [TOOLS[0], "-M", CORES[core], "-icount", "shift=0", "-nographic", "-kernel", image]
     qemu += ["-semihosting-config", "enable=on,target=native"]
     done = subprocess.run(qemu, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
     told = re.findall(r"^(\w+) (\d+)$", done.stdout + done.stderr, re.M)  # of the board, on either
-    counts = {word: int(count) for word, count in told}
-    size = subprocess.run([gcc.replace("gcc", "size"), code], capture_output=True, text=True, check=True)
-    text, data, bss = map(int, size.stdout.split()[6:9])
-    return counts | {"flash": text + data, "static": data + bss}
+    return {word: int(count) for word, count in told}
+
+
+def compiled(core: str, level: str, code: Path, out: Path) -> dict[str, int]:
+    """Compile a file for a core, and return its bytes of flash and of static memory."""
+    warnings = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic"]
+    command = [TOOLS[1], f"-mcpu={core}", "-mthumb", level, *warnings, "-c", code, "-o", out]
+    subprocess.run(command, check=True)
+    words = [TOOLS[1].replace("gcc", "size"), out]
+    size = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    text, data, bss = map(int, size.split()[6:9])
+    return {"flash": text + data, "static": data + bss}
+
+
+def emulate(folder: Path, core: str, level: str, scene: str) -> dict[str, int]:
+    """Compile network.c of a folder for a core, let it classify a scene, and return what was counted."""
+    (folder / "scene.h").write_text(scene)
+    sizes = compiled(core, level, folder / "network.c", folder / "network.o")
+    return board(core, folder, "-O2", "-I", folder, HERE / "harness.c", folder / "network.o") | sizes
+
+
+def mending() -> dict[str, int]:
+    """Return what a CRC and a golden copy take: bytes of code, and instructions of a check of 1,024 bytes."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        code = compiled("cortex-m4", "-O2", HERE / "mend.c", folder / "mend.o")["flash"]
+        return board("cortex-m4", folder, "-O2", HERE / "mended.c", folder / "mend.o") | {"code": code}
+
+
+def apart(library: Path) -> dict[str, int]:
+    """Return the instructions a pixel of each layer of Lens in the kernels of CMSIS-NN."""
+    kinds = "ConvolutionFunctions/*_s8*.c", "PoolingFunctions/*_s8.c", "NNSupportFunctions/*_[sq][0-9]*.c"
+    sources = [path for kind in kinds for path in sorted((library / "Source").glob(kind))]
+    words = ["-O3", "-w", "-I", library / "Include", "-ffunction-sections", "-Wl,--gc-sections", *sources]
+    with tempfile.TemporaryDirectory() as place:
+        return board("cortex-m4", Path(place), HERE / "cmsis.c", *words)
 
 
 def measure(archive: Path, model: bytes) -> dict:
@@ -91,19 +120,24 @@ def measure(archive: Path, model: bytes) -> dict:
 
 
 def main() -> int:
-    """Measure all networks to download, and write what came out."""
+    """Measure all networks to download, or the library in a folder, and write what came out."""
     if missing():
         debian = "Debian: qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
         print(f"skipped: {missing()} not here ({debian})")
         return 0
-    models, found = HERE.parents[1] / "models", {}
-    for archive in sorted(models.glob("*-c.zip")):
-        name = archive.name.removesuffix("-c.zip")
-        found[name] = measure(archive, (models / f"{name}.onnx").read_bytes())
-    says = [subprocess.run([tool, "--version"], capture_output=True, text=True).stdout for tool in TOOLS]
-    versions = [text.partition("\n")[0] for text in says]
-    about = {"pixels a line": WIDTH, "lines": LINES, "tools": versions, "networks": found}
-    (HERE.parents[1] / "results" / "device.json").write_text(json.dumps(about, indent=1) + "\n")
+    path, models = HERE.parents[1] / "results" / "device.json", HERE.parents[1] / "models"
+    told = json.loads(path.read_text())
+    if sys.argv[1:]:
+        told["CMSIS-NN"] = apart(Path(sys.argv[1]))
+    else:
+        says = [subprocess.run([tool, "--version"], capture_output=True, text=True).stdout for tool in TOOLS]
+        told |= {"pixels a line": WIDTH, "lines": LINES, "tools": [text.partition("\n")[0] for text in says]}
+        archives = {path.name.removesuffix("-c.zip"): path for path in sorted(models.glob("*-c.zip"))}
+        told["networks"] = {
+            name: measure(path, (models / f"{name}.onnx").read_bytes()) for name, path in archives.items()
+        }
+        told["mending"] = mending()
+    path.write_text(json.dumps(told, indent=1) + "\n")
     return 0
 
 

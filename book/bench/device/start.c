@@ -18,6 +18,19 @@ void say(const char *text)
     ask(4, text);
 }
 
+void number(const char *name, uint32_t value)
+{
+    char text[12], *at = text + 11;
+    *at = 0;
+    do {
+        *--at = (char)('0' + value % 10);
+    } while (value /= 10);
+    say(name);
+    say(" ");
+    say(at);
+    say("\n");
+}
+
 static void stop(int status)
 {
     const uint32_t words[2] = {0x20026, (uint32_t)status};

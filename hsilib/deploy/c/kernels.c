@@ -143,11 +143,11 @@ static inline void choose(const int32_t *sums, const int32_t *times, const int64
 }
 
 /* The same cell all along a row: what lies outside of the scene. */
-static inline void fill(uint8_t *row, const uint8_t *edge, size_t cells, int channels, int stride)
+static inline void fill(uint8_t *row, const uint8_t *edge, size_t cells, int channels)
 {
-    for (size_t cell = 0; cell < cells; cell++, row += stride)
+    for (size_t cell = 0; cell < cells; cell++)
         for (int c = 0; c < channels; c++)
-            row[c] = edge[c];
+            *row++ = edge[c];
 }
 
 /* Four times the same cell. */

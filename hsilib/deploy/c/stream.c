@@ -40,18 +40,22 @@ static inline uint8_t *ring(struct state *s, size_t fixed, size_t each, uint32_t
     return s->rows + fixed + each * s->width + slot * (s->width + margin) * channels;
 }
 
+/* What a step is given: the spectra of a line, or none of one outside of the scene; where its answer goes. */
+struct line {
+    struct state *state;
+    const $kind *spectra;
+    uint8_t *classes;
+    int32_t *scores;
+};
+
 $kernels
 
 $steps
-
-/* What follows the first step of a line. */
-static int rest(struct state *s, uint8_t *classes, int32_t *scores)
+static int step(struct state *s, const $kind *spectra, uint8_t *classes, int32_t *scores)
 {
+    const struct line l = {s, spectra, classes, scores};
     const int ready = s->seen == $lag;
-    (void)classes;
-    (void)scores;
-$calls
-    s->row = (s->row + 1) % $period;
+$calls    s->row = (s->row + 1) % $period;
     s->seen += !ready;
     return ready;
 }
@@ -61,14 +65,13 @@ void ${name}_reset(void *state, size_t width)
     struct state *s = state;
     s->width = (uint32_t)width;
     s->row = s->seen = s->flushed = 0;
-$fills
-}
+    for (size_t i = 0; i < $rows + $each * width; i++)
+        s->rows[i] = 0;
+$fills}
 
 int ${name}_line(void *state, const $kind *spectra, uint8_t *classes, int32_t *scores)
 {
-    struct state *s = state;
-    $first;
-    return rest(s, classes, scores);
+    return step(state, spectra, classes, scores);
 }
 
 int ${name}_flush(void *state, uint8_t *classes, int32_t *scores)
@@ -76,8 +79,7 @@ int ${name}_flush(void *state, uint8_t *classes, int32_t *scores)
     struct state *s = state;
     while (s->flushed != $lag) {
         s->flushed++;
-        $outside;
-        if (rest(s, classes, scores))
+        if (step(s, NULL, classes, scores))
             return 1;
     }
     return 0;
@@ -89,4 +91,3 @@ int ${name}_refuses(int32_t bands, int32_t least, int32_t most)
         return 1;
     return least < $below || most > $above || most - least < $narrow ? 2 : 0;
 }
-$waves
