@@ -101,7 +101,7 @@ def test_each_wheel_stays_below_300_kB():
     for patterns in (library, ["book/hsibook/*.py", *travels]):
         files = [file for pattern in patterns for file in ROOT.glob(pattern) if file.is_file()]
         size = sum(len(zlib.compress(file.read_bytes())) + 200 + 2 * len(str(file.relative_to(ROOT))) for file in files)
-        assert len(files) > 70 and 200_000 < size < 300_000
+        assert len(files) > 50 and 100_000 < size < 300_000
 
 
 STUDY = """[[part]]
