@@ -148,13 +148,13 @@ def streamed(scene: str, name: str) -> dict[str, int]:
     """RAM that the C of a network takes in whole numbers, from its layers alone; nothing if it has no such C.
 
     >>> streamed("indian_pines_8bit", "ghost_lens")["ram64"]
-    50948
+    50816
     """
     method, here = get(name), entry(scene)
     if not isinstance(method.network, type):
         return {}
     sizes = {key: method.options[key] for key in method.config}
-    net = initialise(method.network(here.bands, len(here.classes), **sizes), 0).eval()
+    net = initialise(method.network(here.shape[2], len(here.classes), **sizes), 0).eval()
     try:
         return {key: costs(net, width)["state"] + STACK for key, width in RAM.items()}
     except HsiError:

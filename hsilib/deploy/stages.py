@@ -72,8 +72,6 @@ class Part:
         """Return times, plus and shift of each channel: a sum becomes (sum times + plus) >> shift."""
         ratio = self.layer.step * self.factor / self.grid.scale
         shift = 30 - int(np.floor(np.log2(ratio.max())))
-        if shift < 31:  # shifted sums would not be of 32 bits
-            raise NoStages("a grid that is finer than its sums")
         bias = self.layer.bias if self.size < 3 else 0  # of larger pools it is added before
         plus = np.rint((ratio * bias + self.grid.zero).astype(np.longdouble) * 2.0**shift).astype(np.int64)
         times = np.minimum(np.rint(ratio * 2.0**shift).astype(np.int64), 2**31 - 1)

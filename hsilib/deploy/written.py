@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hsilib.deploy.contract import APART, NARROW
-from hsilib.deploy.stages import Layer, Part
+from hsilib.deploy.stages import Layer, NoStages, Part
 from hsilib.deploy.stream import HEAD, STACK, TYPES, Plan
 
 C = Path(__file__).with_name("c")
@@ -116,6 +116,8 @@ class Writer:
     def fit(self, part: Part, sums: str, **words: Any) -> None:
         """Write how sums become bytes: multipliers, what is added, and the shift."""
         times, plus, shift = part.multipliers()
+        if shift < 31:  # shifted sums would not be of 32 bits
+            raise NoStages("a grid that is finer than its sums")
         if part.layer is self.plan.raw:  # its values are taken from the middle of their type
             plus += times * TYPES[self.plan.kind][2] * part.layer.weight.sum((1, 2, 3), dtype=np.int64)
         words |= {"times": self.table("int32", times), "plus": self.table("int64", plus), "shift": shift}

@@ -7,23 +7,10 @@
 #define PAINT 0x5a5a5a5au
 #define DEEP 8192 /* words that are painted below the frame of main */
 
-void say(const char *text);
+void number(const char *name, uint32_t value);
 static uint32_t state[NETWORK_STATE_BYTES(WIDTH) / 4];
 static uint8_t classes[WIDTH];
 static uint32_t wrong, drawn;
-
-static void number(const char *name, uint32_t value)
-{
-    char text[12], *at = text + 11;
-    *at = 0;
-    do {
-        *--at = (char)('0' + value % 10);
-    } while (value /= 10);
-    say(name);
-    say(" ");
-    say(at);
-    say("\n");
-}
 
 static void compare(void)
 {

@@ -13,7 +13,7 @@ static int32_t ask(int32_t what, const void *with)
     return r0;
 }
 
-void say(const char *text)
+static void say(const char *text)
 {
     ask(4, text);
 }
