@@ -93,7 +93,7 @@ def test_pages_of_ones_own_stand_last_in_their_order_and_go_again(copy, capsys):
     with pytest.raises(HsiError, match="25-first-one.md is not there; python -m hsilib new first-one --remove strikes it"):
         runner.check_contents()
     assert main(["new", "first-one", "--remove"]) == main(["new", "second_one", "--remove"]) == 0
-    assert (copy / "_toc.yml").read_text() == before and (copy / "results" / "pages" / "25-second-one.md").is_file()
+    assert (copy / "_toc.yml").read_text() == before and (copy / "results" / "pages" / "26-second-one.md").is_file()
     capsys.readouterr()
     assert main(["new", "baselines", "--remove"]) == 2 and "unknown page of yours" in capsys.readouterr().err
 
