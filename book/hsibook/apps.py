@@ -150,9 +150,9 @@ def streamed(scene: str, name: str) -> dict[str, int]:
     >>> streamed("indian_pines_8bit", "ghost_lens")["ram64"]
     50816
     """
-    method, here = get(name), entry(scene)
-    if not isinstance(method.network, type):
+    if name not in METHODS or not isinstance(get(name).network, type):  # a page of your own may not be read
         return {}
+    method, here = get(name), entry(scene)
     sizes = {key: method.options[key] for key in method.config}
     net = initialise(method.network(here.shape[2], len(here.classes), **sizes), 0).eval()
     try:

@@ -17,7 +17,7 @@ from ast import literal_eval
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hsibook import kernel
 from hsibook.cells import planning, readable, run_cell
@@ -28,9 +28,6 @@ from hsilib.errors import HsiError, known
 from hsilib.files import built, clear, project
 from hsilib.study import machine
 from hsilib.study.store import Store
-
-if TYPE_CHECKING:
-    from hsilib.study.sweep import Work
 
 LEAST = {"seeds": 1, "further_seeds": 1, "epochs": 1, "batch": 2, "seed": 0}
 SIZES = 90, 95, 98
@@ -200,8 +197,8 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     return target
 
 
-def cost(chapter: str, given: dict) -> "Work | None":
-    """What a chapter would train, with the runs that those start from; nothing if all is stored.
+def cost(chapter: str, given: dict) -> Any:
+    """The ``Work`` of a chapter, what it would train and what that starts from; None if all is stored.
 
     Of its cells no more is run than says for which runs it asks first: that is all runs of a chapter.
     """
@@ -212,9 +209,9 @@ def cost(chapter: str, given: dict) -> "Work | None":
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
     names, trees = {"__name__": "__main__"}, planning(texts)
-    if not any(tree.body for tree in trees):
-        return None
-    from hsilib.study.sweep import Planned  # loads torch, which a page that only reads does without
+    if not trees:
+        return None  # before torch is loaded, which a page that only reads does without
+    from hsilib.study.sweep import Planned
 
     try:
         with Planned.only():
@@ -227,7 +224,7 @@ def cost(chapter: str, given: dict) -> "Work | None":
     except HsiError:
         raise
     except Exception:  # the kernel meets it too, and says where
-        return None
+        pass
     return None
 
 

@@ -177,15 +177,15 @@ def pooled(parts: list[Part], how: str, words: dict, factor: float = 1.0) -> lis
     return [replace(part, pool=how, size=size, apart=apart, factor=factor) for part in parts]
 
 
-def move(kind: str, layer: Layer, value: np.ndarray | Whole) -> None:
+def move(kind: str, one: Layer, value: np.ndarray | Whole) -> None:
     """Scale or move raw sums; or give a layer its bias."""
     if isinstance(value, Whole):
-        layer.bias = layer.bias + value.values
+        one.bias = one.bias + value.values
     elif kind == "Mul":
-        layer.step = layer.step * value.astype(np.float64)
+        one.step = one.step * value.astype(np.float64)
     else:
         value = value.astype(np.float64) * (-1 if kind == "Sub" else 1)
-        layer.bias, layer.outside = layer.bias + value / layer.step, layer.outside + value
+        one.bias, one.outside = one.bias + value / one.step, one.outside + value
 
 
 def layer(words: dict, layers: list[Layer], given: Any, weight: Any, bias: Whole | None = None) -> list[Part]:
