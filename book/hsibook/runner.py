@@ -224,8 +224,7 @@ def cost(chapter: str, given: dict) -> Any:
     except HsiError:
         raise
     except Exception:  # the kernel meets it too, and says where
-        pass
-    return None
+        return None
 
 
 def _execute(notebook, path, given, target, work):
