@@ -75,20 +75,14 @@ def rates() -> dict:
 
 
 def _by_two(code, cube):
-    """How many times as fast two threads are, each with half of the columns and what they need beside, by
-    the processor's time of the slower one: waiting for a core that another program holds does not count."""
+    """How many times as fast two threads are, each with half of the columns and what they need beside."""
     half = WIDE // 2
-
-    def spent(ends):
-        begun = time.thread_time()
-        code(cube, *ends)
-        return time.thread_time() - begun
-
+    ends = (0, half + MARGIN - 1), (half - MARGIN, WIDE)
     with ThreadPoolExecutor(2) as pool:
-        halves = (0, half + MARGIN - 1), (half - MARGIN, WIDE)
-        pairs = [(spent((0, WIDE)), max(pool.map(spent, halves))) for _ in range(10)][1:]
-    one, two = np.median(pairs, axis=0)
-    return round(float(one / two), 2)
+        two = partial(pool.map, lambda end: code(cube, *end), ends)
+        calls = {"one": partial(code, cube), "two": lambda: list(two())}
+        times = measure.timed(calls, 1, 9)
+    return round(times["one"][0] / times["two"][0], 2)
 
 
 def compact() -> dict:

@@ -109,6 +109,15 @@ class Pair:
                 gained += np.bincount(whole[division.test], self.gain(seed, division), len(sizes))
         return stats.sign_test(gained[sizes >= LARGER].round(9))
 
+    def most(self) -> tuple[str, float]:
+        """The field that moves the difference of overall accuracy most, in words, and by how many points."""
+        points = 100 * np.mean(self.gained, axis=0) / self.sizes[0].sum()
+        field = int(np.abs(points).argmax())
+        pixels = self.divisions[0].test[self.numbers[0] == field]
+        row, column = (round(float(x.mean())) for x in np.divmod(pixels, self.card.labels.shape[1]))
+        name = self.card.classes[self.classes[0][field]]
+        return f"{name}, {len(pixels)} pixels around row {row}, column {column}", float(points[field])
+
 
 class Less:
     """Methods of a chapter less others, on its first split.
@@ -159,7 +168,8 @@ def _whole(rows):
 
 
 def table(pairs: dict[str, Pair], metrics: Sequence[str] = ("oa", "aa30", "aa")) -> pd.DataFrame:
-    """A line for each pair and measure: the difference and both of its intervals."""
+    """A line for each pair and measure: the difference and both of its intervals; with overall accuracy the
+    signs of fields and the field that matters most, where all seeds have one division."""
     lines = []
     for name, pair in pairs.items():
         counts = {len(sizes) for sizes in pair.sizes}
@@ -169,4 +179,7 @@ def table(pairs: dict[str, Pair], metrics: Sequence[str] = ("oa", "aa30", "aa"))
             ends = (*pair.over_seeds(metric), *pair.interval(metric)[1:])
             heads = ("difference", "low", "high", "low, fields", "high, fields")
             lines.append(line | {"metric": metric} | dict(zip(heads, ends)))
+            if metric == "oa" and pair.one_division:
+                signs = dict(zip(("better", "worse", "p"), pair.signs()))
+                lines[-1] |= signs | dict(zip(("most", "points"), pair.most()))
     return pd.DataFrame(lines)
