@@ -1,7 +1,7 @@
 """Two networks compared field by field: intervals over seeds and fields, signs of fields, a map."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from hsibook.claim import above, agreed
 from hsibook.tables import METRICS
 from hsibook.text import signed
 from hsilib.data.scenes import Scene
-from hsilib.data.splits import Split, split_of
+from hsilib.data.splits import split_of
 from hsilib.models.evaluate import LEAST
 from hsilib.study.store import Store
 
@@ -34,30 +34,24 @@ class Pair:
     def __init__(self, store: Store, mine: pd.DataFrame, other: pd.DataFrame) -> None:
         self.store, self.seeds = store, sorted(set(mine["seed"]) & set(other["seed"]))
         self.rows = [part[part["seed"].isin(self.seeds)].reset_index(drop=True) for part in (mine, other)]
-        self.gained, self.sizes, self.classes, self.numbers = [], [], [], []
+        self.gained, self.sizes, self.classes = [], [], []
         if not self.seeds:
             return
         scene, split = mine[["scene", "split"]].iloc[0]
-        self.card: Scene = store.card(scene)[0]
-        self.divisions = [split_of(self.card, split, seed) for seed in self.seeds]
-        for seed, division in zip(self.seeds, self.divisions):
-            tested = np.zeros(self.card.labels.size, int)
-            tested[division.test] = division.test_y + 1
-            if self.numbers and np.array_equal(division.test, self.divisions[0].test):
-                numbers = self.numbers[0]
-            else:
-                numbers = stats.fields(tested.reshape(self.card.labels.shape)).ravel()[division.test] - 1
-            self.numbers.append(numbers)
+        parts = [_division(store, scene, split, seed) for seed in self.seeds]
+        self.card: Scene = parts[0][0]
+        self.divisions, self.numbers = [part[1] for part in parts], [part[2] for part in parts]
+        for seed, division, numbers in zip(self.seeds, self.divisions, self.numbers):
             self.sizes.append(np.bincount(numbers))
-            self.gained.append(np.bincount(numbers, self.gain(seed, division)))
+            self.gained.append(np.bincount(numbers, self.gain(seed)))
             self.classes.append(division.test_y[np.unique(numbers, return_index=True)[1]])
 
-    def gain(self, seed: int, division: Split) -> np.ndarray:
+    def gain(self, seed: int) -> np.ndarray:
         """For each test pixel of a seed the share of networks that are right, the one's less the other's."""
         shares = []
         for part in self.rows:
-            maps = [self.store.read_map(run).ravel() for run in part["run"][part["seed"] == seed]]
-            shares.append(np.mean([drawn[division.test] == division.test_y + 1 for drawn in maps], axis=0))
+            runs = part.loc[part["seed"] == seed, ["run", "scene", "split", "seed"]]
+            shares.append(np.mean([_right(self.store, *run) for run in runs.itertuples(index=False)], axis=0))
         return shares[0] - shares[1]
 
     @property
@@ -106,7 +100,7 @@ class Pair:
             sizes, gained = np.zeros((2, whole.max() + 1))
             for seed, division in zip(self.seeds, self.divisions):
                 sizes += np.bincount(whole[division.test], minlength=len(sizes))
-                gained += np.bincount(whole[division.test], self.gain(seed, division), len(sizes))
+                gained += np.bincount(whole[division.test], self.gain(seed), len(sizes))
         return stats.sign_test(gained[sizes >= LARGER].round(9))
 
     def most(self) -> tuple[str, float]:
@@ -117,6 +111,23 @@ class Pair:
         row, column = (round(float(x.mean())) for x in np.divmod(pixels, self.card.labels.shape[1]))
         name = self.card.classes[self.classes[0][field]]
         return f"{name}, {len(pixels)} pixels around row {row}, column {column}", float(points[field])
+
+
+@lru_cache(maxsize=50)
+def _division(store, scene, split, seed):
+    """A scene, a split of it, and the number of the field of each test pixel."""
+    card = store.card(scene)[0]
+    division = split_of(card, split, seed)
+    tested = np.zeros(card.labels.size, int)
+    tested[division.test] = division.test_y + 1
+    return card, division, stats.fields(tested.reshape(card.labels.shape)).ravel()[division.test] - 1
+
+
+@lru_cache(maxsize=500)
+def _right(store, run, scene, split, seed):
+    """Which test pixels the network of a run has right."""
+    division = _division(store, scene, split, seed)[1]
+    return store.read_map(run).ravel()[division.test] == division.test_y + 1
 
 
 class Less:

@@ -1,6 +1,7 @@
 """The numbers of the paper, and ours beside them."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from hsilib.methods import METHODS, get, title
 PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
 
 
+@lru_cache
 def paper(table: int) -> pd.DataFrame:
     """The paper's numbers of one table, tidy."""
     path = next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv"), None)

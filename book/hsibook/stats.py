@@ -4,6 +4,7 @@ The unit is a run or a field, never a pixel: pixels of a field are not independe
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ def pick(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
     >>> pick(rows, method="scratch", ratio=98, split="disjoint")["oa"]
     """
+    these = np.full(len(rows), True)
     for column, value in wanted.items():
-        rows = rows[rows[column].isin(value) if isinstance(value, list | tuple) else rows[column] == value]
-    return rows.set_index("seed", drop=False)
+        found = rows[column].isin(value) if isinstance(value, list | tuple) else rows[column] == value
+        these &= found.to_numpy(bool)
+    return rows[these].set_index("seed", drop=False)
 
 
 def quantile(share: float, freedom: int) -> float:
@@ -141,8 +144,7 @@ def over_fields(
     of the mean recall of classes with at least so many pixels; those of which no field was drawn are left
     out.
     """
-    rng, count = np.random.default_rng(0), len(gained)
-    kept = []
+    count, kept = len(gained), []
     for size, kind in zip(sizes, classes):
         groups = np.eye(kind.max() + 1)[kind] if least is not None else np.ones((len(kind), 1))
         kept.append(groups[:, size @ groups >= (least or 1)])
@@ -155,22 +157,28 @@ def over_fields(
 
     parts = list(zip(gained, sizes, kept))
     mean = np.mean([points(np.ones((1, len(part[1]))), *part)[0] for part in parts])
-    chosen = rng.integers(0, count, (draws, count))
-    if all(np.array_equal(size, sizes[0]) for size in sizes):
-        gain = np.array(gained)[chosen].mean(1)
-        drawn = points(_drawn(rng, len(sizes[0]), draws), gain, *parts[0][1:])
+    shared = all(np.array_equal(size, sizes[0]) for size in sizes)
+    chosen, weights = _drawn(tuple(map(len, sizes)), shared, draws)
+    if shared:
+        drawn = points(weights[0, 0], np.array(gained)[chosen].mean(1), *parts[0][1:])
     else:
         drawn = np.zeros(draws)
-        for place in range(count):
-            for seed, part in enumerate(parts):
-                mine = chosen[:, place] == seed
-                drawn[mine] += points(_drawn(rng, len(part[1]), mine.sum()), *part) / count
+        for (place, seed), times in weights.items():
+            drawn[chosen[:, place] == seed] += points(times, *parts[seed]) / count
     return float(mean), *map(float, np.quantile(drawn, [0.025, 0.975]))
 
 
-def _drawn(rng, fields, draws):
-    """How often each field is drawn, with replacement."""
-    return rng.multinomial(fields, np.full(fields, 1 / fields), draws).astype(float)
+@lru_cache(maxsize=8)  # all comparisons on the same fields have the same draws
+def _drawn(fields, shared, draws):
+    """Which seeds are drawn, draws × places, and {(place, seed): how often each field is drawn with it}."""
+    rng, count = np.random.default_rng(0), len(fields)
+    chosen = rng.integers(0, count, (draws, count))
+    pairs = [(0, 0)] if shared else [(place, seed) for place in range(count) for seed in range(count)]
+    weights = {}
+    for place, seed in pairs:
+        many, size = draws if shared else (chosen[:, place] == seed).sum(), fields[seed]
+        weights[place, seed] = rng.multinomial(size, np.full(size, 1 / size), many).astype(np.uint16)
+    return chosen, weights
 
 
 def sign_test(differences: Sequence) -> tuple[int, int, float]:

@@ -54,16 +54,15 @@ def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:
 def checked(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
     """Return the rows of a table of texts that can be, numbers as numbers, and {place: what is wrong}."""
     table = table.reindex(columns=COLUMNS, fill_value="").reset_index(drop=True)
-    wrong = _bad(table)
-    table = table.drop(index=list(wrong))
+    numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in RANGES}  # "nan" is none
+    wrong = _bad(table, numbers)
+    table = table.assign(**numbers).drop(index=list(wrong))
     for name in SHOWN:  # rows may come from somebody else
         table[name] = table[name].map({cell: plain(cell) if cell else "" for cell in table[name].unique()})
-    for name in RANGES:
-        table[name] = pd.to_numeric(table[name], errors="coerce")  # "nan" is none
     return table.reset_index(drop=True), wrong
 
 
-def _bad(table) -> dict[int, str]:
+def _bad(table, numbers) -> dict[int, str]:
     """{place: why} of the rows with a value that cannot be, and of those that stand there twice."""
     found = {}
 
@@ -76,9 +75,10 @@ def _bad(table) -> dict[int, str]:
         name(table[column] == "", f"it has no {column}")
     name(~table["options"].str.match(r"$|\w+="), "its options are none")
     for column, (low, high) in RANGES.items():
-        values = pd.to_numeric(table[column], errors="coerce")
-        lacks = table[column].isin(["", "nan"])
-        name(values.isna() & ~(lacks if column in MAY_LACK else False), f"its {column} is no number")
+        values, lacks = numbers[column], numbers[column].isna()
+        if column in MAY_LACK:
+            lacks &= ~table[column].isin(["", "nan"])
+        name(lacks, f"its {column} is no number")
         name((values < low) | (values > high) | np.isinf(values), f"its {column} is out of range")
         if column in WHOLE:
             name(values.notna() & (values % 1 != 0), f"its {column} is no whole number")
