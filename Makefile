@@ -27,25 +27,29 @@ LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsi
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
 ALL_CLAIMS = book/chapters/22-claims.ipynb
+STALE = _build/stale
 
 .PHONY: book contents pdf report metadata env test study models device upsets notebooks claims smoke fuzz kills clean
 
-MAKEFLAGS += -j2  # two at a time, for a kernel that starts waits half of the time; so each gets half of the cores
-export OMP_NUM_THREADS ?= $(shell echo $$((($$(getconf _NPROCESSORS_ONLN) + 1) / 2)))
+# chapters run one on each core
+export OMP_NUM_THREADS ?= 1
 
 book: $(CHAPTERS)
+	test ! -s $(STALE) || $(PY) -m hsilib run -y $$(cat $(STALE))
 	$(VENV)/bin/jupyter-book build . --all -n -W --keep-going
 	@touch _build/html/.nojekyll  # or a host drops the folders whose names begin with _
 	@echo "site: _build/html/index.html"
 
 contents: $(READY)
 	@$(PY) -m hsilib chapters > /dev/null  # a page that is listed and not there is said before anything runs
+	@mkdir -p _build && rm -f $(STALE)
 
+# chapters that are older than what they are made from: all of them are executed by one command, which loads torch once
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
-	$(PY) -m hsilib run $(shell echo $* | cut -d- -f2-)
+	@echo $* | cut -d- -f2- >> $(STALE)
 
 $(EVERY)-%.ipynb: notebooks/21-every-run.md $(LIBRARY) $(STORE) $(READY) | contents
-	$(PY) -m hsilib run every-run -p family $*
+	@echo every-run-$* >> $(STALE)
 
 $(ALL_CLAIMS): book/claims.json
 

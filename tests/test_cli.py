@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hsibook import commands, runner
+from hsibook import commands, rendered, runner
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.methods import METHODS
@@ -212,7 +212,7 @@ def test_the_page_of_a_notebook_has_its_references(tmp_path, monkeypatch):
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
     monkeypatch.chdir(tmp_path / "data")  # from any folder
-    page = runner.render(done).read_text()
+    page = rendered.render(done).read_text()
     assert "Distilling the knowledge" in page and ">42" in page
 
 
@@ -262,14 +262,14 @@ def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(root / name)
     for name in ("project", "built"):
-        monkeypatch.setattr(runner, name, lambda: tmp_path)
+        monkeypatch.setattr(rendered, name, lambda: tmp_path)
     others = []
 
     def build(command, **_):
         if not others:  # another process begins, and is done first
             others.append(os.getpid())
             monkeypatch.setattr(os, "getpid", lambda: 2)
-            runner.render(page)
+            rendered.render(page)
             monkeypatch.setattr(os, "getpid", lambda: others[0])
         html = Path(command[-1]) / "_build" / "html"
         html.mkdir(parents=True)
@@ -277,7 +277,7 @@ def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", build)
-    assert runner.render(page).read_text() == "page" and len(list((tmp_path / "_build" / "pages").iterdir())) == 1
+    assert rendered.render(page).read_text() == "page" and len(list((tmp_path / "_build" / "pages").iterdir())) == 1
 
 
 def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatch):
@@ -376,7 +376,7 @@ def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsy
     assert found and int(found[1]) >= 5 and "nothing was trained; -y begins without asking" in said.err
     began = []
     monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter) or Path("runs/page.ipynb"))
-    monkeypatch.setattr(runner, "render", lambda path: "page.html")
+    monkeypatch.setattr(rendered, "render", lambda path: "page.html")
     assert main([*words, "-y"]) == 0 and began == ["offline"]
 
 

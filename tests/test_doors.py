@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hsibook import apps, runner
+from hsibook import apps, rendered, runner
 from hsilib.__main__ import main
 from hsilib.data import own, scenes
 from hsilib.data.formats import open_image
@@ -103,7 +103,7 @@ def test_a_page_of_a_hostile_scene_runs_and_loads_nothing(hostile, chapter, monk
     done = runner.run(chapter, words, say=lambda text: None)
     shown = [out.get("data", {}) for cell in json.loads(done.read_text())["cells"] for out in cell.get("outputs", ())]
     assert all(harmless("".join(data.get(f"text/{kind}", ""))) for data in shown for kind in ("html", "markdown"))
-    page = runner.render(done).read_text()
+    page = rendered.render(done).read_text()
     assert harmless(page) and not hostile.exists()
 
 
@@ -115,7 +115,7 @@ def test_a_template_in_a_page_is_text(tmp_path, monkeypatch):
     done = executed(tmp_path, monkeypatch, body, {"factor": 2})
     for name in ("_config.yml", "book"):
         (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
-    page = runner.render(done).read_text()
+    page = rendered.render(done).read_text()
     assert "{{ 6 * 7 }}" in page and "It is 42" not in page
 
 

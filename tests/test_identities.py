@@ -5,6 +5,7 @@
 
 from ast import literal_eval
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -31,14 +32,17 @@ def run_of(row):
     return replace(made, recipe=Recipe(**recipe))
 
 
+@lru_cache
+def made():
+    """{the identity that a stored row has: its run, made anew} of all whose method is what it was."""
+    told = rows().to_dict("records")
+    return {row["run"]: run_of(row) for row in told if str(methods.get(row["method"]).version) == str(row["version"])}
+
+
 def current():
     """{identity: what it names} of all declared runs and of all stored rows whose method is what it was."""
     parts = declared(project() / "book" / "study.toml")
-    runs = {r.id: r for part in parts.values() for r in part}
-    for row in rows().to_dict("records"):
-        if str(methods.get(row["method"]).version) == str(row["version"]):
-            run = run_of(row)
-            runs[run.id] = run
+    runs = {r.id: r for part in [*parts.values(), made().values()] for r in part}
     return {identity: f"{run} · {run.recipe.epochs} epochs" for identity, run in runs.items()}
 
 
@@ -54,9 +58,8 @@ def test_published_identities_stay():
 
 
 def test_stored_rows_say_what_their_identity_is_made_of():
-    for row in rows().to_dict("records"):
-        if str(methods.get(row["method"]).version) == str(row["version"]):
-            assert run_of(row).id == row["run"], row
+    wrong = {stored: str(run) for stored, run in made().items() if run.id != stored}
+    assert made() and not wrong, wrong
 
 
 if __name__ == "__main__":

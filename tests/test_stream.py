@@ -296,7 +296,7 @@ def test_the_c_of_a_model_to_download_passes_its_own_test(name, tmp_path):
     card = json.loads((zoo.FOLDER / f"{name}.json").read_text())
     for width in (64, 145):
         found = costs((zoo.FOLDER / f"{name}.onnx").read_bytes(), width)
-        assert (found["state"], found["payload"]) == (card["c"]["state"][str(width)], card["payload"])
+        assert (found["state"][width], found["payload"]) == (card["c"]["state"][str(width)], card["payload"])
 
 
 @needs_gcc

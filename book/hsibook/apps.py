@@ -156,7 +156,8 @@ def streamed(scene: str, name: str) -> dict[str, int]:
     sizes = {key: method.options[key] for key in method.config}
     net = initialise(method.network(here.shape[2], len(here.classes), **sizes), 0).eval()
     try:
-        return {key: costs(net, width)["state"] + STACK for key, width in RAM.items()}
+        states = costs(net, *RAM.values())["state"]
+        return {key: states[width] + STACK for key, width in RAM.items()}
     except HsiError:
         return {}
 

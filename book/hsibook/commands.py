@@ -15,30 +15,31 @@ LONG = 3600  # seconds from which on a terminal is asked before training
 
 
 def run_command(args: Namespace) -> None:
-    """Execute a chapter, and render its page if it is not the book's."""
-    from hsibook import runner
+    """Execute chapters, and render a page for each that is not the book's."""
+    from hsibook import rendered, runner
     from hsilib.study import machine
     from hsilib.study.store import published
 
     runner.needs()
     if args.list:
-        for name, (default, comment) in runner.parameters_of(args.chapter).items():
+        for name, (default, comment) in runner.parameters_of(args.chapter[0]).items():
             print(f"{name:12} {default!r:40} {comment}")
         return
     machine.TRAINING |= {name: getattr(args, name) or usual for name, usual in machine.TRAINING.items()}
     given = {name: value(text) for name, text in args.parameter}
-    work = runner.cost(args.chapter, dict(given))
-    if work and published() is None and given.get("budget") != "smoke":
+    found = [(chapter, runner.cost(chapter, dict(given))) for chapter in args.chapter]
+    found = [(chapter, work) for chapter, work in found if work]
+    if found and published() is None and given.get("budget") != "smoke":
         says = "all is trained here, unless `hsilib results --fetch` brings them from a checkout or a release"
         print(f"no published runs here: {says}")
-    if work:
-        print(f"{args.chapter}: {work}", flush=True)
-    if work and work.seconds > LONG and not args.yes and sys.stdin.isatty():
+    for chapter, work in found:
+        print(f"{chapter}: {work}", flush=True)
+    if sum(work.seconds for _, work in found) > LONG and not args.yes and sys.stdin.isatty():
         if input("Begin? [y/N] ").strip().lower() not in ("y", "yes"):
             raise HsiError("nothing was trained; -y begins without asking")
-    path = runner.run(args.chapter, given)
-    if path.parent != project() / "book" / "chapters":
-        print(f"page: {os.path.relpath(runner.render(path))}")
+    for path in runner.run_all(args.chapter, given):
+        if path.parent != project() / "book" / "chapters":
+            print(f"page: {os.path.relpath(rendered.render(path))}")
 
 
 def new_command(args: Namespace) -> None:
@@ -104,8 +105,9 @@ def with_page(function: Callable) -> Callable:
 def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -> None:
     """Add the words of the book to those of the library, and to these what they take from a page."""
     example = "baselines -p scene salinas_a -p seeds 2"
-    p = add(run_command, "execute a chapter; only what the store lacks is trained", example)
-    p.add_argument("chapter", help="name of a chapter (baselines) or path of a notebook (my_method.md)")
+    p = add(run_command, "execute chapters; only what the store lacks is trained", example)
+    what = "name of a chapter (baselines) or path of a notebook (my_method.md)"
+    p.add_argument("chapter", nargs="+", help=what)
     pairs(p, "-p", "parameter")
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
     p.add_argument("-y", "--yes", action="store_true", help="do not ask before more than an hour of training")

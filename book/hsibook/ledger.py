@@ -14,6 +14,7 @@ from typing import Any
 from hsibook import kernel, runner
 from hsibook.claim import MIME, mark
 from hsibook.elsewhere import short
+from hsibook.forked import Forked
 from hsilib.errors import known
 from hsilib.files import project, write_atomically
 
@@ -71,7 +72,7 @@ def ask(source: Path, words: dict, scene: str) -> list[dict]:
     begin = kernel.call(folder / source.stem, only_held=True)
     quiet = {"extra_arguments": ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]}
     words = {"resources": where, "allow_errors": bool(words)} | quiet
-    NotebookClient(notebook, kernel_name="python3", **words).execute()
+    NotebookClient(notebook, kernel_name="python3", kernel_manager_class=Forked, **words).execute()
     found = []
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):

@@ -8,13 +8,12 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 import time
 import warnings
 from ast import literal_eval
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,6 +68,14 @@ def check_contents() -> None:
             raise HsiError(f"_toc.yml lists {file}, but {there} is not there; {says}")
 
 
+def _of_family(page, given):
+    """A chapter and what it is given: the page ``every-run-online`` is ``every-run`` of one family."""
+    name, _, family = page.rpartition("-")
+    if page in chapters() or name not in chapters() or "family" not in parameters_of(name):
+        return page, given
+    return name, {"family": family} | given
+
+
 def title_of(path: Path) -> str:
     """The title of a chapter."""
     lines = path.read_text(errors="replace").splitlines()
@@ -90,6 +97,7 @@ def notebooks(folder: Path | str) -> list[Path]:
 
 
 def source(chapter: str) -> Path:
+    """The source of a chapter by its name, or by that of its page for a family, or at a path."""
     if chapter.endswith(".md"):
         if not Path(chapter).is_file():
             raise HsiError(f"{chapter}: no such notebook")
@@ -161,6 +169,7 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     """
     import jupytext
 
+    chapter, given = _of_family(chapter, given)
     path = source(chapter)
     notebook = jupytext.read(path)
     declared = parameters(notebook)
@@ -197,6 +206,22 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
     return target
 
 
+def run_all(chapters: Sequence[str], given: dict) -> list[Path]:
+    """Execute chapters, one on each core; none is begun any more once one has failed."""
+    if len(chapters) == 1:
+        return [run(chapters[0], dict(given))]
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, len(chapters)))
+    made = [pool.submit(run, chapter, dict(given)) for chapter in chapters]
+    try:
+        wait(made, return_when=FIRST_EXCEPTION)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    failed = [one.exception() for one in made if not one.cancelled() and one.exception()]
+    for error in failed:
+        raise error
+    return [one.result() for one in made]
+
+
 def cost(chapter: str, given: dict) -> Any:
     """The ``Work`` of a chapter, what it would train and what that starts from; None if all is stored.
 
@@ -204,6 +229,7 @@ def cost(chapter: str, given: dict) -> Any:
     """
     import jupytext
 
+    chapter, given = _of_family(chapter, given)
     notebook = jupytext.read(source(chapter))
     check(chapter, parameters(notebook), given)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -231,6 +257,8 @@ def _execute(notebook, path, given, target, work):
     import jupytext
     import papermill
 
+    from hsibook.forked import Forked
+
     target.parent.mkdir(parents=True, exist_ok=True)
     begin = kernel.call(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
@@ -248,6 +276,7 @@ def _execute(notebook, path, given, target, work):
                 kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=words
             )
             how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
+            how |= dict(kernel_manager_class=Forked)
             papermill.execute_notebook(str(work), str(work), given, cwd=str(built()), **how)
     except papermill.PapermillExecutionError as error:
         if error.ename == "HsiError":
@@ -301,50 +330,3 @@ def _stamp(path, source_path, given, told, seconds):
         "device": machine.cpu_name(), "threads": os.cpu_count(), "seconds": round(seconds, 1)
     }
     path.write_text(json.dumps(notebook, indent=1) + "\n")
-
-
-OTHER = re.compile(r"\[([^]\[]+)\]\((?:\d\d-[\w-]+|\.\./[\w.-]+)\)")  # a link to another page of the book
-REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
-
-
-def render(path: Path) -> Path:
-    """One executed notebook as a page of its own, with the book's settings; returns the HTML file."""
-    import yaml
-
-    config = yaml.safe_load((project() / "_config.yml").read_text())
-    config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
-    config["sphinx"]["local_extensions"] = {
-        k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()
-    }
-    settings = config["sphinx"]["config"]
-    settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
-    for name in ("html_favicon", "html_search_scorer"):
-        settings[name] = str(project() / settings[name])
-    name = path.parent.name
-    out = built() / "_build" / "pages" / name
-    work = out.with_name(f".{name}.{os.getpid()}.part")
-    clear(out.parent)
-    shutil.rmtree(work, ignore_errors=True)
-    page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
-    here = page.with_name("_config.yml")
-    here.write_text(yaml.safe_dump(config))
-    page.write_text(OTHER.sub(r"\1", page.read_text()))  # pages that are not beside this one
-    notebook = json.loads(page.read_text())
-    if "{cite" in page.read_text():  # in the book they stand on a page of their own
-        cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}
-        page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}))
-    build = "from jupyter_book.cli.main import main; main()"
-    command = [
-        sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
-        str(work)
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    page = next(work.rglob(f"html/{path.stem}.html"), None)
-    if page is None:
-        said = re.findall(r"(?m)^\S*(?:Error|Exception): (.+)", done.stderr) or ["no message"]
-        raise HsiError(f"{path.name}: could not be rendered ({said[-1]})")
-    if out.exists():
-        out.rename(work / "before")
-    page.parent.rename(out)
-    shutil.rmtree(work)
-    return out / page.name

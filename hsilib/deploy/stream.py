@@ -198,21 +198,22 @@ def digits(cube: np.ndarray) -> tuple[str, int]:
     return kind, 2 ** floor(log2(TYPES[kind][1] / size))
 
 
-def costs(model: bytes | nn.Module, width: int) -> dict[str, int]:
-    """Return what a network costs as a stream: bytes of its numbers, of its state at a width, and
+def costs(model: bytes | nn.Module, *widths: int) -> dict[str, int | dict[int, int]]:
+    """Return what a network costs as a stream: bytes of its numbers, of its state at each width, and
     multiply-adds of a pixel.
 
     ``model``: an exported file, or a network of the library; one in 32 bits is rounded first, by samples of
     noise, on which none of the three depends.
 
     >>> costs(zoo.path_of("zoo:indian_pines_8bit-lens-int8").read_bytes(), 64)
-    {'payload': 9337, 'state': 44940, 'macs': 8250}
+    {'payload': 9337, 'state': {64: 44940}, 'macs': 8250}
     """
     plan = Plan(model if isinstance(model, bytes) else _exported(model))
     grids = sum(5 for layer in plan.layers if layer.given)
     numbers = sum(layer.weight.size + 8 * layer.channels for layer in plan.layers)
     around = 4 * plan.raw.channels * (plan.margin > 0)  # what lies outside of the scene
-    return {"payload": numbers + grids + around, "state": plan.state_bytes(width), "macs": plan.macs()}
+    states = {width: plan.state_bytes(width) for width in widths}
+    return {"payload": numbers + grids + around, "state": states, "macs": plan.macs()}
 
 
 def _exported(net):
