@@ -21,12 +21,12 @@ PAPER = {"pavia_university_visible": "pavia_university"}  # scenes that are a pa
 
 
 def by_scene(rows: pd.DataFrame, names: Sequence[str], metric: str = "oa") -> pd.DataFrame:
-    """One accuracy of these models, a line each, a column for each scene and split, mean ± sd over draws."""
-    table = {"model": [title(name) for name in names]}
+    """One accuracy of these models, a column each, a line for each scene and split, mean ± sd over draws."""
+    lines = []
     for (scene, split), part in rows.groupby(["scene", "split"], sort=False):
-        texts = [mean_sd(stats.pick(part, method=name)[metric]) for name in names]
-        table[f"{short(scene)}, {split}"] = texts
-    return pd.DataFrame(table)
+        texts = {title(name): mean_sd(stats.pick(part, method=name)[metric]) for name in names}
+        lines.append({"set and split": f"{short(scene)}, {split}"} | texts)
+    return pd.DataFrame(lines)
 
 
 def short(scene: str) -> str:

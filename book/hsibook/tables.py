@@ -180,10 +180,3 @@ def benchmarks() -> dict:
         if (folder / "bench.json").exists():
             found |= json.loads((folder / "bench.json").read_text())
     return found
-
-
-def costs(names: Sequence[str]) -> pd.DataFrame:
-    """Training time of methods of distillation as multiples of Scratch's, where it was measured."""
-    times = benchmarks().get("teaching", {}).get("times", {})
-    lines = [(title(name), number(times[name], 2)) for name in names if name in times]
-    return pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"])
