@@ -180,11 +180,10 @@ def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> 
     return figure
 
 
-def differences(table: pd.DataFrame | dict, xlabel: str) -> plt.Figure:
-    """Paired differences with 95 % intervals; zero is the line to look at.  {what: table}: side by side."""
-    tables = table if isinstance(table, dict) else {"": table}
+def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> plt.Figure:
+    """Paired differences with 95 % intervals side by side, {what: table}; zero is the line to look at."""
     names = next(iter(tables.values()))["comparison"]
-    size = (7.5 if len(tables) == 1 else 8, 0.36 * len(names) + 1.0)
+    size = (8, 0.36 * len(names) + 1.0)
     figure, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
     for ax, (what, part) in zip(axes.flat, tables.items()):
         for y, (_, line) in enumerate(part.iterrows()):
@@ -192,7 +191,7 @@ def differences(table: pd.DataFrame | dict, xlabel: str) -> plt.Figure:
             ax.plot([line["low"], line["high"]], [y, y], color="#0072b2", lw=2)
             ax.plot(line["difference"], y, "o", ms=7, color="#0072b2", mfc="#0072b2" if clear else "white")
         ax.axvline(0, color="black", lw=1)
-        ax.set_xlabel(f"{what}{', ' * bool(what)}{xlabel}")
+        ax.set_xlabel(f"{what}, {xlabel}")
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     return figure
