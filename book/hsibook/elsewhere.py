@@ -9,7 +9,7 @@ from hsibook import paper, stats
 from hsibook.chapter import Chapter
 from hsibook.evidence import DESIGNED
 from hsibook.fields import Less
-from hsibook.tables import by_size
+from hsibook.tables import METRICS
 from hsibook.text import brief, mean_sd, number, signed
 from hsilib.data.scenes import entry
 from hsilib.methods import get, title
@@ -59,16 +59,20 @@ def gains(
 
 
 def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence = ()) -> pd.DataFrame:
-    """``tables.by_size`` of labels alone, of these methods and of ``more`` in the chapter's recipe, and of
-    the same small networks in the recipe of the compact ones."""
+    """OA and AA30 at each size, mean ± sd over seeds, of labels alone, of these methods and of ``more`` in
+    the chapter's recipe, and of the same small networks in the recipe of the compact ones."""
     better = designed(c, ["scratch_aug", "scratch_taught"])
-    usual = [("labels alone", stats.pick(rows, method="scratch"))]
-    usual += [(title(name), stats.pick(rows, method=name)) for name in names]
-    usual = [(label, part) for label, part in [*usual, *more] if len(part)]
-    parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in usual]
+    usual = [("labels alone", "scratch"), *((title(name), name) for name in names)]
+    parts = [*((label, stats.pick(rows, method=name)) for label, name in usual), *more]
+    parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in parts if len(part)]
     for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
         parts.append((label, "chapter 16", stats.pick(better, method=f"scratch_{kind}")))
-    return by_size(parts, c.ratios)
+    lines = []
+    for label, recipe, part in (one for one in parts if len(one[2])):
+        cells = {f"{METRICS[metric]}, {size} %": mean_sd(part[metric][part["ratio"] == size])
+                 for size in c.ratios for metric in ("oa", "aa30")}
+        lines.append({"network": label, "recipe": recipe} | cells)
+    return pd.DataFrame(lines)
 
 
 def _size(other, ratio):

@@ -166,7 +166,7 @@ def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> 
             where = size[label], rows[metric].mean(), rows[metric].std()
             ax.errorbar(*where, fmt=marker, color=colour, **look)
         ax.set(xscale="log", ylabel=METRICS[metric])
-        ax.margins(x=0.12, y=0.14)
+        ax.margins(x=0.18, y=0.14)
     axes[-1].set_xlabel("payload, kB")
     axes[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[-1].xaxis.set_major_formatter("{x:g}")

@@ -103,19 +103,6 @@ def as_html(table: pd.DataFrame) -> str:
     return f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
 
 
-def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]) -> pd.DataFrame:
-    """OA and AA30 at each size, mean ± sd over seeds.  A line for each (network, recipe, rows)."""
-    lines = []
-    for network, recipe, rows in parts:
-        line = {"network": network, "recipe": recipe}
-        for size in sizes:
-            sized = rows[rows["ratio"] == size]
-            for metric in ("oa", "aa30"):
-                line[f"{METRICS[metric]}, {size} %"] = pm(*stats.spread(sized[metric])[:2])
-        lines += [line] * bool(len(rows))
-    return pd.DataFrame(lines)
-
-
 def publish_against(
     rows: pd.DataFrame, names: Sequence[str], others: dict[str, str], split: str, ratios: Sequence[int],
     name: str, caption: str | None = None
