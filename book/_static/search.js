@@ -22,6 +22,7 @@ const ABOUT = {
   "18-maps": "map maps swipe qgis geotiff confidence",
   "19-machines": "dask slurm cluster scheduler worker workers machines parallel",
   "23-unseen": "pavia centre transfer generalise generalize declared preregistered unseen held out",
+  "24-labels": "labels label labelled annotation samples few",
   "20-rivals": "rivals cloln ls2cm filter filters field peers",
   "22-claims": "claims claim evidence sure certain",
   reexecute: "papermill re-execute jupyter command hsilib_data",

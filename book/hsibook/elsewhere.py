@@ -9,7 +9,7 @@ from hsibook import paper, stats
 from hsibook.chapter import Chapter
 from hsibook.evidence import DESIGNED
 from hsibook.fields import Less
-from hsibook.tables import by_size
+from hsibook.tables import METRICS
 from hsibook.text import brief, mean_sd, number, signed
 from hsilib.data.scenes import entry
 from hsilib.methods import get, title
@@ -21,12 +21,12 @@ PAPER = {"pavia_university_visible": "pavia_university"}  # scenes that are a pa
 
 
 def by_scene(rows: pd.DataFrame, names: Sequence[str], metric: str = "oa") -> pd.DataFrame:
-    """One accuracy of these models, a line each, a column for each scene and split, mean ± sd over draws."""
-    table = {"model": [title(name) for name in names]}
+    """One accuracy of these models, a column each, a line for each scene and split, mean ± sd over draws."""
+    lines = []
     for (scene, split), part in rows.groupby(["scene", "split"], sort=False):
-        texts = [mean_sd(stats.pick(part, method=name)[metric]) for name in names]
-        table[f"{short(scene)}, {split}"] = texts
-    return pd.DataFrame(table)
+        texts = {title(name): mean_sd(stats.pick(part, method=name)[metric]) for name in names}
+        lines.append({"set and split": f"{short(scene)}, {split}"} | texts)
+    return pd.DataFrame(lines)
 
 
 def short(scene: str) -> str:
@@ -59,16 +59,20 @@ def gains(
 
 
 def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence = ()) -> pd.DataFrame:
-    """``tables.by_size`` of labels alone, of these methods and of ``more`` in the chapter's recipe, and of
-    the same small networks in the recipe of the compact ones."""
+    """OA and AA30 at each size, mean ± sd over seeds, of labels alone, of these methods and of ``more`` in
+    the chapter's recipe, and of the same small networks in the recipe of the compact ones."""
     better = designed(c, ["scratch_aug", "scratch_taught"])
-    usual = [("labels alone", stats.pick(rows, method="scratch"))]
-    usual += [(title(name), stats.pick(rows, method=name)) for name in names]
-    usual = [(label, part) for label, part in [*usual, *more] if len(part)]
-    parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in usual]
+    usual = [("labels alone", "scratch"), *((title(name), name) for name in names)]
+    parts = [*((label, stats.pick(rows, method=name)) for label, name in usual), *more]
+    parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in parts if len(part)]
     for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
         parts.append((label, "chapter 16", stats.pick(better, method=f"scratch_{kind}")))
-    return by_size(parts, c.ratios)
+    lines = []
+    for label, recipe, part in (one for one in parts if len(one[2])):
+        cells = {f"{METRICS[metric]}, {size} %": mean_sd(part[metric][part["ratio"] == size])
+                 for size in c.ratios for metric in ("oa", "aa30")}
+        lines.append({"network": label, "recipe": recipe} | cells)
+    return pd.DataFrame(lines)
 
 
 def _size(other, ratio):

@@ -152,11 +152,38 @@ def name_points(
         ax.annotate(name, point, **place, arrowprops=thread, fontsize=8)
 
 
-def differences(table: pd.DataFrame | dict, xlabel: str) -> plt.Figure:
-    """Paired differences with 95 % intervals; zero is the line to look at.  {what: table}: side by side."""
-    tables = table if isinstance(table, dict) else {"": table}
+def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> plt.Figure:
+    """Accuracy against payload, a point for each network of ``found`` {label: rows}, filled if in int8, with
+    a black edge if taught.  ``groups`` {name: (colour, marker)}, ``group(label)`` one of them; ``named`` are
+    written beside their points."""
+    figure, axes = plt.subplots(2, 1, figsize=(7.5, 8), sharex=True)
+    size = {label: rows["payload"].iloc[0] / 1e3 for label, rows in found.items()}
+    for ax, metric in zip(axes, ("oa", "aa30")):
+        for label, rows in found.items():
+            colour, marker = groups[group(label)]
+            look = dict(mfc=colour if "int8" in label else "white", mew=1.6, ms=8, capsize=3)
+            look["mec"] = "black" if "taught" in label else colour
+            where = size[label], rows[metric].mean(), rows[metric].std()
+            ax.errorbar(*where, fmt=marker, color=colour, **look)
+        ax.set(xscale="log", ylabel=METRICS[metric])
+        ax.margins(x=0.18, y=0.14)
+    axes[-1].set_xlabel("payload, kB")
+    axes[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[-1].xaxis.set_major_formatter("{x:g}")
+    axes[-1].xaxis.set_minor_formatter(NullFormatter())
+    looks = [dict(color=colour, marker=marker, mfc="white", ls="") for colour, marker in groups.values()]
+    figure.legend([plt.Line2D([], [], **look) for look in looks], groups, loc="outside lower center", ncols=2)
+    figure.canvas.draw()  # for the place of the points
+    for ax, metric in zip(axes, ("oa", "aa30")):
+        places = np.array([[size[label], found[label][metric].mean()] for label in named])
+        name_points(ax, places, [label.removesuffix(", static int8") for label in named])
+    return figure
+
+
+def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> plt.Figure:
+    """Paired differences with 95 % intervals side by side, {what: table}; zero is the line to look at."""
     names = next(iter(tables.values()))["comparison"]
-    size = (7.5 if len(tables) == 1 else 8, 0.36 * len(names) + 1.0)
+    size = (8, 0.36 * len(names) + 1.0)
     figure, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
     for ax, (what, part) in zip(axes.flat, tables.items()):
         for y, (_, line) in enumerate(part.iterrows()):
@@ -164,7 +191,7 @@ def differences(table: pd.DataFrame | dict, xlabel: str) -> plt.Figure:
             ax.plot([line["low"], line["high"]], [y, y], color="#0072b2", lw=2)
             ax.plot(line["difference"], y, "o", ms=7, color="#0072b2", mfc="#0072b2" if clear else "white")
         ax.axvline(0, color="black", lw=1)
-        ax.set_xlabel(f"{what}{', ' * bool(what)}{xlabel}")
+        ax.set_xlabel(f"{what}, {xlabel}")
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hsibook import stats
-from hsibook.text import interval, number, pm, signed
+from hsibook.text import number, pm, signed
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods import METHODS, get, title
@@ -71,18 +71,17 @@ def beside(cell: pd.Series, rows: pd.DataFrame) -> pd.Series:
 
 
 def beside_paper(rows: pd.DataFrame, table: int, scene: str) -> pd.DataFrame:
-    """Ours beside the paper's table: per method and split, mean ± sd and its 95 % interval, the paper's
-    value, the difference, and whether the paper's single value lies within our 95 % prediction interval for
-    one run."""
+    """Ours beside the paper's table: per method and split, mean ± sd, the paper's value, the difference, and
+    whether the paper's single value lies within our 95 % prediction interval for one run."""
     out, keys = [], ["method", "split", "ratio", "options"]
     for (name, split, ratio, options), group in rows.groupby(keys, sort=False):
         theirs = paper_value(table, get(name).paper, scene, split, ratio=ratio)
-        mean, sd, half = stats.spread(group["oa"])
+        mean, sd, _ = stats.spread(group["oa"])
         inside = {1.0: "yes", 0.0: "no"}.get(within(group["oa"], theirs), "–")
         out.append(
             {
                 "method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group),
-                "ours": pm(mean, sd), "95 % interval": interval(mean, half), "paper": number(theirs),
+                "ours": pm(mean, sd), "paper": number(theirs),
                 "difference": signed(mean - theirs, np.nan, np.nan), "inside": inside, "mean": mean, "sd": sd,
                 "paper_value": theirs
             }

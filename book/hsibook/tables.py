@@ -20,45 +20,34 @@ METRICS = {
 }
 
 
-def summary(rows: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
-    """One line per method, size and split: seeds, mean, sd and half-width of the 95 % interval of each
-    metric.
-
-    >>> summary(collect(plan("synthetic_fields_small", "disjoint", "mlp", seeds=2, epochs=2)))
-    """
-    out = []
-    for key, group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
-        line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
-        for metric in metrics:
-            line[metric], line[metric + "_sd"], line[metric + "_ci"] = stats.spread(group[metric])
-        line |= {c: group[c].iloc[0] for c in ("params", "macs", "leakage", "epochs", "train", "test")}
-        line |= {c: group[c].mean() for c in ("bytes", "payload")}  # a forest has another size for each seed
-        out.append(line)
-    return pd.DataFrame(out)
-
-
 def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
     """Every metric, mean ± sd over seeds, by method, size and split; ``costs``: and what a network costs."""
-    full = summary(rows)
-    names = [title(*key) for key in zip(full["method"], full["ratio"], full["options"])]
-    table = pd.DataFrame({"model": names, "split": full["split"], "seeds": full["seeds"]})
-    for metric, label in METRICS.items():
-        table[label] = [pm(mean, sd) for mean, sd in zip(full[metric], full[metric + "_sd"])]
-    if costs:
-        table["parameters"] = full["params"].map(thousands)
-        table["multiply-adds, M"] = ["–" if pd.isna(v) else f"{v / 1e6:.3g}" for v in full["macs"]]
-        table["MB on disk"] = full["bytes"].map(megabytes)
-        table["payload, kB"] = [number(size / 1e3) for size in full["payload"]]
-    return table
+    lines = []
+    for (split, *key), group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
+        line = {"model": title(*key), "split": split, "seeds": len(group)}
+        line |= {label: pm(*stats.spread(group[metric])[:2]) for metric, label in METRICS.items()}
+        if costs:  # in bytes means, for a forest has another size for each seed
+            macs = group["macs"].iloc[0]
+            line["parameters"] = thousands(group["params"].iloc[0])
+            line["multiply-adds, M"] = "–" if pd.isna(macs) else f"{macs / 1e6:.3g}"
+            line["MB on disk"] = megabytes(group["bytes"].mean())
+            line["payload, kB"] = number(group["payload"].mean() / 1e3)
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def publish(table: pd.DataFrame, name: str, caption: str | None = None, choose: str = "") -> None:
     """Show a table in the notebook, with a link to its CSV, which lies beside the page; ``choose``: a column
     of whose values the reader sees one at a time.
 
-    >>> publish(summary(rows), "summary", "Mean and spread of every method.")
+    >>> publish(all_metrics(rows), "metrics", "Mean and spread of every method.")
     """
-    _show(table, caption, choose)
+    from IPython.display import HTML, display
+
+    caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
+    keys = " tabindex='0'" * (len(table.columns) > WIDE or len(table) > MANY)  # what scrolls does so by keys
+    by = f" data-choose='{list(table.columns).index(choose)}'" if choose else ""
+    display(HTML(f"<div class='hsi-scroll'{keys}{by}>{caption}{as_html(table)}</div>"))
     leave(table, name, "This table as CSV")
 
 
@@ -84,24 +73,10 @@ def beside_page(name: str) -> Path:
     return page.parent / "tables" / f"{page.name}-{name}"
 
 
-def _show(table, caption, choose=""):
-    from IPython.display import HTML, display
-
-    caption = f"<p class='hsi-caption'>{html.escape(caption, quote=False)}</p>" if caption else ""
-    keys = " tabindex='0'" * (len(table.columns) > WIDE or len(table) > MANY)  # what scrolls does so by keys
-    by = f" data-choose='{list(table.columns).index(choose)}'" if choose else ""
-    display(HTML(f"<div class='hsi-scroll'{keys}{by}>{caption}{as_html(table)}</div>"))
-
-
 MANY = 12  # lines above which a table scrolls in its own box on a telephone
 WIDE, BROAD = 4, 44  # columns and letters that fit on a telephone; a line of a wider table is a card there
 LONG, BRIEF = 12, 14  # letters of a value that takes a line of a card, and of words that are not broken
 NUMBER = re.compile(r"[+−<>≥~]?\s?\d|–$|$")  # how the text of a number begins
-
-
-def _kept(text):
-    """A number and its unit stay on one line."""
-    return text.replace(" %", "\u00a0%").replace(" kB", "\u00a0kB")
 
 
 def as_html(table: pd.DataFrame) -> str:
@@ -116,34 +91,16 @@ def as_html(table: pd.DataFrame) -> str:
     looks = {name: f" class='{look.strip()}'" if look else "" for name, look in looks.items()}
     heads = {name: html.escape(str(name)) for name in texts}
     lines = ["".join(f"<th scope='col'{looks[name]}>{head}</th>" for name, head in heads.items())]
-    for line in texts.itertuples(index=False):
+    for line in texts.replace({" %": "\u00a0%", " kB": "\u00a0kB"}, regex=True).itertuples(index=False):
         cells = zip(line, heads.items())
-        lines.append(
-            "".join(
-                f"<td{looks[name]} data-label='{head}'>{_kept(html.escape(cell, quote=False))}</td>"
-                for cell, (name, head) in cells
-            )
-        )
+        cells = (f"<td{looks[name]} data-label='{head}'>{html.escape(text, quote=False)}</td>"
+                 for text, (name, head) in cells)
+        lines.append("".join(cells))
     head, *body = (f"<tr>{line}</tr>" for line in lines)
     broad = sum(max(most.get(name, 0), *map(len, str(name).split())) for name in texts) > BROAD
     wide = " hsi-wide" * (len(texts.columns) > WIDE or (broad and len(texts.columns) > 2))
     wide += " hsi-many" * (len(texts) > MANY)
-    return (
-        f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
-    )
-
-
-def by_size(parts: Sequence[tuple[str, str, pd.DataFrame]], sizes: Sequence[int]) -> pd.DataFrame:
-    """OA and AA30 at each size, mean ± sd over seeds.  A line for each (network, recipe, rows)."""
-    lines = []
-    for network, recipe, rows in parts:
-        line = {"network": network, "recipe": recipe}
-        for size in sizes:
-            sized = rows[rows["ratio"] == size]
-            for metric in ("oa", "aa30"):
-                line[f"{METRICS[metric]}, {size} %"] = pm(*stats.spread(sized[metric])[:2])
-        lines += [line] * bool(len(rows))
-    return pd.DataFrame(lines)
+    return f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
 
 
 def publish_against(
@@ -180,10 +137,3 @@ def benchmarks() -> dict:
         if (folder / "bench.json").exists():
             found |= json.loads((folder / "bench.json").read_text())
     return found
-
-
-def costs(names: Sequence[str]) -> pd.DataFrame:
-    """Training time of methods of distillation as multiples of Scratch's, where it was measured."""
-    times = benchmarks().get("teaching", {}).get("times", {})
-    lines = [(title(name), number(times[name], 2)) for name in names if name in times]
-    return pd.DataFrame(lines, columns=["method", "time of a step, Scratch = 1"])

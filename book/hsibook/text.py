@@ -7,18 +7,6 @@ import pandas as pd
 from hsibook import stats
 
 
-def interval(mean: float, half: float) -> str:
-    """The 95 % interval of a mean accuracy as text; where it would go beyond 100 % it says that it is cut.
-
-    >>> interval(99.8, 0.5)
-    '99.3 to 100, cut'
-    """
-    if not half > 0:
-        return "–"
-    high = mean + half
-    return f"{mean - half:.1f} to {high:.1f}" if high <= 100 else f"{mean - half:.1f} to 100, cut"
-
-
 def mean_sd(values: Sequence, digits: int = 1) -> str:
     """Mean and standard deviation of some runs, as text.
 
