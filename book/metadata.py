@@ -52,12 +52,15 @@ def project_files(f: dict) -> dict:
     return files | {"CITATION.cff": citation}
 
 
-CONTEXT = {
-    "@vocab": "https://schema.org/", "sc": "https://schema.org/", "dct": "http://purl.org/dc/terms/",
-    "cr": "http://mlcommons.org/croissant/", "geocr": "http://mlcommons.org/croissant/geocr/",
+CONTEXT = {  # the standard's own, whole, for its validator compares; and geocr
+    "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
+    "geocr": "http://mlcommons.org/croissant/geocr/", "dct": "http://purl.org/dc/terms/",
     "conformsTo": "dct:conformsTo", "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "data": {"@id": "cr:data", "@type": "@json"}, "@language": "en",
-} | {word: f"cr:{word}" for word in ("citeAs", "field", "includes", "recordSet")}
+} | {word: {"@id": f"cr:{word}", "@type": "@json"} for word in ("data", "examples")}
+CONTEXT |= {word: f"cr:{word}" for word in """citeAs column equivalentProperty extract field fileProperty
+fileObject fileSet format includes isLiveDataset jsonPath key md5 parentField path recordSet references regex
+repeated replace samplingRate separator source subField transform""".split()}
 
 
 def thing(kind: str, place: str, **said) -> dict:

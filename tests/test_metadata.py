@@ -58,7 +58,7 @@ SCENES = ["indian_pines_8bit", "salinas_a", "pavia_university_visible"]
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_a_scene_as_croissant(name, tmp_path):
+def test_a_scene_as_croissant(name, tmp_path, caplog):
     from hsilib.data.registry import entry
 
     said = metadata.croissant_scene(FACTS, name)
@@ -68,6 +68,7 @@ def test_a_scene_as_croissant(name, tmp_path):
     path.write_text(json.dumps(said))
     croissant = pytest.importorskip("mlcroissant", reason="pip install '.[release]'")
     rows = list(croissant.Dataset(jsonld=path).records("classes"))
+    assert "not standard" not in caplog.text  # of the context
     assert [row["classes/name"] for row in rows] in ([*classes], [name.encode() for name in classes])
 
 
