@@ -23,8 +23,9 @@ def own_folders(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory):
-    """A folder for cache and store that tests share which train the same networks."""
-    return tmp_path_factory.mktemp("shared")
+    """A folder for cache and store that tests share which train the same networks, in all processes of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared"
 
 
 @pytest.fixture

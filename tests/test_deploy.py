@@ -412,7 +412,14 @@ def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.parametrize(
-    "name, ratio, tile", [("liunet", 0, (2, 30)), ("lens", 0, (1, 2)), ("static", 98, (2, 3)), ("static cnn1d", 0, (1, 8))]
+    "name, ratio, tile",
+    [
+        ("lens", 0, (1, 2)),
+        *(
+            pytest.param(*network, marks=pytest.mark.nightly)
+            for network in (("liunet", 0, (2, 30)), ("static", 98, (2, 3)), ("static cnn1d", 0, (1, 8)))
+        ),
+    ],
 )
 def test_c_in_floats_gives_the_classes_of_onnxruntime(name, ratio, tile, tmp_path, shared):
     pytest.importorskip("emx_onnx_cgen")

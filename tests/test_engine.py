@@ -215,6 +215,7 @@ def test_only_files_of_the_run_are_taken_from_a_worker(name, tmp_path):
     assert "a worker sent" in got["failed"] and not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.nightly
 def test_a_scheduler_that_is_killed_is_one_line_and_what_came_is_stored(scheduler, tmp_path):
     from distributed import Client
 

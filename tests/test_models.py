@@ -65,7 +65,7 @@ def randomised(net, seed=0):
 
 
 @pytest.mark.parametrize("make", [lambda: CNN2D(40, 9), lambda: CNN2D(40, 9, WIDTHS[95], batch_norm=False), lambda: CNN3D(40, 9)])
-@pytest.mark.parametrize("strip", [128, 20])
+@pytest.mark.parametrize("strip", [pytest.param(128, marks=pytest.mark.nightly), 20])
 def test_dense_equals_patchwise_on_every_pixel(make, strip, monkeypatch):
     monkeypatch.setattr("hsilib.models.evaluate.STRIP", strip)
     scene = load_scene("synthetic_urban_small")

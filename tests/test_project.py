@@ -218,6 +218,7 @@ def test_notebooks_are_readable_without_the_book(path):
     assert not long, f"{path.name}, line {long[0]}: longer than 110 characters"  # a row of a table cannot be wrapped
 
 
+@pytest.mark.nightly
 def test_a_public_name_may_be_the_first_that_is_asked_for():
     """And it is no folder of that name, whatever was loaded before; each in a process of its own, which has torch."""
     code = """

@@ -143,6 +143,7 @@ def test_slimming_keeps_the_largest_scales():
     assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [[1, 2], [2], [2]]
 
 
+@pytest.mark.nightly
 def test_the_penalty_of_slimming_is_the_l1_norm_of_the_scales():
     store, common = Store(), dict(epochs=4, lr=0.02)
     runs = [make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": s}, **common) for s in (1.0, 0.0)]
@@ -262,7 +263,7 @@ def test_refreshed_statistics_are_those_of_the_training_pixels():
     assert net.bn1.momentum == 0.1 and not net.training
 
 
-def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way():
+def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way(shared):
     store = Store()
     run = make_run(SMALL, "disjoint", "l1_iterative", 95, epochs=2)
     row, net = execute(run, store)
@@ -301,7 +302,7 @@ def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
         del methods.METHODS["first_ones"]
 
 
-def test_a_dense_net_is_not_changed_by_being_pruned():
+def test_a_dense_net_is_not_changed_by_being_pruned(shared):
     store = Store()
     run = make_run(SMALL, "disjoint", "thinet", 98, epochs=2)
     execute(run, store)

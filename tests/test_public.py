@@ -134,6 +134,7 @@ def test_every_command_runs_as_printed(page, tmp_path):
         assert "my_loss" in "".join(path.read_text() for path in (tmp_path / "rows").rglob("run.json"))
 
 
+@pytest.mark.nightly
 def test_a_published_scene_is_added_as_the_page_says(tmp_path):
     import numpy as np
     from hsilib.data import synthetic
@@ -152,6 +153,7 @@ def test_a_published_scene_is_added_as_the_page_says(tmp_path):
     assert "mlp · my_valley" in run("hsilib map mlp --scene my_valley --split random --epochs 2", tmp_path, env)
 
 
+@pytest.mark.nightly
 def test_another_measurement_is_noted_as_the_page_says(tmp_path):
     env = clone(tmp_path)
     path = tmp_path / "hsilib" / "study" / "execute.py"
@@ -169,6 +171,7 @@ def test_another_measurement_is_noted_as_the_page_says(tmp_path):
     assert re.search(r"joules \d", done.stdout), done.stderr
 
 
+@pytest.mark.nightly
 def test_another_loss_for_all_methods_is_one_function(tmp_path):
     env = clone(tmp_path)
     path = tmp_path / "hsilib" / "models" / "train.py"

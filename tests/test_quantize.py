@@ -178,7 +178,7 @@ def test_qat_freezes_statistics_then_ranges():
     assert all(observer.frozen for observer in qat.ranges)
 
 
-def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
+def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong(shared):
     runs = plan(SMALL, ["disjoint"], ["static", "qat", "dynamic"], (0, 98), seeds=1, epochs=2)
     assert {parents(r)[0].method for r in runs if not r.ratio} == {"cnn2d"}
     assert {(p.method, p.ratio) for r in runs if r.ratio for p in parents(r)} == {("l1", 98)}
@@ -203,7 +203,7 @@ def test_modes_take_the_dense_net_or_a_pruned_one_and_say_what_is_wrong():
     again = trained(runs[1])
     assert row["bytes"] < 12_000 and torch.equal(again.conv1.weight, net.conv1.weight) and isinstance(net, Int8CNN2D)
     assert not isinstance(net, CNN2D)
-    of_taught = make_run(SMALL, "disjoint", "static", 98, epochs=1, options={"of": "soft_targets"})
+    of_taught = make_run(SMALL, "disjoint", "static", 98, epochs=2, options={"of": "soft_targets"})
     small, teacher = execute(of_taught, store)[1], trained(parents(of_taught)[0])
     weight = fold_batch_norm(teacher).conv1.weight
     assert (small.conv1.weight * small.conv1.scale - weight).abs().max() <= small.conv1.scale.max() / 2 + 1e-6

@@ -68,6 +68,7 @@ except ImportError:
     assert run(code)[0] == "False plan\n"
 
 
+@pytest.mark.nightly
 def test_the_book_by_its_old_name_warns_and_works():
     code = "from hsilib.pages.text import number; import hsilib.pages.stats as s; from hsibook import stats, text"
     assert "hsilib.pages is called hsibook now" in run(f"{code}; assert s is stats and number is text.number")[1]

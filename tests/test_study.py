@@ -32,7 +32,12 @@ MEASURED = ["run", "oa", "top5", "aa", "kappa", "f1", "params", "macs", "bytes",
 SMALL = "synthetic_urban_small"
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
+SLOW = {"cnn3d"}  # for each change it is enough that .ci/nightly trains them
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] * (name in SLOW)) for name in methods.METHODS]
+)
 def test_every_method_runs_through_two_epochs(name, shared):
     """A new method joins by being registered."""
     store = Store()
