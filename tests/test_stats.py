@@ -5,7 +5,7 @@ import pytest
 from hsibook import elsewhere, stats
 from hsibook.claims import by_seed, comparable, gains
 from hsibook.paper import within
-from hsibook.tables import all_metrics, as_html
+from hsibook.tables import as_html, summary
 from hsibook.text import p_value, signed
 from hsilib.errors import HsiError, joined
 from scipy import stats as reference
@@ -170,7 +170,7 @@ def test_a_table_of_few_but_long_columns_is_cards_on_a_telephone():
 def test_sizes_of_forests_are_means_over_seeds():
     rows = rows_of({("rf", 0): [80.0, 81.0]}).assign(options="", aa30=70.0, bytes=[10e6, 20e6], payload=[30e3, 40e3])
     rows = rows.assign(**dict.fromkeys("top5 kappa f1 params macs leakage epochs train test".split(), 1))
-    assert all_metrics(rows)[["MB on disk", "payload, kB"]].iloc[0].tolist() == ["15", "35.0"]
+    assert summary(rows)[["bytes", "payload"]].iloc[0].tolist() == [15e6, 35e3]
 
 
 def test_a_sign_is_not_lost_in_rounding():

@@ -20,27 +20,43 @@ METRICS = {
 }
 
 
+def summary(rows: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
+    """One line per method, size and split: seeds, mean, sd and half-width of the 95 % interval of each
+    metric.
+
+    >>> summary(collect(plan("synthetic_fields_small", "disjoint", "mlp", seeds=2, epochs=2)))
+    """
+    out = []
+    for key, group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
+        line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
+        for metric in metrics:
+            line[metric], line[metric + "_sd"], line[metric + "_ci"] = stats.spread(group[metric])
+        line |= {c: group[c].iloc[0] for c in ("params", "macs", "leakage", "epochs", "train", "test")}
+        line |= {c: group[c].mean() for c in ("bytes", "payload")}  # a forest has another size for each seed
+        out.append(line)
+    return pd.DataFrame(out)
+
+
 def all_metrics(rows: pd.DataFrame, costs: bool = True) -> pd.DataFrame:
     """Every metric, mean ± sd over seeds, by method, size and split; ``costs``: and what a network costs."""
-    lines = []
-    for (split, *key), group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
-        line = {"model": title(*key), "split": split, "seeds": len(group)}
-        line |= {label: pm(*stats.spread(group[metric])[:2]) for metric, label in METRICS.items()}
-        if costs:  # in bytes means, for a forest has another size for each seed
-            macs = group["macs"].iloc[0]
-            line["parameters"] = thousands(group["params"].iloc[0])
-            line["multiply-adds, M"] = "–" if pd.isna(macs) else f"{macs / 1e6:.3g}"
-            line["MB on disk"] = megabytes(group["bytes"].mean())
-            line["payload, kB"] = number(group["payload"].mean() / 1e3)
-        lines.append(line)
-    return pd.DataFrame(lines)
+    full = summary(rows)
+    names = [title(*key) for key in zip(full["method"], full["ratio"], full["options"])]
+    table = pd.DataFrame({"model": names, "split": full["split"], "seeds": full["seeds"]})
+    for metric, label in METRICS.items():
+        table[label] = [pm(mean, sd) for mean, sd in zip(full[metric], full[metric + "_sd"])]
+    if costs:
+        table["parameters"] = full["params"].map(thousands)
+        table["multiply-adds, M"] = ["–" if pd.isna(v) else f"{v / 1e6:.3g}" for v in full["macs"]]
+        table["MB on disk"] = full["bytes"].map(megabytes)
+        table["payload, kB"] = [number(size / 1e3) for size in full["payload"]]
+    return table
 
 
 def publish(table: pd.DataFrame, name: str, caption: str | None = None, choose: str = "") -> None:
     """Show a table in the notebook, with a link to its CSV, which lies beside the page; ``choose``: a column
     of whose values the reader sees one at a time.
 
-    >>> publish(all_metrics(rows), "metrics", "Mean and spread of every method.")
+    >>> publish(summary(rows), "summary", "Mean and spread of every method.")
     """
     from IPython.display import HTML, display
 
