@@ -79,6 +79,15 @@ def test_a_scene_of_few_bands_runs_every_chapter(chapter, bands, tmp_path):
     runner.run(chapter, {key: value for key, value in words.items() if key in declared}, say=lambda text: None)
 
 
+def test_no_figure_of_the_book_is_missing():
+    """A kernel that draws and does not show leaves a caption without a picture."""
+    for path in sorted((NOTEBOOKS.parent / "book" / "chapters").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["metadata"].get("mystnb", {}).get("figure"):
+                shown = [out for out in cell["outputs"] if "image/png" in out.get("data", {})]
+                assert shown, f"{path.name}: {''.join(cell['source'])[-80:]}"
+
+
 STIFF = r"Conclude first|in the mean over|to be told from|first split|by lot\b|the store\b|half an interval"
 
 

@@ -12,8 +12,11 @@ LOADED = "ipykernel.kernelapp", "hsibook.chapter", "seaborn", "scipy.stats"
 
 def _serve(words, folder, variables):
     """Be a kernel."""
+    import matplotlib
     from ipykernel.kernelapp import launch_new_instance
 
+    # pyplot was loaded before there was a kernel: without this no figure would be shown
+    matplotlib.rcParams["backend"] = "module://matplotlib_inline.backend_inline"
     if hasattr(os, "setsid"):  # so that what it starts ends with it
         os.setsid()
     os.environ.clear()
