@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hsilib.data import matlab
-from hsilib.errors import HsiError, reason
+from hsilib.errors import HsiError, reason, starved
 
 SIGNATURES = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf", b"\x89HDF": "hdf",
@@ -115,8 +115,9 @@ def needs(package: str, what: str) -> Any:
     except ModuleNotFoundError:
         name = package.partition(".")[0]
         raise HsiError(f"{what} needs {name}, which is not installed: pip install {name}") from None
-    except ImportError as error:  # for want of memory, say
-        raise HsiError(f"{what} needs {package}, which cannot be loaded ({reason(error)})") from None
+    except ImportError as error:
+        why = "there is too little memory" if starved(error) else reason(error)
+        raise HsiError(f"{what} needs {package}, which cannot be loaded: {why}") from None
 
 
 def open_image(path: Path, key: str = "") -> Image:
