@@ -221,10 +221,14 @@ def chooser(store: Store) -> None:
         for limit in (5, 10, 20, 50, 500, 5000):
             small = [one for one in found if one["scene"] == scene and one["payload"] <= 1000 * limit]
             if small:
-                best = max(small, key=lambda one: np.mean(one["oa"]))
+                best = max(small, key=lambda one: np.mean(one["oa"]) + np.mean(one["aa30"]))
                 accuracy = [pm(*spread(best[metric])[:2]) for metric in ("oa", "aa30", "aa")]
-                lines.append([scenes[scene], f"{limit} kB", best["name"], *accuracy, len(best["seed"])])
-    columns = ["scene", "at most", "highest overall accuracy", "OA %", "AA30 %", "AA %", "seeds"]
+                costs = (best[cost] for cost in ("payload", "flash", "ram64"))
+                costs = [f"{cost / 1e3:.1f}" if cost else "–" for cost in costs]
+                accuracy += [len(best["seed"]), *costs]
+                lines.append([scenes[scene], f"{limit} kB", best["name"], *accuracy])
+    columns = ["scene", "payload at most", "highest mean of OA and AA30", "OA %", "AA30 %", "AA %", "seeds"]
+    columns += ["payload, kB", "flash, kB", "RAM at a line of 64, kB"]
     show("chooser", data, pd.DataFrame(lines, columns=columns))
 
 
