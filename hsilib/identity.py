@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, unknown
 from hsilib.source import stamp
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ def get(name: str) -> Method:
     >>> get("soft_targets").family
     'offline'
     """
-    method = METHODS[known("method", name, METHODS)]
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    method = METHODS[name]
     if method.live:
         version = version_of(name, method.train, method.network)
         if version != method.version:
@@ -165,6 +167,13 @@ def changed_options(run: Run) -> str:
     defaults = get(run.method).defaults(run.scene)
     changed = {k: v for k, v in run.options if v != defaults.get(k)}
     return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed.items())
+
+
+def columns_of(run: Run) -> dict[str, Any]:
+    """Return what a run is, as the columns of its row say it."""
+    said = {name: getattr(run, name) for name in ("scene", "split", "method", "ratio", "seed")}
+    said |= {"run": run.id, "options": changed_options(run), **vars(run.recipe)}
+    return said | {"version": get(run.method).version, "parents": " ".join(p.id for p in parents(run))}
 
 
 class Classical(Protocol):

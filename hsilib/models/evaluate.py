@@ -1,10 +1,13 @@
 """Scores of every pixel of the scene, and what is computed from them."""
 
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
 
+from hsilib.data import large
 from hsilib.data.inputs import KINDS, WINDOWED, Images, Inputs
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError
@@ -12,6 +15,7 @@ from hsilib.identity import Classical
 
 STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
 ROWS = 1 << 20  # pixels per pass of a classical model
+SPECTRA, WINDOWS, IMAGES = 4096, 500, 100  # of them per pass of a network
 LEAST = 30  # test pixels, below which a class counts as small
 
 
@@ -34,9 +38,10 @@ def scene_scores(model: nn.Module | Classical, inputs: Inputs | Images) -> np.nd
     out = None
     for where, scores in _parts(model, inputs):
         if out is None:
-            out = np.zeros((inputs.count, scores.shape[1]), scores.dtype)
+            out = np.zeros((math.prod(inputs.shape), scores.shape[1]), scores.dtype)
         out[where] = scores
-        inputs.release()
+        if getattr(inputs, "disk", None) is not None:
+            large.release(inputs.disk)
     return out
 
 
@@ -56,8 +61,13 @@ def _parts(model, inputs):
             scores = model.dense(image.permute(2, 0, 1)[None]).flatten(1).T
             yield slice(top * w, bottom * w), scores.cpu().numpy()
         return
-    index = torch.arange(inputs.count, device=inputs.pixels.device) if inputs.there is None else inputs.there
-    for part in index.split(inputs.at_once if isinstance(model, nn.Module) else ROWS):
+    index = inputs.there
+    if index is None:
+        index = torch.arange(math.prod(inputs.shape), device=inputs.pixels.device)
+    size = ROWS
+    if isinstance(model, nn.Module):
+        size = IMAGES if isinstance(inputs, Images) else SPECTRA if inputs.padded is None else WINDOWS
+    for part in index.split(size):
         if isinstance(model, nn.Module):
             seen = inputs.samples(part, getattr(model, "window", WINDOW))
             scores = model(seen).logits.cpu().numpy()

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from hsilib import methods
+from hsilib.data.cards import fits
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.files import inside
 from hsilib.identity import Recipe, Run
 from hsilib.models.evaluate import metrics
+from hsilib.study.merge import told
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 
@@ -25,9 +27,8 @@ RECIPE = ("epochs", "lr", "batch", "schedule", "precision")
 def run_of(row: dict[str, Any]) -> Run:
     """Return the run that a row says it is."""
     usual = methods.get(row["method"]).defaults(row["scene"])
-    words = dict(part.partition("=")[::2] for part in row["options"].split())
-    options = {}
-    for name, text in words.items():
+    options = dict(part.partition("=")[::2] for part in row["options"].split())
+    for name, text in options.items():
         kind = type(usual.get(name, ""))
         options[name] = text == "True" if kind is bool else kind(text)
     run = make_run(*(row[k] for k in ("scene", "split", "method", "ratio", "seed")), options=options)
@@ -45,15 +46,13 @@ def _wrong(row, store):
         path = store.map_path(run.id)
         if not path.is_file() or not inside(path, store.folder):
             return "its map is missing"
-        scene = Store().card(run.scene)[0]
-        split, labels = split_of(scene, run.split, run.seed), store.read_map(run.id)
-        drawn = labels.ravel()[split.test].astype(int) - 1 if labels.shape == scene.labels.shape else None
-        if drawn is None or not 0 <= drawn.min() <= drawn.max() < len(scene.classes):
+        scene, labels = Store().card(run.scene)[0], store.read_map(run.id)
+        split = split_of(scene, run.split, run.seed)
+        if not fits(labels, scene) or not (drawn := labels.ravel()[split.test].astype(int)).all():
             return f"its map is none of {run.scene}"
-        found = metrics(np.eye(len(scene.classes))[drawn], split.test_y)
+        found = metrics(np.eye(len(scene.classes))[drawn - 1], split.test_y)
         apart = [name for name in SEEN if abs(found[name] - row[name]) > APART]
-        says = [f"{name} is {row[name]}, its map gives {found[name]:.4f}" for name in apart]
-        return "; ".join(says)
+        return "; ".join(f"{name} is {row[name]}, its map gives {found[name]:.4f}" for name in apart)
     except (HsiError, ValueError) as error:
         return str(error)
 
@@ -69,10 +68,8 @@ def check(folder: Path | str) -> tuple[int, list[str]]:
     with redirect_stderr(io.StringIO()) as unread:
         rows = store.written().to_dict("records")
     refused = unread.getvalue().splitlines()
-    if not rows and not refused:
+    many = len(rows) + len(refused)
+    if not many:
         raise HsiError(f"{folder}: no rows in it")
-    for row in rows:
-        if says := _wrong(row, store):
-            what = f"{row['run']} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
-            refused.append(f"{what}: {says}")
-    return len(rows) + len(unread.getvalue().splitlines()), refused
+    wrong = ((row, _wrong(row, store)) for row in rows)
+    return many, refused + [f"{told(row)}: {says}" for row, says in wrong if says]

@@ -16,9 +16,9 @@ from torch import nn
 from hsilib import methods
 from hsilib.data import scenes
 from hsilib.data.splits import WINDOW, split_of
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, reason
 from hsilib.files import cache_folder, write_atomically
-from hsilib.identity import Run, changed_options, parents
+from hsilib.identity import Run, columns_of
 from hsilib.methods.task import Task
 from hsilib.models import evaluate, measure
 from hsilib.models.networks import NETWORKS
@@ -57,7 +57,7 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
 
     path = weights_path(run)
     if not path.is_file():
-        return execute(run, store or Store(), device=device)[1]
+        return execute(run, store or Store(), device)[1]
     try:
         with safe_open(path, framework="pt") as handle:
             metadata = json.loads(handle.metadata()["hsilib"])
@@ -69,15 +69,14 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
             raise ValueError("its checksum is another")
         with torch.device("meta"):  # what takes no memory says what the weights of this network are
             shell = NETWORKS[metadata["network"]](**metadata["config"]).state_dict()
-        there, asked = ({key: part.shape for key, part in state.items()} for state in (weights, shell))
-        if there != asked:
+        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in shell.items()}:
             raise ValueError("weights of another size than its configuration says")
         model = NETWORKS[metadata["network"]](**metadata["config"])
         model.load_state_dict(weights)
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise HsiError(f"{path}: not a stored model of {run} ({reason}); delete it to train it") from None
-    return execute(run, store or Store(), device=device)[1] if old else model.to(device).eval()
+        says = f"not a stored model of {run} ({reason(error)}); delete it to train it"
+        raise HsiError(f"{path}: {says}") from None
+    return execute(run, store or Store(), device)[1] if old else model.to(device).eval()
 
 
 def _plain(run):
@@ -101,12 +100,12 @@ def _save_weights(run, model):
 
     if type(model) in NETWORKS.values():
         state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
-        metadata = {"network": type(model).__name__, "config": model.config, "run": asdict(run)}
+        about = {"network": type(model).__name__, "config": model.config, "run": asdict(run)}
         try:
-            metadata["digest"] = _digest(state)
+            about["digest"] = _digest(state)
         except ValueError as error:
             raise HsiError(f"{run}: {error}: it diverged") from None
-        write_atomically(weights_path(run), save(state, {"hsilib": json.dumps(metadata)}))
+        write_atomically(weights_path(run), save(state, {"hsilib": json.dumps(about)}))
 
 
 def task_of(run: Run, store: Store | None = None, device: str = "cpu") -> Task:
@@ -127,12 +126,11 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
     >>> run = make_run("synthetic_fields_small", "disjoint", "mlp", epochs=2)
     >>> row, net = execute(run, Store("my-results"))
     """
-    method = methods.get(run.method)
     start = time.perf_counter()
     torch.backends.cudnn.allow_tf32 = False  # 32-bit floats on a GPU too
     with one_thread():
         task = task_of(run, store, device)
-        scene, split = task.scene, task.split
+        scene, split, method = task.scene, task.split, methods.METHODS[run.method]
         try:
             model = method.train(task)
         except HsiError as error:
@@ -141,22 +139,17 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
         scores = evaluate.scene_scores(model, inputs)
         seconds = time.perf_counter() - start
         figures = evaluate.metrics(scores[split.test], split.test_y)
-        one = torch.zeros(1, dtype=torch.long, device=task.device)
-        window = getattr(model, "window", WINDOW)
-        costs = measure.measured(model, inputs.samples(one, window), scene.bands, inputs.pixels.shape[1])
         beside = {"aa30": round(figures["aa30"], 4), "small": evaluate.small(np.bincount(split.test_y))}
+        one = torch.zeros(1, dtype=torch.long, device=task.device)
+        window, channels = getattr(model, "window", WINDOW), inputs.pixels.shape[1]
+        costs = measure.measured(model, inputs.samples(one, window), inputs.bands, channels)
         if model.kind == "patches" and costs["macs"] is not None:  # from raw bands on
-            made = measure.of_components(scene.bands, inputs.pixels.shape[1], window)
-            beside["macs"] = costs["macs"] + made
+            beside["macs"] = costs["macs"] + measure.of_components(inputs.bands, channels, window)
         gpu = task.device.type == "cuda"
-        row = {
-            "run": run.id, **{k: getattr(run, k) for k in ("scene", "split", "method", "ratio", "seed")},
-            "options": changed_options(run), **{k: round(float(v), 4) for k, v in figures.items()},
+        row = columns_of(run) | {name: round(float(value), 4) for name, value in figures.items()} | costs | {
             "train": len(split.train), "test": len(split.test), "leakage": round(100 * split.leakage, 2),
-            **costs, **asdict(run.recipe),
-            "version": method.version, "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(),
-            "threads": 1, "seconds": round(seconds, 1), "commit": machine.commit(),
-            "versions": machine.versions(), "parents": " ".join(parent.id for parent in parents(run)),
+            "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(), "threads": 1,
+            "seconds": round(seconds, 1), "commit": machine.commit(), "versions": machine.versions(),
         }
     _save_weights(run, model)
     if not store.has(run.id):  # a stored run keeps its map: this may be another machine

@@ -21,12 +21,11 @@ def fetch(source: str) -> tuple[Path, int]:
     target = own_folder() / "published"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as place:
-        work = Path(place) / "results"
-        if Path(source).is_dir():
-            _copied(Path(source) / "book" / "results", work)
-        else:
-            _unpacked(_downloaded(source) if source.startswith("https://") else Path(source), work)
-        count = sum(path.is_file() for path in work.rglob("*"))
+        count, work = 0, Path(place) / "results"
+        for name, data in _in_folder(Path(source)) if Path(source).is_dir() else _in_archive(source):
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_bytes(data)
+            count += 1
         if not count:
             raise HsiError(f"{source}: it holds no published rows (book/results)")
         shutil.rmtree(target, ignore_errors=True)
@@ -34,35 +33,25 @@ def fetch(source: str) -> tuple[Path, int]:
     return target, count
 
 
-def _copied(folder, work):
-    work.mkdir()
-    for path in folder.rglob("*"):
-        name = PART.fullmatch(f"book/results/{path.relative_to(folder).as_posix()}")
+def _in_folder(folder):
+    for path in (folder / "book" / "results").rglob("*"):
+        name = PART.fullmatch(path.relative_to(folder).as_posix())
         if name and path.is_file() and not path.is_symlink():
-            (work / name[1]).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, work / name[1])
+            yield name[1], path.read_bytes()
 
 
-def _downloaded(address):
-    import pooch
-
+def _in_archive(source):
+    path = source
     try:
-        return Path(pooch.retrieve(address, None, path=cache_folder() / "releases"))
-    except Exception as error:  # of the network, in many forms
-        raise HsiError(f"{address}: cannot be had ({reason(error)})") from None
+        if source.startswith("https://"):
+            import pooch
 
-
-def _unpacked(path, work):
-    work.mkdir()
-    try:
+            path = pooch.retrieve(source, None, path=cache_folder() / "releases")
         with zipfile.ZipFile(path) as archive:
             parts = [(part, PART.fullmatch(part.filename)) for part in archive.infolist()]
             if sum(part.file_size for part, name in parts if name) > MOST:
                 raise HsiError(f"{path}: its rows take more than {MOST:,} bytes")
-            for part, name in parts:
-                if name:
-                    (work / name[1]).parent.mkdir(parents=True, exist_ok=True)
-                    (work / name[1]).write_bytes(archive.read(part))
-    except (OSError, zipfile.BadZipFile) as error:
+            yield from ((name[1], archive.read(part)) for part, name in parts if name)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         says = "name a checkout, or the .zip of a release or its address"
-        raise HsiError(f"{path}: no archive that can be read ({reason(error)}); {says}") from None
+        raise HsiError(f"{source}: no archive that can be read ({reason(error)}); {says}") from None

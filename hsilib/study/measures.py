@@ -9,14 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hsilib.errors import HsiError, reason
 from hsilib.files import write_atomically
 from hsilib.study import rows
 
-RANGES = {"aa30": (0, 100), "macs": (0, np.inf), "payload": (0, np.inf)}
 COSTS = ["macs", "payload"]  # where they are other than the row says
 EMPTY = pd.DataFrame(columns=["aa30", "small", *COSTS], index=pd.Index([], name="run"))
 
@@ -27,24 +25,21 @@ def file(folder: Path) -> Path:
 
 
 @lru_cache
-def _table(path, changed, size):
+def _table(path, changed):
     """The measures of one store, read once while the file stays as it is."""
     try:
-        table = pd.read_csv(path, dtype={"run": str, "small": str})
-        right = "run" in table and table["run"].str.fullmatch("[0-9a-f]{12}").all()
-        numbers = table[[name for name in RANGES if name in table]].astype(float) if right else table[[]]
-        bad = [not numbers[name].dropna().between(*RANGES[name]).all() for name in numbers]
-        if not right or any(bad):
-            raise ValueError("other columns or values than measures have")
-    except (ValueError, OSError) as error:
+        table = pd.read_csv(path, dtype={"run": str, "small": str}).drop_duplicates("run").set_index("run")
+        if not table.index.str.fullmatch("[0-9a-f]{12}").all():
+            raise ValueError("other runs than a store has")
+        return of_runs(table)
+    except (ValueError, KeyError, OSError) as error:
         says = f"not the measures of a store ({reason(error)}); get it from where the store came from"
         raise HsiError(f"{path}: {says}") from None
-    return of_runs(table.assign(**numbers).drop_duplicates("run").set_index("run"))
 
 
 def of_runs(table: pd.DataFrame) -> pd.DataFrame:
     """Return measures by run with the columns that readers ask for, and what else there is."""
-    table = table.reindex(columns=[*dict.fromkeys([*EMPTY, *(c for c in table if c not in rows.COLUMNS)])])
+    table = table.reindex(columns=list(dict.fromkeys([*EMPTY, *table.columns.drop(rows.COLUMNS, "ignore")])))
     small = table["small"].astype(object).fillna("").astype(str)
     return table.assign(small=small, **table[["aa30", *COSTS]].astype(float))
 
@@ -52,10 +47,7 @@ def of_runs(table: pd.DataFrame) -> pd.DataFrame:
 def held(folder: Path) -> pd.DataFrame:
     """Return the measures of packed runs, by run."""
     path = file(folder)
-    if not path.is_file():
-        return EMPTY
-    state = path.stat()
-    return _table(path, state.st_mtime_ns, state.st_size)
+    return _table(path, path.stat().st_mtime_ns) if path.is_file() else EMPTY
 
 
 def add(folder: Path, measured: dict[str, dict[str, Any]]) -> None:

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,20 +22,19 @@ MEASURED = ("oa", "top5", "aa", "kappa", "f1")
 LARGE = 400_000  # pixels of a scene, from which on a packed map keeps those alone that have a true class
 
 
+def told(row: Mapping[str, Any]) -> str:
+    """Return how a row is called in one line."""
+    return f"{row['run']} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
+
+
 def listing(store: Store) -> pd.DataFrame:
     """Count the runs by scene, split and family: published ones and yours."""
-    table = _counted(store.written())
-    mine = _counted(Store(store.folder).written()).rename("yours")
-    table = table.rename("all").to_frame().join(mine).fillna(0).astype(int)
-    table.insert(0, "published", table.pop("all") - table["yours"])
-    return table.reset_index()
-
-
-def _counted(table):
     from hsilib import methods
 
-    known = table["method"].map(lambda name: getattr(methods.METHODS.get(name), "family", "yours"))
-    return table.assign(family=known).groupby(["scene", "split", "family"], sort=True).size()
+    table, mine = store.written(), set(Store(store.folder).written()["run"])
+    family = table["method"].map(lambda name: getattr(methods.METHODS.get(name), "family", "yours"))
+    table = table.assign(family=family, yours=table["run"].isin(mine), published=~table["run"].isin(mine))
+    return table.groupby(["scene", "split", "family"])[["published", "yours"]].sum().reset_index()
 
 
 def _wrong(store, run, scene):
@@ -53,10 +54,9 @@ def _wrong(store, run, scene):
     except HsiError as error:
         return str(error)
     try:
-        card = Store().card(scene)[0]
+        return "" if fits(labels, Store().card(scene)[0]) else f"its map is none of {scene}"
     except HsiError:  # a scene that is not here: nothing is shown of it
         return "" if labels.ndim == 2 else "its map is none"
-    return "" if fits(labels, card) else f"its map is none of {scene}"
 
 
 def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
@@ -75,16 +75,15 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
     taken, same, refused = 0, 0, []
     for row in other.written().to_dict("records"):
         run = row["run"]
-        what = f"{run} ({row['method']}, {row['scene']}, {row['split']}, seed {row['seed']})"
         if run in held.index:
             differs = [c for c in (*DECIDED, *MEASURED) if str(held.at[run, c]) != str(row[c])]
+            says = f"another {', '.join(differs)} than the row that is here" if differs else ""
             same += not differs
-            refused += [f"{what}: another {', '.join(differs)} than the row that is here"] if differs else []
-        elif says := _wrong(other, run, row["scene"]):
-            refused.append(f"{what}: {says}")
-        else:
+        elif not (says := _wrong(other, run, row["scene"])):
             store.take(run, other.files(run))
             taken += 1
+        if says:
+            refused.append(f"{told(row)}: {says}")
     return taken, same, refused
 
 

@@ -2,9 +2,10 @@
 
 import csv
 import io
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,13 @@ def as_json(row: Mapping[str, Any], names: Iterable[str] = COLUMNS) -> dict[str,
     return {name: cell(name, row[name]) for name in names}
 
 
-def of_json_files(texts: Sequence[bytes | str]) -> tuple[pd.DataFrame, list[dict], dict[int, str]]:
+def as_file(family: str, row: Mapping[str, Any], measured: Mapping[str, Any]) -> bytes:
+    """Return the ``run.json`` of a run."""
+    about = {"family": family, "row": as_json(row), "measured": as_json(measured, measured)}
+    return json.dumps(about, indent=1).encode()
+
+
+def of_json_files(texts: Iterable[bytes | str]) -> tuple[pd.DataFrame, list[dict], dict[int, str]]:
     """Return the rows of the ``run.json`` of some runs that are whole, what else each of these says, and
     {place: what is wrong} of the others."""
     said, wrong = [], {}

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,15 @@ def smoke_store() -> "Store":
 
 
 def _warn(where, wrong):
+    """What is not whole is named and left out, so that its run is trained again."""
     for place, why in wrong.items():
         says = "it counts no more, and its run is trained again when it is asked for"
         print(f"{where(place)}: {why}; {says}", file=sys.stderr)
 
 
 @lru_cache
-def _packed(path, changed, size):
-    """One CSV file of rows, read once while it stays as it is.  A line that is not whole is named and left
-    out, so that its run is trained again."""
+def _packed(path, changed):
+    """The rows of one CSV file, read once while it stays as it is."""
     try:
         table, wrong = rows.read(path.read_text())
     except (ValueError, OSError) as error:
@@ -65,28 +66,24 @@ def _packed(path, changed, size):
 @lru_cache(maxsize=8)
 def _unpacked(paths, changed):
     """The rows of all runs that are folders, and what is measured of them, read once while they stay."""
-    table, said, wrong = rows.of_json_files([_text_of(path) for path in paths])
+    table, said, wrong = rows.of_json_files(map(_text_of, paths))
     _warn(lambda place: paths[place], wrong)
     told = {run: rows.measured(part.get("measured")) for run, part in zip(table["run"], said)}
     return table, measures.of_runs(pd.DataFrame.from_dict(told, orient="index").rename_axis("run"))
 
 
 def _text_of(path):
-    try:
-        return path.read_bytes() if path.is_file() else b""  # a pipe never ends
-    except OSError:
-        return b""
+    return path.read_bytes() if path.is_file() else b""  # a pipe never ends
 
 
-def _runs(folder):
-    """The identities of the runs in a folder that are folders."""
-    return sorted(name for name in os.listdir(folder) if IDENTITY.fullmatch(name)) if folder.is_dir() else []
+def _state(path):
+    """What is another when a file is another one."""
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
 
 
 def _whole(folder):
     """Say whether the folder of a run has a row that can be believed."""
-    path = folder / "run.json"
-    return path.is_file() and not rows.of_json_files([_text_of(path)])[2]
+    return not rows.of_json_files([_text_of(folder / "run.json")])[2]
 
 
 class Store:
@@ -131,36 +128,39 @@ class Store:
 
     def written(self) -> pd.DataFrame:
         """Return all rows as they were written."""
-        tables = [table for folder in reversed(self.folders) for table in self._tables(folder)]
+        tables = []
+        for folder in reversed(self.folders):
+            tables += [*self.packed(folder).values(), self._unpacked(folder)[0]]
         tables = [table for table in tables if len(table)]
         if not tables:
             return rows.checked(pd.DataFrame(columns=rows.COLUMNS, dtype=str))[0]
         return pd.concat(tables, ignore_index=True).drop_duplicates("run", ignore_index=True)
 
-    def _tables(self, folder):
-        return [*self.packed(folder).values(), self._unpacked(folder)[0]]
-
     def packed(self, folder: Path) -> dict[str, pd.DataFrame]:
         """Return the rows of the CSV tables of a folder, by family."""
         if folder.exists() and not folder.is_dir():
             raise HsiError(f"{folder}: no folder, which a store is")
-        states = [(path, path.stat()) for path in sorted(folder.glob("*.csv")) if path.is_file()]
-        return {path.stem: _packed(path, state.st_mtime_ns, state.st_size) for path, state in states}
+        return {path.stem: _packed(path, _state(path)) for path in sorted(folder.glob("*.csv"))}
 
-    def runs(self) -> list[str]:
+    def runs(self, folder: Path | None = None) -> list[str]:
         """Return the identities of your runs that are folders."""
-        return _runs(self.folder)
+        folder = folder or self.folder
+        return sorted(filter(IDENTITY.fullmatch, os.listdir(folder))) if folder.is_dir() else []
 
     def _unpacked(self, folder):
-        paths = tuple(folder / run / "run.json" for run in _runs(folder))
-        return _unpacked(paths, tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths))
+        paths = tuple(folder / run / "run.json" for run in self.runs(folder))
+        return _unpacked(paths, tuple(map(_state, paths)))
+
+    def _row(self, run):
+        """(table, family, row) of a run that is packed, or nothing."""
+        for folder in self.folders:
+            for family, table in self.packed(folder).items():
+                for row in table[table["run"] == run].to_dict("records"):
+                    return folder, family, row
 
     def has(self, run: str) -> bool:
         """Say whether the store holds the run of this identity."""
-        if any(_whole(folder / run) for folder in self.folders):
-            return True
-        tables = [table for folder in self.folders for table in self.packed(folder).values()]
-        return any((table["run"] == run).any() for table in tables)
+        return any(_whole(folder / run) for folder in self.folders) or self._row(run) is not None
 
     # ------------------------------------------------------------------------------------------- one run
 
@@ -175,26 +175,30 @@ class Store:
         its map, the predicted class of each pixel, 1-based; history: the loss terms per epoch; notes: what
         else its method tells.
         """
-        measured = measured or {}
-        about = {"family": family, "row": rows.as_json(row), "measured": rows.as_json(measured, measured)}
-        files = {"run.json": json.dumps(about, indent=1).encode()}
-        if labels is not None:
-            files["map.png"] = cards.png(labels)
-        if history:
-            text = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
-            files["log.csv"] = text.encode()
-        if notes:
-            files["notes.json"] = f"{json.dumps(notes)}\n".encode()
-        self.take(row["run"], files)
+        with self._new(row["run"]) as part:
+            write(part / "run.json", rows.as_file(family, row, measured or {}))
+            if labels is not None:
+                write(part / "map.png", cards.png(labels))
+            if history:
+                table = pd.DataFrame(history).round(5)
+                write(part / "log.csv", table.to_csv(index_label="epoch", lineterminator="\n"))
+            if notes:
+                write(part / "notes.json", f"{json.dumps(notes)}\n")
 
     def take(self, run: str, files: Mapping[str, bytes]) -> None:
         """Keep a run whose files are at hand, by name, unless it is there already."""
+        with self._new(run) as part:
+            for name, data in files.items():
+                write(part / name, data)
+
+    @contextmanager
+    def _new(self, run):
+        """Give a folder under another name, which is renamed once when all is in it."""
         folder = self.folder / run
         part = temporary(folder)
         try:
             part.mkdir(parents=True)
-            for name, data in files.items():
-                write(part / name, data)
+            yield part
             if folder.is_dir() and not _whole(folder):  # a damaged one makes room
                 os.replace(folder, temporary(folder))
             try:
@@ -211,14 +215,10 @@ class Store:
         """Return the files of a run by name, as ``take`` keeps them, whether it is packed or not."""
         found = {part: self._path(run, part) for part in ("run.json", *PARTS)}
         files = {part: path.read_bytes() for part, path in found.items() if path.is_file()}
-        if "run.json" not in files:
-            for folder in self.folders:
-                for family, table in self.packed(folder).items():
-                    for row in table[table["run"] == run].to_dict("records"):
-                        beside = measures.held(folder).reindex([run]).iloc[0].dropna().to_dict()
-                        beside = rows.as_json(beside, beside)
-                        about = {"family": family, "row": rows.as_json(row), "measured": beside}
-                        files["run.json"] = json.dumps(about, indent=1).encode()
+        if "run.json" not in files and (packed := self._row(run)):
+            folder, family, row = packed
+            beside = measures.held(folder).reindex([run]).iloc[0].dropna().to_dict()
+            files["run.json"] = rows.as_file(family, row, beside)
         return files
 
     def remove(self, runs: set[str]) -> None:
@@ -260,12 +260,10 @@ class Store:
         try:
             return cards.read_or_say(self._path(run, part), read)
         except HsiError as error:
-            again = f"delete {self.folder / run}, and it is trained again"
-            for folder in self.folders:
-                for family, table in self.packed(folder).items():
-                    if (table["run"] == run).any():
-                        again = f"delete the line of {run} in {folder / family}.csv, and it is trained again"
-            raise HsiError(f"{error}; get it from where the row came from, or {again}") from None
+            folder, family, _ = self._row(run) or (self.folder, "", {})
+            place = f"the line of {run} in {folder / family}.csv" if family else folder / run
+            says = f"get it from where the row came from, or delete {place}, and it is trained again"
+            raise HsiError(f"{error}; {says}") from None
 
     # ---------------------------------------------------------------------------- what pages show of scenes
 
@@ -278,6 +276,5 @@ class Store:
 
     def thumbnails(self, scene: str, numbers: Sequence[int], size: int = 64) -> list[np.ndarray]:
         """Return images of a set, (size, size, 3) bytes each."""
-        return cards.thumbnails(
-            [folder / "scenes" / scene for folder in self.folders], scene, numbers, size
-        )
+        places = [folder / "scenes" / scene for folder in self.folders]
+        return cards.thumbnails(places, scene, numbers, size)
