@@ -112,8 +112,10 @@ def stac(f: dict, name: str, card: dict) -> dict:
     bands = registry.entry(scene).shape[2]
     cube = {"shape": [-1, -1, bands], "dim_order": axes, "data_type": "float32"}
     out = {"shape": [-1, -1], "dim_order": axes[:2], "data_type": "uint8"}
-    given = {"name": "cube", "bands": [f"band {i}" for i in range(1, bands + 1)], "input": cube}
-    classes = [{"value": i, "name": label} for i, label in enumerate(card["recall"], 1)]
+    names = [f"band {i}" for i in range(1, bands + 1)]
+    given = {"name": "cube", "bands": names, "input": cube}
+    classes = [{"value": i, "name": re.sub(r"[^\w-]", "_", label), "title": label, "description": label}
+               for i, label in enumerate(card["recall"], 1)]
     model = {
         "name": name, "architecture": name.removeprefix(f"{scene}-"), "tasks": task, "framework": "ONNX",
         "accelerator": None, "memory_size": card["payload"], "pretrained": True, "pretrained_source": scene,
@@ -122,6 +124,7 @@ def stac(f: dict, name: str, card: dict) -> dict:
         "hyperparameters": {key: card[key] for key in ("split", "seed", "run")},
     }
     said = {"datetime": f"{f['date']}T00:00:00Z", "title": card["why"], "license": "MIT"}
+    said["bands"] = [{"name": name} for name in names]
     asset = {
         "href": f"./{name}.onnx", "type": "application/octet-stream; framework=onnx", "title": name,
         "roles": ["mlm:model", "data"], "mlm:artifact_type": "onnx", "file:size": card["file"],
