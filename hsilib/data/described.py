@@ -17,18 +17,6 @@ Field = tuple[Callable[[Any], bool], str]  # a test of a value, and what that mu
 
 # tags, code, control characters, half characters, and those that turn the direction of what is read
 UNFIT = re.compile("[<>`\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-
-
-def text(value: Any, most: int = 5000) -> bool:
-    """Say whether it is a text that a page can show as it is."""
-    return isinstance(value, str) and len(value) <= most and not UNFIT.search(value)
-
-
-def label(value: Any, most: int = 200) -> bool:
-    """Say whether it is a text of one line, such as the name of a class."""
-    return text(value, most) and not re.search(r"[\n\t]", value)
-
-
 # what is markup, a template, a link or a formula somewhere, and what stands for it in a plain text
 MARKUP = str.maketrans("{}[]<>`\\*|", "()()‹›'/∗¦", "$")
 
@@ -62,74 +50,6 @@ def named(table: dict[str, Any]) -> dict[str, Any]:
     return table | {name: plainly(table[name]) for name in ("title", "classes") if name in table}
 
 
-def _numbers(value, count, low=-math.inf, high=math.inf, whole=False):
-    kinds = int if whole else (int, float)
-    return (
-        isinstance(value, list) and (count is None or len(value) == count)
-        and all(isinstance(v, kinds) and not isinstance(v, bool) and low <= v <= high for v in value)
-    )
-
-
-def _file(value):
-    """A file of this machine: its path, the name of an array or attribute in it, and its checksum."""
-    return (
-        isinstance(value, list) and len(value) == 3 and all(isinstance(part, str) for part in value)
-        and 0 < len(value[0]) < 4000 and "\0" not in value[0] and "://" not in value[0]
-        and bool(re.fullmatch(r"sha256:[0-9a-f]{64}", value[2]))
-    )
-
-
-def _classes(value):
-    return (
-        isinstance(value, list) and 1 <= len(value) <= 255 and len(set(map(plain, value))) == len(value)
-        and all(label(name) and plain(name) for name in value)
-    )
-
-
-def _number(value):
-    """A number, or none: in many GeoTIFFs NaN stands for no data."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) > 1e300
-
-
-def _between(low, high, whole=False):
-    """A number in a range."""
-    return lambda value: _numbers([value], 1, low, high, whole)
-
-
-def _texts(value, most=1000):
-    """One text or more."""
-    return isinstance(value, list) and 1 <= len(value) <= most and all(text(v, 300) and v for v in value)
-
-
-def _inside(value):
-    """Names of files in a folder, each once, none of which leads out of it."""
-    return (
-        isinstance(value, list) and 0 < len(value) <= 10_000_000
-        and all(isinstance(v, str) and 0 < len(v) < 4000 and "\0" not in v for v in value)
-        and len(set(value)) == len(value)
-        and not any(v.startswith(("/", "\\")) or ".." in v.split("/") for v in value)
-    )
-
-
-def _switch(value):
-    """True or false."""
-    return isinstance(value, bool)
-
-
-def held(table: Any, fields: dict[str, Field], needed: Iterable[str], what: str) -> dict[str, Any]:
-    """Return a table that has these fields; an HsiError says which is not as it must be."""
-    if not isinstance(table, dict):
-        raise HsiError(f"no {what}")
-    for name, value in table.items():
-        fits, must = fields[known("field", name, fields)]
-        if not fits(value):
-            raise HsiError(f"{name} must be {must}, not {shown(value)}")
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise HsiError(f"{missing[0]} is missing")
-    return table
-
-
 def of_json(data: str | bytes) -> Any:
     """Return what a JSON text holds; an HsiError says that it is none."""
     try:
@@ -146,36 +66,101 @@ def notes(data: str) -> dict[str, Any]:
     return plainly(table)
 
 
-TITLE = lambda v: label(v, 300) and bool(plain(v)), "a title"
-CLASSES = _classes, "names of classes, each once, without < > and `"
-FILE = _file, "a path, a key and sha256:…"
-WAVES = (lambda v: _numbers(v, None, 0, 1e6)), "numbers, in nm"
+# --------------------------------------------------------------------------------------- tests of values
+
+
+def _text(most=5000, lines=True, least=0):
+    """A text that a page can show as it is."""
+    return lambda v: (
+        isinstance(v, str) and least <= len(v) <= most
+        and not UNFIT.search(v) and (lines or not re.search(r"[\n\t]", v))
+    )
+
+
+label = _text(200, lines=False)  # a text of one line, such as the name of a class
+
+
+def _number(low=-math.inf, high=math.inf, kinds=(int, float)):
+    return lambda v: isinstance(v, kinds) and not isinstance(v, bool) and low <= v <= high
+
+
+def _whole(low, high):
+    return _number(low, high, int)
+
+
+def _list(fits, count=None, least=0):
+    return lambda v: isinstance(v, list) and len(v) >= least and count in (None, len(v)) and all(map(fits, v))
+
+
+def _path(value):
+    return isinstance(value, str) and 0 < len(value) < 4000 and "\0" not in value
+
+
+def _inside(value):
+    """A path in a folder that does not lead out of it."""
+    return _path(value) and not value.startswith(("/", "\\")) and ".." not in value.split("/")
+
+
+def _file(value):
+    """A file of this machine: its path, the name of an array or attribute in it, and its checksum."""
+    fits = _list(lambda part: isinstance(part, str), 3)(value)
+    return fits and _path(value[0]) and bool(re.fullmatch(r"sha256:[0-9a-f]{64}", value[2]))
+
+
+def _classes(value):
+    fits = _list(lambda name: label(name) and plain(name), least=1)(value)
+    return fits and len(value) <= 255 and len(set(map(plain, value))) == len(value)
+
+
+BANDS = 1_000_000
+TITLE: Field = lambda v: _text(300, lines=False)(v) and bool(plain(v)), "a title"
+CLASSES: Field = _classes, "names of classes, each once, without < > and `"
+FILE: Field = _file, "a path, a key and sha256:…"
+WAVES: Field = _list(_number(0, 1e6)), "numbers, in nm"
+TEXT: Field = _text(), "a text"
+COUNT: Field = _whole(1, BANDS), "a number of bands"
+NAMES: Field = _list(_text(300, least=1), least=1), "a list of names"
+SWITCH: Field = lambda v: isinstance(v, bool), "true or false"
+VALUE: Field = _number(-1e30, 1e30), "a number"
+
+
+def held(table: Any, fields: dict[str, Field], needed: Iterable[str], what: str) -> dict[str, Any]:
+    """Return a table that has these fields; an HsiError says which is not as it must be."""
+    if not isinstance(table, dict):
+        raise HsiError(f"no {what}")
+    for name, value in table.items():
+        fits, must = fields[known("field", name, fields)]
+        if not fits(value):
+            raise HsiError(f"{name} must be {must}, not {shown(value)}")
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise HsiError(f"{missing[0]} is missing")
+    return table
+
 
 SCENE: dict[str, Field] = {
     "title": TITLE, "classes": CLASSES, "cube": FILE, "labels": FILE, "train": FILE, "test": FILE,
-    "shape": (lambda v: _numbers(v, 3, 1, 1_000_000, whole=True), "rows, columns and bands"),
-    "wavelengths": WAVES,
-    "bad": (lambda v: _numbers(v, None, 0, 1_000_000, whole=True), "numbers of bands"),
-    "rgb": (lambda v: _numbers(v, 3, 0, 1_000_000, whole=True), "three numbers of bands"),
-    "nodata": (_number, "a number"), "crs": (text, "a text"),
-    "transform": (lambda v: _numbers(v, 6, -1e12, 1e12), "six numbers"),
+    "shape": (_list(_whole(1, BANDS), 3), "rows, columns and bands"), "wavelengths": WAVES, "crs": TEXT,
+    "bad": (_list(_whole(0, BANDS)), "numbers of bands"),
+    "rgb": (_list(_whole(0, BANDS), 3), "three numbers of bands"),
+    # in many GeoTIFFs NaN stands for no data
+    "nodata": (lambda v: _number(-1e300, 1e300)(v) or isinstance(v, float) and math.isnan(v), "a number"),
+    "transform": (_list(_number(-1e12, 1e12), 6), "six numbers"),
 }
 
 
 def scene(data: str) -> dict[str, Any]:
     """Return the description of an own scene."""
     table = held(of_json(data), SCENE, ("title", "shape", "classes", "cube", "labels"), "description")
-    h, w, bands = table["shape"]
-    if max(table.get("rgb", [0])) >= bands:
-        raise HsiError(f"rgb must be three of the {bands} bands")
+    if max(table.get("rgb", [0])) >= table["shape"][2]:
+        raise HsiError(f"rgb must be three of the {table['shape'][2]} bands")
     return table
 
 
 IMAGES: dict[str, Field] = {
-    "title": TITLE, "classes": CLASSES,
-    "path": (lambda v: isinstance(v, str) and 0 < len(v) < 4000 and "\0" not in v, "a folder or file"),
-    "files": (_inside, "names of files in the set, each once"),
-    "labels": (lambda v: _numbers(v, None, 1, 255, whole=True), "numbers of classes"),
+    "title": TITLE, "classes": CLASSES, "path": (_path, "a folder or file"),
+    "files": (_list(_inside, least=1), "names of files in the set"),
+    "labels": (_list(_whole(1, 255)), "numbers of classes"),
     "digest": (lambda v: isinstance(v, str) and bool(re.fullmatch("[0-9a-f]{12}", v)), "twelve digits"),
 }
 
@@ -189,11 +174,10 @@ def images(data: str) -> dict[str, Any]:
 
 
 CARD: dict[str, Field] = {
-    "title": TITLE, "classes": CLASSES, "train_fraction": (_between(0.001, 0.999), "a share"),
-    "synthetic": (_switch, "true or false"), "of_spectra": (_switch, "true or false"),
-    "bands": (_between(1, 1_000_000, whole=True), "a number of bands"),
-    "of_images": (_switch, "true or false"), "wavelengths": WAVES, "identity": (text, "a text"),
-    "second": (_between(0, 1_000_000, whole=True), "the number of a column"),
+    "title": TITLE, "classes": CLASSES, "bands": COUNT, "wavelengths": WAVES, "identity": TEXT,
+    "synthetic": SWITCH, "of_spectra": SWITCH, "of_images": SWITCH,
+    "train_fraction": (_number(0.001, 0.999), "a share"),
+    "second": (_whole(0, BANDS), "the number of a column"),
 }
 
 
@@ -203,11 +187,8 @@ def card(data: str) -> dict[str, Any]:
 
 
 MODEL: dict[str, Field] = {
-    "classes": CLASSES, "bands": (_between(1, 1_000_000, whole=True), "a number of bands"),
-    "model": (lambda v: text(v, 500), "a text"), "scene": (lambda v: text(v, 300), "a text"),
-    "run": (lambda v: text(v, 100), "a text"), "digest": (lambda v: text(v, 300), "a text"),
-    "low": (_between(-1e30, 1e30), "a number"), "high": (_between(-1e30, 1e30), "a number"),
-    "wavelengths": WAVES,
+    "classes": CLASSES, "bands": COUNT, "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT,
+    "low": VALUE, "high": VALUE, "wavelengths": WAVES,
 }
 
 
@@ -222,13 +203,12 @@ def model(texts: dict[str, str]) -> dict[str, Any]:
 
 
 PART: dict[str, Field] = {
-    "title": TITLE, "scenes": (_texts, "a list of names"), "splits": (_texts, "a list of names"),
-    "methods": (_texts, "a list of names or families"),
-    "ratios": (lambda v: _numbers(v, None, 0, 99, whole=True) and len(v) > 0, "a list of sizes"),
-    "seeds": (_between(1, 10_000, whole=True), "a whole number of at least 1 and at most 10000"),
-    "epochs": (_between(1, 100_000, whole=True), "a whole number of at least 1 and at most 100000"),
-    "batch": (_between(1, 1_000_000, whole=True), "a whole number of at least 1"),
-    "lr": (_between(0, 1000), "a number of at least 0"), "schedule": (text, "a text"),
+    "title": TITLE, "scenes": NAMES, "splits": NAMES, "methods": NAMES, "schedule": TEXT,
+    "ratios": (_list(_whole(0, 99), least=1), "a list of sizes"),
+    "seeds": (_whole(1, 10_000), "a whole number of at least 1 and at most 10000"),
+    "epochs": (_whole(1, 100_000), "a whole number of at least 1 and at most 100000"),
+    "batch": (_whole(1, 1_000_000), "a whole number of at least 1"),
+    "lr": (_number(0, 1000), "a number of at least 0"),
     "options": (lambda v: isinstance(v, dict), "a table of hyper-parameters"),
 }
 

@@ -64,8 +64,8 @@ class Inputs:
     def samples(self, index: torch.Tensor, window: int = WINDOW) -> torch.Tensor:
         """Gather what a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19).
 
-        Windows are cut from the scene on demand, with their channels last in memory.  Of a network that sees
-        their middle alone, so wide a ``window`` is enough.
+        Their channels lie last in memory.  Of a network that sees their middle alone, so wide a ``window`` is
+        enough.
         """
         if self.padded is None:
             return self.pixels[index]
@@ -82,8 +82,8 @@ class Inputs:
 
     def to(self, device: str | torch.device) -> "Inputs":
         """Return the same inputs on a device."""
-        padded, there = (None if t is None else t.to(device) for t in (self.padded, self.there))
-        return replace(self, pixels=self.pixels.to(device), padded=padded, there=there)
+        held = {name: getattr(self, name) for name in ("pixels", "padded", "there")}
+        return replace(self, **{name: t.to(device) for name, t in held.items() if t is not None})
 
 
 def middle(x: torch.Tensor, window: int) -> torch.Tensor:
@@ -103,7 +103,7 @@ class Images:
     """What the networks see of a set of images.
 
     Each image counts in eight positions, the symmetries of the square: number ``t * N + i`` is image ``i`` in
-    position ``t``.  What is stored per sample, such as a teacher's answer, is stored for each position.
+    position ``t``.
     """
 
     pixels: torch.Tensor  # (N, 3, S, S) bytes
@@ -175,7 +175,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         scene = replace(scene, image=of_array(scene.cube, scene.name))
     if scene.image is not None:
         return _large_inputs(scene, split, kind, components, fit)
-    there, rows, reduction = None, split.train, None
+    there, rows, reduction, padded = None, split.train, None, None
     pixels = scene.spectra if scene.of_spectra else scene.cube.reshape(h * w, -1)
     if scene.there is not None:  # only pixels with data count
         there = np.flatnonzero(scene.there)
@@ -195,15 +195,16 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     if there is not None:
         there = torch.from_numpy(there)
         pixels = torch.zeros(h * w, pixels.shape[1]).index_copy_(0, there, pixels)
-    padded = None
     if kind == "patches":
         reduction = mean, vectors / spread, -centre / spread
-    if reduction:
-        reduction = tuple(a.astype(np.float32) for a in reduction)
     if kind in WINDOWED:
-        image = pixels.view(h, w, -1)
-        padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
-    return Inputs((h, w), pixels, padded, reduction, there)
+        around = (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)
+        padded = torch.nn.functional.pad(pixels.view(h, w, -1), around).contiguous()
+    return Inputs((h, w), pixels, padded, _single(reduction), there)
+
+
+def _single(reduction):
+    return reduction and tuple(a.astype(np.float32) for a in reduction)
 
 
 def _large_inputs(scene, split, kind, components, fit):
@@ -224,10 +225,8 @@ def _large_inputs(scene, split, kind, components, fit):
         spread = np.sqrt(along * (seen.count - 1) / seen.count)
         weight = weight / np.where(spread > 1e-7 * spread.max(), spread, 1)
         reduction = mean, weight, np.zeros(weight.shape[1])
-    if reduction:
-        reduction = tuple(a.astype(np.float32) for a in reduction)
     array = large.on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
     there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
     values = torch.from_numpy(array)
     pixels, padded = (values[0, :0], values) if margin else (values.view(h * w, -1), None)
-    return Inputs((h, w), pixels, padded, reduction, there, array)
+    return Inputs((h, w), pixels, padded, _single(reduction), there, array)

@@ -97,24 +97,23 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
 def _maps(scene, name, rng):
     """The training and the test pixels as maps of class numbers."""
     if name == "random":
-        train, test = _random(scene.labels, scene.train_fraction, rng)
-    elif name == "blocks":
-        train, test = _blocks(scene, rng)
-    elif name in TRANSFER:
-        train, test = _two_images(scene)[:: 1 if name == "transfer" else -1]
-    else:
-        train, test = _published(scene)
-        if name == "disjoint-labelled":
-            train = np.where(scene.labels > 0, train, 0)
-        elif name == "disjoint-corrected":
-            wrong = (train > 0) & (scene.labels > 0) & (train != scene.labels)
-            train, test = np.where(wrong, 0, train), np.where(wrong, scene.labels, test)
-        elif name == "buffered":
-            test = np.where(near(train > 0), 0, test)
-        elif name == "validation":
-            train, test = _validation(train)
-        elif name == "choice":
-            train, test = _choice(train, test, rng)
+        return _random(scene.labels, scene.train_fraction, rng)
+    if name == "blocks":
+        return _blocks(scene, rng)
+    if name in TRANSFER:
+        return _two_images(scene)[:: 1 if name == "transfer" else -1]
+    train, test = _published(scene)
+    if name == "disjoint-labelled":
+        train = np.where(scene.labels > 0, train, 0)
+    elif name == "disjoint-corrected":
+        wrong = (train > 0) & (scene.labels > 0) & (train != scene.labels)
+        train, test = np.where(wrong, 0, train), np.where(wrong, scene.labels, test)
+    elif name == "buffered":
+        test = np.where(near(train > 0), 0, test)
+    elif name == "validation":
+        return _validation(train)
+    elif name == "choice":
+        return _choice(train, test, rng)
     return train, test
 
 
@@ -159,14 +158,13 @@ def _split(scene, name, train, test):
     train, test = train.ravel(), test.ravel()
     a, b = np.flatnonzero(train), np.flatnonzero(test)
     missing = sorted(set(test[b]) - set(train[a]))
+    wrong = f"no training pixel of {', '.join(scene.classes[c - 1] for c in missing)}" if missing else ""
+    if len(set(train[a])) == 1:
+        wrong = "training pixels of one class only"
     if len(a) == 0 or len(b) == 0:
-        side = "training" if len(a) == 0 else "test"
-        raise HsiError(f"scene {scene.name}, split {name}: no {side} pixel left")
-    if len(set(train[a])) < 2:
-        raise HsiError(f"scene {scene.name}, split {name}: training pixels of one class only")
-    if missing:
-        lost = ", ".join(scene.classes[c - 1] for c in missing)
-        raise HsiError(f"scene {scene.name}, split {name}: no training pixel of {lost}")
+        wrong = f"no {'test' if len(a) else 'training'} pixel left"
+    if wrong:
+        raise HsiError(f"scene {scene.name}, split {name}: {wrong}")
     leak = np.nan if scene.of_images else near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
     return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
 
@@ -227,7 +225,7 @@ def _distances(train, test):
 
 
 def _pieces(train):
-    """Each connected piece of a class: its rows and columns."""
+    """The connected pieces of each class: their rows and columns."""
     for c in np.unique(train[train > 0]):
         pieces, count = label(train == c, np.ones((3, 3)))
         yield [np.nonzero(pieces == piece) for piece in range(1, count + 1)]
@@ -276,8 +274,6 @@ def _blocks(scene, rng, draws=300):
         if score > best[0]:
             best = (score, int((worst > 0).sum()), (train, test))
     if best[1] < present.sum():
-        raise HsiError(
-            f"scene {scene.name} has no blocks split with all classes on both sides "
-            f"(best of {draws} draws: {best[1]} of {present.sum()}); its fields are too few or too close"
-        )
+        says = f"(best of {draws} draws: {best[1]} of {present.sum()}); its fields are too few or too close"
+        raise HsiError(f"scene {scene.name} has no blocks split with all classes on both sides {says}")
     return best[2]
