@@ -16,8 +16,7 @@ from hsilib.data import described, synthetic
 from hsilib.errors import HsiError, known
 from hsilib.files import cache_folder, fingerprint, own_folder
 
-EHU = "https://www.ehu.eus/ccwintco/uploads/"
-GIT = "https://raw.githubusercontent.com/"
+HOSTS = {"EHU/": "https://www.ehu.eus/ccwintco/uploads/", "GIT/": "https://raw.githubusercontent.com/"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,9 @@ def _tuples(table):
 
 def _registry():
     text, entries = Path(__file__).with_name("scenes.toml").read_text(), {}
-    tables = tomllib.loads(text.replace('"EHU/', f'"{EHU}').replace('"GIT/', f'"{GIT}'))
+    for short, address in HOSTS.items():
+        text = text.replace(f'"{short}', f'"{address}')
+    tables = tomllib.loads(text)
     for name, table in tables.items():
         tables[name] = tables.get(table.pop("like", None), {}) | table
         table = dict(tables[name])
@@ -157,21 +158,22 @@ def identity(name: str) -> str:
     """Return what stands for the scene in a run's identity: its name, and a digest of unpublished files."""
     if name in synthetic.SCENES:
         return f"{name}@{synthetic.VERSION}"
-    if name in image_names():  # a published file is checked when it is read
-        known = name in PUBLISHED_IMAGES or name == SYNTHETIC_IMAGES
-        return name if known else f"{name}@{own_images(name)['digest']}"
+    if name in (*PUBLISHED_IMAGES, SYNTHETIC_IMAGES):  # a published file is checked when it is read
+        return name
+    if name in image_names():
+        return f"{name}@{own_images(name)['digest']}"
     listing = entry(name)
-    marks = [listing.digest] if listing.digest else []
+    marks = [name, listing.digest]
     for file in listing.files:
         path = local(file)
-        if file.own and path is not None:
+        if path and file.own:
             _checked(file, path)  # the scene is what it was when it was added, or nothing is said of it
-        elif path is not None and (sidecar(path) or not file.check):
+        elif path and (sidecar(path) or not file.check):
             kind, _, want = file.check.partition(":")
             when = path.stat().st_mtime_ns
             if remembered(path, when, kind or "sha256") != want:
                 marks.append(remembered(path, when)[:12])
-    return "@".join([name, *marks])
+    return "@".join(filter(None, marks))
 
 
 class Place(NamedTuple):
@@ -187,9 +189,6 @@ def place(name: str) -> Place:
     _named(name)
     content = identity(name)
     return Place(name, content, 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
-
-
-# ------------------------------------------------------------------------------------------- files
 
 
 def data_folders() -> list[Path]:

@@ -79,7 +79,8 @@ class Scene:
 
         picture, named = pictures.false(self), [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
         panels = [] if picture is None else [("false colour", picture)]
-        return pictures.side_by_side([*panels, ("ground truth", self.labels), *zip(named, maps)], self.classes)
+        panels += [("ground truth", self.labels), *zip(named, maps)]
+        return pictures.side_by_side(panels, self.classes)
 
 
 @lru_cache(maxsize=3)
