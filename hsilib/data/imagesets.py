@@ -12,7 +12,7 @@ import os
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -70,7 +70,7 @@ def _marked(name, data):
 
 @contextmanager
 def _opened(path):
-    """Give the names in a folder or .zip file, and a function from names to contents."""
+    """Give functions that list the names in a folder or .zip file, and read what one of them names."""
     path = Path(path)
     with ExitStack() as stack:
         if packed := path.is_file():
@@ -80,31 +80,25 @@ def _opened(path):
         def content(name):
             with readable(f"{path}: {name} cannot be read"):
                 if not packed:
-                    _stays(path / name, path)
                     return outside(path / name, LARGEST)
                 if archive.getinfo(name).file_size > LARGEST:
                     raise HsiError(f"{path}: {name} has more bytes than an image of a set should")
                 return archive.read(name)
 
-        yield archive.namelist() if packed else _walked(path), content
+        yield archive.namelist if packed else partial(_walked, path), content
 
 
 def _walked(path):
     """The files of a folder, behind links within it too; what links back to where it lies is walked once."""
     seen, found = set(), []
     for top, folders, files in os.walk(path, followlinks=True):
-        for name in folders:
-            _stays(Path(top, name), path)
+        for name in (*folders, *files):  # a link to a whole disk, or to what is nobody's business
+            if not inside(Path(top, name), path):
+                raise HsiError(f"{Path(top, name)}: a link out of the set; put a copy in its place")
         seen.add(os.path.realpath(top))
         folders[:] = [name for name in folders if os.path.realpath(os.path.join(top, name)) not in seen]
         found += [Path(top, file).relative_to(path).as_posix() for file in files]
     return found
-
-
-def _stays(file, path):
-    """Refuse a link that leads out of a set: to a whole disk, or to what is nobody's business."""
-    if not inside(file, path):
-        raise HsiError(f"{file}: a link out of the set; put a copy in its place")
 
 
 def _image(path, name, data):
@@ -130,8 +124,8 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     path = Path(path)
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         raise HsiError(f"{path}: neither a folder nor a .zip file")
-    with _opened(path) as (content, _):
-        files = [name for name in sorted(set(content)) if _is_image(PurePosixPath(name))]
+    with _opened(path) as (names, _):
+        files = [name for name in sorted(set(names())) if _is_image(PurePosixPath(name))]
     parts, depth = [PurePosixPath(file).parts for file in files], 0
     while parts and all(len(p) > depth + 2 and p[depth] == parts[0][depth] for p in parts):
         depth += 1  # one folder around all classes

@@ -2,9 +2,10 @@
 
 The order is that of the reference code (methods A.2): PCA on all pixels, mean-centred only; then each
 component is scaled to zero mean and unit variance over all pixels; then zeros are padded.  No label is used,
-but the spectra of test pixels are.  ``fit="train"`` estimates mean, components and scale on training pixels.
+but the spectra of test pixels are.
 """
 
+import mmap
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -42,30 +43,30 @@ class Inputs:
     disk: np.memmap | None = None  # what holds them of a large scene
     turns: ClassVar[int] = 1  # positions in which a sample is trained on
 
-    @property
-    def count(self) -> int:
-        """How many pixels the scene has."""
-        return self.shape[0] * self.shape[1]
-
     def __repr__(self) -> str:
         h, w = self.shape
         windows = "" if self.padded is None else ", windows"
         return f"Inputs({h} x {w} pixels, {self.pixels.shape[1]} channels{windows})"
 
-    def release(self) -> None:
-        """Let go of what was read of a large scene."""
-        large.release(self.disk)
+    @property
+    def count(self) -> int:
+        """How many pixels the scene has."""
+        return self.shape[0] * self.shape[1]
 
     @property
     def at_once(self) -> int:
         """How many samples one pass outside training takes, which bounds the memory."""
         return 4096 if self.padded is None else 500
 
+    def release(self) -> None:
+        """Let go of what was read of a large scene: it counts as memory until somebody needs that."""
+        if self.disk is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.disk._mmap.madvise(mmap.MADV_DONTNEED)
+
     def samples(self, index: torch.Tensor, window: int = WINDOW) -> torch.Tensor:
         """Gather what a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19).
 
-        Their channels lie last in memory.  Of a network that sees their middle alone, so wide a ``window`` is
-        enough.
+        Of a network that sees the middle of windows alone, so wide a ``window`` is enough.
         """
         if self.padded is None:
             return self.pixels[index]

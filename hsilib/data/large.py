@@ -1,6 +1,5 @@
 """Large scenes: read by rows, twice, and kept on disk as the networks see them."""
 
-import mmap
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -61,9 +60,3 @@ def on_disk(scene: "Scene", channels: int, margin: int, change: Callable) -> np.
             strip[:, margin : margin + w][there] = change(values[there])
             strip.tofile(file)
         return np.memmap(file, np.float32, "r+", shape=(h + 2 * margin, w + 2 * margin, channels))
-
-
-def release(array: np.memmap | None) -> None:
-    """Let go of what was read of an array on disk: it counts as memory until somebody needs that."""
-    if array is not None and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)

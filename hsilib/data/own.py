@@ -146,8 +146,8 @@ def _misread(values):
 
 def _of_classes(classes, labels, where):
     """Refuse empty and repeated class names, and return warnings of classes that no split can divide."""
-    if not all(name.strip() for name in classes):
-        raise HsiError(f"{where}: class {[bool(name.strip()) for name in classes].index(False) + 1} has no name")
+    if "" in classes:
+        raise HsiError(f"{where}: class {list(classes).index('') + 1} has no name")
     name, times = Counter(classes).most_common(1)[0]
     if times > 1:
         raise HsiError(f"{where}: two classes are called {name!r}")

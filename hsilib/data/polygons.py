@@ -37,7 +37,7 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
     if not 1 <= len(names) <= 255:
         raise HsiError(f"{path}: attribute {field!r} has {len(names)} values, expected 1 to 255 classes")
     burnt, number = [], {name: i for i, name in enumerate(names, 1)}
-    with readable(f"{path}: not in the reference system it names, in GeoJSON without one longitude, latitude"):
+    with readable(f"{path}: not in the reference system it names, GeoJSON without one in degrees"):
         for shape, value in zip(outlines, values):
             if shape is not None and not shape.is_empty and value is not None:
                 outline = shapely.geometry.mapping(shape)
@@ -55,11 +55,12 @@ def _alone(path):
     """Refuse GeoJSON whose reference system lies at an address, of which GDAL would ask the network."""
 
     def look(pairs):
-        for name, value in pairs:
-            if name == "crs" and isinstance(value, dict) and str(value.get("type", "name")).lower() != "name":
-                raise HsiError(f"{path}: its reference system lies elsewhere; name it (crs of type name)")
+        crs = [value for name, value in pairs if name == "crs" and isinstance(value, dict)]
+        if any(str(value.get("type", "name")).lower() != "name" for value in crs):
+            raise HsiError(f"{path}: its reference system lies elsewhere; name it (crs of type name)")
         return dict(pairs)
 
-    with open(path, "rb") as file, suppress(ValueError, RecursionError):  # what is no JSON is read no further
-        if file.read(1) == b"{":
-            json.loads(b"{" + file.read(), object_pairs_hook=look)
+    data = path.read_bytes()
+    if data.startswith(b"{"):
+        with suppress(ValueError, RecursionError):  # what is no JSON is read no further
+            json.loads(data, object_pairs_hook=look)

@@ -1,7 +1,6 @@
 """Splits: which pixels train, which test, and how far the test windows reach into the training pixels.
 
 ``leakage`` is the share of test pixels that have at least one training pixel inside their own 19 x 19 window.
-Of such a pixel a patch network has seen a part of what it is asked about.  Chapter 02 draws it.
 """
 
 import hashlib
@@ -89,32 +88,12 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
     rng = np.random.default_rng(seed)
     train, test = _maps(scene, _whole(scene, name), rng)
-    if name in FEW | TRANSFER:
-        train = _few(train, (FEW | TRANSFER)[name], rng)
+    if name in FEW | TRANSFER:  # so many pixels of each class; a larger draw holds all of a smaller one
+        few = np.zeros_like(train)
+        for c in np.unique(train[train > 0]):
+            few.flat[rng.permutation(np.flatnonzero(train == c))[: (FEW | TRANSFER)[name]]] = c
+        train = few
     return _split(scene, name, train, test)
-
-
-def _maps(scene, name, rng):
-    """The training and the test pixels as maps of class numbers."""
-    if name == "random":
-        return _random(scene.labels, scene.train_fraction, rng)
-    if name == "blocks":
-        return _blocks(scene, rng)
-    if name in TRANSFER:
-        return _two_images(scene)[:: 1 if name == "transfer" else -1]
-    train, test = _published(scene)
-    if name == "disjoint-labelled":
-        train = np.where(scene.labels > 0, train, 0)
-    elif name == "disjoint-corrected":
-        wrong = (train > 0) & (scene.labels > 0) & (train != scene.labels)
-        train, test = np.where(wrong, 0, train), np.where(wrong, scene.labels, test)
-    elif name == "buffered":
-        test = np.where(near(train > 0), 0, test)
-    elif name == "validation":
-        return _validation(train)
-    elif name == "choice":
-        return _choice(train, test, rng)
-    return train, test
 
 
 def _whole(scene, name):
@@ -122,20 +101,34 @@ def _whole(scene, name):
     return name if name not in FEW else "blocks" if scene.train_map is None else "disjoint"
 
 
-def _few(train, count, rng):
-    """Draw so many training pixels of each class: with one ``rng`` more of them hold all of the fewer."""
-    few = np.zeros_like(train)
-    for c in np.unique(train[train > 0]):
-        few.flat[rng.permutation(np.flatnonzero(train == c))[:count]] = c
-    return few
-
-
-def _two_images(scene):
-    """Return the labels of the first image of a pair, and those of the second."""
-    if not scene.second:
-        raise HsiError(f"scene {scene.name} is one image: the splits transfer need two side by side")
-    first = np.arange(scene.labels.shape[1]) < scene.second
-    return np.where(first, scene.labels, 0), np.where(first, 0, scene.labels)
+def _maps(scene, name, rng):
+    """The training and the test pixels as maps of class numbers."""
+    labels, train = scene.labels, scene.train_map
+    if name == "random":
+        return _random(labels, scene.train_fraction, rng)
+    if name == "blocks":
+        return _blocks(scene, rng)
+    if name in TRANSFER:
+        if not scene.second:
+            raise HsiError(f"scene {scene.name} is one image: the splits transfer need two side by side")
+        first = np.arange(labels.shape[1]) < scene.second
+        first = first if name == "transfer" else ~first
+        return np.where(first, labels, 0), np.where(first, 0, labels)
+    if train is None:
+        raise HsiError(f"scene {scene.name} has no published training map; use split random or blocks")
+    test = np.where(train > 0, 0, labels if scene.test_map is None else scene.test_map)
+    if name == "disjoint-labelled":
+        train = np.where(labels > 0, train, 0)
+    elif name == "disjoint-corrected":
+        wrong = (train > 0) & (labels > 0) & (train != labels)
+        train, test = np.where(wrong, 0, train), np.where(wrong, labels, test)
+    elif name == "buffered":
+        test = np.where(near(train > 0), 0, test)
+    elif name == "validation":
+        return _validation(train)
+    elif name == "choice":
+        return _choice(train, test, rng)
+    return train, test
 
 
 def near(mask: np.ndarray, window: int = WINDOW) -> np.ndarray:
@@ -181,14 +174,6 @@ def _random(labels, fraction, rng):
     return train, np.where(train > 0, 0, labels)
 
 
-def _published(scene):
-    """Return the published maps; a pixel that trains is not tested."""
-    if scene.train_map is None:
-        raise HsiError(f"scene {scene.name} has no published training map; use split random or blocks")
-    test = scene.labels if scene.test_map is None else scene.test_map
-    return scene.train_map, np.where(scene.train_map > 0, 0, test)
-
-
 def _validation(train):
     """Hold out every fourth 8 x 8 block, except where that would take all of a class."""
     rows, cols = np.indices(train.shape) // 8
@@ -206,15 +191,29 @@ def _choice(train, test, rng, share=0.45, least=3):
     Every connected piece is cut across a direction that is drawn, as a field that lies half in the training
     map; or whole pieces are held out.  That is taken whose distances come nearer to those of ``test``.
     """
-    held = _cut(train, rng, share), _whole_pieces(train, rng, share)
-    for mask in held:
+    pieces, (cut, whole) = [], np.zeros((2, *train.shape), bool)
+    for c in np.unique(train[train > 0]):
+        numbers, count = label(train == c, np.ones((3, 3)))
+        pieces.append([np.nonzero(numbers == number) for number in range(1, count + 1)])
+    for rows, cols in (piece for mine in pieces for piece in mine):  # what lies furthest along the direction
+        angle = rng.uniform(0, 2 * np.pi)
+        along = np.argsort(rows * np.sin(angle) + cols * np.cos(angle), kind="stable")
+        out = along[len(along) - round(share * len(along)) :]
+        cut[rows[out], cols[out]] = True
+    for mine in pieces:  # drawn as long as no more than a share of the class is held out
+        left = share * sum(len(rows) for rows, _ in mine)
+        for number in rng.permutation(len(mine)):
+            rows, cols = mine[number]
+            if len(rows) <= left:
+                whole[rows, cols], left = True, left - len(rows)
+    for mask in (cut, whole):
         for c in np.unique(train[train > 0]):
             mine = train == c
             if min((mine & mask).sum(), (mine & ~mask).sum()) < least:
                 mask &= ~mine
     wanted = _distances(train > 0, test > 0)
-    gaps = [abs(_distances((train > 0) & ~mask, mask) - wanted).max() for mask in held]
-    mask = held[int(np.argmin(gaps))]
+    gaps = [abs(_distances((train > 0) & ~mask, mask) - wanted).max() for mask in (cut, whole)]
+    mask = (cut, whole)[int(np.argmin(gaps))]
     return np.where(mask, 0, train), np.where(mask, train, 0)
 
 
@@ -222,36 +221,6 @@ def _distances(train, test):
     """The share of test pixels that have a training pixel within 0, 1, 2 ... rows and columns of a window."""
     steps = distance_transform_cdt(~train, "chessboard")[test]
     return np.bincount(steps.clip(max=WINDOW), minlength=WINDOW + 1).cumsum() / max(len(steps), 1)
-
-
-def _pieces(train):
-    """The connected pieces of each class: their rows and columns."""
-    for c in np.unique(train[train > 0]):
-        pieces, count = label(train == c, np.ones((3, 3)))
-        yield [np.nonzero(pieces == piece) for piece in range(1, count + 1)]
-
-
-def _cut(train, rng, share):
-    """The pixels of every piece that lie furthest along a direction that is drawn."""
-    held = np.zeros(train.shape, bool)
-    for rows, cols in (piece for pieces in _pieces(train) for piece in pieces):
-        angle = rng.uniform(0, 2 * np.pi)
-        along = np.argsort(rows * np.sin(angle) + cols * np.cos(angle), kind="stable")
-        out = along[len(along) - round(share * len(along)):]
-        held[rows[out], cols[out]] = True
-    return held
-
-
-def _whole_pieces(train, rng, share):
-    """Pieces of every class, drawn as long as no more than a share of its pixels is held out."""
-    held = np.zeros(train.shape, bool)
-    for pieces in _pieces(train):
-        left = share * sum(len(rows) for rows, _ in pieces)
-        for piece in rng.permutation(len(pieces)):
-            rows, cols = pieces[piece]
-            if len(rows) <= left:
-                held[rows, cols], left = True, left - len(rows)
-    return held
 
 
 def _blocks(scene, rng, draws=300):
