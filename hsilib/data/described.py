@@ -8,12 +8,10 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from hsilib.errors import HsiError, known, shown
-
-Field = tuple[Callable[[Any], bool], str]  # a test of a value, and what that must be
 
 # tags, code, control characters, half characters, and those that turn the direction of what is read
 UNFIT = re.compile("[<>`\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
@@ -66,7 +64,7 @@ def notes(data: str) -> dict[str, Any]:
     return plainly(table)
 
 
-# --------------------------------------------------------------------------------------- tests of values
+# ------------------------------------------------------------------------------------------------ fields
 
 
 def _text(most=5000, lines=True, least=0):
@@ -77,14 +75,11 @@ def _text(most=5000, lines=True, least=0):
     )
 
 
-label = _text(200, lines=False)  # a text of one line, such as the name of a class
-
-
 def _number(low=-math.inf, high=math.inf, kinds=(int, float)):
     return lambda v: isinstance(v, kinds) and not isinstance(v, bool) and low <= v <= high
 
 
-def _whole(low, high):
+def _whole(low=0, high=1_000_000):
     return _number(low, high, int)
 
 
@@ -102,34 +97,65 @@ def _inside(value):
 
 
 def _file(value):
-    """A file of this machine: its path, the name of an array or attribute in it, and its checksum."""
     fits = _list(lambda part: isinstance(part, str), 3)(value)
     return fits and _path(value[0]) and bool(re.fullmatch(r"sha256:[0-9a-f]{64}", value[2]))
 
 
 def _classes(value):
-    fits = _list(lambda name: label(name) and plain(name), least=1)(value)
+    fits = _list(lambda name: _text(200, lines=False)(name) and plain(name), least=1)(value)
     return fits and len(value) <= 255 and len(set(map(plain, value))) == len(value)
 
 
-BANDS = 1_000_000
-TITLE: Field = lambda v: _text(300, lines=False)(v) and bool(plain(v)), "a title"
-CLASSES: Field = _classes, "names of classes, each once, without < > and `"
-FILE: Field = _file, "a path, a key and sha256:…"
-WAVES: Field = _list(_number(0, 1e6)), "numbers, in nm"
-TEXT: Field = _text(), "a text"
-COUNT: Field = _whole(1, BANDS), "a number of bands"
-NAMES: Field = _list(_text(300, least=1), least=1), "a list of names"
-SWITCH: Field = lambda v: isinstance(v, bool), "true or false"
-VALUE: Field = _number(-1e30, 1e30), "a number"
+def _nodata(value):  # in many GeoTIFFs NaN stands for no data
+    return _number(-1e300, 1e300)(value) or isinstance(value, float) and math.isnan(value)
 
 
-def held(table: Any, fields: dict[str, Field], needed: Iterable[str], what: str) -> dict[str, Any]:
-    """Return a table that has these fields; an HsiError says which is not as it must be."""
+# of each field a test of its value, and what that must be; KIND.NAME where a name has two meanings
+TEXT, NAMES = (_text(), "a text"), (_list(_text(300, least=1), least=1), "a list of names")
+FILE, SWITCH = (_file, "a path, a key and sha256:…"), (lambda v: isinstance(v, bool), "true or false")
+FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "title": (lambda v: _text(300, lines=False)(v) and bool(plain(v)), "a title"),
+    "classes": (_classes, "names of classes, each once, without < > and `"),
+    "cube": FILE, "labels": FILE, "train": FILE, "test": FILE,
+    "shape": (_list(_whole(1), 3), "rows, columns and bands"), "bands": (_whole(1), "a number of bands"),
+    "wavelengths": (_list(_number(0, 1e6)), "numbers, in nm"),
+    "bad": (_list(_whole()), "numbers of bands"), "rgb": (_list(_whole(), 3), "three numbers of bands"),
+    "nodata": (_nodata, "a number"), "crs": TEXT,
+    "transform": (_list(_number(-1e12, 1e12), 6), "six numbers"),
+    "path": (_path, "a folder or file"), "files": (_list(_inside, least=1), "names of files in the set"),
+    "images.labels": (_list(_whole(1, 255)), "numbers of classes"),
+    "images.digest": (lambda v: bool(re.fullmatch("[0-9a-f]{12}", str(v))), "twelve digits"),
+    "synthetic": SWITCH, "of_spectra": SWITCH, "of_images": SWITCH, "identity": TEXT,
+    "train_fraction": (_number(0.001, 0.999), "a share"), "second": (_whole(), "the number of a column"),
+    "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT,
+    "low": (_number(-1e30, 1e30), "a number"), "high": (_number(-1e30, 1e30), "a number"),
+    "scenes": NAMES, "splits": NAMES, "methods": NAMES, "schedule": TEXT,
+    "ratios": (_list(_whole(0, 99), least=1), "a list of sizes"),
+    "seeds": (_whole(1, 10_000), "a whole number of at least 1 and at most 10000"),
+    "epochs": (_whole(1, 100_000), "a whole number of at least 1 and at most 100000"),
+    "batch": (_whole(1), "a whole number of at least 1"), "lr": (_number(0, 1000), "a number of at least 0"),
+    "options": (lambda v: isinstance(v, dict), "a table of hyper-parameters"),
+}
+# of each kind of description the fields that it has, and those that it may have
+KINDS = {
+    "scene": ("title shape classes cube labels", "train test wavelengths bad rgb nodata crs transform"),
+    "images": ("title classes path files labels digest", ""),
+    "card": (
+        "title classes bands identity", "train_fraction second wavelengths synthetic of_spectra of_images"
+    ),
+    "model": ("classes bands model", "scene run digest low high wavelengths"),
+    "part": ("title scenes splits methods seeds", "ratios epochs batch lr schedule options"),
+}
+
+
+def held(kind: str, table: Any) -> dict[str, Any]:
+    """Return a table with the fields of its kind; an HsiError says which is not as it must be."""
+    needed, others = (names.split() for names in KINDS[kind])
     if not isinstance(table, dict):
-        raise HsiError(f"no {what}")
+        raise HsiError("no description")
     for name, value in table.items():
-        fits, must = fields[known("field", name, fields)]
+        known("field", name, needed + others)
+        fits, must = FIELDS.get(f"{kind}.{name}") or FIELDS[name]
         if not fits(value):
             raise HsiError(f"{name} must be {must}, not {shown(value)}")
     missing = [name for name in needed if name not in table]
@@ -138,63 +164,30 @@ def held(table: Any, fields: dict[str, Field], needed: Iterable[str], what: str)
     return table
 
 
-SCENE: dict[str, Field] = {
-    "title": TITLE, "classes": CLASSES, "cube": FILE, "labels": FILE, "train": FILE, "test": FILE,
-    "shape": (_list(_whole(1, BANDS), 3), "rows, columns and bands"), "wavelengths": WAVES, "crs": TEXT,
-    "bad": (_list(_whole(0, BANDS)), "numbers of bands"),
-    "rgb": (_list(_whole(0, BANDS), 3), "three numbers of bands"),
-    # in many GeoTIFFs NaN stands for no data
-    "nodata": (lambda v: _number(-1e300, 1e300)(v) or isinstance(v, float) and math.isnan(v), "a number"),
-    "transform": (_list(_number(-1e12, 1e12), 6), "six numbers"),
-}
-
-
 def scene(data: str) -> dict[str, Any]:
     """Return the description of an own scene."""
-    table = held(of_json(data), SCENE, ("title", "shape", "classes", "cube", "labels"), "description")
+    table = held("scene", of_json(data))
     if max(table.get("rgb", [0])) >= table["shape"][2]:
         raise HsiError(f"rgb must be three of the {table['shape'][2]} bands")
     return table
 
 
-IMAGES: dict[str, Field] = {
-    "title": TITLE, "classes": CLASSES, "path": (_path, "a folder or file"),
-    "files": (_list(_inside, least=1), "names of files in the set"),
-    "labels": (_list(_whole(1, 255)), "numbers of classes"),
-    "digest": (lambda v: isinstance(v, str) and bool(re.fullmatch("[0-9a-f]{12}", v)), "twelve digits"),
-}
-
-
 def images(data: str) -> dict[str, Any]:
     """Return the description of a set of images."""
-    table = held(of_json(data), IMAGES, IMAGES, "description")
+    table = held("images", of_json(data))
     if len(table["labels"]) != len(table["files"]) or max(table["labels"]) > len(table["classes"]):
         raise HsiError("labels must be the number of its class for each file")
     return named(table)
 
 
-CARD: dict[str, Field] = {
-    "title": TITLE, "classes": CLASSES, "bands": COUNT, "wavelengths": WAVES, "identity": TEXT,
-    "synthetic": SWITCH, "of_spectra": SWITCH, "of_images": SWITCH,
-    "train_fraction": (_number(0.001, 0.999), "a share"),
-    "second": (_whole(0, BANDS), "the number of a column"),
-}
-
-
 def card(data: str) -> dict[str, Any]:
     """Return the description of what the book shows of a scene."""
-    return named(held(of_json(data), CARD, ("title", "classes", "bands", "identity"), "card of a scene"))
-
-
-MODEL: dict[str, Field] = {
-    "classes": CLASSES, "bands": COUNT, "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT,
-    "low": VALUE, "high": VALUE, "wavelengths": WAVES,
-}
+    return named(held("card", of_json(data)))
 
 
 def model(texts: dict[str, str]) -> dict[str, Any]:
     """Return what an exported network says of itself."""
-    table = held({k: of_json(v) for k, v in texts.items()}, MODEL, ("classes", "bands", "model"), "model")
+    table = held("model", {name: of_json(text) for name, text in texts.items()})
     if ("low" in table) != ("high" in table) or table.get("low", 0) > table.get("high", 0):
         raise HsiError("low and high must be the ends of a range")
     if len(table.get("wavelengths", [])) not in (0, table["bands"]):
@@ -202,17 +195,6 @@ def model(texts: dict[str, str]) -> dict[str, Any]:
     return named(table)
 
 
-PART: dict[str, Field] = {
-    "title": TITLE, "scenes": NAMES, "splits": NAMES, "methods": NAMES, "schedule": TEXT,
-    "ratios": (_list(_whole(0, 99), least=1), "a list of sizes"),
-    "seeds": (_whole(1, 10_000), "a whole number of at least 1 and at most 10000"),
-    "epochs": (_whole(1, 100_000), "a whole number of at least 1 and at most 100000"),
-    "batch": (_whole(1, 1_000_000), "a whole number of at least 1"),
-    "lr": (_number(0, 1000), "a number of at least 0"),
-    "options": (lambda v: isinstance(v, dict), "a table of hyper-parameters"),
-}
-
-
 def part(table: Any) -> dict[str, Any]:
     """Return a part of a study: a grid of runs."""
-    return held(table, PART, ("title", "scenes", "splits", "methods", "seeds"), "part of a study")
+    return held("part", table)

@@ -8,7 +8,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,6 @@ def needs(package: str, what: str) -> Any:
         raise HsiError(f"{what} needs {package}, which cannot be loaded: {why}") from None
 
 
-# ------------------------------------------------------------------------------------------- arrays
-
-
 def open_image(path: Path, key: str = "") -> Image:
     """Open a cube of any format; ``key`` names the array of a file that holds several."""
     path, kind = Path(path), kind_of(Path(path))
@@ -142,7 +139,7 @@ def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
     if kind != "geo":
         array = _array(path, key, kind, axes)
         with readable(f"{path}: cannot be read, perhaps truncated"):
-            _bounded(path, "the array", array.shape)
+            _bounded(path, array.shape)
             return array[:]
     image = _open_geo(path)
     values = image.read(0, image.size[0])
@@ -173,28 +170,24 @@ def _array(path, key, kind, axes):
         name = fitting[0] if not key and len(fitting) == 1 else key
         if name in shapes:
             if kind != "hdf":
-                _bounded(path, name, shapes[name])
+                _bounded(path, shapes[name])
             return get(name)
     content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
     which = (f"no usable array {key!r}" if key else "several arrays") if shapes else "no array"
     raise HsiError(f"{path}: {which} in it; it holds {content}; name one with --cube-key or --label-key")
 
 
-def _bounded(path, name, shape):
+def _bounded(path, shape):
     """Refuse an array of far more values than its file has bytes, before it is unpacked."""
     values = np.prod(shape, dtype=float)
     if values > max(LARGE, EMPTY * path.stat().st_size):
-        raise HsiError(f"{path}: {name} has {values:,.0f} values, too many for its bytes")
+        raise HsiError(f"{path}: has {values:,.0f} values, too many for its bytes")
 
 
 def _npy(path):
     """Rows are copied from a map that is then let go, or what was read would count as memory."""
     shape = np.load(path, allow_pickle=False, mmap_mode="r").shape
     return _OnDisk(shape, lambda rows: np.array(np.load(path, allow_pickle=False, mmap_mode="r")[rows]))
-
-
-def _png(path):
-    return np.array(needs("PIL.Image", f"{path}: a picture").open(path, formats=("PNG",)))
 
 
 def _npz(path):
@@ -219,10 +212,10 @@ def _hdf(path):
     return shapes, lambda key: _OnDisk(shapes[key], lambda rows: arrays[key][..., rows].T)
 
 
-_FORMATS = {"npy": _npy, "png": _png, "npz": _npz, "mat": matlab.arrays, "hdf": _hdf}
-
-
-# ------------------------------------------------------------------------------- images on the ground
+_FORMATS = {
+    "npy": _npy, "npz": _npz, "mat": matlab.arrays, "hdf": _hdf,
+    "png": lambda path: np.array(needs("PIL.Image", "a picture").open(path, formats=("PNG",))),
+}
 
 
 def _open_geo(path):
@@ -270,20 +263,14 @@ def _as_its_header_says(file, path, said):
 
 def _wavelengths(bands):
     """The wavelengths of bands in nm, from their tags of two kinds; none where one of them is missing."""
-    found = [own.get("wavelength", imagery.get("CENTRAL_WAVELENGTH_UM")) for own, imagery in bands]
-    try:
-        values = [float(value) for value in found]
-    except (TypeError, ValueError):
+    first, values = bands[0][0], []
+    with suppress(TypeError, ValueError):
+        values = [float(own.get("wavelength", image.get("CENTRAL_WAVELENGTH_UM"))) for own, image in bands]
+    if not values or not all(0 < value < 1e6 for value in values):
         return ()
-    if not all(0 < value < 1e6 for value in values):
-        return ()
-    first = bands[0][0]
     unit = first.get("wavelength_units", "" if "wavelength" in first else "Micrometers").lower()
     micro = unit.startswith(("micro", "um", "µm")) or (not unit.startswith("nano") and max(values) < 100)
     return tuple(round(1000 * value if micro else value, 3) for value in values)
-
-
-# ----------------------------------------------------------------------------------------- checks
 
 
 def check_cube(cube: np.ndarray, where: Path | str) -> np.ndarray:

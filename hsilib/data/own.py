@@ -98,9 +98,6 @@ def _colours(image):
     return [int(np.abs(np.array(image.wavelengths) - want).argmin()) for want in RGB]
 
 
-# ------------------------------------------------------------------------------------- what may be wrong
-
-
 def _looked_at(image, labels):
     """Return the labels of the pixels with data, and what may be wrong with the spectra of some of them."""
     step, there, some = max(1, labels.size // SAMPLE), [], []
@@ -158,9 +155,6 @@ def _of_classes(classes, labels, where):
     return says + ([f"no pixel of: {none}"] if none else [])
 
 
-# ------------------------------------------------------------------------------------------------- names
-
-
 def _check_name(name, taken):
     """Refuse a taken name: what you add may replace what you added before of its kind, and nothing else."""
     if name in taken:
@@ -181,15 +175,16 @@ def named(scene: Scene | str) -> str:
     if scene.cube is None:
         raise HsiError(f"scene {name}: only one with a cube in memory can be kept under a name")
     _check_name(name, ())
-    given, files = {"cube": scene.cube, "labels": scene.labels}, {}
-    given |= {"train": scene.train_map, "test": scene.test_map}
-    given = {part: np.asarray(array) for part, array in given.items() if array is not None}
-    for part, array in given.items():
-        if array.shape[:2] != given["cube"].shape[:2]:
-            says = f"{part} has the shape {array.shape}, the cube {given['cube'].shape}"
-            raise HsiError(f"scene {name}: {says}")
-        files[part] = own_folder() / f"{name}.{part}.npy"
-        write_array(files[part], array)
+    files, shape = {}, np.shape(scene.cube)
+    for part in ("cube", "labels", "train_map", "test_map"):
+        array = getattr(scene, part)
+        if array is None:
+            continue
+        if np.shape(array)[:2] != shape[:2]:
+            raise HsiError(f"scene {name}: {part} has the shape {np.shape(array)}, the cube {shape}")
+        short = part.removesuffix("_map")
+        files[short] = own_folder() / f"{name}.{short}.npy"
+        write_array(files[short], np.asarray(array))
     words = dict(classes=scene.classes, title=scene.title, rgb=scene.rgb)
     add_scene(name, **files, **words, say=lambda text: None)
     return name
@@ -216,9 +211,6 @@ def is_own(name: str) -> bool:
     return any(path.is_file() for path in _notes_of(name))
 
 
-# ------------------------------------------------------------------------------------------ sets of images
-
-
 def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
     """Register your own set of images, and return the files left out.
 
@@ -227,8 +219,8 @@ def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
     >>> add_images("my_images", "folder_of_class_folders")
     []
     """
-    given = {*PUBLISHED_IMAGES, SYNTHETIC_IMAGES}
-    _check_name(name, set(names()) - (set(image_names()) - given))
+    mine = set(image_names()) - {*PUBLISHED_IMAGES, SYNTHETIC_IMAGES}
+    _check_name(name, set(names()) - mine)
     left = imagesets.add(name, path, own_folder(), skip)
     load_scene.cache_clear()
     return left

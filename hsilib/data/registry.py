@@ -30,7 +30,7 @@ class File:
 
     @property
     def own(self) -> bool:
-        """Whether it belongs to a scene of your own, which is noted with the whole path of its files."""
+        """Whether it belongs to a scene of your own, whose files are noted with their whole path."""
         return Path(self.name).is_absolute()
 
 
@@ -75,28 +75,21 @@ class Entry:
 
 def _entry(table):
     """Make an entry of a table: files of their words, and tuples of lists."""
-    for part in {"labels", "train", "test"} & set(table):
-        table[part] = File(*table[part])
-    table["cube"] = [File(*file) for file in table["cube"]]
-    return Entry(**_tuples(table))
-
-
-def _tuples(table):
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    files = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
+    table = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    named = {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
+    return Entry(**table | named | {"cube": tuple(File(*file) for file in files)})
 
 
 def _registry():
-    text, entries = Path(__file__).with_name("scenes.toml").read_text(), {}
+    text = Path(__file__).with_name("scenes.toml").read_text()
     for short, address in HOSTS.items():
         text = text.replace(f'"{short}', f'"{address}')
     tables = tomllib.loads(text)
     for name, table in tables.items():
         tables[name] = tables.get(table.pop("like", None), {}) | table
-        table = dict(tables[name])
-        table["classes"] = [c.strip() for c in table["classes"].split(",")]
-        table["cube"] = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
-        entries[name] = _entry(table)
-    return entries
+    split = {name: [c.strip() for c in table["classes"].split(",")] for name, table in tables.items()}
+    return {name: _entry(table | {"classes": split[name]}) for name, table in tables.items()}
 
 
 REGISTRY: dict[str, Entry] = _registry()
@@ -115,12 +108,13 @@ def entry(name: str) -> Entry:
     content += [table[part][1:] for part in ("train", "test") if part in table]
     content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]  # of what the file says
-    return _entry(described.named(table) | {"cube": [table["cube"]], "digest": digest})
+    return _entry(described.named(table) | {"digest": digest})
 
 
 def own_images(name: str) -> dict[str, Any]:
     """Return the description of a set of images of your own."""
-    return _tuples(_described(name, "images"))
+    table = _described(name, "images")
+    return table | {part: tuple(table[part]) for part in ("classes", "files")}
 
 
 def _described(name, kind):

@@ -77,9 +77,11 @@ class Scene:
         """
         from hsilib.data import pictures  # here, for it builds on cards, and these on scenes
 
-        picture, named = pictures.false(self), [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
-        panels = [] if picture is None else [("false colour", picture)]
-        panels += [("ground truth", self.labels), *zip(named, maps)]
+        named = [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
+        panels = [("ground truth", self.labels), *zip(named, maps)]
+        if self.cube is not None:
+            colours = pictures.false_colour(self.cube.reshape(-1, self.bands), self.rgb)
+            panels.insert(0, ("false colour", colours.reshape(*self.labels.shape, 3)))
         return pictures.side_by_side(panels, self.classes)
 
 
@@ -102,23 +104,21 @@ def load_scene(name: str) -> Scene:
     if listing.of:
         return _side_by_side(name, listing)
     paths = {file: locate(file, name) for file in listing.files}
-    made, cube, there, where = read(listing, [paths[file] for file in listing.cube]), None, None, {}
+    made, held = read(listing, [paths[file] for file in listing.cube]), {"cube": None}
     if not isinstance(made, Image):
-        where = dict(of_spectra=True, spectra=made[0], there=made[1])
+        held |= dict(of_spectra=True, spectra=made[0])
+        there = made[1]
     elif 4 * np.prod(made.shape, dtype=float) > LARGE:
-        where = dict(image=made, there=np.concatenate([made.rows(*strip)[1] for strip in made.strips()]))
+        held["image"], there = made, np.concatenate([made.rows(*strip)[1] for strip in made.strips()])
     else:
-        cube, where["there"] = made.rows(0, made.shape[0])
-    there = where["there"]
+        held["cube"], there = made.rows(0, made.shape[0])
     if not there.any():
         says = f"every pixel holds {listing.nodata:g}, which stands for no data"
         raise HsiError(f"{paths[listing.cube[0]]}: {says}")
-    maps = {part: labels * there for part, labels in _maps(listing, paths).items()}
-    if there.all() and isinstance(made, Image):
-        where["there"] = None
-    taken = ("classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
-    about = {part: getattr(listing, part) for part in taken}
-    return Scene(name, listing.title, cube, **maps, **about, **where)
+    held |= {part: labels * there for part, labels in _maps(listing, paths).items()}
+    held["there"] = None if there.all() and isinstance(made, Image) else there
+    taken = ("title", "classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
+    return Scene(name, **held, **{part: getattr(listing, part) for part in taken})
 
 
 def _side_by_side(name, listing):
@@ -140,10 +140,9 @@ def _side_by_side(name, listing):
 
 def image_of(name: str) -> Image:
     """Return a scene as an image that is read by rows, from its file where it is all in one."""
-    if name not in synthetic.SCENES and name not in image_names():
-        listing = entry(name)
-        if listing.form == "cube":
-            return read(listing, [locate(file, name) for file in listing.cube])
+    listing = None if name in (*synthetic.SCENES, *image_names()) else entry(name)
+    if listing and listing.form == "cube":
+        return read(listing, [locate(file, name) for file in listing.cube])
     cube = load_scene(name).cube
     if cube is None:
         raise HsiError(f"{name} is no image of the ground: it has no windows")
