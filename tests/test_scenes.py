@@ -258,9 +258,6 @@ def test_spectra_come_from_a_list_with_places_and_from_crops(tmp_path):
     values, there = scenes.read(listing, [tmp_path / file.name for file in files])
     assert np.argwhere(there).tolist() == [[0, 1], [1, 2], [2, 2], [2, 3], [4, 0]]
     assert values[:, 0].tolist() == [0, 7, 7, 4, 8]
-    (tmp_path / "s.bin").write_bytes(spectra.tobytes()[:-4])
-    with pytest.raises(HsiError, match="s.bin: cannot be read as this scene"):
-        scenes.read(listing, [tmp_path / file.name for file in files])
 
 
 def a_set_of_spectra():

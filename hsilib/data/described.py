@@ -1,7 +1,7 @@
-"""Descriptions as they are read from files: these fields, these types, these ranges, and nothing else.
+"""Texts from outside, made plain, and descriptions as they are read from files of somebody else.
 
-That of an own scene, of a set of images, of what the book shows of a scene, of a part of a study, and what an
-exported network says of itself.  Such a file may come from somebody else, and it names other files.
+A description is of a scene as the book shows it, of a part of a study, or of an exported network.  It has
+these fields, these types, these ranges, and nothing else.
 """
 
 import json
@@ -44,8 +44,11 @@ def plainly(part: Any) -> Any:
 
 
 def named(table: dict[str, Any]) -> dict[str, Any]:
-    """Return the same of its title and classes alone."""
-    return table | {name: plainly(table[name]) for name in ("title", "classes") if name in table}
+    """Return a table with a plain title, and plain names of classes, each of which must be there once."""
+    classes = list(map(plain, table["classes"]))
+    if len(set(classes)) < len(classes) or not all(classes):
+        raise HsiError("classes must be names, each once")
+    return table | {"classes": classes} | ({"title": plain(table["title"])} if "title" in table else {})
 
 
 def of_json(data: str | bytes) -> Any:
@@ -83,54 +86,22 @@ def _whole(low=0, high=1_000_000):
     return _number(low, high, int)
 
 
-def _list(fits, count=None, least=0):
-    return lambda v: isinstance(v, list) and len(v) >= least and count in (None, len(v)) and all(map(fits, v))
+def _list(fits, least=1, most=1_000_000):
+    return lambda v: isinstance(v, list) and least <= len(v) <= most and all(map(fits, v))
 
 
-def _path(value):
-    return isinstance(value, str) and 0 < len(value) < 4000 and "\0" not in value
-
-
-def _inside(value):
-    """A path in a folder that does not lead out of it."""
-    return _path(value) and not value.startswith(("/", "\\")) and ".." not in value.split("/")
-
-
-def _file(value):
-    fits = _list(lambda part: isinstance(part, str), 3)(value)
-    return fits and _path(value[0]) and bool(re.fullmatch(r"sha256:[0-9a-f]{64}", value[2]))
-
-
-def _classes(value):
-    fits = _list(lambda name: _text(200, lines=False)(name) and plain(name), least=1)(value)
-    return fits and len(value) <= 255 and len(set(map(plain, value))) == len(value)
-
-
-def _nodata(value):  # in many GeoTIFFs NaN stands for no data
-    return _number(-1e300, 1e300)(value) or isinstance(value, float) and math.isnan(value)
-
-
-# of each field a test of its value, and what that must be; KIND.NAME where a name has two meanings
-TEXT, NAMES = (_text(), "a text"), (_list(_text(300, least=1), least=1), "a list of names")
-FILE, SWITCH = (_file, "a path, a key and sha256:…"), (lambda v: isinstance(v, bool), "true or false")
+# of each field a test of its value, and what that must be
+TEXT, NAMES = (_text(), "a text"), (_list(_text(300, least=1)), "a list of names")
+SWITCH, VALUE = (lambda v: isinstance(v, bool), "true or false"), (_number(-1e30, 1e30), "a number")
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "title": (lambda v: _text(300, lines=False)(v) and bool(plain(v)), "a title"),
-    "classes": (_classes, "names of classes, each once, without < > and `"),
-    "cube": FILE, "labels": FILE, "train": FILE, "test": FILE,
-    "shape": (_list(_whole(1), 3), "rows, columns and bands"), "bands": (_whole(1), "a number of bands"),
-    "wavelengths": (_list(_number(0, 1e6)), "numbers, in nm"),
-    "bad": (_list(_whole()), "numbers of bands"), "rgb": (_list(_whole(), 3), "three numbers of bands"),
-    "nodata": (_nodata, "a number"), "crs": TEXT,
-    "transform": (_list(_number(-1e12, 1e12), 6), "six numbers"),
-    "path": (_path, "a folder or file"), "files": (_list(_inside, least=1), "names of files in the set"),
-    "images.labels": (_list(_whole(1, 255)), "numbers of classes"),
-    "images.digest": (lambda v: bool(re.fullmatch("[0-9a-f]{12}", str(v))), "twelve digits"),
+    "title": (_text(300, least=1, lines=False), "a title"),
+    "classes": (_list(_text(200, lines=False), most=255), "names of classes, without < > and `"),
+    "bands": (_whole(1), "a number of bands"), "wavelengths": (_list(_number(0, 1e6), 0), "numbers, in nm"),
     "synthetic": SWITCH, "of_spectra": SWITCH, "of_images": SWITCH, "identity": TEXT,
     "train_fraction": (_number(0.001, 0.999), "a share"), "second": (_whole(), "the number of a column"),
-    "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT,
-    "low": (_number(-1e30, 1e30), "a number"), "high": (_number(-1e30, 1e30), "a number"),
+    "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT, "low": VALUE, "high": VALUE,
     "scenes": NAMES, "splits": NAMES, "methods": NAMES, "schedule": TEXT,
-    "ratios": (_list(_whole(0, 99), least=1), "a list of sizes"),
+    "ratios": (_list(_whole(0, 99)), "a list of sizes"),
     "seeds": (_whole(1, 10_000), "a whole number of at least 1 and at most 10000"),
     "epochs": (_whole(1, 100_000), "a whole number of at least 1 and at most 100000"),
     "batch": (_whole(1), "a whole number of at least 1"), "lr": (_number(0, 1000), "a number of at least 0"),
@@ -138,8 +109,6 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 # of each kind of description the fields that it has, and those that it may have
 KINDS = {
-    "scene": ("title shape classes cube labels", "train test wavelengths bad rgb nodata crs transform"),
-    "images": ("title classes path files labels digest", ""),
     "card": (
         "title classes bands identity", "train_fraction second wavelengths synthetic of_spectra of_images"
     ),
@@ -154,30 +123,13 @@ def held(kind: str, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise HsiError("no description")
     for name, value in table.items():
-        known("field", name, needed + others)
-        fits, must = FIELDS.get(f"{kind}.{name}") or FIELDS[name]
+        fits, must = FIELDS[known("field", name, needed + others)]
         if not fits(value):
             raise HsiError(f"{name} must be {must}, not {shown(value)}")
     missing = [name for name in needed if name not in table]
     if missing:
         raise HsiError(f"{missing[0]} is missing")
     return table
-
-
-def scene(data: str) -> dict[str, Any]:
-    """Return the description of an own scene."""
-    table = held("scene", of_json(data))
-    if max(table.get("rgb", [0])) >= table["shape"][2]:
-        raise HsiError(f"rgb must be three of the {table['shape'][2]} bands")
-    return table
-
-
-def images(data: str) -> dict[str, Any]:
-    """Return the description of a set of images."""
-    table = held("images", of_json(data))
-    if len(table["labels"]) != len(table["files"]) or max(table["labels"]) > len(table["classes"]):
-        raise HsiError("labels must be the number of its class for each file")
-    return named(table)
 
 
 def card(data: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hsilib.data import matlab
+from hsilib.data.described import plain
 from hsilib.errors import HsiError, reason, starved
 from hsilib.files import readable
 
@@ -33,28 +34,18 @@ class Image:
     """What a file holds of a cube, which is read by rows."""
 
     where: str  # it comes from
-    size: tuple[int, int, int]  # rows, columns, bands
+    shape: tuple[int, int, int]  # rows, columns, bands
     read: Callable[[int, int], np.ndarray]  # (first row, row behind the last) -> (rows, columns, bands)
-    waves: tuple[float, ...] = ()  # wavelengths of the bands, in nm
-    bad: tuple[int, ...] = ()  # bands that the file calls bad, from 0
+    wavelengths: tuple[float, ...] = ()  # of the bands, in nm
+    bad: tuple[int, ...] = ()  # bands that the file calls bad, from 0, and that are left out
     nodata: float | None = None  # what pixels without data hold
     crs: str = ""  # where it lies: the reference system ...
     transform: tuple[float, ...] = ()  # ... and the six numbers from (column, row) to it
 
     @property
-    def kept(self) -> list[int]:
-        """The bands that are not bad."""
-        return [band for band in range(self.size[2]) if band not in self.bad]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands without the bad ones."""
-        return (*self.size[:2], len(self.kept))
-
-    @property
-    def wavelengths(self) -> tuple[float, ...]:
-        """Of the bands that are not bad."""
-        return tuple(self.waves[band] for band in self.kept) if self.waves else ()
+    def size(self) -> tuple[int, int, int]:
+        """Its shape."""
+        return self.shape
 
     def rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
         """Return some rows (h, W, B) as float32, and a map (h, W) that is True where they are data.
@@ -62,7 +53,6 @@ class Image:
         Pixels without data hold zeros.  Any other value that is not finite is an error.
         """
         values = self.read(top, bottom)
-        values = values[..., self.kept] if self.bad else values
         there = np.ones(values.shape[:2], bool)
         if self.nodata is not None:
             there = ~(np.isnan(values) if np.isnan(self.nodata) else values == self.nodata).any(2)
@@ -71,9 +61,9 @@ class Image:
 
     def strips(self, values: int = 1 << 21) -> Iterator[tuple[int, int]]:
         """Give first and last row of strips of at most so many values, which together are the image."""
-        rows = max(1, values // (self.size[1] * self.size[2]))
-        for top in range(0, self.size[0], rows):
-            yield top, min(top + rows, self.size[0])
+        rows = max(1, values // max(1, self.shape[1] * self.shape[2]))
+        for top in range(0, self.shape[0], rows):
+            yield top, min(top + rows, self.shape[0])
 
 
 def _head(path):
@@ -142,10 +132,10 @@ def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
             _bounded(path, array.shape)
             return array[:]
     image = _open_geo(path)
-    values = image.read(0, image.size[0])
-    if image.nodata is not None and image.size[2] == 1:  # a map of classes
-        values = np.where(values == image.nodata, 0, values)
-    return values[..., 0] if image.size[2] == 1 else values
+    values = image.read(0, image.shape[0])
+    if image.shape[2] > 1:
+        return values
+    return np.where(values == image.nodata, 0, values)[..., 0]  # a map of classes
 
 
 class _OnDisk:
@@ -172,7 +162,7 @@ def _array(path, key, kind, axes):
             if kind != "hdf":
                 _bounded(path, shapes[name])
             return get(name)
-    content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+    content = ", ".join(f"{plain(name, 40)} {shape}" for name, shape in list(shapes.items())[:9]) or "nothing"
     which = (f"no usable array {key!r}" if key else "several arrays") if shapes else "no array"
     raise HsiError(f"{path}: {which} in it; it holds {content}; name one with --cube-key or --label-key")
 
@@ -235,17 +225,19 @@ def _open_geo(path):
     def read(top, bottom):
         with opened() as file:
             window = rasterio.windows.Window(0, top, file.width, bottom - top)
-            return np.moveaxis(file.read(window=window), 0, 2)
+            return np.moveaxis(file.read(kept, window=window), 0, 2)
 
     with opened() as file:
-        said, bands = file.tags(ns="ENVI"), [(file.tags(i), file.tags(i, ns="IMAGERY")) for i in file.indexes]
+        said = file.tags(ns="ENVI")
         if driver == "ENVI":
             _as_its_header_says(file, path, said)
         flags = said.get("bbl", "").strip("{} ").split(",")
         bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
+        kept = [i for i in file.indexes if i - 1 not in bad]
+        waves = _wavelengths([(file.tags(i), file.tags(i, ns="IMAGERY")) for i in kept])
         transform = () if file.transform.is_identity else tuple(file.transform)[:6]
-        size, crs = (*file.shape, file.count), file.crs.to_wkt() if file.crs else ""
-        return Image(str(path), size, read, _wavelengths(bands), bad, file.nodata, crs, transform)
+        shape, crs = (*file.shape, len(kept)), file.crs.to_wkt() if file.crs else ""
+        return Image(str(path), shape, read, waves, bad, file.nodata, crs, transform)
 
 
 def _as_its_header_says(file, path, said):
@@ -263,11 +255,12 @@ def _as_its_header_says(file, path, said):
 
 def _wavelengths(bands):
     """The wavelengths of bands in nm, from their tags of two kinds; none where one of them is missing."""
-    first, values = bands[0][0], []
+    values = []
     with suppress(TypeError, ValueError):
         values = [float(own.get("wavelength", image.get("CENTRAL_WAVELENGTH_UM"))) for own, image in bands]
     if not values or not all(0 < value < 1e6 for value in values):
         return ()
+    first = bands[0][0]
     unit = first.get("wavelength_units", "" if "wavelength" in first else "Micrometers").lower()
     micro = unit.startswith(("micro", "um", "µm")) or (not unit.startswith("nano") and max(values) < 100)
     return tuple(round(1000 * value if micro else value, 3) for value in values)

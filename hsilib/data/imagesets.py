@@ -25,7 +25,7 @@ from hsilib.errors import HsiError
 from hsilib.files import inside, outside, readable, write_atomically
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
-LARGEST, MOST_PIXELS = 50_000_000, 50_000_000  # bytes and pixels of one image: more is a mistake or an attack
+LARGEST = 50_000_000  # bytes of one image: more is a mistake or an attack
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +107,7 @@ def _image(path, name, data):
 
     with readable(f"{path}: {name} cannot be read as an image"):
         picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "BMP"))
-        if picture.width * picture.height > MOST_PIXELS:
-            size = f"{picture.width} x {picture.height}"
-            raise HsiError(f"{path}: {name} has {size} pixels, more than an image of a set should")
-        picture.load()
+        picture.load()  # Pillow refuses one of very many pixels
     if picture.mode != "RGB":
         raise HsiError(f"{path}: {name} is not RGB but {picture.mode}")
     return picture
@@ -163,8 +160,7 @@ def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[s
     if counts.min() < 2:
         raise HsiError(f"{path}: class {classes[counts.argmin()]} has {counts.min()} usable images, needs 2")
     entry = dict(title=name, path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
-    text = json.dumps(entry | {part: list(words) for part, words in zip(("files", "labels"), zip(*kept))})
-    described.images(text)  # what could not be read again is not written
+    text = json.dumps(entry | dict(zip(("files", "labels"), zip(*kept))))
     write_atomically(Path(folder) / f"{name}.images.json", text)
     return left
 
@@ -178,7 +174,8 @@ def open_set(name: str) -> ImageSet:
         title, file, check = PUBLISHED_IMAGES[name]
         path = locate(File(file, "", f"sha256:{check}"), name)
         return _made(name, title, str(path), *listed(path))
-    return _made(name, **own_images(name))
+    with readable(f"{name}: its description is damaged; add the images again"):
+        return _made(name, **own_images(name))
 
 
 def _made(name, title, path, files, classes, labels, digest=""):

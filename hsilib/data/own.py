@@ -44,6 +44,10 @@ def add_scene(
     path = image_file(Path(cube).resolve())
     image = open_image(path, cube_key)
     image = image if nodata is None else replace(image, nodata=nodata)
+    if np.isinf(image.nodata or 0):
+        raise HsiError(f"{path}: nodata must be a number, not {image.nodata}")
+    if rgb and max(rgb) >= image.shape[2]:
+        raise HsiError(f"{path}: rgb must be three of its {image.shape[2]} bands")
     entry = {"title": described.plain(title or name), "cube": _file(path, cube_key)}
     maps, burnt, named = {}, {}, []
     for part, file in {"labels": labels, "train": train, "test": test}.items():
@@ -71,7 +75,6 @@ def add_scene(
     entry |= {"rgb": list(rgb or _colours(image)), "bad": list(image.bad), "nodata": image.nodata}
     entry |= {"crs": image.crs, "transform": list(image.transform)}
     entry = {key: value for key, value in entry.items() if value not in ([], "", None)}
-    described.scene(json.dumps(entry))  # what could not be read again is not written, nor what belongs to it
     path = own_folder() / f"{name}.scene.json"
     if path.exists():
         notes += [f"{name} was there before and is replaced"]

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hsilib.data import described, synthetic
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, reason
 from hsilib.files import cache_folder, fingerprint, own_folder
 
 HOSTS = {"EHU/": "https://www.ehu.eus/ccwintco/uploads/", "GIT/": "https://raw.githubusercontent.com/"}
@@ -77,8 +78,8 @@ def _entry(table):
     """Make an entry of a table: files of their words, and tuples of lists."""
     files = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
     table = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    named = {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
-    return Entry(**table | named | {"cube": tuple(File(*file) for file in files)})
+    named = {part: File(*map(str, table[part])) for part in ("labels", "train", "test") if part in table}
+    return Entry(**table | named | {"cube": tuple(File(*map(str, file)) for file in files)})
 
 
 def _registry():
@@ -103,26 +104,32 @@ def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
     if name not in _own("scene"):
         return REGISTRY[_named(name)]
-    table = _described(name, "scene")
-    content = [table["cube"][1:], table["labels"][1:], table["classes"]]
-    content += [table[part][1:] for part in ("train", "test") if part in table]
-    content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]  # of what the file says
-    return _entry(described.named(table) | {"digest": digest})
+    with _description(name, "scene") as table:
+        content = [table["cube"][1:], table["labels"][1:], table["classes"]]
+        content += [table[part][1:] for part in ("train", "test") if part in table]
+        content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]  # of what the file says
+        return _entry(described.named(table) | {"digest": digest})
 
 
 def own_images(name: str) -> dict[str, Any]:
     """Return the description of a set of images of your own."""
-    table = _described(name, "images")
-    return table | {part: tuple(table[part]) for part in ("classes", "files")}
+    with _description(name, "images") as table:
+        labels, files = table["labels"], tuple(table["files"])
+        if len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= len(table["classes"]):
+            raise HsiError("labels must be the number of its class for each file")
+        table = described.named(table) | {"files": files, "path": str(table["path"])}
+        return {part: table[part] for part in ("title", "path", "files", "classes", "labels", "digest")}
 
 
-def _described(name, kind):
+@contextmanager
+def _description(name, kind):
+    """Give what a file of your own says; whatever is wrong with it is one line."""
     path = own_folder() / f"{name}.{kind}.json"
     try:
-        return getattr(described, kind)(path.read_text())
-    except (HsiError, ValueError, OSError) as error:
-        raise HsiError(f"{path}: damaged ({error}); add the {kind} again") from None
+        yield described.of_json(path.read_text())
+    except Exception as error:
+        raise HsiError(f"{path}: damaged ({reason(error)}); add the {kind} again") from None
 
 
 def _named(name):

@@ -101,8 +101,11 @@ def load_scene(name: str) -> Scene:
 
         return open_set(name)
     listing = entry(name)
-    if listing.of:
-        return _side_by_side(name, listing)
+    with readable(f"scene {name}: cannot be loaded"):
+        return _side_by_side(name, listing) if listing.of else _loaded(name, listing)
+
+
+def _loaded(name, listing):
     paths = {file: locate(file, name) for file in listing.files}
     made, held = read(listing, [paths[file] for file in listing.cube]), {"cube": None}
     if not isinstance(made, Image):
@@ -156,18 +159,14 @@ def _maps(listing, paths):
         file = getattr(listing, part)
         if file is None:
             continue
-        path = paths[file]
-        with readable(f"{path}: cannot be read as a map of classes"):
-            if listing.form == "columns":  # the class of a pixel is its largest abundance
-                largest = read_array(path, file.key).argmax(0)
-                labels = (largest.reshape(shape[::-1]).T + 1).astype(np.uint8)
-            else:
-                whole = listing.whole or shape
-                labels = sum(label_map(path, key, whole) for key in file.key.split("+"))
-                if listing.whole:
-                    (row, column), *_ = listing.corners
-                    labels = labels[row : row + shape[0], column : column + shape[1]]
-            made[part] = np.array(numbers, np.uint8)[labels] if numbers else labels
+        if listing.form == "columns":  # the class of a pixel is its largest abundance
+            labels = read_array(paths[file], file.key).argmax(0).reshape(shape[::-1]).T + 1
+        else:
+            labels = sum(label_map(paths[file], key, listing.whole or shape) for key in file.key.split("+"))
+        if listing.whole:
+            (row, column), *_ = listing.corners
+            labels = labels[row : row + shape[0], column : column + shape[1]]
+        made[part] = np.array(numbers, np.uint8)[labels] if numbers else labels.astype(np.uint8)
     if made["labels"].max() > len(listing.classes):
         says = f"label {made['labels'].max()} but only {len(listing.classes)} classes"
         raise HsiError(f"{paths[listing.labels]}: {says}")
@@ -179,8 +178,7 @@ def _maps(listing, paths):
 
 def read(listing: Entry, paths: Sequence[Path]) -> Image | tuple[np.ndarray, np.ndarray]:
     """Return the image; or of a set of spectra (N, B) them and a map that is True where they belong."""
-    with readable(f"{paths[0]}: cannot be read as this scene"):
-        made = FORMS[listing.form](listing, paths)
+    made = FORMS[listing.form](listing, paths)
     made = made if isinstance(made, Image | tuple) else of_array(made, paths[0])
     if isinstance(made, Image) and made.shape != listing.shape:
         raise HsiError(f"{paths[0]}: the cube has shape {made.shape}, expected {listing.shape}")
@@ -188,8 +186,8 @@ def read(listing: Entry, paths: Sequence[Path]) -> Image | tuple[np.ndarray, np.
 
 
 def _cube(listing, paths):
-    """One array: rows, columns, bands; bands that are called bad are left out."""
-    return replace(open_image(paths[0], listing.cube[0].key), bad=listing.bad, nodata=listing.nodata)
+    """One array: rows, columns, bands."""
+    return replace(open_image(paths[0], listing.cube[0].key), nodata=listing.nodata)
 
 
 def _columns(listing, paths):

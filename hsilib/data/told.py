@@ -24,7 +24,7 @@ def of_all() -> list[str]:
                 images = imagesets.open_set(name)
                 title, size, k = images.title, f"{len(images.files)} images", len(images.classes)
             lines.append(f"{name:24} {size:20} {k:7}  {state:10} {title}".rstrip())
-        except HsiError as error:  # one that is damaged does not hide the others
+        except Exception as error:  # one that is damaged does not hide the others
             lines.append(f"{name:24} {error}")
     return lines
 
