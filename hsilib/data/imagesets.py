@@ -181,4 +181,4 @@ def open_set(name: str) -> ImageSet:
 def _made(name, title, path, files, classes, labels, digest=""):
     labels = np.array(labels, np.uint8)[:, None]
     words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
-    return ImageSet(name, title, None, labels, classes, **words)
+    return ImageSet(name, title, None, labels, tuple(classes), **words)

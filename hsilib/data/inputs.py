@@ -135,19 +135,8 @@ class Images:
         return Images(self.pixels.to(device))
 
 
-def pca(cube: np.ndarray, components: int, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the scores (N, c) of all pixels, the mean and the components.
-
-    The rows ``basis`` define mean and components.  The components are exact: eigenvectors of the covariance,
-    each with its largest loading made positive.
-    """
-    mean = basis.mean(0)
-    vectors = principal(np.cov(basis - mean, rowvar=False), components)
-    return (cube - mean) @ vectors, mean, vectors
-
-
 def principal(covariance: np.ndarray, components: int) -> np.ndarray:
-    """Return the first eigenvectors of a covariance (B, B), each with its largest loading made positive."""
+    """Return the first eigenvectors of a covariance (B, B), exact, each with its largest loading positive."""
     vectors = np.linalg.eigh(covariance)[1][:, ::-1][:, :components]
     return vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
 
@@ -183,7 +172,9 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         pixels, rows = pixels if scene.of_spectra else pixels[there], np.searchsorted(there, rows)
     pixels, rows = pixels.astype(np.float64), rows if fit == "train" else slice(None)
     if kind == "patches":
-        pixels, mean, vectors = pca(pixels, min(components, pixels.shape[1]), pixels[rows])
+        mean = pixels[rows].mean(0)
+        vectors = principal(np.cov(pixels[rows] - mean, rowvar=False), min(components, pixels.shape[1]))
+        pixels = (pixels - mean) @ vectors
     if kind == "minmax":
         low, high = pixels[rows].min(0), pixels[rows].max(0)
         pixels = (pixels - low) / np.where(high > low, high - low, 1)

@@ -20,7 +20,6 @@ from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_array, write_atomically
 
 SAMPLE = 20_000  # pixels of a scene that are looked at
-NOT_YET = "sha256:" + 64 * "0"  # of a file that is written last
 RGB = (640, 550, 470)  # nm of the false-colour image, where the wavelengths are known
 
 
@@ -50,14 +49,13 @@ def add_scene(
         raise HsiError(f"{path}: rgb must be three of its {image.shape[2]} bands")
     entry = {"title": described.plain(title or name), "cube": _file(path, cube_key)}
     maps, burnt, named = {}, {}, []
-    for part, file in {"labels": labels, "train": train, "test": test}.items():
-        if file and kind_of(Path(file)) == "polygons":
-            burnt[part], found = polygons.burn(Path(file).resolve(), label_key, image)
+    given = {"labels": labels, "train": train, "test": test}
+    for part, file in {part: Path(file).resolve() for part, file in given.items() if file}.items():
+        if kind_of(file) == "polygons":
+            burnt[part], found = polygons.burn(file, label_key, image)
             maps[part], named = burnt[part], named or [described.plain(one) for one in found]
-            entry[part] = [f"{name}.{part}.npy", "", NOT_YET]
-        elif file:
-            maps[part] = label_map(Path(file).resolve(), label_key, image.shape)
-            entry[part] = _file(file, label_key)
+        else:
+            maps[part], entry[part] = label_map(file, label_key, image.shape), _file(file, label_key)
     marks, notes = _looked_at(image, maps["labels"])
     if marks.max() == 0:
         raise HsiError(f"{labels}: no labelled pixel")
@@ -82,8 +80,8 @@ def add_scene(
         say(f"note: {line}")
     say("labelled pixels: " + ", ".join(f"{one} {number}" for one, number in zip(classes, counts)))
     for part, numbers in burnt.items():
-        write_array(own_folder() / entry[part][0], numbers)
-        entry[part] = _file(own_folder() / entry[part][0], "")
+        write_array(own_folder() / f"{name}.{part}.npy", numbers)
+        entry[part] = _file(own_folder() / f"{name}.{part}.npy", "")
     write_atomically(path, json.dumps(entry, indent=1))
     load_scene.cache_clear()
     return path
@@ -128,20 +126,17 @@ def _misread(values):
     whole = values.shape[1] >= 8 and (values == np.round(values)).all()
     if not whole or values.min() < -32768 or values.max() > 65535:
         return ""
-    bits = values.astype(np.int64).astype(np.uint16)
+    bits, how = values.astype(np.int64).astype(np.uint16), ""
 
-    def step(values):
-        return np.abs(np.diff(values.astype(float), axis=1)).mean()
+    def step(values, each=1):  # from band to band
+        return np.abs(np.diff(values.astype(float), axis=1)).mean() / max(each, 1e-9)
 
-    def roughness(values):
-        return step(values) / max(values.std(), 1e-9)
-
-    says = "the spectra would be far smoother if the file were read {}; is its type right?"
-    if min(roughness(bits.byteswap().view(kind)) for kind in ("u2", "i2")) < 0.3 * roughness(values):
-        return says.format("with its bytes in the other order")
     if values.max() > 32767 and step(bits.view("i2")) < 0.3 * step(values):
-        return says.format("as signed numbers")
-    return ""
+        how = "as signed numbers"
+    swapped = [bits.byteswap().view(kind) for kind in ("u2", "i2")]
+    if min(step(other, other.std()) for other in swapped) < 0.3 * step(values, values.std()):
+        how = "with its bytes in the other order"
+    return how and f"the spectra would be far smoother if the file were read {how}; is its type right?"
 
 
 def _of_classes(classes, labels, where):

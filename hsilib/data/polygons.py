@@ -30,9 +30,10 @@ def burn(path: Path, field: str, image: Image) -> tuple[np.ndarray, tuple[str, .
     if field not in fields:
         says = f"no attribute {field!r}" if field else "the class is one of several attributes"
         raise HsiError(f"{path}: {says}; name it with --label-key: {', '.join(fields) or 'there are none'}")
-    values = [None if value != value or value == "" else value for value in fields[field].tolist()]
+    values = fields[field].tolist()
     if not all(isinstance(value, str | int | float | None) for value in values):
         raise HsiError(f"{path}: attribute {field!r} holds other than texts and numbers")
+    values = [None if value != value or value == "" else value for value in values]
     names = sorted(set(values) - {None})
     if not 1 <= len(names) <= 255:
         raise HsiError(f"{path}: attribute {field!r} has {len(names)} values, expected 1 to 255 classes")
