@@ -1,4 +1,3 @@
-import hashlib
 import io
 import json
 import zipfile
@@ -39,9 +38,8 @@ def test_synthetic_scenes_have_the_promised_shape_and_every_split(name):
 
 
 def test_synthetic_scenes_are_the_same_every_time():
-    made = synthetic.make("synthetic_fields_small")
-    digests = [hashlib.sha256(made[part].tobytes()).hexdigest()[:12] for part in ("labels", "train_map")]
-    assert digests == ["b85b4b5aae40", "ec6af36c6261"] and (made["cube"] == synthetic.make("synthetic_fields_small")["cube"]).all()
+    a, b = (synthetic.make("synthetic_fields_small") for _ in range(2))
+    assert (a["cube"] == b["cube"]).all() and (a["labels"] == b["labels"]).all()
 
 
 def test_the_registry_is_complete():
