@@ -26,7 +26,6 @@ import pandas as pd
 import torch
 from hsilib.data import cards, imagesets, own, registry, scenes, told
 from hsilib.deploy.predict import predict
-from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
 from hsilib.models.networks import MLP, initialise
 from hsilib.study import execute
@@ -341,12 +340,10 @@ def study(folder):
 @reader(onnx_of, "model.onnx")
 def onnx(folder):
     """An exported network that was trained on nothing."""
-    from conftest import worn
+    import test_hostile
 
-    rng, net = np.random.default_rng(0), worn(bands=4, classes=3, widths=(4, 6, 8), batch_norm=False)
-    reduction = rng.normal(size=9) + 4000, rng.normal(size=(9, 4)) / 3000, rng.normal(size=4)
-    words = dict(scene="mine", model="scratch", run=RUN, low=0.0, high=9000.0, digest="mine@0")
-    (folder / "model.onnx").write_bytes(traced(net, reduction, ["a", "b", "c"], **words))
+    _, made = test_hostile.model(scene="mine", run=RUN, low=0.0, high=9000.0, digest="mine@0")
+    (folder / "model.onnx").write_bytes(made.SerializeToString())
     yield
     labels, about = predict(folder / "model.onnx", np.load(arrays(folder)[0]).astype(np.float32))
     classes = about["classes"]
