@@ -93,7 +93,18 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
         for c in np.unique(train[train > 0]):
             few.flat[rng.permutation(np.flatnonzero(train == c))[: (FEW | TRANSFER)[name]]] = c
         train = few
-    return _split(scene, name, train, test)
+    train, test = train.ravel(), test.ravel()
+    a, b = np.flatnonzero(train), np.flatnonzero(test)
+    missing = sorted(set(test[b]) - set(train[a]))
+    wrong = f"no training pixel of {', '.join(scene.classes[c - 1] for c in missing)}" if missing else ""
+    if len(set(train[a])) == 1:
+        wrong = "training pixels of one class only"
+    if len(a) == 0 or len(b) == 0:
+        wrong = f"no {'test' if len(a) else 'training'} pixel left"
+    if wrong:
+        raise HsiError(f"scene {scene.name}, split {name}: {wrong}")
+    leak = np.nan if scene.of_images else near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
+    return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
 
 
 def _whole(scene, name):
@@ -144,22 +155,6 @@ def training_pixels_in_window(split: Split, shape: tuple[int, int], window: int 
     sums = np.pad(mask, window // 2 + 1)[:-1, :-1].cumsum(0).cumsum(1)
     upper, lower = sums[:-window], sums[window:]
     return lower[:, window:] - upper[:, window:] - lower[:, :-window] + upper[:, :-window]
-
-
-def _split(scene, name, train, test):
-    """Turn two maps of class numbers into a split, and refuse one with too little to learn or to test."""
-    train, test = train.ravel(), test.ravel()
-    a, b = np.flatnonzero(train), np.flatnonzero(test)
-    missing = sorted(set(test[b]) - set(train[a]))
-    wrong = f"no training pixel of {', '.join(scene.classes[c - 1] for c in missing)}" if missing else ""
-    if len(set(train[a])) == 1:
-        wrong = "training pixels of one class only"
-    if len(a) == 0 or len(b) == 0:
-        wrong = f"no {'test' if len(a) else 'training'} pixel left"
-    if wrong:
-        raise HsiError(f"scene {scene.name}, split {name}: {wrong}")
-    leak = np.nan if scene.of_images else near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
-    return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
 
 
 def _random(labels, fraction, rng):
