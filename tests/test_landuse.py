@@ -171,7 +171,7 @@ def test_a_set_that_changed_after_it_was_added_is_refused(folder):
     with pytest.raises(HsiError, match="have changed since"):
         scene.read(9)
     (folder / "farm" / "2.png").unlink()
-    with pytest.raises(HsiError, match="farm/2.png cannot be read"):
+    with pytest.raises(HsiError, match="farm/2.png: No such file"):
         scene.read(10)
 
 
@@ -181,11 +181,10 @@ def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):
     with pytest.raises(HsiError, match="x.jpg cannot be read as an image"):
         own_scene.images_named(str(folder))
     (folder / "farm" / "x.jpg").unlink()
-    for limit, value, says in (("MOST_PIXELS", 100, "20 x 16 pixels"), ("LARGEST", 40, "more than an image")):
-        with monkeypatch.context() as patch:
-            patch.setattr(images, limit, value)
-            with pytest.raises(HsiError, match=says):
-                own_scene.images_named(str(folder))
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "LARGEST", 40)
+        with pytest.raises(HsiError, match="bytes, more than the 40"):
+            own_scene.images_named(str(folder))
     other = tmp_path / "other" / "my set"
     save(other / "a" / "0.png"), save(other / "b" / "0.png")
     own_scene.images_named(str(folder))
@@ -203,7 +202,7 @@ def test_links_that_loop_and_pipes_do_not_hang(folder):
             own_scene.images_named(str(folder))
         (folder / "farm" / name).unlink()
     os.mkfifo(folder / "farm" / "pipe.png")
-    with pytest.raises(HsiError, match="farm/pipe.png cannot be read"):
+    with pytest.raises(HsiError, match="farm/pipe.png: no file"):
         own_scene.images_named(str(folder))
 
 
