@@ -17,6 +17,7 @@ from hsilib.methods.compact.projected import projected
 from hsilib.methods.compact.spectral import LiuNet, Perceptron, Pointwise
 from hsilib.methods.compact.taught import answers
 from hsilib.methods.quantize import layers
+from hsilib.methods.quantize.qat import Aware
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
 from hsilib.models.networks import CNN1D, NETWORKS, Outputs, initialise
@@ -248,7 +249,7 @@ def test_training_with_roundings_before_any_step_equals_what_it_is_converted_to(
     split = make_split(scene, "random", 0)
     net = after_training(Lens(103, 9, width=6, centre=5))
     inputs, x = samples(scene, split, net)
-    aware = layers.Aware(net, x, inputs.reduction, bits=4).train()
+    aware = Aware(net, x, inputs.reduction, bits=4).train()
     with torch.no_grad():
         aware(x)
         aware.freeze(1.0)

@@ -8,7 +8,7 @@ from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
 from hsilib.identity import parents
 from hsilib.methods.quantize.arithmetic import Grid, MovingRange, affine, fake_quantize, histogram, minmax, symmetric
-from hsilib.methods.quantize.integer import LAYERS, Int8CNN2D, calibrate, convert, fold_batch_norm, rounding
+from hsilib.methods.quantize.integer import LAYERS, Int8CNN2D, calibrate, convert, fold_batch_norm
 from hsilib.methods.quantize.qat import QAT
 from hsilib.methods.task import Task
 from hsilib.models import measure
@@ -133,19 +133,6 @@ def test_the_integer_network_runs_over_a_scene_as_over_patches(monkeypatch):
     dynamic = convert(net)
     whole = dynamic.dense(inputs.padded.permute(2, 0, 1)[None]).flatten(1).T
     assert torch.equal(torch.from_numpy(scene_scores(dynamic, inputs)), whole)
-
-
-def test_rounding_errors_are_told_in_decibels():
-    net, x = worn(batch_norm=False), torch.randn(60, 40, 19, 19, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        small = convert(net, calibrate(net, x, minmax))
-    result = rounding(net, small, x)
-    step = float(small.conv1.in_scale)
-    by_hand = 10 * torch.log10(x.square().mean() / (step**2 / 12))  # errors of rounding are spread evenly over a step
-    assert result["conv1"]["input_db"] == pytest.approx(float(by_hand), abs=0.2)
-    assert sum(result["conv1"]["counts"]) == x.numel() and result["conv2"]["observed"][0] == 0
-    assert result["conv1"]["kept"] == pytest.approx(result["conv1"]["observed"], abs=step)
-    assert result["fc2"]["output_db"] < result["conv1"]["output_db"] < result["conv1"]["input_db"]  # errors add up on the way
 
 
 def test_sizes_are_those_of_eight_bits():

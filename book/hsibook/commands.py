@@ -126,7 +126,7 @@ def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -
     p.add_argument("--remove", action="store_true", help="take a page of yours out of the book again")
 
     p = add(bench_command, "speed, as ratios within one run", "dense")
-    choices = "dense, loop, latency, agreement, teaching, images, compact, rates, scale, or all"
+    choices = "dense, loop, latency, agreement, teaching, rates, scale, or all"
     p.add_argument("only", nargs="?", default="all", help=choices)
     keep = "keep the result for the book (book/results/bench.json)"
     p.add_argument("--save", action="store_true", help=keep)
