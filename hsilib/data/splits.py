@@ -260,21 +260,30 @@ def _blocks(scene, rng, draws=300):
     """Draw many block patterns, and keep the one whose worst-off class has most pixels on both sides."""
     h, w = scene.labels.shape
     reach = 5 if scene.of_spectra else WINDOW
-    totals = np.bincount(scene.labels.ravel(), minlength=len(scene.classes) + 1)[1:]
+    r, c = np.nonzero(scene.labels)
+    classes = scene.labels[r, c].astype(np.intp) - 1
+    totals = np.bincount(classes, minlength=len(scene.classes))
     present, best = totals > 0, (-1.0, 0, None)
+
+    def score(sides):
+        """How many classes have pixels on both sides, and the least share of a class on one."""
+        worst = np.minimum(*(side[present] for side in sides)) / totals[present]
+        return (worst > 0).sum() + worst.min(), int((worst > 0).sum())
+
     for _ in range(draws):
         side = int(rng.integers(WINDOW, max(WINDOW + 1, max(h, w) // 2 + 1)))
         shift = rng.integers(0, side, 2)
         grid = rng.random(((h + 2 * side) // side, (w + 2 * side) // side)) < 0.5
         rows, cols = (np.arange(h) + shift[0]) // side, (np.arange(w) + shift[1]) // side
+        count = np.bincount(classes[grid[rows[r], cols[c]]], minlength=len(totals))
+        if score((count, totals - count))[0] <= best[0]:  # the buffer only takes test pixels away
+            continue
         side_a = grid[rows][:, cols]
         train = np.where(side_a, scene.labels, 0)
         test = np.where(side_a | near(train > 0, reach), 0, scene.labels)
-        counts = [np.bincount(m.ravel(), minlength=len(totals) + 1)[1:][present] for m in (train, test)]
-        worst = np.minimum(*counts) / totals[present]
-        score = (worst > 0).sum() + worst.min()
-        if score > best[0]:
-            best = (score, int((worst > 0).sum()), (train, test))
+        found = score((count, np.bincount(test[r, c], minlength=len(totals) + 1)[1:]))
+        if found[0] > best[0]:
+            best = (*found, (train, test))
     if best[1] < present.sum():
         raise HsiError(
             f"scene {scene.name} has no blocks split with all classes on both sides "
