@@ -79,7 +79,7 @@ def split_of(scene: Scene, name: str, seed: int = 0) -> Split:
     >>> set(split.train) & set(split.test)
     set()
     """
-    return make_split(scene, name, seed_of(scene.name, _whole(scene, name), seed, "split"))
+    return make_split(scene, name, seed_of(scene.name, whole(scene, name), seed, "split"))
 
 
 def make_split(scene: Scene, name: str, seed: int) -> Split:
@@ -88,7 +88,7 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
     rng = np.random.default_rng(seed)
-    train, test = _maps(scene, _whole(scene, name), rng)
+    train, test = _maps(scene, whole(scene, name), rng)
     if name in FEW | TRANSFER:
         train = _few(train, (FEW | TRANSFER)[name], rng)
     return _split(scene, name, train, test)
@@ -118,8 +118,8 @@ def _maps(scene, name, rng):
     return train, test
 
 
-def _whole(scene, name):
-    """The split that few labels are drawn from, and whose test pixels they keep; any other is its own."""
+def whole(scene: Scene, name: str) -> str:
+    """Return the split that few labels are drawn from, whose test pixels they keep; any other is its own."""
     return name if name not in FEW else "blocks" if scene.train_map is None else "disjoint"
 
 
