@@ -1,10 +1,15 @@
 """Speed, measured as ratios within one run on one thread, against the usual way of writing the same thing."""
 
 import json
+import os
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -13,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from bench.engines import agreement, latency
 from bench.small import rates
-from hsibook.scale import scale
 from hsilib.data.inputs import Inputs, make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import WINDOW, split_of
@@ -28,8 +32,9 @@ from hsilib.models.networks import CNN2D, WIDTHS, initialise
 from hsilib.models.train import fit, training_set
 from hsilib.study import machine
 from hsilib.study.execute import one_thread, task_of
-from hsilib.study.runs import make_run
+from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
+from hsilib.study.sweep import collect
 
 
 class PatchDataset(torch.utils.data.Dataset):
@@ -147,6 +152,27 @@ def teaching(steps: int = 10) -> dict:
 
 def _late(loss, model, batch):
     return loss(model, batch._replace(progress=0.99))
+
+
+RUNS = 16
+
+
+def scale() -> dict:
+    """Time a small study on one and on two workers of Dask's, started beforehand, in turns."""
+    runs = plan("synthetic_fields_small", ["disjoint"], ["cnn2d"], seeds=RUNS, epochs=10)
+    seconds = {1: [], 2: []}
+    for count in (1, 2, 2, 1):
+        with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, HSILIB_CACHE=folder):
+            began = []
+
+            def say(text, began=began):
+                if text.endswith("at will"):  # the workers are there
+                    began.append(time.perf_counter())
+
+            collect(runs, Store(Path(folder) / "store"), on=f"local:{count}", say=say)
+            seconds[count].append(time.perf_counter() - began[0])
+    ratio = min(seconds[1]) / min(seconds[2])
+    return {"ratio": round(ratio, 2), "cores": os.cpu_count()}
 
 
 BENCHES: dict[str, Callable[[], dict]] = {

@@ -78,7 +78,7 @@ def split_of(scene: Scene, name: str, seed: int = 0) -> Split:
     >>> set(split.train) & set(split.test)
     set()
     """
-    return make_split(scene, name, seed_of(scene.name, _whole(scene, name), seed, "split"))
+    return make_split(scene, name, seed_of(scene.name, whole(scene, name), seed, "split"))
 
 
 def make_split(scene: Scene, name: str, seed: int) -> Split:
@@ -87,7 +87,7 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
     rng = np.random.default_rng(seed)
-    train, test = _maps(scene, _whole(scene, name), rng)
+    train, test = _maps(scene, whole(scene, name), rng)
     if name in FEW | TRANSFER:  # so many pixels of each class; a larger draw holds all of a smaller one
         few = np.zeros_like(train)
         for c in np.unique(train[train > 0]):
@@ -107,8 +107,8 @@ def make_split(scene: Scene, name: str, seed: int) -> Split:
     return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
 
 
-def _whole(scene, name):
-    """The split that few labels are drawn from, and whose test pixels they keep; any other is its own."""
+def whole(scene: Scene, name: str) -> str:
+    """Return the split that few labels are drawn from, whose test pixels they keep; any other is its own."""
     return name if name not in FEW else "blocks" if scene.train_map is None else "disjoint"
 
 
@@ -222,21 +222,30 @@ def _blocks(scene, rng, draws=300):
     """Draw many block patterns, and keep the one whose worst-off class has most pixels on both sides."""
     h, w = scene.labels.shape
     reach = 5 if scene.of_spectra else WINDOW
-    totals = np.bincount(scene.labels.ravel(), minlength=len(scene.classes) + 1)[1:]
+    r, c = np.nonzero(scene.labels)
+    classes = scene.labels[r, c].astype(np.intp) - 1
+    totals = np.bincount(classes, minlength=len(scene.classes))
     present, best = totals > 0, (-1.0, 0, None)
+
+    def score(sides):
+        """How many classes have pixels on both sides, and the least share of a class on one."""
+        worst = np.minimum(*(side[present] for side in sides)) / totals[present]
+        return (worst > 0).sum() + worst.min(), int((worst > 0).sum())
+
     for _ in range(draws):
         side = int(rng.integers(WINDOW, max(WINDOW + 1, max(h, w) // 2 + 1)))
         shift = rng.integers(0, side, 2)
         grid = rng.random(((h + 2 * side) // side, (w + 2 * side) // side)) < 0.5
         rows, cols = (np.arange(h) + shift[0]) // side, (np.arange(w) + shift[1]) // side
+        count = np.bincount(classes[grid[rows[r], cols[c]]], minlength=len(totals))
+        if score((count, totals - count))[0] <= best[0]:  # the buffer only takes test pixels away
+            continue
         side_a = grid[rows][:, cols]
         train = np.where(side_a, scene.labels, 0)
         test = np.where(side_a | near(train > 0, reach), 0, scene.labels)
-        counts = [np.bincount(m.ravel(), minlength=len(totals) + 1)[1:][present] for m in (train, test)]
-        worst = np.minimum(*counts) / totals[present]
-        score = (worst > 0).sum() + worst.min()
-        if score > best[0]:
-            best = (score, int((worst > 0).sum()), (train, test))
+        found = score((count, np.bincount(test[r, c], minlength=len(totals) + 1)[1:]))
+        if found[0] > best[0]:
+            best = (*found, (train, test))
     if best[1] < present.sum():
         says = f"(best of {draws} draws: {best[1]} of {present.sum()}); its fields are too few or too close"
         raise HsiError(f"scene {scene.name} has no blocks split with all classes on both sides {says}")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from hsilib.files import project
 
-# how ``collect`` trains unless it is told otherwise; a chapter's words --jobs, --device and --on set it
-TRAINING = {"jobs": None, "device": "cpu", "on": ""}
+# how ``collect`` trains unless it is told otherwise; a chapter's words --jobs, --device and --on set it, and
+# most: seconds above which it says what training would take instead (0: train whatever it takes)
+TRAINING = {"jobs": None, "device": "cpu", "on": "", "most": 0}
 
 
 @lru_cache
