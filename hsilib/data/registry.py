@@ -118,7 +118,9 @@ def own_images(name: str) -> dict[str, Any]:
         labels, files = table["labels"], tuple(table["files"])
         if len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= len(table["classes"]):
             raise HsiError("labels must be the number of its class for each file")
-        table = described.named(table) | {"files": files, "path": str(table["path"])}
+        if max(map(len, (table["path"], *files))) > 4000:
+            raise HsiError("path and files must be names of files")
+        table = described.named(table) | {"files": files}
         return {part: table[part] for part in ("title", "path", "files", "classes", "labels", "digest")}
 
 
