@@ -115,12 +115,12 @@ def entry(name: str) -> Entry:
 def own_images(name: str) -> dict[str, Any]:
     """Return the description of a set of images of your own."""
     with _description(name, "images") as table:
-        labels, files = table["labels"], tuple(table["files"])
+        labels, files, path = table["labels"], tuple(table["files"]), str(table["path"])
         if len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= len(table["classes"]):
             raise HsiError("labels must be the number of its class for each file")
-        if max(map(len, (table["path"], *files))) > 4000:
+        if max(map(len, (path, *files))) > 4000:
             raise HsiError("path and files must be names of files")
-        table = described.named(table) | {"files": files}
+        table = described.named(table) | {"files": files, "path": path}
         return {part: table[part] for part in ("title", "path", "files", "classes", "labels", "digest")}
 
 
