@@ -118,7 +118,7 @@ def own_images(name: str) -> dict[str, Any]:
         labels, files, path = table["labels"], tuple(table["files"]), str(table["path"])
         if len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= len(table["classes"]):
             raise HsiError("labels must be the number of its class for each file")
-        if max(map(len, (path, *files))) > 4000:
+        if not path or max(map(len, (path, *files))) > 4000:
             raise HsiError("path and files must be names of files")
         table = described.named(table) | {"files": files, "path": path}
         return {part: table[part] for part in ("title", "path", "files", "classes", "labels", "digest")}

@@ -16,7 +16,7 @@ import numpy as np
 from hsilib.data import damage, synthetic
 from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array
 from hsilib.data.registry import Entry, entry, image_names, locate
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, shown
 from hsilib.files import readable
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def read(listing: Entry, paths: Sequence[Path]) -> Image | tuple[np.ndarray, np.
     made = FORMS[listing.form](listing, paths)
     made = made if isinstance(made, Image | tuple) else of_array(made, paths[0])
     if isinstance(made, Image) and made.shape != listing.shape:
-        raise HsiError(f"{paths[0]}: the cube has shape {made.shape}, expected {listing.shape}")
+        raise HsiError(f"{paths[0]}: the cube has shape {made.shape}, expected {shown(listing.shape)}")
     return made
 
 
