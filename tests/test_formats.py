@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,6 +131,7 @@ def test_an_envi_header_stands_for_its_image_and_says_what_it_knows(tmp_path):
     image = formats.open_image(tmp_path / "a.hdr")
     assert image.wavelengths == (400, 500, 700, 800, 900, 1000, 1100) and image.shape == (H, W, 7)
     assert image.bad == (2, 8) and image.nodata == -99
+    assert replace(image, bad=()).rows(0, H)[0].shape == CUBE.shape  # as predict has it, of a network of all bands
 
 
 def test_without_rasterio_one_line_says_what_to_install(tmp_path, monkeypatch):

@@ -34,18 +34,28 @@ class Image:
     """What a file holds of a cube, which is read by rows."""
 
     where: str  # it comes from
-    shape: tuple[int, int, int]  # rows, columns, bands
+    size: tuple[int, int, int]  # rows, columns, bands
     read: Callable[[int, int], np.ndarray]  # (first row, row behind the last) -> (rows, columns, bands)
-    wavelengths: tuple[float, ...] = ()  # of the bands, in nm
-    bad: tuple[int, ...] = ()  # bands that the file calls bad, from 0, and that are left out
+    waves: tuple[float, ...] = ()  # wavelengths of the bands, in nm
+    bad: tuple[int, ...] = ()  # bands that the file calls bad, from 0
     nodata: float | None = None  # what pixels without data hold
     crs: str = ""  # where it lies: the reference system ...
     transform: tuple[float, ...] = ()  # ... and the six numbers from (column, row) to it
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        """Its shape."""
-        return self.shape
+    def kept(self) -> list[int]:
+        """The bands that are not bad."""
+        return [band for band in range(self.size[2]) if band not in self.bad]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands without the bad ones."""
+        return (*self.size[:2], len(self.kept))
+
+    @property
+    def wavelengths(self) -> tuple[float, ...]:
+        """Of the bands that are not bad."""
+        return tuple(self.waves[band] for band in self.kept) if self.waves else ()
 
     def rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
         """Return some rows (h, W, B) as float32, and a map (h, W) that is True where they are data.
@@ -53,6 +63,7 @@ class Image:
         Pixels without data hold zeros.  Any other value that is not finite is an error.
         """
         values = self.read(top, bottom)
+        values = values[..., self.kept] if self.bad else values
         there = np.ones(values.shape[:2], bool)
         if self.nodata is not None:
             there = ~(np.isnan(values) if np.isnan(self.nodata) else values == self.nodata).any(2)
@@ -61,9 +72,9 @@ class Image:
 
     def strips(self, values: int = 1 << 21) -> Iterator[tuple[int, int]]:
         """Give first and last row of strips of at most so many values, which together are the image."""
-        rows = max(1, values // max(1, self.shape[1] * self.shape[2]))
-        for top in range(0, self.shape[0], rows):
-            yield top, min(top + rows, self.shape[0])
+        rows = max(1, values // (self.size[1] * self.size[2]))
+        for top in range(0, self.size[0], rows):
+            yield top, min(top + rows, self.size[0])
 
 
 def _head(path):
@@ -132,8 +143,8 @@ def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
             _bounded(path, array.shape)
             return array[:]
     image = _open_geo(path)
-    values = image.read(0, image.shape[0])
-    if image.shape[2] > 1:
+    values = image.read(0, image.size[0])
+    if image.size[2] > 1:
         return values
     return np.where(values == image.nodata, 0, values)[..., 0]  # a map of classes
 
@@ -225,7 +236,7 @@ def _open_geo(path):
     def read(top, bottom):
         with opened() as file:
             window = rasterio.windows.Window(0, top, file.width, bottom - top)
-            return np.moveaxis(file.read(kept, window=window), 0, 2)
+            return np.moveaxis(file.read(window=window), 0, 2)
 
     with opened() as file:
         said = file.tags(ns="ENVI")
@@ -233,11 +244,10 @@ def _open_geo(path):
             _as_its_header_says(file, path, said)
         flags = said.get("bbl", "").strip("{} ").split(",")
         bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
-        kept = [i for i in file.indexes if i - 1 not in bad]
-        waves = _wavelengths([(file.tags(i), file.tags(i, ns="IMAGERY")) for i in kept])
+        waves = _wavelengths([(file.tags(i), file.tags(i, ns="IMAGERY")) for i in file.indexes])
         transform = () if file.transform.is_identity else tuple(file.transform)[:6]
-        shape, crs = (*file.shape, len(kept)), file.crs.to_wkt() if file.crs else ""
-        return Image(str(path), shape, read, waves, bad, file.nodata, crs, transform)
+        size, crs = (*file.shape, file.count), file.crs.to_wkt() if file.crs else ""
+        return Image(str(path), size, read, waves, bad, file.nodata, crs, transform)
 
 
 def _as_its_header_says(file, path, said):

@@ -186,8 +186,8 @@ def read(listing: Entry, paths: Sequence[Path]) -> Image | tuple[np.ndarray, np.
 
 
 def _cube(listing, paths):
-    """One array: rows, columns, bands."""
-    return replace(open_image(paths[0], listing.cube[0].key), nodata=listing.nodata)
+    """One array: rows, columns, bands; bands that are called bad are left out."""
+    return replace(open_image(paths[0], listing.cube[0].key), bad=listing.bad, nodata=listing.nodata)
 
 
 def _columns(listing, paths):
