@@ -23,7 +23,7 @@ from hsilib.data.splits import split_of
 from hsilib.deploy import contract, zoo
 from hsilib.deploy import export as deploy
 from hsilib.deploy import predict as predict_module
-from hsilib.deploy.c99 import FLAGS, WARNINGS, export_c, refusals
+from hsilib.deploy.c99 import FLAGS, WARNINGS, export_c
 from hsilib.deploy.maps import write_map
 from hsilib.deploy.predict import predict, predict_image, session
 from hsilib.deploy.trace import traced
@@ -222,26 +222,6 @@ def test_a_scene_of_another_scale_or_of_other_bands_is_refused_in_one_line(tmp_p
     contract.hold("net.onnx", learnt, replace(image, waves=tuple(range(402, 505))))
     with pytest.raises(HsiError, match="made for other bands: band 1 lies at 420 nm, it learnt one at 400"):
         contract.hold("net.onnx", learnt, replace(image, waves=tuple(range(420, 523))))
-
-
-@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
-def test_the_c_refuses_bands_at_other_wavelengths(tmp_path):
-    code = refusals("net", 3, {"low": 0.0, "high": 1.0, "wavelengths": [400, 500, 600.5]})
-    code += """
-int main(void) {
-    const double same[] = {401, 495, 600}, other[] = {400, 500, 620};
-    const float good[] = {0, 1, 0.5f}, bad[] = {0, NAN, 1}, far[] = {0, INFINITY, 1};
-    if (net_refuses(3, NAN, NAN) != 2 || net_refuses(3, 0, NAN) != 2 || net_refuses(3, 0, 1) != 0)
-        return 1;
-    if (net_refuses_values(3, good) != 0 || net_refuses_values(3, bad) != 2 || net_refuses_values(3, far) != 2)
-        return 1;
-    return net_refuses_waves(3, same) != 0 || net_refuses_waves(2, same) != 1 || net_refuses_waves(3, other) != 3;
-}
-"""
-    (tmp_path / "net.c").write_text("#include <math.h>\n#include <stdint.h>\n" + code)
-    subprocess.run(["gcc", *FLAGS, "-pedantic", tmp_path / "net.c", "-o", tmp_path / "net"], check=True)
-    subprocess.run([tmp_path / "net"], check=True)
-    assert "waves" not in refusals("net", 3, {"low": 0.0, "high": 1.0})
 
 
 # ------------------------------------------------------------------------------------- strips, places, memory

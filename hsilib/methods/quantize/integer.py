@@ -115,6 +115,18 @@ NETWORKS["Int8CNN2D"] = Int8CNN2D
 
 
 @torch.no_grad()
+def take(layer: nn.Module, weight: torch.Tensor, bias: torch.Tensor, bits: int, grid: Grid | None) -> None:
+    """Give a layer its weights in whole numbers, its bias, and the grid of its input."""
+    own = symmetric(weight, len(layer.scale) == len(weight), bits)
+    layer.scale.copy_(own.scale.view(layer.scale.shape))
+    layer.weight.copy_(own.quantize(weight).to(torch.int8))
+    layer.bias.copy_(bias)
+    if grid:
+        layer.in_scale.copy_(grid.scale)
+        layer.in_zero.copy_(grid.zero)
+
+
+@torch.no_grad()
 def convert(net: CNN2D, grids: Sequence[Grid] | None = None) -> Int8CNN2D:
     """Build the integer network from a network without batch norm and the grids of its four layers' inputs.
 
@@ -124,18 +136,13 @@ def convert(net: CNN2D, grids: Sequence[Grid] | None = None) -> Int8CNN2D:
     >>> static, dynamic = convert(plain, calibrate(plain, x)), convert(plain)
     """
     small = Int8CNN2D(**{k: net.config[k] for k in ("bands", "classes", "widths")}, dynamic=grids is None)
-    for number, name in enumerate(LAYERS):
+    for name, grid in zip(LAYERS, grids or [None] * 4):
         theirs, mine = getattr(net, name), getattr(small, name)
         weight = theirs.weight.detach().reshape(mine.weight.shape)
-        mine.bias.copy_(theirs.bias)
         if isinstance(mine, Int8Layer):
-            grid = symmetric(weight, per_channel=grids is not None)
-            mine.scale.copy_(grid.scale.view(mine.scale.shape))
-            weight = grid.quantize(weight).to(torch.int8)
-            if grids is not None:
-                mine.in_scale.copy_(grids[number].scale)
-                mine.in_zero.copy_(grids[number].zero)
-        mine.weight.copy_(weight)
+            take(mine, weight, theirs.bias, mine.bits, grid)
+        else:
+            mine.load_state_dict({"weight": weight, "bias": theirs.bias})
     return small.eval()
 
 

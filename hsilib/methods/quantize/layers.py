@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hsilib.errors import HsiError
-from hsilib.methods.quantize.arithmetic import Grid, Observer, affine, histogram, symmetric
-from hsilib.methods.quantize.integer import Int8Layer, absorbed
+from hsilib.methods.quantize.arithmetic import Grid, Observer, affine, histogram
+from hsilib.methods.quantize.integer import Int8Layer, absorbed, take
 from hsilib.models.measure import mixes
 from hsilib.models.networks import NETWORKS, Around
 
@@ -146,19 +146,12 @@ def whole(
     made = Int8Net(type(net).__name__, net.config, plan.folds, plan.first, bits)
     for name in plan.layers:
         theirs, mine = folded.get_submodule(name), made.net.get_submodule(name)
-        weight = theirs.weight.detach()
+        weight, grid = theirs.weight.detach(), grids.get(name)
         if name == plan.first:
             for key, value in zip(("mean", "spread"), reduction):
                 getattr(mine, key).copy_(torch.from_numpy(value).view(getattr(mine, key).shape))
-            weight, own = weight / mine.spread, FIRST_BITS
-        else:
-            own = bits
-            mine.in_scale.copy_(grids[name].scale)
-            mine.in_zero.copy_(grids[name].zero)
-        grid = symmetric(weight, bits=own)
-        mine.scale.copy_(grid.scale.view(mine.scale.shape))
-        mine.weight.copy_(grid.quantize(weight).to(torch.int8))
-        mine.bias.copy_(theirs.bias)
+            weight, grid = weight / mine.spread, None
+        take(mine, weight, theirs.bias, mine.bits, grid)
     return made.eval()
 
 
