@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,9 +26,9 @@ class NoOption(HsiError, AttributeError):
 class Options(SimpleNamespace):
     """The hyper-parameters of a run, by name."""
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
         try:
-            known("option", name, vars(self))
+            return known("option", name, vars(self))
         except HsiError as error:
             raise NoOption(f"{error}; a hyper-parameter is a keyword of the decorator") from None
 
@@ -61,19 +61,14 @@ class Task:
     def inputs(self, kind: str) -> Inputs | Images:
         """Return what a network of this kind sees of the scene; it is computed once."""
         if kind not in self._inputs:
-            self._inputs[kind] = self._make_inputs(kind).to(self.device)
+            self._inputs[kind] = self._make_inputs(kind, self.options).to(self.device)
         return self._inputs[kind]
 
-    def _make_inputs(self, kind):
-        o = self.options
+    def _make_inputs(self, kind, o):
         if (kind == "images") != self.scene.of_images:
             what = "a set of images" if kind == "images" else "a hyperspectral scene"
             raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
         if kind == "images":
-            if o.size < 32:
-                raise HsiError(
-                    f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times"
-                )
             return Images(torch.from_numpy(self.scene.read(o.size)))
         return make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), self.fit_on)
 
@@ -103,10 +98,6 @@ class Task:
 
     def balanced(self, model: nn.Module, count: int, generator: torch.Generator) -> torch.Tensor:
         """Draw inputs of ``count`` training pixels, rare classes as often as common ones while they last."""
-        if count < 1:
-            raise HsiError(
-                f"{self.run.method} needs training pixels to see: samples must be at least 1, not {count}"
-            )
         data = self.data(model)
         share = 1 / torch.bincount(data.y)[data.y]
         chosen = torch.multinomial(share.cpu(), min(count, len(data.y)), generator=generator)
@@ -126,6 +117,5 @@ class Task:
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
         power = getattr(self.options, "balance", 0)
         draw = balanced(data.y, power) if power else shuffled
-        history = fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
-        self.history += history
+        self.history += fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
         return model
