@@ -169,6 +169,29 @@ def task_for(name, ratio=90, **options):
     return Task(run, scene, split_of(scene, "disjoint"))
 
 
+def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    x[:, 1] = 0  # always silent behind its ReLU
+    x[:, 3] = x[:, 2]
+    gram = x.T @ x
+    assert thinet.least(gram, 1) == [1]
+    torch.testing.assert_close(thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0)
+    assert thinet.scales(gram, [0, 1])[1] == 1
+
+
+def test_thinet_drops_the_silent_half():
+    """With half of the channels silent, exactly the others are kept, and the network computes what it did."""
+    net = worn(classes=9, widths=(8, 8, 8))
+    with torch.no_grad():
+        for module in (net.bn1, net.bn2, net.fc1):
+            module.weight[::2], module.bias[::2] = 0, 0
+    task = task_for("thinet")
+    same = refresh_batch_norm(deepcopy(net), task.data(net))
+    keep = thinet.thinet(net, {"conv1": 4, "conv2": 4, "fc1": 4}, task)
+    assert all(k.tolist() == [1, 3, 5, 7] for k in keep.values())
+    torch.testing.assert_close(logits(cut(net, keep)), logits(same), atol=1e-3, rtol=1e-3)
+
+
 def test_zeroed_filters_grow_again_and_may_return():
     task = task_for("sfp", 98)
     net = worn(classes=9, seed=2)
