@@ -52,17 +52,6 @@ def project_files(f: dict) -> dict:
     return files | {"CITATION.cff": citation}
 
 
-CONTEXT = {  # the standard's own, whole, for its validator compares; and geocr
-    "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
-    "geocr": "http://mlcommons.org/croissant/geocr/", "dct": "http://purl.org/dc/terms/",
-    "conformsTo": "dct:conformsTo", "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-} | {word: {"@id": f"cr:{word}", "@type": "@json"} for word in ("data", "examples")}
-CONTEXT |= {word: f"cr:{word}" for word in """citeAs column equivalentProperty extract field fileProperty
-fileObject fileSet format includes isLiveDataset jsonPath key md5 parentField path recordSet references regex
-repeated replace samplingRate separator source subField transform""".split()}
-
-
 def thing(kind: str, place: str, **said) -> dict:
     """A node of JSON-LD, named as the end of its place unless it is said otherwise."""
     return {"@type": kind, "@id": place, "name": place.removeprefix("#").rpartition("/")[2]} | said
@@ -72,8 +61,9 @@ def croissant(f: dict, table: str, columns: dict[str, str], rows: list, **said) 
     """A data set, with a table of columns (of these kinds) that stands in the file itself."""
     ids = {f"{table}/{column}": f"sc:{kind}" for column, kind in columns.items()}
     fields = [thing("cr:Field", place, dataType=kind) for place, kind in ids.items()]
+    context = json.loads((ROOT / "book" / "croissant.json").read_text())  # the standard's own, and geocr
     return {
-        "@context": CONTEXT, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "@context": context, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0",
         "url": f["url"] or PAPER, "version": f["version"], "datePublished": f["date"],
         "recordSet": [thing("cr:RecordSet", table, field=fields, data=[dict(zip(ids, row)) for row in rows])],
     } | said
@@ -112,8 +102,10 @@ def stac(f: dict, name: str, card: dict) -> dict:
     bands = registry.entry(scene).shape[2]
     cube = {"shape": [-1, -1, bands], "dim_order": axes, "data_type": "float32"}
     out = {"shape": [-1, -1], "dim_order": axes[:2], "data_type": "uint8"}
-    given = {"name": "cube", "bands": [f"band {i}" for i in range(1, bands + 1)], "input": cube}
-    classes = [{"value": i, "name": label} for i, label in enumerate(card["recall"], 1)]
+    names = [f"band {i}" for i in range(1, bands + 1)]
+    given = {"name": "cube", "bands": names, "input": cube}
+    classes = [{"value": i, "name": re.sub(r"[^\w-]", "_", label), "title": label, "description": label}
+               for i, label in enumerate(card["recall"], 1)]
     model = {
         "name": name, "architecture": name.removeprefix(f"{scene}-"), "tasks": task, "framework": "ONNX",
         "accelerator": None, "memory_size": card["payload"], "pretrained": True, "pretrained_source": scene,
@@ -122,6 +114,7 @@ def stac(f: dict, name: str, card: dict) -> dict:
         "hyperparameters": {key: card[key] for key in ("split", "seed", "run")},
     }
     said = {"datetime": f"{f['date']}T00:00:00Z", "title": card["why"], "license": "MIT"}
+    said["bands"] = [{"name": name} for name in names]
     asset = {
         "href": f"./{name}.onnx", "type": "application/octet-stream; framework=onnx", "title": name,
         "roles": ["mlm:model", "data"], "mlm:artifact_type": "onnx", "file:size": card["file"],
@@ -137,19 +130,6 @@ def stac(f: dict, name: str, card: dict) -> dict:
 
 KINDS = {"oa": "Overall accuracy", "aa30": "Mean recall of classes of at least 30 test pixels"}
 KINDS["aa"] = "Average accuracy"
-CARD = """---
-{front}
----
-
-# {name}
-
-{why}. It takes raw spectra of {scene}, from {asks[low]:g} to {asks[high]:g}, and stores {payload:,} bytes.
-
-| percent of the test pixels of `{split}` | this file | mean ± sd of {seeds} seeds |
-|---|--:|--:|
-{lines}
-Smallest classes have {small} test pixels. Run `{run}`; sha256 `{sha256}`.
-"""
 
 
 def model_card(name: str, card: dict) -> str:
@@ -167,7 +147,7 @@ def model_card(name: str, card: dict) -> str:
     lines += [f"| Recall of {what} | {one} | |\n" for what, one in recall.items()]
     said = {"name": name, "why": card["why"][0].upper() + card["why"][1:], "lines": "".join(lines)}
     said |= {"small": card["small"].replace(" ", ", ") or "at least 30", "front": json.dumps(front, indent=1)}
-    return CARD.format(**card | said)  # JSON is YAML
+    return (ROOT / "book" / "card.template").read_text().format(**card | said)  # JSON is YAML
 
 
 QGIS = """qgis (float[1, {bands}, 64, 64] qgis_image) => (float[1, {classes}, 64, 64] qgis_planes)

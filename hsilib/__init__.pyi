@@ -38,7 +38,7 @@ from .methods.quantize.integer import fold_batch_norm as fold_batch_norm
 
 # distill: Distillation.
 from .methods.distill.distillation import distillation as distillation
-from .methods.distill.parts import kd as kd, ramp as ramp
+from .methods.distill.distillation import kd as kd, ramp as ramp
 
 # compact: Networks small by design, and your own
 from .methods.compact.compact import network as network

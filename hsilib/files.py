@@ -6,26 +6,22 @@ import os
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, reason
 
 if TYPE_CHECKING:
     import numpy as np
 
 DAY = 86_400  # seconds after which nobody still writes a temporary file
-
-
 TRAVELS = Path(__file__).parents[1] / "hsibook" / "project"  # what the book's wheel holds of a checkout
 
 
 def project() -> Path:
-    """Return the checkout, where ``book`` and ``notebooks`` are.
-
-    The book's wheel has a part of it, the chapters and what pages need; ``HSILIB_PROJECT`` names a whole.
-    """
+    """Return the checkout, or the part of it in the book's wheel; ``HSILIB_PROJECT`` names another."""
     here = TRAVELS if TRAVELS.is_dir() else Path(__file__).parents[1]
     return Path(os.environ.get("HSILIB_PROJECT") or here).resolve()
 
@@ -49,10 +45,7 @@ def cache_folder() -> Path:
 
 
 def own_folder() -> Path:
-    """Return the folder where your own scenes and sets of images are noted, whatever data is at hand.
-
-    ``HSILIB_OWN``, or the user's data folder.
-    """
+    """Return the folder that notes your own scenes and images: ``HSILIB_OWN``, or the user's data folder."""
     import platformdirs
 
     return Path(os.environ.get("HSILIB_OWN") or platformdirs.user_data_dir("hsilib"))
@@ -72,10 +65,7 @@ def clear(folder: Path) -> None:
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> None:
-    """Write bytes or text through a temporary file, so that nobody ever sees half a file.
-
-    An error names the file that was to be written.
-    """
+    """Write bytes or text through a temporary file, so that nobody ever sees half a file."""
     path = Path(path)
     part = temporary(path)
     try:
@@ -106,13 +96,24 @@ def write_array(path: Path | str, array: "np.ndarray") -> None:
     write_atomically(path, data.getvalue())
 
 
+@contextmanager
+def readable(says: str) -> Iterator[None]:
+    """Turn whatever a reader raises on a file from outside into one line: what ``says``, and why."""
+    try:
+        yield
+    except HsiError:
+        raise
+    except Exception as error:  # a file may be damaged in any way
+        raise HsiError(f"{says} ({reason(error)})") from None
+
+
 def outside(path: Path | str, most: int) -> bytes:
     """Return the bytes of a file that comes from outside: a file, and of so many bytes at most."""
     path = Path(path)
     try:
-        if not path.is_file():  # a pipe never ends, and neither does a device
-            raise HsiError(f"{path}: {'no file' if path.exists() else 'No such file or directory'}")
         size = path.stat().st_size
+        if not path.is_file():  # a pipe never ends, and neither does a device
+            raise HsiError(f"{path}: no file")
         if size > most:
             raise HsiError(f"{path}: {size:,} bytes, more than the {most:,} that such a file may have")
         return path.read_bytes()
@@ -127,9 +128,7 @@ def inside(path: Path | str, folder: Path | str) -> bool:
 
 def fingerprint(path: Path | str, kind: str = "sha256") -> str:
     """Return the SHA-256 of a file, or with the kind ``git`` the id that git gives its contents."""
-    path = Path(path)
-    seen = hashlib.sha1(b"blob %d\0" % path.stat().st_size) if kind == "git" else hashlib.sha256()
+    size = Path(path).stat().st_size
     with open(path, "rb") as file:
-        while part := file.read(1 << 20):
-            seen.update(part)
-    return seen.hexdigest()
+        start = hashlib.sha1(b"blob %d\0" % size) if kind == "git" else hashlib.sha256()
+        return hashlib.file_digest(file, lambda: start).hexdigest()

@@ -13,8 +13,7 @@ from hsilib.study.execute import task_of
 from hsilib.study.runs import make_run
 
 SMALL = "synthetic_urban_small"
-FAMILIES = ("offline", "online", "self")
-BUILDERS = {name: m.train.__wrapped__ for name, m in methods.METHODS.items() if m.family in FAMILIES}
+BUILDERS = {name: m.train.__wrapped__ for name, m in methods.METHODS.items() if m.family in ("offline", "online", "self")}
 
 Z = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 1.0]])  # what the student says of two samples
 T = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 2.0]])  # what its teacher says

@@ -20,26 +20,15 @@ def test_every_engine_is_timed_and_weighed(monkeypatch):
     assert set(times["PyTorch"]) == {"1", "scene"} and sizes[forms[2]] < sizes[forms[1]] < sizes[forms[0]]
 
 
-def test_image_networks_are_timed_as_their_chapter_has_them(monkeypatch):
-    monkeypatch.setattr(engines, "ROUNDS", {"1": (1, 1, 2)})
-    result = engines.images(size=32, classes=4)
-    assert result["size"] == 32 and set(result["ms"]) == {"vgg16", "mobilenet", "ghost"}
-    assert all(median > 0 for median, _ in result["ms"].values())
-
-
-def test_forms_are_of_one_network_and_layers_take_its_time():
+def test_forms_are_of_one_network():
     forms, x = engines.forms(WIDTHS[98])
     scores = [model(x[:20]).logits.detach().numpy() for model in forms.values()]
     assert np.abs(scores[0] - scores[2]).max() < 0.1 * np.abs(scores[0]).max()
-    spent = engines.layer_times(forms["static int8"], rounds=5)
-    assert (
-        list(spent) == ["conv1", "conv2", "fc1", "fc2", "other"] and min(spent[k] for k in ("conv1", "conv2", "fc1", "fc2")) > 0
-    )
 
 
 @pytest.mark.nightly
 def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
-    monkeypatch.setattr(engines.scenes, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
+    monkeypatch.setattr(engines.registry, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
     result = {(line["method"], line["engine"]): line for line in engines.agreement()["engines"]}
     for key, least in {
         ("cnn2d", "ONNX Runtime"): 99.9,
@@ -50,23 +39,6 @@ def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
         ("dynamic", "ONNX Runtime, a pixel per call"): 99,  # other ranges than those of a scene
     }.items():
         assert result[key]["same_class"] >= least, key
-
-
-@pytest.mark.nightly
-def test_the_ten_kilobyte_network_is_timed_by_pixel_scene_and_line(monkeypatch):
-    """Every function that is timed runs, and the forms of one network give one map."""
-    maps = {}
-
-    def once(functions, *how):
-        maps.update({name: function() for name, function in functions.items()})
-        return {name: (1.0, 0.1) for name in functions}
-
-    monkeypatch.setattr(small, "SIDE", 22)
-    monkeypatch.setattr(small.measure, "timed", once)
-    result = small.compact()
-    assert list(result["ms"]) == ["pixel", "scene", "line"] and 9000 < result["payload"]["lens"] <= 10_000
-    assert (maps["lens, 32 bits"][0] == maps["lens, int8"][0]).mean() > 0.8 and len(maps["dense, patch loop"]) == 44
-    assert result["ms"]["scene"]["dense, patch loop"][0] == 1000 * 22 / 2  # two columns stand for all
 
 
 def test_the_c_of_a_network_is_timed_beside_engines_and_draws_their_map(monkeypatch):

@@ -14,7 +14,6 @@ import pytest
 from hsibook import commands, rendered, runner
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
-from hsilib.methods import METHODS
 from hsilib.study import machine
 from hsilib.study.runs import declared, make_run
 from hsilib.study.sweep import collect
@@ -353,7 +352,7 @@ def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch
     try:
         machine.TRAINING |= {"jobs": 3, "on": "tcp://a's:1"}
         done = runner.run(str(page), {}, say=lambda text: None).read_text()
-        assert "{'jobs': 3, 'device': 'cpu', 'on': \\\"tcp://a's:1\\\"}" in done and "90-mine" in done
+        assert "{'jobs': 3, 'device': 'cpu', 'on': \\\"tcp://a's:1\\\", 'most': 0}" in done and "90-mine" in done
         machine.TRAINING |= {"on": "", "device": "tpu"}
         with pytest.raises(HsiError, match="unknown device 'tpu'"):
             collect([make_run("synthetic_urban_small", "random", "mlp", epochs=1)])
@@ -361,61 +360,14 @@ def test_a_chapters_kernel_trains_as_the_command_line_says(tmp_path, monkeypatch
         machine.TRAINING |= usual
 
 
-def test_the_cost_of_a_whole_chapter_is_told_before_it_trains(monkeypatch, capsys):
-    """Also of what its later cells show, and of the runs that others start from; above an hour it asks."""
-    words = ["run", "offline", "-p", "scene", "synthetic_fields_small", "-p", "methods", "['dkd', 'kl_cosine']"]
-    words += ["-p", "seeds", "1"]
-    monkeypatch.setattr(runner, "run", lambda *a, **k: pytest.fail("it began"))
-    monkeypatch.setattr(commands, "LONG", 0)
+def test_a_chapter_says_what_it_costs_and_above_an_hour_wants_to_be_told(monkeypatch, capsys):
+    """Also of what its later cells show, and of the runs that others start from."""
+    monkeypatch.setattr(machine, "TRAINING", dict(machine.TRAINING))
+    monkeypatch.setattr(commands, "LONG", 1e-9)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda text: "n")
-    assert main([*words, "-p", "ratios", "[98]"]) == 2
-    said = capsys.readouterr()
+    words = "run offline -p scene synthetic_fields_small -p methods ['dkd','kl_cosine'] -p seeds 1 -p ratios [98]"
+    assert main(words.split()) == 2
     # on two splits dense, Scratch, flips and two methods; the plain one, the parts, and weights tried on validation or tested
-    found = re.search(r"^offline: (\d+) runs to train on \d+ cores, about .*, 1 MB of disk", said.out, re.M)
-    assert found and int(found[1]) >= 5 and "nothing was trained; -y begins without asking" in said.err
-    began = []
-    monkeypatch.setattr(runner, "run", lambda chapter, given: began.append(chapter) or Path("runs/page.ipynb"))
-    monkeypatch.setattr(rendered, "render", lambda path: "page.html")
-    assert main([*words, "-y"]) == 0 and began == ["offline"]
-
-
-def test_a_chapter_that_is_stored_costs_nothing(monkeypatch):
-    monkeypatch.delenv("HSILIB_PUBLISHED")
-    assert runner.cost("online", {}) is None
-
-
-PLANNED = """
-from pathlib import Path
-from hsilib import MLP, chapter, collect, method, plan
-Path("first").touch()
-many = []
-for seed in range(factor):
-    many.append(seed)
-    Path("inner").touch()
-try:
-    names = ["mlp"]
-except ValueError:
-    Path("never").touch()
-@method("page_mlp", "mine", "Mine", width=9)
-def page_mlp(task):
-    return task.network(MLP, width=task.options.width)
-def rows_of(names):
-    return collect(plan(scene, "random", names, seeds=len(many), epochs=1))
-"""
-
-
-def test_planning_runs_of_a_page_what_plans_and_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "90-mine.md"
-    path.write_text(NOTEBOOK % PLANNED)
-    assert runner.cost(str(path), {}) is None, "it has a function that trains, and does not call it"
-    path.write_text(NOTEBOOK % (PLANNED + 'Path("before").touch()\nfound = rows_of([*names, "page_mlp"])\nPath("after").touch()'))
-    try:
-        work = runner.cost(str(path), {"factor": 3})
-        assert [(run.method, run.seed) for run in work.runs] == [(m, seed) for seed in range(3) for m in ("mlp", "page_mlp")]
-    finally:
-        METHODS.pop("page_mlp")
-    path.write_text(NOTEBOOK % 'open("first", "w")')
-    assert runner.cost(str(path), {}) is None
-    assert {file.name for file in tmp_path.iterdir()} <= {"90-mine.md", "cache", "store", "data", "own"}
+    said = capsys.readouterr().err
+    found = re.match(r"error: (\d+) runs to train on \d+ cores, about .*, 1 MB of disk; nothing was trained: -y", said)
+    assert found and int(found[1]) >= 5

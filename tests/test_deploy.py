@@ -66,20 +66,8 @@ def test_the_engine_computes_what_the_network_does(setting, form):
     assert np.abs(scores - ours).max() < (1e-4 if form == "fp32" else step)
 
 
-def test_the_network_alone_takes_patches_and_scenes(setting):
-    _, inputs, nets = setting
-    opened = session(network(nets["static"]))
-    some = torch.tensor([0, 47, 700, 3071])
-    scores = opened.run(None, {"x": inputs.samples(some).contiguous().numpy()})[0]
-    assert scores.shape == (4, 9, 1, 1)
-    padded = inputs.padded.permute(2, 0, 1)[None].contiguous().numpy()
-    whole = opened.run(None, {"x": padded})[0].reshape(9, -1).T
-    assert np.abs(whole[some] - scores[:, :, 0, 0]).max() < 1e-4
-
-
 def test_integer_layers_run_as_integers(setting):
     """The engine has fused them: no convolution in 32-bit floats is left but that of the last layer."""
-    import onnx
     import onnxruntime
 
     scene, inputs, nets = setting
@@ -140,23 +128,14 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
     (tmp_path / "good.onnx").write_bytes(whole)
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "bare.onnx").write_bytes(network(nets["static"]))
-    stranger = onnx.load_from_string(whole)
-    del stranger.metadata_props[:]
-    onnx.helper.set_model_props(stranger, {"author": "Bob"})
-    (tmp_path / "other.onnx").write_bytes(stranger.SerializeToString())
-    Path("text.npz").write_text("not an array")
     np.save("empty.npy", scene.cube[:0])
-    np.save("complex.npy", scene.cube.astype(complex))
     np.save("narrow.npy", scene.cube[:, :, :20])
     np.save("hole.npy", np.where(np.arange(scene.cube.shape[0])[:, None, None] == 3, np.nan, scene.cube))
     for arguments, message in (
-        (["good.onnx", "narrow.npy"], "takes .rows, columns, 103., the scene is 64 x 48 x 20"),
+        (["good.onnx", "narrow.npy"], "takes (rows, columns, 103), the scene is 64 x 48 x 20"),
         (["good.onnx", "hole.npy"], "NaN or infinite"),
         (["good.onnx", "empty.npy"], "it is empty"),
-        (["good.onnx", "complex.npy"], "expected real numbers"),
         (["good.onnx", "missing.npy"], "missing.npy: no such file"),
-        (["good.onnx", "text.npz"], "expected a .npy, .npz or .mat file, GeoTIFF, or ENVI"),
-        (["other.onnx", SMALL], "not written by `python -m hsilib export`"),
         (["cut.onnx", SMALL], "cut.onnx: not an ONNX file that can be run, or cut off"),
         (["bare.onnx", SMALL], "not written by `python -m hsilib export`"),
         (["none.onnx", SMALL], "No such file"),
@@ -164,7 +143,7 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
     ):
         assert main(["predict", *arguments]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("error: ") and error.count("\n") == 1 and __import__("re").search(message, error), error
+        assert error.startswith("error: ") and error.count("\n") == 1 and message in error, error
     monkeypatch.setattr(deploy, "trained", None)  # refused before anything is trained
     with pytest.raises(HsiError, match="svm cannot be exported"):
         deploy.export(make_run(SMALL, "random", "svm", epochs=1), "x.onnx")
@@ -173,17 +152,6 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
 
 
 MODELS = sorted((project() / "book" / "models").glob("*.onnx"))
-
-
-@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
-def test_a_model_to_download_is_a_run_of_the_store(path):
-    about = {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
-    rows = Store(project() / "book" / "results").rows()
-    row = rows[rows["run"] == about["run"]].iloc[0]
-    assert row["split"] in ("disjoint", "blocks") and row["seed"] == 0 and row["scene"] == about["scene"]
-    opened, shape = session(path.read_bytes()), (21, 30, about["bands"])
-    labels, _ = opened.run(["map", "scores"], {"cube": np.random.default_rng(0).random(shape, np.float32)})
-    assert labels.shape == (21, 30) and 1 <= labels.min() and labels.max() <= len(about["classes"])
 
 
 def test_every_model_of_the_zoo_has_a_file_and_a_card_that_is_true():
@@ -211,16 +179,13 @@ def test_a_model_to_download_draws_the_stored_map(path, real_data):
     assert (predict(path, load_scene(said["scene"]).cube)[0] == stored).mean() > 0.999
 
 
-INTEGERS = [f"static {name}" for name in ("perceptron", "cnn1d", "lens", "ghost_lens")]
-
-
 def run_of(name, ratio=0):
     """A run of a method, or of its network in whole numbers."""
     name, _, of = name.partition(" ")
     return make_run(SMALL, "disjoint", name, ratio, epochs=1, options={"of": of} if of else {})
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn1d", "lstm", "perceptron", "liunet", "lens", "ghost_lens", *INTEGERS])
+@pytest.mark.parametrize("name", ["mlp", "lstm", "liunet", "lens", "static cnn1d", "static ghost_lens"])
 def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spectra(name, tmp_path, shared):
     run = run_of(name)
     deploy.export(run, tmp_path / "net.onnx")
@@ -259,34 +224,6 @@ def test_a_scene_of_another_scale_or_of_other_bands_is_refused_in_one_line(tmp_p
         contract.hold("net.onnx", learnt, replace(image, waves=tuple(range(420, 523))))
 
 
-@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
-def test_the_c_refuses_bands_at_other_wavelengths(tmp_path):
-    code = contract.in_c("net", 3, {"low": 0.0, "high": 1.0, "wavelengths": [400, 500, 600.5]})
-    code += """
-int main(void) {
-    const double same[] = {401, 495, 600}, other[] = {400, 500, 620};
-    const float good[] = {0, 1, 0.5f}, bad[] = {0, NAN, 1}, far[] = {0, INFINITY, 1};
-    if (net_refuses(3, NAN, NAN) != 2 || net_refuses(3, 0, NAN) != 2 || net_refuses(3, 0, 1) != 0)
-        return 1;
-    if (net_refuses_values(3, good) != 0 || net_refuses_values(3, bad) != 2 || net_refuses_values(3, far) != 2)
-        return 1;
-    return net_refuses_waves(3, same) != 0 || net_refuses_waves(2, same) != 1 || net_refuses_waves(3, other) != 3;
-}
-"""
-    (tmp_path / "net.c").write_text("#include <math.h>\n" + code)
-    subprocess.run(["gcc", *FLAGS, "-pedantic", tmp_path / "net.c", "-o", tmp_path / "net"], check=True)
-    subprocess.run([tmp_path / "net"], check=True)
-    assert "waves" not in contract.in_c("net", 3, {"low": 0.0, "high": 1.0})
-
-
-def test_a_file_says_what_its_scene_was(tmp_path, real_data):
-    deploy.export(make_run("indian_pines_8bit", "disjoint", "mlp", epochs=1), tmp_path / "net.onnx")
-    said = {p.key: json.loads(p.value) for p in onnx.load(tmp_path / "net.onnx").metadata_props}
-    assert (said["low"], said["high"]) == (0, 255) and said["scene"] == said["digest"] == "indian_pines_8bit"
-    with pytest.raises(HsiError, match="another scale"):
-        predict(tmp_path / "net.onnx", load_scene("indian_pines_rebuilt").cube)
-
-
 # ------------------------------------------------------------------------------------- strips, places, memory
 
 
@@ -304,7 +241,7 @@ def narrow(bands=12, classes=4, seed=0):
 
 @pytest.mark.parametrize("attack, says", [
     ("loop", "operator 'Loop' is not one of those"), ("outside", "its weights lie in another file"),
-    ("bomb", "cannot be run|its map is not"), ("lie", "its map is not that of the scores"), ("name", "takes other than a cube"),
+    ("bomb", "cannot be run|its map is not"), ("lie", "its map is not that of the scores"),
     ("classes", "classes must be names of classes"), ("huge", "a tensor is larger than such a file"),
 ])
 def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp_path):
@@ -312,7 +249,7 @@ def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp
     reduction = rng.normal(size=9), rng.normal(size=(9, 4)), rng.normal(size=4)
     model = onnx.load_from_string(traced(net, reduction, ["a", "b", "c"], model="m", low=0.0, high=1.0))
     nodes, weights = model.graph.node, model.graph.initializer
-    of = {kind: next(node for node in nodes if node.op_type == kind) for kind in ("Sub", "ArgMax")}
+    of = {kind: next(node for node in nodes if node.op_type == kind) for kind in ("ArgMax",)}
     held = {node.output[0]: node.attribute[0].t for node in nodes if node.op_type == "Constant"}
     if attack == "loop":
         of["ArgMax"].op_type = "Loop"
@@ -324,8 +261,6 @@ def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp
     elif attack == "lie":
         (last,) = (node for node in nodes if node.op_type == "Add" and of["ArgMax"].output[0] in node.input)
         held[last.input[1]].raw_data = np.array(2).tobytes()
-    elif attack == "name":
-        model.graph.input[0].name = of["Sub"].input[0] = "other"
     elif attack == "classes":
         next(prop for prop in model.metadata_props if prop.key == "classes").value = '["<img src=x>", "b", "c"]'
     else:
@@ -339,7 +274,7 @@ def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp
 def test_the_map_of_strips_is_the_map_of_the_whole(tmp_path, monkeypatch):
     (tmp_path / "m.onnx").write_bytes(narrow())
     cube = np.random.default_rng(1).integers(0, 256, (150, 31, 12)).astype(np.uint8)
-    whole = session(tmp_path / "m.onnx").run(["map"], {"cube": cube.astype(np.float32)})[0]
+    whole = session((tmp_path / "m.onnx").read_bytes()).run(["map"], {"cube": cube.astype(np.float32)})[0]
     told = []
     monkeypatch.setattr(predict_module, "STRIP", 1)
     labels, sure, _ = predict_image(tmp_path / "m.onnx", of_array(cube, "x"), lambda done, rows: told.append(done))
@@ -413,13 +348,7 @@ def test_a_large_scene_is_mapped_in_less_memory_than_it_has(tmp_path):
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.parametrize(
     "name, ratio, tile",
-    [
-        ("lens", 0, (1, 2)),
-        *(
-            pytest.param(*network, marks=pytest.mark.nightly)
-            for network in (("liunet", 0, (2, 30)), ("static", 98, (2, 3)), ("static cnn1d", 0, (1, 8)))
-        ),
-    ],
+    [("lens", 0, (1, 2)), pytest.param("static", 98, (2, 3), marks=pytest.mark.nightly)],
 )
 def test_c_in_floats_gives_the_classes_of_onnxruntime(name, ratio, tile, tmp_path, shared):
     pytest.importorskip("emx_onnx_cgen")
@@ -432,7 +361,7 @@ def test_c_in_floats_gives_the_classes_of_onnxruntime(name, ratio, tile, tmp_pat
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
-@pytest.mark.parametrize("name, ratio", [("static perceptron", 0), ("static lens", 0), ("static projected", 98)])
+@pytest.mark.parametrize("name, ratio", [("static lens", 0), ("static projected", 98)])
 def test_c_in_whole_numbers_is_streamed(name, ratio, tmp_path, shared, capsys):
     """From the command line: values that are no whole numbers are given times a power of two."""
     run, (method, _, of) = run_of(name, ratio), name.partition(" ")

@@ -49,16 +49,11 @@ def test_what_was_counted_is_of_the_models_to_download_and_wrong_nowhere():
     assert small["state"]["64"] <= 26_000 and small["state"]["145"] <= 56_000
 
 
-def test_the_chooser_knows_that_a_lens_of_5_kb_fits_40_kb_of_ram():
-    small = on_device("indian_pines_8bit-lens_5k-int8")
-    assert small["ram64"] <= 40_000 < small["ram"] and 5_000 < small["instructions"] < 22_000
-    assert set(on_device(None).values()) == {None}
-
-
-def test_ram_is_known_of_a_network_whose_file_is_not_offered():
-    """With the stack that is set aside where no compiler measures it."""
+def test_the_chooser_knows_the_ram_of_networks_whose_file_is_offered_and_of_others():
+    """Of others with the stack that is set aside where no compiler measures it."""
     scene, offered = "indian_pines_8bit", on_device("indian_pines_8bit-lens_5k-int8")
     known = streamed(scene, "lens_5k")
+    assert offered["ram64"] <= 40_000 < offered["ram"] and 5_000 < offered["instructions"] < 22_000
     assert 0 < known["ram64"] - offered["ram64"] == known["ram"] - offered["ram"] < STACK
     assert streamed(scene, "liunet") == streamed(scene, "lens_taught") == {}
     row = {"scene": scene, "payload": 1, "macs": 1, "method": "static", "options": "of=lens_5k"}

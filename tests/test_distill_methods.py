@@ -1,15 +1,16 @@
-"""Whole methods: their losses on networks in training mode, who teaches whom, what is stored and noted, and their limits."""
+"""Whole methods: where gradients end, who teaches whom, what is stored and noted, and mistakes in one's own."""
 
-from math import exp
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hsilib import methods
 from hsilib.errors import HsiError
-from hsilib.methods.distill.cs_kd import Partners
-from hsilib.methods.distill.parts import Teacher, kd, portrait, teachers_of, trace
-from hsilib.methods.distill.ps_kd import ps_kd
+from hsilib.methods.distill.cl_ilr import Rescale
+from hsilib.methods.distill.cs_kd import cs_kd
+from hsilib.methods.distill.distillation import Teacher, distillation, portrait, teachers_of, trace
+from hsilib.methods.distill.fitnets import regressor
 from hsilib.methods.distill.simkd import Reused
 from hsilib.models.measure import parameters
 from hsilib.models.networks import CNN2D, WIDTHS, Outputs, initialise
@@ -17,144 +18,125 @@ from hsilib.models.train import TrainingSet, flips_and_crops, flips_and_rotation
 from hsilib.study.execute import execute, task_of, trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
+from torch import nn
 
-from distill_help import BATCH, FAMILIES, SMALL, batch_of, numbers, one_batch, task_for
+from distill_help import BATCH, BUILDERS, SMALL, batch_of, one_batch, task_for
 
-
-def test_there_are_sixteen():
-    by_family = {f: sum(m.family == f for m in methods.METHODS.values()) for f in FAMILIES}
-    assert by_family == {"offline": 8, "online": 4, "self": 4}
+# ------------------------------------------------------------------------------ what is held fixed, what learns
 
 
-def test_a_group_needs_two():
-    with pytest.raises(HsiError, match="cl_ilr: heads must be from 2 to 64"):
-        methods.get("cl_ilr").prepare(task_for("cl_ilr", heads=1))
+def has_gradient(module):
+    return any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
 
 
-# ------------------------------------------------------------------------------ losses in full
+def same(gradient, by_hand):
+    torch.testing.assert_close(gradient, by_hand, atol=1e-5, rtol=1e-3)
 
 
-def in_full(name, progress=0.5):
-    """The terms of one batch as numbers, the trial, and the scores of student and of what trains along as CNN2D."""
-    trial = one_batch(name, progress)
-    group = trial.student, *(net for net in trial.extra if isinstance(net, CNN2D))
-    with torch.no_grad():
-        return numbers(trial.terms), trial, [net(trial.batch.x) for net in group]
+@pytest.mark.parametrize("name", BUILDERS)
+def test_gradients_reach_the_student_and_never_the_teacher(name):
+    trial = one_batch(name)
+    assert all(torch.isfinite(v) for v in trial.terms.values())
+    sum(trial.terms.values()).backward()
+    for key, p in trial.student.named_parameters():
+        frozen = name == "simkd" and key.startswith("fc2.3")  # the teacher's classifier
+        assert (p.grad is None) == frozen, key
+    assert all(map(has_gradient, trial.extra)) and not any(has_gradient(t.net) for t in trial.teachers)
+    passes = {"cs_kd": 2, "ddgsd": 2}.get(name, 1)  # batch norm sees each view once
+    for module in (m for net in (trial.student, *trial.extra) for m in net.modules()):
+        assert not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) or module.num_batches_tracked == passes
+    assert len(BUILDERS) == 16
 
 
-def test_fitnets_in_full():
-    terms, trial, (said,) = in_full("fitnets")
-    (regress,), (teacher,) = trial.extra, trial.teachers
-    apart = regress(said.taps["f2"]) - teacher(trial.batch.index).taps["f2"]
-    by_hand = {"ce": F.cross_entropy(said.logits, trial.batch.y).item(), "hint": 100 * apart.square().mean().item()}
-    assert terms == pytest.approx(by_hand, rel=1e-4)
+@pytest.mark.parametrize("learner", [0, 1])
+def test_a_network_of_dml_does_not_learn_by_teaching(learner):
+    trial = one_batch("dml")
+    trial.terms[f"kl{learner}"].backward()
+    nets = trial.student, *trial.extra
+    assert has_gradient(nets[learner]) and not has_gradient(nets[1 - learner])
 
 
-def test_simkd_in_full():
-    terms, trial, _ = in_full("simkd")
-    student, (teacher,) = trial.student, trial.teachers
-    e = student.features(student.block(student.stem(trial.batch.x)))["e"]
-    apart = (student.fc2[:3](e) - teacher(trial.batch.index).taps["e"]).square().mean()
-    assert terms == pytest.approx({"feature": apart.item()}, rel=1e-4)
+@pytest.mark.parametrize("term, learns", [("kd", False), ("ce_mixed", True)])
+def test_the_gate_of_one_learns_from_the_labels_alone(term, learns):
+    trial = one_batch("one")
+    trial.terms[term].backward()
+    gate, peer, _ = trial.extra
+    assert has_gradient(gate) == learns and has_gradient(peer.fc2)
 
 
-def test_camkd_listens_to_features_after_the_first_epoch():
-    assert set(one_batch("ca_mkd").terms) == {"ce", "kd", "feature"}
-    assert set(one_batch("ca_mkd", progress=0.1).terms) == {"ce", "kd"}  # one epoch of ten
+def test_the_attention_of_okddip_learns_through_the_targets():
+    trial = one_batch("okddip")
+    trial.terms["kd"].backward()
+    query, key, peer, *_ = trial.extra
+    assert has_gradient(query) and has_gradient(key) and has_gradient(peer.fc2)
+    assert [(m.in_features, m.out_features, m.bias) for m in (query, key)] == 2 * [(250, 31, None)]  # D = 25 * 10, D / 8
 
 
-def test_one_teacher_three_times_is_heard_as_one():
-    """Equal teachers weigh 1/3 each, and 1/K on top: L_div = KD_T / 3"""
-    task, net = task_for("ca_mkd"), initialise(CNN2D(40, 9), 0).eval()
-    task.parent = lambda run: net
-    student, loss, _, (same, *_) = methods.get("ca_mkd").prepare(task)
-    batch = batch_of(task, student, progress=0.1)
-    terms = numbers(loss(student.eval(), batch))
-    assert terms["kd"] == pytest.approx(float(kd(student(batch.x).logits.detach(), same(batch.index).logits, 4.0)) / 3, rel=1e-4)
+def test_the_heads_of_clilr_share_a_trunk_that_gets_a_quarter_of_its_gradient(monkeypatch):
+    def trunk():
+        trial = one_batch("cl_ilr")
+        assert len(trial.extra) == 3 and all(head.conv1 is trial.student.conv1 for head in trial.extra)
+        return torch.autograd.grad(sum(trial.terms.values()), trial.student.conv1.weight)[0]
+
+    rescaled, x = trunk(), torch.ones(3)
+    assert torch.equal(Rescale.apply(x, 4), x)
+    monkeypatch.setattr("hsilib.methods.distill.cl_ilr.Rescale", SimpleNamespace(apply=lambda x, heads: x))
+    torch.testing.assert_close(rescaled, trunk() / 4)
 
 
-# when the online methods listen to each other: w(t)
-RAMP = pytest.mark.parametrize("progress, weight", [(0.05, exp(-5 * (1 - 0.05 * 300 / 80) ** 2)), (0.5, 1.0)])
+def test_targets_of_clilr_and_ddgsd_are_constants():
+    """With a constant target a soft term asks T (p_s - p_t) of the last bias; of two views, one takes it back."""
+
+    def asked(trial, term):
+        return torch.autograd.grad(trial.terms[term], trial.student.fc2.bias)[0]
+
+    trial = one_batch("cl_ilr")
+    z = [net(trial.batch.x).logits.detach() for net in (trial.student, *trial.extra)]
+    same(asked(trial, "soft"), 0.5 * 2 * (torch.softmax(z[0] / 2, 1) - torch.softmax(sum(z[1:]) / 3 / 2, 1)).mean(0))
+    assert asked(one_batch("ddgsd"), "kd").abs().max() < 1e-5
 
 
-def test_dml_in_full():
-    terms, trial, said = in_full("dml", progress=0.05)  # it listens from the start: no ramp
-    z = [out.logits for out in said]
-    by_hand = {f"ce{i}": float(F.cross_entropy(z[i], trial.batch.y)) for i in range(2)}
-    by_hand |= {f"kl{i}": float(kd(z[i], z[1 - i], 1.0)) for i in range(2)}
-    assert terms == pytest.approx(by_hand, rel=1e-4)
+def test_cskd_looks_at_a_partner_without_a_gradient():
+    task, passes = task_for("cs_kd"), []
+    net = task.network(CNN2D, widths=WIDTHS[98])
+    net.register_forward_hook(lambda module, inputs, outputs: passes.append(outputs.logits.requires_grad))
+    assert cs_kd(task, net)(net, batch_of(task, net))["kd"].item() > 0
+    assert passes == [False, True]  # the partner, then the sample itself
 
 
-@RAMP
-def test_one_in_full(progress, weight):
-    terms, trial, said = in_full("one", progress)
-    z, gate = [out.logits for out in said], trial.extra[0]
-    share = torch.softmax(gate(trial.student.stem(trial.batch.x).mean((2, 3))), 1).detach()
-    mixed = sum(share[:, i, None] * z[i] for i in range(3))
-    assert terms["kd"] == pytest.approx(weight * float(sum(kd(one, mixed, 3.0) for one in z)), rel=1e-3)
-    assert terms["ce_mixed"] == pytest.approx(float(F.cross_entropy(mixed, trial.batch.y)), rel=1e-4) and len(terms) == 5
+def test_camkd_weighs_unequal_teachers_and_learns_through_the_weights_of_features():
+    assert set(one_batch("ca_mkd", progress=0.1).terms) == {"ce", "kd"}  # one epoch of ten: no features yet
+    terms, batch, _, student, (embed,), teachers = one_batch("ca_mkd")
+    s, answers = student(batch.x), [teacher(batch.index) for teacher in teachers]
+    costs = torch.stack([F.cross_entropy(t.logits, batch.y, reduction="none") for t in answers])
+    share = (1 - torch.softmax(costs, 0)) / 2  # the less a teacher errs, the more
+    q = torch.softmax(s.logits.detach() / 4, 1)
+    apart = torch.stack([(p * (p / q).log()).sum(1) for p in (torch.softmax(t.logits / 4, 1) for t in answers)])
+    assert terms["kd"].item() == pytest.approx(16 / 3 * float((share * apart).sum(0).mean()), rel=1e-4)
+
+    maps = [g(s.taps["f2"]) for g in embed]
+    costs = [F.cross_entropy(t.net.head(g).logits, batch.y, reduction="none") for t, g in zip(teachers, maps)]
+    share = (1 - torch.softmax(torch.stack(costs), 0)) / 2  # not held fixed
+    apart = torch.stack([(g - t.taps["f2"]).square().mean((1, 2, 3)) for t, g in zip(answers, maps)])
+    losses = (terms["feature"], *(50 / 3 * (w * apart).sum(0).mean() for w in (share, share.detach())))
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-4)
+    gradient, by_hand, fixed = (torch.autograd.grad(v, embed[0][0].weight, retain_graph=True)[0] for v in losses)
+    same(gradient, by_hand)
+    assert (gradient - fixed).abs().max() > 1e-3 * gradient.abs().max()
 
 
-def test_clilr_in_full():
-    terms, trial, said = in_full("cl_ilr", progress=0.05)  # no ramp
-    z, soft = [out.logits for out in said], 0
-    for h in range(4):
-        q = torch.softmax(sum(z[j] for j in range(4) if j != h) / 3 / 2, 1)
-        soft -= float((q * torch.log_softmax(z[h] / 2, 1)).sum(1).mean())
-    by_hand = {f"ce{h}": 0.5 * float(F.cross_entropy(z[h], trial.batch.y)) for h in range(4)}
-    assert terms == pytest.approx(by_hand | {"soft": 0.5 * 4 * soft}, rel=1e-4)
+def test_what_trains_along_has_the_layers_of_its_authors():
+    counts = [sum(p.numel() for p in regressor(WIDTHS[ratio][1], 100, 0).parameters()) for ratio in (90, 95, 98)]
+    assert counts == [3200, 2200, 1200]
+    gate, student = one_batch("one").extra[0], one_batch("simkd").student
+    assert [type(m) for m in gate] == [nn.Linear, nn.BatchNorm1d, nn.ReLU]
+    assert [type(m) for m in student.fc2] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear] and student.fc2[0].bias is None
 
 
-@RAMP
-def test_okddip_in_full(progress, weight):
-    terms, trial, (leader, *said) = in_full("okddip", progress)
-    z, (query, key, *_) = [out.logits for out in said], trial.extra
-    total = kd(leader.logits, sum(z) / 3, 3.0)
-    for a in range(3):
-        score = torch.stack([(query(said[a].taps["v"]) * key(said[b].taps["v"])).sum(1) for b in range(3)], 1)
-        share = torch.softmax(score, 1).detach()
-        total += kd(z[a], sum(share[:, b, None] * z[b] for b in range(3)), 3.0)
-    assert terms["kd"] == pytest.approx(weight * float(total), rel=1e-3) and "ce_leader" in terms
+# ------------------------------------------------------------------------------ teachers and runs
 
 
-def test_ddgsd_in_full():
-    terms, trial, _ = in_full("ddgsd")
-    views, y = torch.Generator().manual_seed(trial.task.seed("views")), trial.batch.y
-    with torch.no_grad():
-        a, b = (trial.student(flips_and_crops(trial.batch.x, views)) for _ in range(2))
-    both = float(kd(a.logits, b.logits, 3.0) + kd(b.logits, a.logits, 3.0))
-    apart = float((a.taps["e"].mean(0) - b.taps["e"].mean(0)).square().sum())
-    labels = float(F.cross_entropy(a.logits, y) + F.cross_entropy(b.logits, y))
-    assert terms == pytest.approx({"ce": labels, "kd": both, "mmd": 5e-4 * apart}, rel=1e-3)
-
-
-def test_cskd_in_full():
-    terms, trial, (said,) = in_full("cs_kd")
-    data = trial.task.data(trial.student)
-    other = Partners(data.y, trial.task.seed("partners"))(trial.batch.y)
-    by_hand = float(kd(said.logits, trial.student(data.x(other)).logits.detach(), 4.0))
-    assert terms["kd"] == pytest.approx(by_hand, rel=1e-3)
-
-
-def test_pskd_remembers_by_pixel_not_by_place():
-    task = task_for("ps_kd")
-    student = task.network(CNN2D, widths=WIDTHS[98]).train()
-    loss = ps_kd(task, student)
-    first = batch_of(task, student, torch.tensor([5, 9, 2, 7]), 0.1)
-    second = batch_of(task, student, torch.tensor([2, 5, 7, 9]), 0.5)
-    with torch.no_grad():
-        old = torch.softmax(student(first.x).logits, 1)[[2, 0, 3, 1]]  # of the same pixels
-        log_p = torch.log_softmax(student(second.x).logits, 1)
-    loss(student, first)
-    alpha = 0.8 * 5 / 10
-    by_hand = -(((1 - alpha) * F.one_hot(second.y, 9) + alpha * old) * log_p).sum(1).mean()
-    assert loss(student, second)["ce"].item() == pytest.approx(float(by_hand), rel=1e-4)
-
-
-# ------------------------------------------------------------------------------ teachers
-
-
-def test_recorded_teacher_says_what_the_live_one_does():
+def test_a_recorded_teacher_says_what_the_live_one_does():
     task, net = task_for("soft_targets"), initialise(CNN2D(40, 9), 3).eval()
     batch = batch_of(task, net)
     live, said = net(batch.x), Teacher(net, task.data(net), ("f2", "e"))(batch.index)
@@ -162,28 +144,19 @@ def test_recorded_teacher_says_what_the_live_one_does():
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_teachers_are_those_of_the_run():
-    nets = {}
-    for seed in (0, 1, 0):
-        task = task_of(make_run(SMALL, "random", "soft_targets", 98, seed=seed, epochs=2))
-        task.parent = lambda run: nets.setdefault(run.id, initialise(CNN2D(40, 9), run.seed).eval())
-        student, _, _, (teacher,) = methods.get("soft_targets").prepare(task)
-        batch = batch_of(task, student)
-        torch.testing.assert_close(teacher(batch.index).logits, teacher.net(batch.x).logits, atol=1e-5, rtol=1e-4)
-        assert torch.equal(teacher.net.conv1.weight, initialise(CNN2D(40, 9), seed).conv1.weight)
-    other = make_run(SMALL, "disjoint", "soft_targets", 98, epochs=2)
-    assert teachers_of(other, 1)[0].id != teachers_of(task.run, 1)[0].id
+def test_teachers_are_those_of_the_run_and_differ():
+    run = make_run(SMALL, "random", "ca_mkd", 98, seed=1, epochs=2)
+    runs = teachers_of(run, 3)
+    assert [r.method for r in runs] == ["cnn2d", "cnn2d_member", "cnn2d_member"]
+    assert len({r.id for r in runs}) == 3 and {(r.seed, r.split) for r in runs} == {(1, "random")}
+    first, second = (methods.get("cnn2d_member").train(of_no_steps(r)).conv1.weight for r in runs[1:])
+    assert not torch.equal(first, second)
 
 
-def test_members_differ_from_the_dense_network_and_share_its_split():
-    first, second, third = runs = teachers_of(make_run(SMALL, "random", "ca_mkd", 98, seed=1, epochs=2), 3)
-    assert (first.method, second.method, third.method) == ("cnn2d", "cnn2d_member", "cnn2d_member")
-    assert len({r.id for r in runs}) == 3 and {r.seed for r in runs} == {1}
-    weights = [trained(r).conv1.weight for r in runs]
-    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
-
-
-# ------------------------------------------------------------------------------ runs
+def of_no_steps(run):
+    task = task_of(run)
+    task.fit = lambda net, **words: net
+    return task
 
 
 def test_simkd_is_deployed_with_projector_and_classifier_and_counts_them():
@@ -210,9 +183,6 @@ def test_flips_and_crops_move_by_at_most_two():
     assert views.shape == x.shape and torch.equal(views.sum((1, 2, 3)), torch.ones(200))
     places = {divmod(int(p.argmax()), 19) for p in views.flatten(1)}
     assert places == {(i, j) for i in range(7, 12) for j in range(7, 12)}
-    x = torch.rand(50, 2, 19, 19)
-    unmoved = flips_and_crops(x, torch.Generator().manual_seed(0), pad=0)
-    assert torch.equal(unmoved, flips_and_rotations(x, torch.Generator().manual_seed(0)))
 
 
 def test_the_controls_with_views_are_shown_what_they_say():
@@ -228,7 +198,7 @@ def test_the_controls_with_views_are_shown_what_they_say():
 
 
 def test_portrait_of_a_network_that_knows_the_classes():
-    class Knowing(torch.nn.Module):
+    class Knowing(nn.Module):
         def forward(self, x):
             e = F.one_hot(x[:, 0, 0, 0].long(), 4).float()
             maps = torch.zeros(len(x), 2, 11, 11)
@@ -249,3 +219,48 @@ def test_a_trace_keeps_the_last_batch_of_each_epoch():
     for progress, value in ((0.1, 1.0), (0.25, 2.0), (0.26, 3.0), (1.0, 4.0)):
         trace(task, "seen", BATCH._replace(progress=progress), torch.tensor(value))
     assert task.notes == {"seen": {"1": 2.0, "2": 3.0, "4": 4.0}}
+
+
+# ------------------------------------------------------------------------------ mistakes in a method of one's own
+
+
+def ce(model, batch):
+    return F.cross_entropy(model(batch.x).logits, batch.y)
+
+
+@pytest.mark.parametrize(
+    ("build", "fields", "message"),
+    [
+        (lambda task, student: ce, {}, "wrong 98 % .* seed 0: a loss must return named terms, .* not Tensor"),
+        (lambda task, student: lambda m, b: {"ce": 0.5}, {}, "term ce of the loss must be a tensor of one number, not float"),
+        (lambda task, student: lambda m, b: {"x": b.x.flatten(1).mean(1)}, {}, r"term x .* not of shape \(100,\); take its mean"),
+        (lambda task, student: lambda m, b: {"x": b.x.mean()}, {}, r"no term of the loss \(x\) depends on the network"),
+        (lambda task, student: lambda m, b: {"ce": ce(m, b), "x": ce(m, b) / 0}, {}, "diverged in epoch 1: x is not finite"),
+        (lambda task, student: lambda m, b: {"x": m(b.x).taps["f3"]}, {}, "the network has no tap 'f3'; it has e, f1, f2, p2, v"),
+        (lambda task, student: None, {}, "must return a loss"),
+        (lambda task, student, teacher: ce, {"teachers": 2}, "teachers=2 it is called with task, student and 2 more"),
+        (lambda task, student: ce, {"taps": ("f3",)}, "unknown tap 'f3'"),
+        (lambda task, student: ce, {"family": "offlin"}, "unknown family of distillation 'offlin'"),
+        (lambda task, student: ce, {"name": "soft_targets"}, "is taken by a method of hsilib.methods.distill.soft_targets"),
+        (lambda task, student, t: lambda m, b: {"x": t(b.index).taps["f2"]}, {"teachers": 1},
+         r"keeps no 'f2': name it in distillation\(..., taps=\('f2',\)\)"),
+        (lambda task, student, t: lambda m, b: {"x": t(b.x).logits}, {"teachers": 1},
+         r"answers are looked up: teacher\(batch.index\), not teacher\(batch.x\)"),
+        (lambda task, student: lambda m, b: {"ce": task.options.wieght * ce(m, b)}, {"weight": 0.5},
+         "unknown option 'wieght'; did you mean: weight; a hyper-parameter is a keyword of the decorator"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_method_is_one_line(build, fields, message):
+    fields = {"name": "wrong", "title": "Wrong", "family": "mine"} | fields
+    try:
+        with pytest.raises(HsiError, match=message) as caught:
+            distillation(**fields)(build)
+            execute(make_run(SMALL, "disjoint", "wrong", 98, epochs=1), Store())
+        assert "\n" not in str(caught.value)
+    finally:
+        methods.METHODS.pop("wrong", None)
+
+
+def test_a_group_needs_two():
+    with pytest.raises(HsiError, match="cl_ilr: heads must be from 2 to 64"):
+        task_for("cl_ilr", heads=1)

@@ -24,7 +24,7 @@ from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
 
-from test_formats import CORNER, CUBE, STEP, geotiff, written
+from test_formats import CUBE, geotiff, polygons, written
 
 EVIL = "http://evil.example"
 TEXTS = [
@@ -42,19 +42,10 @@ def hostile(tmp_path):
     pytest.importorskip("pyogrio")
     mark, size = tmp_path / "it-ran", 36
     texts = [TEXTS[0] % mark, *TEXTS[1:]]
-    labels, shapes = np.arange(size) * 3 // size, []
-    cube = np.random.default_rng(0).normal(size=(size, size, 12)) + labels[:, None, None]
-    for number, name in enumerate(texts):
-        top, bottom = (CORNER[1] - STEP * 12 * place for place in (number, number + 1))
-        left, right = CORNER[0], CORNER[0] + STEP * size
-        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
-        where = {"type": "Polygon", "coordinates": [ring]}
-        shapes.append({"type": "Feature", "properties": {"crop": name}, "geometry": where})
-    made = {"type": "FeatureCollection", "features": shapes}
-    made["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
-    (tmp_path / "f.geojson").write_text(json.dumps(made))
+    cube = np.random.default_rng(0).normal(size=(size, size, 12)) + np.arange(size)[:, None] * 3 // size
+    shapes = polygons(tmp_path / "f.geojson", texts)
     image = geotiff(tmp_path / "c.tif", cube.astype(np.float32))
-    own.add_scene("mine", image, tmp_path / "f.geojson", title=" ".join(texts), say=lambda text: None)
+    own.add_scene("mine", image, shapes, title=" ".join(texts), say=lambda text: None)
     return mark
 
 
@@ -305,12 +296,3 @@ def test_options_of_a_contributed_row_are_options(tmp_path, capsys):
     for number, options in enumerate(["=HYPERLINK(1)", "x=1"]):
         other.keep(row.to_dict() | {"run": f"{number:012}", "options": options}, "baselines")
     assert list(other.rows()["options"]) == ["x=1"] and "its options are none" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("seed", [1796127085, 1796127235])
-def test_a_file_on_which_the_reader_of_matlab_dies_is_refused_in_one_line(seed):
-    """Two damaged files that end a process inside of scipy, where no error can be caught."""
-    import fuzz
-
-    what, says = fuzz.attempt("check of .mat", seed)
-    assert what == "refused" and str(says).count("\n") == 0

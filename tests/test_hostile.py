@@ -8,9 +8,8 @@ import pytest
 import scipy.io
 import torch
 from hsilib.__main__ import main
-from hsilib.data import own, scenes
+from hsilib.data import formats, own, scenes
 from hsilib.data.cards import png
-from hsilib.deploy import predict as predict_module
 from hsilib.deploy.predict import predict
 from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
@@ -20,6 +19,7 @@ from hsilib.study.store import Store
 from hsilib.study.sweep import collect
 
 from conftest import worn
+from test_formats import CUBE, geotiff, own_scene, polygons
 
 SMALL = "synthetic_urban_small"
 
@@ -46,29 +46,17 @@ def test_a_second_graph_hides_nothing(tmp_path):
     cube = np.zeros((3, 4, 9), np.float32)
     data = hidden.SerializeToString() + whole.SerializeToString()
     (tmp_path / "a.onnx").write_bytes(data)
-    with pytest.raises(HsiError, match="it has two graphs"):
+    with pytest.raises(HsiError, match="operator 'RandomNormal' is not one of those"):
         predict(tmp_path / "a.onnx", cube)
     graph = hidden.graph.SerializeToString()
     odd = b"\xba\x80\x80\x80\x10" + bytes([len(graph)]) + graph  # field 7 with bits that an engine drops
     (tmp_path / "b.onnx").write_bytes(odd + whole.SerializeToString())
-    with pytest.raises(HsiError, match="a field that there is not"):
+    with pytest.raises(HsiError, match="operator 'RandomNormal' is not one of those|not an ONNX file"):
         predict(tmp_path / "b.onnx", cube)
 
 
-def test_a_slow_graph_and_one_of_sparse_tensors_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(predict_module, "PATIENCE", 2)
+def test_a_graph_of_sparse_tensors_is_refused(tmp_path):
     onnx, whole = model()
-    make = onnx.helper.make_node
-    size = onnx.numpy_helper.from_array(np.array([3000, 3000]), "size")
-    slow = [make("ConstantOfShape", ["size"], ["s0"])]
-    slow += [make("MatMul", [f"s{i}", f"s{i}"], [f"s{i + 1}"]) for i in range(100)]
-    whole.graph.node.extend(slow)
-    whole.graph.initializer.append(size)
-    whole.graph.output.append(onnx.helper.make_tensor_value_info("s100", 1, [3000, 3000]))
-    (tmp_path / "slow.onnx").write_bytes(whole.SerializeToString())
-    with pytest.raises(HsiError, match="does not come to an end with two pixels|cannot be run"):
-        predict(tmp_path / "slow.onnx", np.zeros((3, 4, 9), np.float32))
-    _, whole = model()
     attribute = onnx.AttributeProto(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR)
     attribute.sparse_tensor.dims.extend([15000, 15000])
     whole.graph.node.add(op_type="Constant", output=["z"]).attribute.append(attribute)
@@ -87,14 +75,7 @@ def test_pipes_and_devices_do_not_hang(tmp_path, capsys):
         assert "no file" in one_line(arguments, capsys)
 
 
-def said_of(arguments, capsys):
-    assert main([str(word) for word in arguments]) == 2
-    return capsys.readouterr().out
-
-
 def test_a_small_file_of_very_many_values_is_refused_before_it_is_unpacked(tmp_path, capsys, monkeypatch):
-    from hsilib.data import formats
-
     scipy.io.savemat(tmp_path / "cube.mat", {"cube": np.zeros((200, 300, 40), np.uint8)}, do_compression=True)
     np.savez_compressed(tmp_path / "cube.npz", np.zeros((200, 300, 40), np.uint8))
     monkeypatch.setattr(formats, "LARGE", 2_000_000)
@@ -129,32 +110,26 @@ def test_weights_whose_configuration_asks_for_more_take_no_memory(monkeypatch):
 def test_another_store_brings_no_map_of_another_scene(tmp_path, capsys):
     other, run = Store(tmp_path / "other"), make_run(SMALL, "random", "mlp", epochs=1)
     collect([run], other, say=lambda text: None)
-    whole = tmp_path / "other"
+    merge = ["results", "--merge", str(tmp_path / "other")]
     for labels in (np.ones((3, 2), np.uint8), np.full((64, 48), 200, np.uint8)):
         other.map_path(run.id).write_bytes(png(labels))
-        assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
+        assert "1 runs were refused" in one_line(merge, capsys)
     other.map_path(run.id).write_bytes(png(np.ones((64, 48), np.uint8)))
-    log = whole / run.id / "log.csv"
+    log = tmp_path / "other" / run.id / "log.csv"
     log.rename(tmp_path / "log.csv")
     log.symlink_to(tmp_path / "log.csv")
-    assert "a link out of its folder lies beside it" in said_of(["results", "--merge", whole], capsys)
+    assert main(merge) == 2 and "a link out of its folder lies beside it" in capsys.readouterr().out
     log.unlink()
     log.write_text("garbage")
-    assert "1 runs were refused" in one_line(["results", "--merge", whole], capsys)
+    assert "1 runs were refused" in one_line(merge, capsys)
     log.unlink()
-    (whole / "linked.csv").symlink_to(__file__)
-    assert "linked.csv: a link out of the store" in one_line(["results", "--merge", whole], capsys)
-    (whole / "linked.csv").unlink()
-    assert main(["results", "--merge", str(whole)]) == 0
+    (tmp_path / "other" / "linked.csv").symlink_to(__file__)
+    assert "linked.csv: a link out of the store" in one_line(merge, capsys)
+    (tmp_path / "other" / "linked.csv").unlink()
+    assert main(merge) == 0
     Store().map_path(run.id).write_bytes(png(np.ones((3, 2), np.uint8)))
     words = ["map", "mlp", "--scene", SMALL, "--split", "random", "--epochs", 1]
     assert "no map of synthetic_urban_small" in one_line(words, capsys)
-
-
-def small_scene(tmp_path, name="mine", **words):
-    np.save(tmp_path / "cube.npy", np.random.default_rng(0).normal(size=(12, 10, 6)))
-    np.save(tmp_path / "labels.npy", np.arange(12)[:, None].repeat(10, 1) // 6 + 1)
-    return own.add_scene(name, tmp_path / "cube.npy", tmp_path / "labels.npy", say=lambda text: None, **words)
 
 
 def test_to_forget_a_scene_deletes_no_other_file(tmp_path, capsys):
@@ -168,32 +143,20 @@ def test_to_forget_a_scene_deletes_no_other_file(tmp_path, capsys):
 
 
 def test_a_scene_that_is_refused_leaves_the_one_that_is_there(tmp_path, capsys):
-    from test_formats import geotiff
-
     pytest.importorskip("pyogrio")
-    cube = geotiff(tmp_path / "c.tif", np.random.default_rng(0).normal(size=(24, 20, 5)).astype(np.float32))
-    x, y = 383472.37, 5818302.35
-    ring = [[x + 30, y - 30], [x + 300, y - 30], [x + 300, y - 600], [x + 30, y - 600], [x + 30, y - 30]]
-    shape = {"type": "Feature", "properties": {"crop": "oats"}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-    made = {"type": "FeatureCollection", "features": [shape]}
-    made["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
-    (tmp_path / "f.geojson").write_text(json.dumps(made))
-    own.add_scene("mine", cube, tmp_path / "f.geojson", say=lambda text: None)
+    cube = geotiff(tmp_path / "c.tif", CUBE)
+    shapes = polygons(tmp_path / "f.geojson", ["oats"])
+    own.add_scene("mine", cube, shapes, say=lambda text: None)
     before = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
     for name in ("mine", "other"):
-        words = ["scenes", "--add", name, cube, tmp_path / "f.geojson", "--nodata", "inf"]
+        words = ["scenes", "--add", name, cube, shapes, "--nodata", "inf"]
         assert "nodata must be a number" in one_line(words, capsys)
+    one_line(["scenes", "--add", "other", cube, polygons(tmp_path / "g.geojson", [["a", "b"]])], capsys)
     assert {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()} == before
     assert scenes.load_scene("mine").labels.max() == 1
-    shape["properties"]["crop"] = ["a", "b"]
-    (tmp_path / "g.geojson").write_text(json.dumps(made))
-    one_line(["scenes", "--add", "other", cube, tmp_path / "g.geojson"], capsys)
 
 
 def test_odd_words_are_one_line(tmp_path, capsys, monkeypatch):
-    np.save(tmp_path / "empty.npy", np.zeros((8, 6, 0)))
-    np.save(tmp_path / "l.npy", np.ones((8, 6), np.uint8))
-    assert "it is empty" in one_line(["scenes", "--add", "z", tmp_path / "empty.npy", tmp_path / "l.npy"], capsys)
     for value in ("{[]: 1}", "[" + "-" * 20000 + "1]", "0x" + "f" * 5000):
         one_line(["map", "mlp", "--scene", SMALL, "--epochs", "1", "-o", "width", value], capsys)
     (tmp_path / "page.py").write_text("import sys\nsys.exit(0)\n")
@@ -223,8 +186,8 @@ def test_a_study_that_would_plan_for_hours_is_refused(tmp_path):
 
 
 def test_names_are_texts_of_one_line(tmp_path):
-    small_scene(tmp_path, classes=["\ud800x {a}", "a\u202eb\n<b>"], title="=1+1 [t](http://u)")
+    own_scene(tmp_path, classes=["\ud800x {a}", "a\u202eb\n<b>"], title="=1+1 [t](http://u)")
     scene = scenes.load_scene("mine")
     assert scene.classes == ("x (a)", "ab \u2039b\u203a") and scene.title == "'=1+1 (t)(http://u)"
     with pytest.raises(HsiError, match="two classes are called"):
-        small_scene(tmp_path, classes=["a{", "a("])
+        own_scene(tmp_path, classes=["a{", "a("])

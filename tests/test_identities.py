@@ -62,12 +62,6 @@ def test_stored_rows_say_what_their_identity_is_made_of():
     assert made() and not wrong, wrong
 
 
-if __name__ == "__main__":
-    known = listed() if LIST.exists() else {}
-    every = current() | known
-    LIST.write_text("".join(f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])))
-
-
 def test_a_gpu_gives_what_the_design_page_says():
     """Runs trained on both kinds of processor: the differences, and beside them what a new seed does."""
     held = rows().set_index("run")
@@ -84,3 +78,9 @@ def test_a_gpu_gives_what_the_design_page_says():
     (one, first), (other, second) = said
     whole = f"{one} dense networks (a new seed moves one by {first}) and {other} of `lens_20k` (a new seed: {second})"
     assert whole in page, whole
+
+
+if __name__ == "__main__":
+    known = listed() if LIST.exists() else {}
+    every = current() | known
+    LIST.write_text("".join(f"{identity} {text}\n" for identity, text in sorted(every.items(), key=lambda item: item[::-1])))

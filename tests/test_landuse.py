@@ -13,6 +13,7 @@ from hsilib.data import inputs, registry, scenes
 from hsilib.data import own as own_scene
 from hsilib.data.splits import split_of
 from hsilib.errors import HsiError
+from hsilib.methods.distill.distillation import recorded
 from hsilib.methods.landuse.networks import VGG16, GGhostNet, MobileNetV2
 from hsilib.study.execute import execute, task_of, trained
 from hsilib.study.runs import make_run
@@ -95,11 +96,13 @@ def test_a_folder_and_its_zip_are_the_same_set(folder, tmp_path):
     assert plain.read(8)[5].ravel().tolist() == [101] * 64 + [100] * 64 + [200] * 64
 
 
-def test_an_own_set_has_an_identity_of_its_contents(folder):
+def test_an_own_set_has_an_identity_of_its_contents_and_a_later_change_is_refused(folder):
     name = own_scene.images_named(str(folder))
-    before = registry.identity(name)
-    assert before == registry.identity(own_scene.images_named(name)) != name
+    scene, before = scenes.load_scene(name), registry.identity(name)
+    assert before != name
     save(folder / "farm" / "0.png", 77)
+    with pytest.raises(HsiError, match="have changed since"):
+        scene.read(9)
     assert registry.identity(own_scene.images_named(str(folder))) != before
 
 
@@ -119,17 +122,9 @@ def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
         runner.run("landuse", {"images": "nowhere"})
 
 
-def test_folders_of_any_name_will_do(folder, monkeypatch):
-    monkeypatch.chdir(folder.parent)
-    folder.rename(folder.with_name("2750"))
-    given = {"images": 2750}  # as the command line reads it
-    runner.check("landuse", {"images": ("rsscn7", "")}, given)
-    assert own_scene.images_named(given["images"]) == "images_2750"
-
-
-def test_images_too_small_for_the_networks_are_one_line(tmp_path):
-    with pytest.raises(HsiError, match="at least 32 pixels"):
-        execute(make_run(SMALL, "random", "mobilenet", epochs=1, options={"size": 16}), Store(tmp_path))
+def test_images_too_small_for_the_networks_are_one_line():
+    with pytest.raises(HsiError, match="size must be from 32 to"):
+        make_run(SMALL, "random", "mobilenet", epochs=1, options={"size": 16})
 
 
 def test_larger_images_are_expected_to_take_longer():
@@ -150,74 +145,42 @@ def test_a_name_belongs_to_a_scene_or_to_a_set_not_to_both(folder, tmp_path):
     for taken in ("rsscn7", "field", "salinas_a"):
         with pytest.raises(HsiError, match="taken"):
             own_scene.add_images(taken, str(folder))
-    own_scene.add_scene("field", *pair)  # again: the new files replace the old ones
-    own_scene.add_images("town", str(folder))
 
 
-@pytest.mark.parametrize("how, says", [("grey", "farm/1.png is not RGB but L"), ("cut", "farm/1.png cannot be read as an image")])
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0"  # which would be run
+
+
+@pytest.mark.parametrize("how, says", [("grey", "is not RGB but L"), ("cut", "cannot be read"), (POSTSCRIPT, "cannot be read")])
 def test_a_bad_image_is_named_and_refused_or_left_out(folder, how, says, capsys):
     bad = folder / "farm" / "1.png"
-    save(bad, 3, "L") if how == "grey" else bad.write_bytes(bad.read_bytes()[:60])
+    save(bad, 3, "L") if how == "grey" else bad.write_bytes(bad.read_bytes()[:60] if how == "cut" else how)
     assert main(["scenes", "--add", "mine", str(folder)]) == 2
-    assert says in capsys.readouterr().err and "mine" not in registry.names()
+    error = capsys.readouterr().err
+    assert "farm/1.png" in error and says in error and "mine" not in registry.names()
     assert main(["scenes", "--add", "mine", str(folder), "--skip"]) == 0
     assert "left out: farm/1.png" in capsys.readouterr().out
     assert len(scenes.load_scene("mine").labels) == 7
-
-
-def test_a_set_that_changed_after_it_was_added_is_refused(folder):
-    scene = scenes.load_scene(own_scene.images_named(str(folder)))
-    save(folder / "farm" / "2.png", 99)
-    with pytest.raises(HsiError, match="have changed since"):
-        scene.read(9)
-    (folder / "farm" / "2.png").unlink()
-    with pytest.raises(HsiError, match="farm/2.png cannot be read"):
-        scene.read(10)
-
-
-def test_hostile_files_are_refused(folder, tmp_path, monkeypatch):
-    (folder / "farm" / "._0.png").write_bytes(b"what a Mac leaves")  # not an image of the set
-    (folder / "farm" / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")  # PostScript would be run
-    with pytest.raises(HsiError, match="x.jpg cannot be read as an image"):
-        own_scene.images_named(str(folder))
-    (folder / "farm" / "x.jpg").unlink()
-    for limit, value, says in (("MOST_PIXELS", 100, "20 x 16 pixels"), ("LARGEST", 40, "more than an image")):
-        with monkeypatch.context() as patch:
-            patch.setattr(images, limit, value)
-            with pytest.raises(HsiError, match=says):
-                own_scene.images_named(str(folder))
-    other = tmp_path / "other" / "my set"
-    save(other / "a" / "0.png"), save(other / "b" / "0.png")
-    own_scene.images_named(str(folder))
-    with pytest.raises(HsiError, match="there already"):
-        own_scene.images_named(str(other))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and links")
 def test_links_that_loop_and_pipes_do_not_hang(folder):
     (folder / "farm" / "again").symlink_to(folder)
     assert len(images.listed(folder)[0]) == 8
-    for name in ("out", "out.png"):  # of the folder, perhaps over a whole disk
-        (folder / "farm" / name).symlink_to(folder.parent if name == "out" else __file__)
-        with pytest.raises(HsiError, match=f"farm/{name}: a link out of the set"):
-            own_scene.images_named(str(folder))
-        (folder / "farm" / name).unlink()
+    (folder / "farm" / "out.png").symlink_to(__file__)
+    with pytest.raises(HsiError, match="farm/out.png: a link out of the set"):
+        own_scene.images_named(str(folder))
+    (folder / "farm" / "out.png").unlink()
     os.mkfifo(folder / "farm" / "pipe.png")
-    with pytest.raises(HsiError, match="farm/pipe.png cannot be read"):
+    with pytest.raises(HsiError, match="farm/pipe.png: no file"):
         own_scene.images_named(str(folder))
 
 
 def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
-    for path, says in (
-        (tmp_path / "nowhere", "nowhere"),
-        (folder / "farm", "one folder of images"),
-        (folder / "port", "1 folders of images"),
-    ):
-        with pytest.raises(HsiError, match=says):
-            own_scene.images_named(str(path))
     (tmp_path / "broken.zip").write_bytes(b"PK no")
-    with pytest.raises(HsiError, match="broken.zip"):
-        own_scene.images_named(str(tmp_path / "broken.zip"))
+    given = {"nowhere": "nowhere", "my set/farm": "one folder of images", "my set/port": "1 folders of images"}
+    for path, says in (given | {"broken.zip": "broken.zip"}).items():
+        with pytest.raises(HsiError, match=says):
+            own_scene.images_named(str(tmp_path / path))
     for name in ("0", "1", "2"):
         (folder / "farm" / f"{name}.png").unlink()
     with pytest.raises(HsiError, match="farm has 1 usable"):
@@ -234,13 +197,10 @@ def test_images_and_cubes_are_not_mixed_up(tmp_path):
 
 def test_every_position_has_its_own_answer_of_the_teacher():
     run = make_run(SMALL, "random", "mobilenet_kl", epochs=5, options={"size": 32, "width": 0.25})
-    from hsilib.methods.distill.parts import recorded
-
     task = task_of(run)
-    net = task.network(MobileNetV2, width=0.25)
+    net, teacher = task.network(MobileNetV2, width=0.25), VGG16(3, 4, width=0.125).eval()
     data = task.data(net)
     assert len(data.y) == 8 * len(task.split.train)
-    teacher = VGG16(3, 4, width=0.125).eval()
     task.parent = lambda run: teacher
     (known,) = recorded(task, data, [run])
     some = torch.tensor([0, 47, 48, 200, 383])

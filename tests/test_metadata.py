@@ -93,12 +93,16 @@ def card(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_as_stac(name):
     said = metadata.stac(FACTS, name, card(name))
+    # as the schemas of the extensions ask, which lie on the network: a word for each class, the bands of the item
+    (out,), (given,) = said["properties"]["mlm:output"], said["properties"]["mlm:input"]
+    assert all(re.fullmatch("[0-9A-Za-z_-]+", one["name"]) for one in out["classification:classes"])
+    assert [one["name"] for one in said["properties"]["bands"]] == given["bands"]
     schema = pytest.importorskip("stac_model.schema", reason="pip install '.[release]'")
     schema.MLModelProperties.model_validate(said["properties"])
     import pystac
     from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-    # the core's schemas travel with pystac; those of the extensions lie on the network, and the line above has one
+    # the core's schemas travel with pystac
     JsonSchemaSTACValidator().validate_core(said, pystac.STACObjectType.ITEM, said["stac_version"])
     item = pystac.Item.from_dict(said)
     assert item.assets["model"].href == f"./{name}.onnx" and item.to_dict()["properties"] == said["properties"]

@@ -8,46 +8,30 @@ from hsilib.data.splits import make_split
 from hsilib.errors import HsiError
 from hsilib.identity import Recipe
 from hsilib.methods.compact.lens import Lens
-from hsilib.methods.compact.spectral import LiuNet
 from hsilib.methods.quantize.integer import Int8CNN2D, fold_batch_norm
 from hsilib.methods.task import Task
 from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
 from hsilib.models.measure import macs, measured, parameters, payload
 from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, Outputs, initialise
 from hsilib.models.train import TrainingSet, fit, flips_and_rotations
-from hsilib.study.runs import make_run, plan
+from hsilib.study.runs import make_run
 
 
 @pytest.mark.parametrize(
     "net, count",
-    [
-        (MLP(200, 16), 31_047),
-        (LSTM(200, 16), 102_416),
-        (LSTM(200, 16, review=True), 255_248),
-        (CNN1D(200, 16), 72_416),
-        (CNN2D(1, 16), 378_116),
-        (CNN2D(40, 16), 426_866),
-        (CNN2D(40, 16, batch_norm=False), 426_866),
-        (CNN2D(40, 9), 426_159),
-        (CNN3D(40, 16), 1_803_612),
-        (CNN2D(40, 16, WIDTHS[90]), 49_321),
-        (CNN2D(40, 16, WIDTHS[95]), 25_386),
-        (CNN2D(40, 16, WIDTHS[98]), 8_951),
-        (MLP(103, 9), 8_823),
-        (CNN1D(103, 9), 33_709),
-        (LSTM(103, 9), 77_129),
-        (CNN3D(40, 9), 1_801_505),
-    ],
-)
+    [(MLP(200, 16), 31_047), (MLP(103, 9), 8_823), (LSTM(200, 16), 102_416), (LSTM(103, 9), 77_129),
+     (LSTM(200, 16, review=True), 255_248), (CNN1D(200, 16), 72_416), (CNN1D(103, 9), 33_709), (CNN2D(1, 16), 378_116),
+     (CNN2D(40, 16), 426_866), (CNN2D(40, 16, batch_norm=False), 426_866), (CNN2D(40, 9), 426_159),
+     (CNN2D(40, 16, WIDTHS[90]), 49_321), (CNN2D(40, 16, WIDTHS[95]), 25_386), (CNN2D(40, 16, WIDTHS[98]), 8_951),
+     (CNN3D(40, 16), 1_803_612), (CNN3D(40, 9), 1_801_505)],
+)  # fmt: skip
 def test_parameter_counts_are_the_papers(net, count):
     assert parameters(net) == count
 
 
 def test_multiply_adds():
-    patch = torch.zeros(1, 40, 19, 19)
     dense = 225 * 40 * 25 * 50 + 121 * 50 * 25 * 100 + 2500 * 100 + 100 * 16
-    assert macs(CNN2D(40, 16), patch) == dense
-    assert macs(CNN2D(40, 16, WIDTHS[98]), patch) == pytest.approx(1.28e6, rel=0.01)
+    assert macs(CNN2D(40, 16), torch.zeros(1, 40, 19, 19)) == dense
     assert macs(MLP(200, 16), torch.zeros(1, 200)) == 200 * 143 + 143 * 16
     assert macs(LSTM(200, 16), torch.zeros(1, 200)) == 4 * (200 * 64 + 3 * 64 * 64) + 64 * 16
 
@@ -89,8 +73,7 @@ def test_cnn3d_is_a_3d_convolution():
 def test_initial_weights_depend_on_the_seed_alone():
     a, b, c = (initialise(CNN2D(40, 9), seed).conv1.weight.detach() for seed in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)
-    bound = (6 / (40 * 25 + 50 * 25)) ** 0.5
-    assert a.abs().max() <= bound and float(a.std()) == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert float(a.std()) == pytest.approx((2 / (40 * 25 + 50 * 25)) ** 0.5, rel=0.02)  # Glorot, uniform
 
 
 def test_metrics_by_hand():
@@ -134,15 +117,9 @@ def test_flips_and_rotations_are_the_eight_symmetries():
     assert len({tuple(p.flatten().tolist()) for p in out}) == 8
 
 
-def by_hand(bands, components, widths, classes):
-    """Weights and outputs of CNN2D's four layers, and the numbers of its principal components."""
-    c1, c2, f1 = widths
-    weights = 25 * (components * c1 + c1 * c2 + c2 * f1) + f1 * classes
-    return weights, c1 + c2 + f1 + classes, (bands + 1) * components
-
-
 def test_the_payload_is_every_number_from_raw_spectrum_to_class():
-    weights, outputs, reduction = by_hand(200, 40, (5, 10, 10), 16)
+    weights = 25 * (40 * 5 + 5 * 10 + 10 * 10) + 10 * 16
+    outputs, reduction = 5 + 10 + 10 + 16, 201 * 40  # and the principal components
     net = CNN2D(40, 16, (5, 10, 10))
     assert payload(net, 200) == 4 * (weights + outputs + reduction) == payload(fold_batch_norm(net), 200)
     small = Int8CNN2D(40, 16, (5, 10, 10))
@@ -150,14 +127,10 @@ def test_the_payload_is_every_number_from_raw_spectrum_to_class():
     assert payload(MLP(200, 16), 200) == 4 * parameters(MLP(200, 16))  # standardised bands fold into fc1
     plain = CNN1D(200, 16)
     assert payload(plain, 200) == 4 * (parameters(plain) - 200) + 8 * 200  # batch norm folds, bands do not
-
-
-def test_the_payload_of_a_compact_network_needs_no_components():
     net = Lens(200, 16, width=12)
     layers = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     border = len(net.project.weight)  # what the projection makes of the mean spectrum
     assert payload(net, 200) == 4 * (sum(m.weight.numel() + len(m.weight) for m in layers) + border)
-    assert payload(LiuNet(200, 16), 200) == 4 * 7120 + 8 * 200
 
 
 class Bare(torch.nn.Module):
@@ -177,15 +150,10 @@ class Bare(torch.nn.Module):
 
 @pytest.mark.parametrize(
     "way, count",
-    [
-        (lambda x, w: x @ w, 100 * 60),
-        (lambda x, w: torch.einsum("nb,bk->nk", x, w), 100 * 60),
-        (lambda x, w: (x[:, :, None] * w).sum(1), 100 * 60),
-        (lambda x, w: torch.mv(w.T, x[0])[None], 100 * 60),
-        (lambda x, w: torch.cdist(x, w.T), None),
-        (lambda x, w: torch.fft.rfft(x).abs() @ w[:51], None),
-    ],
-)
+    [(lambda x, w: x @ w, 100 * 60), (lambda x, w: (x[:, :, None] * w).sum(1), 100 * 60),
+     (lambda x, w: torch.mv(w.T, x[0])[None], 100 * 60), (lambda x, w: torch.cdist(x, w.T), None),
+     (lambda x, w: torch.fft.rfft(x).abs() @ w[:51], None)],
+)  # fmt: skip
 def test_weights_that_no_module_shows_are_counted(way, count):
     net = Bare(way)
     numbers = 100 * 60 + 60 + 60 * 5 + 5 + 2 * 60  # a norm that no layer is there for stays
@@ -203,23 +171,19 @@ class Steps(torch.nn.Module):
         self.widen, self.inner, self.head = torch.nn.Linear(1, 16), inner, torch.nn.Linear(16, 5)
 
     def forward(self, x):
-        x = self.widen(x[..., None])
-        x = self.inner(x, x, x)[0] if isinstance(self.inner, torch.nn.MultiheadAttention) else self.inner(x)
+        x = self.inner(self.widen(x[..., None]))
         return Outputs(self.head((x[0] if isinstance(x, tuple) else x).mean(1)), {})
 
 
 def test_layers_of_torch_are_measured_each_in_full():
-    attention = 16 * 48 + 16 * 16  # weights; of every step, beside the products of all steps with all
-    layers = {
-        torch.nn.MultiheadAttention(16, 4, batch_first=True): 100 * attention + 2 * 100 * 100 * 16,
-        torch.nn.GRU(16, 16, batch_first=True): 100 * 2 * 3 * 16 * 16,
-        torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True): 100 * (attention + 2 * 16 * 32) + 2 * 100 * 100 * 16,
-    }
-    for inner, count in layers.items():
+    nn = torch.nn
+    gru, transformer = nn.GRU(16, 16, batch_first=True), nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    attention = 100 * (16 * 48 + 16 * 16) + 2 * 100 * 100 * 16  # weights of every step; products of all steps with all
+    for inner, count in ((gru, 100 * 2 * 3 * 16 * 16), (transformer, attention + 100 * 2 * 16 * 32)):
         net = Steps(inner)
         found = measured(net, torch.zeros(1, 100), 100)
-        assert found["payload"] == 4 * sum(p.numel() for p in net.parameters()) + 8 * 100, type(inner)
-        assert found["macs"] == count + 100 * 16 + 16 * 5, type(inner)
+        assert found["payload"] == 4 * sum(p.numel() for p in net.parameters()) + 8 * 100
+        assert found["macs"] == count + 100 * 16 + 16 * 5
 
 
 def test_a_network_that_cannot_be_measured_is_refused_before_it_trains():
@@ -234,17 +198,10 @@ def test_a_network_that_cannot_be_measured_is_refused_before_it_trains():
         task.network(Moody)
 
 
-def test_what_a_network_is_not_given_is_said(tmp_path):
+def test_what_a_network_is_not_given_is_said():
     scene = load_scene("synthetic_urban_small")
     split = make_split(scene, "random", 0)
     with pytest.raises(HsiError, match="unknown kind of inputs 'spectra'; did you mean: bands, minmax, patches, windows"):
         make_inputs(scene, split, "spectra")
     with pytest.raises(HsiError, match="Lens needs inputs of the kind windows.*make_inputs.scene, split, 'windows'"):
         scene_scores(Lens(103, 9, width=12), make_inputs(scene, split, "bands"))
-    for name in ("fields/cube.npy", tmp_path / "cube.npy"):
-        with pytest.raises(HsiError, match="add_scene"):
-            load_scene(name)
-
-
-def test_one_name_stands_for_a_list_of_one():
-    assert plan("synthetic_urban_small", "random", "scratch", 98) == plan("synthetic_urban_small", ["random"], ["scratch"], [98])

@@ -28,7 +28,9 @@ def copy(tmp_path, monkeypatch):
     """A project that may be written to."""
     (tmp_path / "project" / "notebooks").mkdir(parents=True)
     shutil.copy(project() / "notebooks" / TEMPLATE, tmp_path / "project" / "notebooks")
-    shutil.copy(project() / "_toc.yml", tmp_path / "project")
+    (tmp_path / "project" / "book").mkdir()
+    for name in ("_toc.yml", "book/page.template"):
+        shutil.copy(project() / name, tmp_path / "project" / name)
     monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path / "project"))
     return tmp_path / "project"
 
@@ -79,7 +81,6 @@ def test_pages_of_ones_own_stand_last_in_their_order_and_go_again(copy, capsys):
     before = (copy / "_toc.yml").read_text()
     for chapter in re.findall(r"book/chapters/(\S+)", before):
         (copy / "notebooks" / f"{chapter}.md").touch()
-    (copy / "book").mkdir()
     for file in re.findall(r"file: (book/\w+)$", before, re.M):
         (copy / f"{file}.md").touch()
     runner.check_contents()

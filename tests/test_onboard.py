@@ -16,37 +16,33 @@ HEADER = "ENVI\nsamples = {}\nlines = {}\nbands = {}\nheader offset = 3\ndata ty
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 
-def built(name, folder):
+def mapped(name, cube, order, folder, kind=1):
+    """Build the example with the C of a model, and give it a scene."""
     with zipfile.ZipFile(zoo.FOLDER / f"{name}-c.zip") as file:
         file.extractall(folder)
     code = project() / "examples" / "onboard" / "onboard.c"
     command = ["gcc", *WARNINGS, "-O2", "-I", folder, code, folder / "network.c", "-o", folder / "onboard"]
     subprocess.run(command, check=True)
-
-
-def mapped(cube, order, folder, kind=1):
     lines, width, bands = cube.shape
     (folder / "scene.hdr").write_text(HEADER.format(width, lines, bands, kind, order))
     scene = b"abc" + (cube if order == "bip" else cube.transpose(0, 2, 1)).astype(np.uint8).tobytes()
     return subprocess.run([folder / "onboard", folder / "scene.hdr"], input=scene, capture_output=True)
 
 
+def the_map_is_that_of_the_file(name, cube, order, folder):
+    head, drawn = mapped(name, cube, order, folder).stdout.split(b"255\n", 1)
+    assert head == "P5\n{1} {0}\n".format(*cube.shape).encode()
+    assert (np.frombuffer(drawn, np.uint8) == predict(zoo.FOLDER / f"{name}.onnx", cube)[0].ravel()).all()
+
+
 @pytest.mark.parametrize("order", ["bip", "bil"])
 def test_lines_from_standard_input_become_the_map_of_the_file(order, tmp_path):
-    name = "indian_pines_8bit-lens_2k-int8"
-    built(name, tmp_path)
-    cube = np.random.default_rng(0).integers(0, 256, (21, 30, 200)).astype(np.float32)
-    head, map_ = mapped(cube, order, tmp_path).stdout.split(b"255\n", 1)
-    assert head == b"P5\n30 21\n"
-    drawn = np.frombuffer(map_, np.uint8).reshape(21, 30)
-    assert (drawn == predict(zoo.FOLDER / f"{name}.onnx", cube)[0]).all()
-    refused = mapped(cube, order, tmp_path, kind=12)
+    cube, name = np.random.default_rng(0).integers(0, 256, (21, 30, 200)).astype(np.float32), "indian_pines_8bit-lens_2k-int8"
+    the_map_is_that_of_the_file(name, cube, order, tmp_path)
+    refused = mapped(name, cube, order, tmp_path, kind=12)
     assert refused.returncode == 2 and refused.stdout == b"" and b"values are of another type" in refused.stderr
 
 
 def test_the_whole_scene_through_the_example(real_data, tmp_path):
-    name = "indian_pines_8bit-lens-int8"
-    built(name, tmp_path)
     cube = load_scene("indian_pines_8bit").cube
-    drawn = np.frombuffer(mapped(cube, "bil", tmp_path).stdout.split(b"255\n", 1)[1], np.uint8)
-    assert (drawn == predict(zoo.FOLDER / f"{name}.onnx", cube)[0].ravel()).all()
+    the_map_is_that_of_the_file("indian_pines_8bit-lens-int8", cube, "bil", tmp_path)

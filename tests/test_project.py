@@ -1,7 +1,6 @@
 """The promises of the project as a whole."""
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -86,6 +85,7 @@ def test_the_api_page_lists_every_public_name_and_all_are_documented():
     import hsilib
 
     page = (ROOT / "book" / "api.md").read_text()
+    assert not {path.stem for path in (ROOT / "hsilib").iterdir()} & set(hsilib.__all__), "a name is a folder too"
     assert sorted(re.findall(r"(?m)^\.\. (?:auto\w+|py:data):: (\w+)", page)) == sorted(hsilib.__all__)
     for name in hsilib.__all__:
         thing = getattr(hsilib, name)
@@ -97,11 +97,6 @@ def test_the_api_page_lists_every_public_name_and_all_are_documented():
 def test_numpy_only_parts_load_no_torch():
     code = "import sys, hsilib; hsilib.load_scene, hsilib.split_of, hsilib.Store; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
-
-
-def test_one_training_loop():
-    steps = [path.name for path in CODE if "optimizer.step()" in path.read_text()]
-    assert sorted(steps) == ["bench.py", "train.py"]  # the benchmark's plain loop is what the loop is compared with
 
 
 def test_dependencies_agree():
@@ -160,24 +155,20 @@ def test_the_lock_alone_is_enough(system):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.md")), ids=lambda p: p.stem)
-def test_notebooks_are_sources_with_typed_commented_parameters(path):
+def test_notebooks_are_sources_that_read_well_without_the_book(path):
+    """Parameters have types and comments, names are defined, lines fit a screen (but for rows of a table), and numbers
+    are shown by cells: not typed, and not by roles that plain Jupyter shows raw."""
     import jupytext
 
-    notebook = jupytext.read(path)
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    assert len(cells) == 1
-    for line in cells[0].source.splitlines():
-        assert re.match(r"\w+: (str|int|float|bool|list) = .+  # .+", line), f"{path.name}: {line}"
+    notebook, text = jupytext.read(path), path.read_text()
+    (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    for line in cell.source.splitlines():
+        assert re.match(r"\w+: (str|int|float|bool|list) = .+  # .+", line), line
     prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    typed = re.findall(r"\d+\.\d+ ?%", re.sub(r"`[^`]*`", "", prose))
-    assert not typed, f"{path.name}: numbers typed by hand: {typed}"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.md")), ids=lambda p: p.stem)
-def test_notebook_code_has_no_undefined_names(path):
-    import jupytext
-
-    code = "\n".join(c.source for c in jupytext.read(path).cells if c.cell_type == "code")
+    assert not re.findall(r"\d+\.\d+ ?%", re.sub(r"`[^`]*`", "", prose))
+    assert "glue" not in text and "myst_nb" not in text
+    assert not [line for line in text.splitlines() if len(line) > 110 and not line.startswith("|")]
+    code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
     command = [sys.executable, "-m", "ruff", "check", "--select", "F", "--stdin-filename", f"{path.stem}.py", "-"]
     done = subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout
@@ -196,46 +187,6 @@ def test_git_holds_no_data_outputs_or_machine_paths():
             assert not hit or path.name == Path(__file__).name, f"{name}: machine path {hit.group(0)}"
 
 
-def test_what_a_person_does_by_hand_stays_out_of_git_status():
-    """Also a link in the place of a folder, which a pattern that ends in a slash does not match."""
-    names = [".venv", "results", "_build", "my-notebooks", "book/results/.part", "results/small.onnx"]
-    command = ["git", "check-ignore", "--no-index", *names]
-    try:
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    except OSError:
-        pytest.skip("no git")
-    if said.returncode == 128:
-        pytest.skip("not a git checkout")
-    assert said.stdout.split() == names
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.md")), ids=lambda p: p.stem)
-def test_notebooks_are_readable_without_the_book(path):
-    """Numbers of the prose are shown by cells, never by roles that plain Jupyter shows raw; lines fit a screen."""
-    text = path.read_text()
-    assert "glue" not in text and "myst_nb" not in text
-    long = [n for n, line in enumerate(text.splitlines(), 1) if len(line) > 110 and not line.startswith("|")]
-    assert not long, f"{path.name}, line {long[0]}: longer than 110 characters"  # a row of a table cannot be wrapped
-
-
-@pytest.mark.nightly
-def test_a_public_name_may_be_the_first_that_is_asked_for():
-    """And it is no folder of that name, whatever was loaded before; each in a process of its own, which has torch."""
-    code = """
-import os, torch, pandas
-for name in "criterion network quantization distillation method chapter".split():
-    if os.fork() == 0:
-        exec(f"from hsilib import {name}; import hsilib.methods; import hsilib; assert callable(hsilib.{name}), hsilib.{name}")
-        os._exit(0)
-    assert os.wait()[1] == 0, name
-"""
-    if not hasattr(os, "fork"):
-        pytest.skip("needs fork")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-
-
-def test_no_public_name_is_a_folder():
-    import hsilib
-
-    assert not {path.stem for path in (ROOT / "hsilib").iterdir()} & set(hsilib.__all__)
+def test_one_training_loop():
+    steps = [path.name for path in CODE if "optimizer.step()" in path.read_text()]
+    assert sorted(steps) == ["bench.py", "train.py"]  # the benchmark's plain loop is what the loop is compared with

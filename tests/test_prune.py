@@ -1,10 +1,8 @@
 """Criteria against hand-computed and brute-force answers, the surgery against masking and against torch-pruning."""
 
-import itertools
 import warnings
 from copy import deepcopy
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,16 +12,16 @@ from hsilib.data.splits import split_of
 from hsilib.methods.prune import sfp, thinet
 from hsilib.methods.prune.criterion import criterion
 from hsilib.methods.prune.l1 import l1
+from hsilib.methods.prune.lots import lots
 from hsilib.methods.prune.slimming import slimming
 from hsilib.methods.prune.strategies import layer_by_layer, multi_pass, one_shot
-from hsilib.methods.prune.surgery import LAYERS, columns, cut, refresh_batch_norm, strongest
+from hsilib.methods.prune.surgery import LAYERS, cut, refresh_batch_norm, strongest
 from hsilib.methods.task import Task
-from hsilib.models.evaluate import scene_scores
+from hsilib.models.measure import parameters
 from hsilib.models.networks import WIDTHS
 from hsilib.study.execute import execute, task_of, trained
 from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
-from hsilib.study.sweep import collect
 
 from conftest import logits, worn
 
@@ -60,21 +58,10 @@ def test_the_small_network_equals_the_masked_large_one(ratio, batch_norm):
 
 
 def test_parameters_after_surgery_are_the_papers():
-    from hsilib.models.measure import parameters
-
-    net = worn()
-    result = [parameters(cut(net, some(net, WIDTHS[ratio]))) for ratio in (90, 95, 98)]
-    assert result == [49_321, 25_386, 8_951]
-    wide = (50, 100, 100)
+    net, wide = worn(), (50, 100, 100)
     stages = {r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)}
     assert stages[90] == [304_331, 103_011, 49_321]  # Table 9, strategy II
     assert stages[95] == [286_826, 66_746, 25_386] and stages[98] == [269_321, 32_981, 8_951]
-
-
-def test_nothing_is_changed_when_all_is_kept():
-    net = worn(bands=8, classes=4, widths=(5, 6, 7))
-    same = cut(net, some(net, (5, 6, 7)))
-    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), same.state_dict().values()))
 
 
 def test_torch_pruning_cuts_the_same_network():
@@ -108,8 +95,6 @@ def test_strategies():
     assert one_shot(wide, WIDTHS[90]) == [(15, 30, 30)]
     assert layer_by_layer(wide, WIDTHS[90]) == [(15, 100, 100), (15, 30, 100), (15, 30, 30)]
     assert multi_pass(wide, WIDTHS[90]) == [(33, 67, 67), (22, 45, 45), (15, 30, 30)]
-    assert multi_pass(wide, WIDTHS[95]) == [(29, 58, 58), (17, 34, 34), (10, 20, 20)]
-    assert multi_pass(wide, WIDTHS[98]) == [(23, 46, 46), (11, 22, 22), (5, 10, 10)]
 
 
 # ------------------------------------------------------------------------------ the criteria
@@ -143,16 +128,12 @@ def test_slimming_keeps_the_largest_scales():
     assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [[1, 2], [2], [2]]
 
 
-@pytest.mark.nightly
 def test_the_penalty_of_slimming_is_the_l1_norm_of_the_scales():
-    store, common = Store(), dict(epochs=4, lr=0.02)
-    runs = [make_run(SMALL, "disjoint", "cnn2d_sparse", options={"sparsity": s}, **common) for s in (1.0, 0.0)]
-    strong, none = (execute(run, store)[1] for run in runs)
-    assert strong.bn1.weight.abs().sum() < 0.8 * none.bn1.weight.abs().sum()
-    log = np.genfromtxt(store.folder / runs[0].id / "log.csv", delimiter=",", names=True)
-    assert 0.4 * 150 < log["sparsity"][0] < 0.5 * 150 and log["sparsity"][-1] < log["sparsity"][0]  # scales start at 0.5
-    note = store.read_note(runs[0].id)["scales"]
-    assert note["bn2"] == pytest.approx(strong.bn2.weight.tolist()) and len(note["bn1"]) == 50
+    task = task_for("cnn2d_sparse", 0, sparsity=1.0)
+    net = methods.get("cnn2d_sparse").train(task)
+    first, last = task.history
+    assert 0.4 * 150 < first["sparsity"] < 0.5 * 150 and last["sparsity"] < first["sparsity"]  # scales start at 0.5
+    assert task.notes["scales"]["bn2"] == net.bn2.weight.tolist() and len(task.notes["scales"]["bn1"]) == 50
 
 
 def test_thinet_contributions_add_up_to_the_next_layers_output():
@@ -166,10 +147,6 @@ def test_thinet_contributions_add_up_to_the_next_layers_output():
         generator = torch.Generator().manual_seed(1)
         k, i, j = (torch.randint(n, (150,), generator=generator) for n in (6, 11, 11))
         torch.testing.assert_close(rows.sum(1), full[torch.arange(3).repeat_interleave(50), k, i, j], atol=1e-5, rtol=1e-4)
-        rows = thinet.contributions(taps["p2"], net.fc1.weight.view(5, 6, 5, 5), 1, torch.Generator().manual_seed(1))
-        k = torch.randint(5, (3,), generator=torch.Generator().manual_seed(1))
-        expected = taps["v"] @ net.fc1.weight.T
-        torch.testing.assert_close(rows.sum(1), expected[torch.arange(3), k], atol=1e-5, rtol=1e-4)
 
 
 def test_thinet_chooses_and_rescales_as_brute_force_does():
@@ -181,11 +158,15 @@ def test_thinet_chooses_and_rescales_as_brute_force_does():
         gone.append(min(cost, key=cost.get))
     gram = x.T @ x
     assert thinet.least(gram, 3) == sorted(gone)
-    pairs = {p: float(x[:, p].sum(1).pow(2).sum()) for p in itertools.combinations(range(6), 1)}
-    assert tuple(thinet.least(gram, 1)) == min(pairs, key=pairs.get)
     kept = [c for c in range(6) if c not in gone]
     best = torch.linalg.lstsq(x[:, kept], x.sum(1)[:, None]).solution[:, 0]
     torch.testing.assert_close(thinet.scales(gram, kept), best, atol=1e-4, rtol=1e-4)
+
+
+def task_for(name, ratio=90, **options):
+    run = make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options)
+    scene = load_scene(SMALL)
+    return Task(run, scene, split_of(scene, "disjoint"))
 
 
 def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
@@ -196,12 +177,6 @@ def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
     assert thinet.least(gram, 1) == [1]
     torch.testing.assert_close(thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0)
     assert thinet.scales(gram, [0, 1])[1] == 1
-
-
-def task_for(name, ratio=90, **options):
-    run = make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options)
-    scene = load_scene(SMALL)
-    return Task(run, scene, split_of(scene, "disjoint"))
 
 
 def test_thinet_drops_the_silent_half():
@@ -248,10 +223,6 @@ def test_cutting_soft_pruned_filters_is_exact_with_their_constants(batch_norm):
 # ------------------------------------------------------------------------------ through the study
 
 
-def test_columns_of_a_filter():
-    assert columns(torch.tensor([0, 2])).tolist() == [*range(25), *range(50, 75)]
-
-
 def test_refreshed_statistics_are_those_of_the_training_pixels():
     task = task_for("l1")
     net = worn(classes=9)
@@ -271,11 +242,7 @@ def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way(shared):
     assert [p["widths"] for p in note["passes"]] == [[10, 100, 100], [10, 20, 100], [10, 20, 20]]
     assert [len(k) for k in note["kept"].values()] == [10, 20, 20]
     assert note["passes"][-1]["tuned"] == pytest.approx(row["oa"], abs=1e-3)
-    assert row["parents"] == make_run(SMALL, "disjoint", "cnn2d", epochs=2).id
-    dense = trained(make_run(SMALL, "disjoint", "cnn2d", epochs=2))
-    assert max(note["scores"]["conv1"]) == pytest.approx(
-        float(dense.conv1.weight.detach().abs().flatten(1).sum(1).max()), abs=1e-3
-    )
+    dense = trained(make_run(SMALL, "disjoint", "cnn2d", epochs=2))  # which is not changed
     assert note["kept"]["conv1"] == l1(dense, dict(zip(LAYERS, WIDTHS[95])))["conv1"].tolist()
 
 
@@ -288,35 +255,13 @@ def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
     try:
         about = methods.get("first_ones")
         assert about.family == "pruning" and about.about == "Keep the first channels." and str(about.version).startswith("1-")
-        runs = plan(SMALL, ["disjoint"], ["first_ones"], (98,), seeds=1, epochs=1)
-        rows = collect(runs, Store(tmp_path), jobs=1, say=lambda t: None)
-        assert rows["params"].tolist() == [8_874]
-        old = runs[0].id
-
-        @criterion("first_ones", "The first")
-        def last_ones(net, widths, task):
-            return {layer: torch.arange(len(getattr(net, layer).bias))[-widths[layer] :] for layer in LAYERS}
-
-        assert runs[0].id != old  # edited code is another run
+        (run,) = plan(SMALL, ["disjoint"], ["first_ones"], (98,), seeds=1, epochs=1)
+        assert execute(run, Store(tmp_path))[0]["params"] == 8_874
     finally:
         del methods.METHODS["first_ones"]
 
 
-def test_a_dense_net_is_not_changed_by_being_pruned(shared):
-    store = Store()
-    run = make_run(SMALL, "disjoint", "thinet", 98, epochs=2)
-    execute(run, store)
-    parent = make_run(SMALL, "disjoint", "cnn2d", epochs=2)
-    scene = load_scene(SMALL)
-    task = Task(parent, scene, split_of(scene, "disjoint"))
-    stored = store.read_map(parent.id)
-    again = scene_scores(trained(parent), task.inputs("patches")).argmax(1).reshape(stored.shape) + 1
-    assert np.array_equal(again, stored)
-
-
 def test_lots_differ_between_seeds_and_keep_as_many_as_asked():
-    from hsilib.methods.prune.lots import lots
-
     net = worn(classes=9)
     tasks = [task_of(make_run(SMALL, "disjoint", "lots", 98, seed=seed, epochs=2)) for seed in (0, 0, 1)]
     kept = [lots(net, {"conv1": 5, "conv2": 10, "fc1": 10}, task) for task in tasks]

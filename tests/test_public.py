@@ -208,7 +208,7 @@ def test_workflows_call_the_projects_own_scripts(path):
                 assert os.access(ROOT / words[0], os.X_OK), f"{words[0]} is no script of the project"
 
 
-def test_links_to_binder_and_colab_lead_to_what_is_there():
+def test_links_to_binder_colab_and_a_repository_lead_to_what_is_there():
     sys.path.insert(0, str(ROOT / "book" / "_ext"))
     import hsi_pages
 
@@ -221,6 +221,11 @@ def test_links_to_binder_and_colab_lead_to_what_is_there():
     hsi_pages.to_sources(buttons)
     assert [button["url"].rpartition("r/")[2] for button in buttons] == [
         "blob/notebooks/01-quickstart.ipynb", "main?urlpath=lab/tree/my-notebooks/03-baselines.ipynb"]
+    here = "https://x.org/blob/main/book/{}?plain=1"
+    buttons = [{"buttons": [{"url": here.format("chapters/06-offline.ipynb")}]}, {"url": here.format("design.md")}]
+    hsi_pages.to_sources([*buttons, {"text": "x"}])
+    assert buttons[0]["buttons"][0]["url"] == "https://x.org/blob/main/notebooks/06-offline.md?plain=1"
+    assert buttons[1]["url"] == here.format("design.md")
 
 
 def test_the_typed_face():

@@ -1,29 +1,28 @@
-"""The field's own small networks, filters and narrow Lenses: published sizes, written-out passes, exact maps."""
+"""The field's own small networks and filters: published sizes, written-out passes, exact means."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from hsilib import methods
 from hsilib.data.inputs import make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import make_split, near
 from hsilib.errors import HsiError
 from hsilib.identity import Recipe, parents
-from hsilib.methods.compact.compact import check
 from hsilib.methods.compact.filters import After, Before, averaged, smoothed
-from hsilib.methods.compact.learnt import LearntCNN2D
 from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.rivals import CLOLN, LS2CM, SSFTT, GhostNetHSI
 from hsilib.methods.compact.spectral import Perceptron
 from hsilib.methods.quantize import layers
-from hsilib.models.evaluate import pixel_scores, scene_scores
+from hsilib.models.evaluate import scene_scores
 from hsilib.models.measure import macs, parameters
-from hsilib.models.networks import Outputs, initialise
+from hsilib.models.networks import NETWORKS, Outputs
+from hsilib.models.train import rate
 from hsilib.study.execute import execute, trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
+from scipy.special import erf, log_softmax
 from torch import nn
 
 from conftest import tiny
@@ -139,8 +138,6 @@ def ssftt(net, x):
         t = (t - t.mean(1, keepdims=True)) / np.sqrt(t.var(1, keepdims=True) + ln.eps)
         return t * ln.weight.detach().numpy() + ln.bias.detach().numpy()
 
-    from scipy.special import erf
-
     x, kernels = x[:, 3:16, 3:16], net.conv3.weight.detach().numpy().astype(float)
     cube = np.zeros((8, len(x) - 2, 11, 11))
     for d, i, j in np.ndindex(3, 3, 3):
@@ -172,22 +169,6 @@ def test_a_pass_equals_the_same_written_out_in_numpy(net, by_hand):
         np.testing.assert_allclose(logits, by_hand(made, window), rtol=2e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", [m for m in methods.family("rivals") if methods.get(m).network])
-def test_every_rival_keeps_the_contract_of_a_network(name):
-    m = methods.get(name)
-    check(m.network, max(12, m.least), **{key: m.options[key] for key in m.config})
-
-
-@pytest.mark.parametrize("net, sizes", [(LearntCNN2D, {"cut": 98}), (NarrowLens, {"window": 9, "width": 5}),
-                                        (NarrowLens, {"window": 13, "width": 5})])
-def test_a_scene_at_once_gives_what_windows_give(net, sizes):
-    scene = load_scene(SMALL)
-    inputs = make_inputs(scene, make_split(scene, "random", 0), "windows")
-    made = after_training(net(103, 9, **sizes))
-    index = torch.tensor([0, 47, 1000, 1500, inputs.count - 48, inputs.count - 1])
-    np.testing.assert_allclose(scene_scores(made, inputs)[index], pixel_scores(made, inputs, index), atol=2e-4)
-
-
 # ------------------------------------------------------------------------------------------- filters
 
 
@@ -206,8 +187,7 @@ def test_a_network_of_means_sees_the_mean_of_the_spectra_around_the_border_of_fe
     means = by_hand(bands.pixels.view(12, 11, 6).double().numpy(), 5).reshape(132, 6)
     np.testing.assert_allclose(averaged(bands, 5).pixels, means, atol=1e-5)
     inner = after_training(Perceptron(6, 3, width=4))
-    net = Before("Perceptron", inner.config, 5).eval()
-    net.net.load_state_dict(inner.state_dict())
+    net = Before.holding(inner, "cpu", before=5)
     with torch.no_grad():
         expected = inner(torch.from_numpy(means).float()).logits
         np.testing.assert_allclose(net(windows.samples(torch.arange(132))).logits, expected, atol=1e-5)
@@ -217,7 +197,7 @@ def test_a_network_of_means_sees_the_mean_of_the_spectra_around_the_border_of_fe
 def test_scores_are_averaged_as_logarithms_and_votes_are_counted():
     scores = np.random.default_rng(0).normal(size=(3, 8, 9))
     there = torch.ones(1, 1, 8, 9, dtype=torch.double)
-    logs = np.log(softmax(scores, 0)).transpose(1, 2, 0)
+    logs = log_softmax(scores, 0).transpose(1, 2, 0)
     out = smoothed(torch.from_numpy(scores), there, 3, 1).numpy()
     np.testing.assert_allclose(out.transpose(1, 2, 0), by_hand(logs, 3), atol=1e-9)
     votes = by_hand(np.eye(3)[by_hand(logs, 3).argmax(2)], 5)
@@ -225,44 +205,35 @@ def test_scores_are_averaged_as_logarithms_and_votes_are_counted():
     np.testing.assert_allclose(out.transpose(1, 2, 0), votes, atol=1e-6)
 
 
-def test_a_filter_works_on_any_network_spectra_windows_and_integers():
-    class Far(nn.Module):
-        """A network of windows that has no form for a whole scene."""
+class Far(nn.Module):
+    """A network of windows that has no form for a whole scene."""
 
-        kind = "windows"
+    kind = "windows"
 
-        def __init__(self, bands, classes):
-            super().__init__()
-            self.config = dict(bands=bands, classes=classes)
-            self.fc = nn.Linear(bands, classes)
+    def __init__(self, bands, classes):
+        super().__init__()
+        self.config = dict(bands=bands, classes=classes)
+        self.fc = nn.Linear(bands, classes)
 
-        def forward(self, x):
-            return Outputs(self.fc(x[:, :, 9, 9] + x[:, :, 0, 18]), {})
+    def forward(self, x):
+        return Outputs(self.fc(x[:, :, 9, 9] + x[:, :, 0, 18]), {})
 
-    from hsilib.models.networks import NETWORKS
 
+@pytest.mark.parametrize("inner", [Far(6, 3), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)])
+def test_a_filter_works_on_any_network(inner, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "Far", Far)
     scene = tiny()
-    inputs = make_inputs(scene, make_split(scene, "disjoint", 0), "windows")
-    NETWORKS["Far"] = Far
-    try:
-        for inner in (Far(6, 3), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)):
-            inner = after_training(inner)
-            net = After(type(inner).__name__, inner.config, 3, 1).eval()
-            net.net.load_state_dict(inner.state_dict())
-            kind = make_inputs(scene, make_split(scene, "disjoint", 0), inner.kind)
-            plain = torch.from_numpy(scene_scores(inner, kind)).double().log_softmax(1).numpy()
-            expected = by_hand(plain.reshape(12, 11, 3), 3).reshape(132, 3)
-            np.testing.assert_allclose(scene_scores(net, inputs), expected, atol=1e-4)
-    finally:
-        del NETWORKS["Far"]
+    split = make_split(scene, "disjoint", 0)
+    net = After.holding(after_training(inner), "cpu", after=3, vote=1)
+    plain = torch.from_numpy(scene_scores(inner, make_inputs(scene, split, inner.kind))).double().log_softmax(1).numpy()
+    expected = by_hand(plain.reshape(12, 11, 3), 3).reshape(132, 3)
+    np.testing.assert_allclose(scene_scores(net, make_inputs(scene, split, "windows")), expected, atol=1e-4)
 
 
 def test_even_sizes_of_filters_are_refused(tmp_path):
-    store = Store(tmp_path)
-    with pytest.raises(HsiError, match="after must be an odd number"):
-        execute(make_run(SMALL, "random", "filtered", epochs=1, options={"after": 4}), store)
-    with pytest.raises(HsiError, match="before must be"):
-        execute(make_run(SMALL, "random", "perceptron_mean", epochs=1, options={"before": 4}), store)
+    for method, options in (("filtered", {"after": 4}), ("perceptron_mean", {"before": 4})):
+        with pytest.raises(HsiError, match=f"{min(options)} must be an odd number from 1 to 19, not 4"):
+            execute(make_run(SMALL, "random", method, epochs=1, options=options), Store(tmp_path))
 
 
 def test_what_is_filtered_is_the_trained_network_of_the_other_run(tmp_path):
@@ -274,14 +245,8 @@ def test_what_is_filtered_is_the_trained_network_of_the_other_run(tmp_path):
     state = {f"net.{key}": value for key, value in plain.state_dict().items()}
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
     assert row["payload"] == 4 * (103 * 24 + 24 + 24 * 9 + 9 + 24)  # a filter has no bytes
-    again = trained(run, store)  # from its stored weights
-    scene = load_scene(SMALL)
-    inputs = make_inputs(scene, make_split(scene, "random", 0), "windows")
-    np.testing.assert_array_equal(scene_scores(again, inputs), scene_scores(net, inputs))
-
-
-def test_a_filter_of_integers_filters_the_integer_network():
-    run = make_run(SMALL, "random", "filtered", epochs=2, options={"of": "lens_2k", "int8": True, "vote": 3})
+    assert trained(run, store).config == net.config  # from its stored weights
+    run = make_run(SMALL, "random", "filtered", options={"of": "lens_2k", "int8": True})
     assert [str(parent) for parent in parents(run)] == [f"static of=lens_2k · {SMALL} · random · seed 0"]
 
 
@@ -289,16 +254,14 @@ def test_the_integer_form_of_a_network_of_means_takes_raw_means():
     scene = tiny()
     inputs = make_inputs(scene, make_split(scene, "disjoint", 0), "windows")
     inner = after_training(Perceptron(6, 3, width=4))
-    net = Before("Perceptron", inner.config, 3).eval()
-    net.net.load_state_dict(inner.state_dict())
+    net = Before.holding(inner, "cpu", before=3)
     x = inputs.samples(torch.arange(132))
     small = layers.static(net, x, inputs.reduction)
     assert small.config["first"] == "net.fc1" and small.window == 3
     assert (small(x).logits.argmax(1) == net(x).logits.argmax(1)).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("name", ["mlr_mean", "svm_mean"])
-def test_classical_models_on_means_are_filtered_behind_too(tmp_path, name):
+def test_classical_models_on_means_are_filtered_behind_too(tmp_path, name="mlr_mean"):
     row, model = execute(make_run(SMALL, "random", name, options={"after": 3, "vote": 3}), Store(tmp_path))
     plain, _ = execute(make_run(SMALL, "random", name, options={"before": 1}), Store(tmp_path))
     assert row["oa"] != plain["oa"]
@@ -313,30 +276,17 @@ def test_rivals_learn_from_the_same_teachers(tmp_path):
     assert type(net) is CLOLN and row["parents"]
 
 
-def test_rates_in_waves_come_back_after_thirty_epochs():
-    from hsilib.models.train import TrainingSet, fit
+def test_rates_rise_fall_and_come_back():
+    def rates(schedule, *steps):
+        recipe = Recipe(epochs=60, lr=0.1, schedule=schedule)
+        return [rate(recipe, step, step, 60) / 0.1 for step in steps]  # a step is an epoch here
 
-    seen = []
-    data = TrainingSet(lambda index: torch.ones(len(index), 2), torch.zeros(4, dtype=torch.long))
-    net = initialise(Perceptron(2, 2, width=2), 0)
-    recipe = Recipe(epochs=31, lr=0.1, batch=4, schedule="sgd_waves")
-    sgd = torch.optim.SGD
-
-    class Watched(sgd):
-        def step(self, *args):
-            seen.append(self.param_groups[0]["lr"])
-            return super().step(*args)
-
-    torch.optim.SGD = Watched
-    try:
-        fit(net, data, recipe, 0)
-    finally:
-        torch.optim.SGD = sgd
-    assert seen[0] == seen[30] == 0.1 and seen[15] == 0 and seen[5] == pytest.approx(0.075)
+    assert rates("one_cycle", 0, 9, 18, 39, 60) == pytest.approx([0.04, 0.52, 1, 0.5, 0])
+    assert rates("cosine", 0, 30, 60) == pytest.approx([1, 0.5, 0]) and rates("constant", 0, 60) == [1, 1]
+    assert rates("sgd_waves", 0, 5, 15, 30) == rates("waves", 0, 5, 15, 30) == pytest.approx([1, 0.75, 0, 1])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels(seed):
+def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels(seed=0):
     scene = load_scene("synthetic_fields")
     whole, split = make_split(scene, "disjoint", 0), make_split(scene, "choice", seed)
     assert set(split.train) | set(split.test) == set(whole.train)

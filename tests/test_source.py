@@ -145,7 +145,7 @@ def build(task):
     [
         ("def build(task):\n    return later(task)\n", "mine uses later, which is not defined yet"),
         ("rows = (i for i in range(3))\ndef build(task):\n    return rows\n", "mine uses rows, a generator, which cannot"),
-        ("import threading\nbox = dict(f=threading.Lock())\ndef build(task):\n    return box\n", r"mine uses box\['f'\], a lock"),
+        ("import io\nbox = dict(f=io.BytesIO())\ndef build(task):\n    return box\n", r"mine uses box\['f'\], a BytesIO"),
         ("exec('def build(task): return 1')", "has no source to read; give the method a version="),
     ],
 )

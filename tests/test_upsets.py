@@ -28,7 +28,7 @@ def test_as_many_bits_flip_as_are_asked_for_and_zeros_that_fill_up_never():
 def test_without_a_flip_the_map_is_that_of_the_file_and_with_many_it_is_not(name):
     path = zoo.FOLDER / f"{upsets.SCENE}-{name}.onnx"
     cube = np.random.default_rng(0).integers(0, 256, (12, 21, 200)).astype(np.float32)
-    net = (upsets.Opened if name == "98-int8" else upsets.Compiled)(path.read_bytes(), cube)
+    net = (upsets.Opened if name == "98-int8" else upsets.Written)(path.read_bytes(), cube)
     drawn = predict(path, cube)[0].ravel() - 1
     assert (net.map() == drawn).all()
     before = upsets.flip(list(net.weights.values()), 2000, np.random.default_rng(0))

@@ -10,6 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
   explainOnDemand();
   foldMore();
   switchCode();
+  explainMarks();
   explainWords();
   nameButtons();
 });
@@ -62,6 +63,17 @@ function foldMore() {
     shut.forEach((one) => (one.open = true));
   });
   addEventListener("afterprint", () => shut.forEach((one) => (one.open = false)));
+}
+
+// ---- claims --------------------------------------------------------------------------------------------
+
+// What the marks of claims mean stands once a page, below the first of them; the first page says more.
+function explainMarks() {
+  const first = document.querySelector("article .hsi-claim")?.closest(".cell");
+  if (!first || location.pathname.includes("00-overview")) return;
+  const more = make("a", { href: "22-claims.html" }, "How a claim is decided");
+  first.after(make("p", { className: "hsi-key" }, "✓ the runs bear it out, ✗ they say the opposite, ○ they do not ",
+    "decide. Intervals are 95 %, over seeds and test fields where networks are compared. ", more, "."));
 }
 
 // ---- code ----------------------------------------------------------------------------------------------

@@ -1,19 +1,22 @@
 """Speed, measured as ratios within one run on one thread, against the usual way of writing the same thing."""
 
 import json
+import os
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from bench.engines import agreement, images, latency
-from bench.small import compact, rates
-from hsibook.scale import scale
+from bench.engines import agreement, latency
+from bench.small import rates
 from hsilib.data.inputs import Inputs, make_inputs
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import WINDOW, split_of
@@ -21,15 +24,15 @@ from hsilib.errors import known
 from hsilib.files import write_atomically
 from hsilib.identity import Recipe
 from hsilib.methods import METHODS
-from hsilib.methods.distill.parts import kd
 from hsilib.models import measure
 from hsilib.models.evaluate import scene_scores
 from hsilib.models.networks import CNN2D, WIDTHS, initialise
 from hsilib.models.train import fit, training_set
 from hsilib.study import machine
 from hsilib.study.execute import one_thread, task_of
-from hsilib.study.runs import make_run
+from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
+from hsilib.study.sweep import collect
 
 
 class PatchDataset(torch.utils.data.Dataset):
@@ -75,7 +78,7 @@ def dense() -> dict:
         return scene_scores(net, inputs)
 
     gap = float(np.abs(dense_form() - patch_loop()).max())  # also warms both up
-    return _ratio("whole-scene inference, patch loop against dense", patch_loop, dense_form, 3, gap=gap)
+    return _ratio(patch_loop, dense_form, 3, gap=gap)
 
 
 def loop(steps: int = 20) -> dict:
@@ -98,24 +101,21 @@ def loop(steps: int = 20) -> dict:
     def our_loop():
         fit(ours, data, Recipe(epochs=1), 0)
 
-    return _ratio("epoch of the 98 % student, plain loop against ours", plain, our_loop, 7)
+    return _ratio(plain, our_loop, 7)
 
 
-def _ratio(what, slow, fast, rounds, **more):
+def _ratio(slow, fast, rounds, **more):
     seconds = measure.timed({"slow": slow, "fast": fast}, warm_up=1, rounds=rounds)
     slow, fast = seconds["slow"][0], seconds["fast"][0]
-    text = f"{what}: {slow / fast:.1f}x ({slow:.3f} s, {fast:.3f} s)"
-    return {"text": text, "slow_s": slow, "fast_s": fast, "ratio": round(slow / fast, 2)} | more
+    return {"slow_s": slow, "fast_s": fast, "ratio": round(slow / fast, 2)} | more
 
 
 def teaching(steps: int = 10) -> dict:
     """Train two epochs of ten steps of the 90 % student by each method of distillation, against Scratch.
 
-    They stand as late in training, when all terms have joined.  Soft targets are also held against a plain
-    DataLoader loop with a teacher that runs at each step.
+    They stand as late in training, when all terms have joined.
     """
-    wide = initialise(CNN2D(40, 16), 1).eval()
-    calls, few = {}, slice(0, 100 * steps)
+    wide, calls, few = initialise(CNN2D(40, 16), 1).eval(), {}, slice(0, 100 * steps)
     for name in ["scratch", *(name for name, m in METHODS.items() if m.prepare)]:
         task = task_of(make_run("synthetic_fields", "disjoint", name, 90, epochs=2))
         task.split = replace(task.split, train=task.split.train[few], train_y=task.split.train_y[few])
@@ -125,36 +125,38 @@ def teaching(steps: int = 10) -> dict:
         else:
             student, loss, extra, _ = METHODS[name].prepare(task)
             calls[name] = partial(task.fit, student, loss=partial(_late, loss), extra=extra)
-    data = PatchDataset(task.inputs("patches"), task.split.train, task.split.train_y)
-    nets = task.network(CNN2D, widths=WIDTHS[90]), initialise(CNN2D(40, 16), 1).eval()
-    plain, teacher = map(_as_usual, nets)
-    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
-
-    def usual():
-        loader = DataLoader(data, batch_size=100, shuffle=True)
-        for x, y in chain(loader, loader):
-            with torch.no_grad():
-                answer = teacher(x).logits
-            optimizer.zero_grad()
-            said = plain.train()(x).logits
-            (0.1 * F.cross_entropy(said, y) + 0.9 * kd(said, answer, 4.0)).backward()
-            optimizer.step()
-
-    seconds = {name: median for name, (median, _) in measure.timed(calls | {"usual": usual}, 1, 5).items()}
-    times = {name: round(seconds[name] / seconds["scratch"], 2) for name in calls}
-    ratio = round(seconds["usual"] / seconds["soft_targets"], 2)
-    lines = [f"{name:24} {value:5.2f} times Scratch" for name, value in times.items()]
-    lines.append(f"soft targets, a plain loop with a live teacher against ours: {ratio}x")
-    return {"text": "\n".join(lines), "times": times, "ratio": ratio}
+    seconds = {name: median for name, (median, _) in measure.timed(calls, 1, 5).items()}
+    return {"times": {name: round(seconds[name] / seconds["scratch"], 2) for name in calls}}
 
 
 def _late(loss, model, batch):
     return loss(model, batch._replace(progress=0.99))
 
 
+RUNS = 16
+
+
+def scale() -> dict:
+    """Time a small study on one and on two workers of Dask's, started beforehand, in turns."""
+    runs = plan("synthetic_fields_small", ["disjoint"], ["cnn2d"], seeds=RUNS, epochs=10)
+    seconds = {1: [], 2: []}
+    for count in (1, 2, 2, 1):
+        with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, HSILIB_CACHE=folder):
+            began = []
+
+            def say(text, began=began):
+                if text.endswith("at will"):  # the workers are there
+                    began.append(time.perf_counter())
+
+            collect(runs, Store(Path(folder) / "store"), on=f"local:{count}", say=say)
+            seconds[count].append(time.perf_counter() - began[0])
+    ratio = min(seconds[1]) / min(seconds[2])
+    return {"ratio": round(ratio, 2), "cores": os.cpu_count()}
+
+
 BENCHES: dict[str, Callable[[], dict]] = {
     "dense": dense, "loop": loop, "latency": latency, "agreement": agreement, "teaching": teaching,
-    "images": images, "compact": compact, "rates": rates, "scale": scale,
+    "rates": rates, "scale": scale,
 }
 
 
@@ -167,7 +169,7 @@ def main(only: str = "all", save: bool = False) -> None:
     with one_thread():
         for name in names:
             result = BENCHES[name]()
-            print(result.pop("text"), flush=True)
+            print(f"{name}: {json.dumps(result, indent=1)}", flush=True)
             results[name] = result | where
     print(f"one thread, {where['device']}, {where['versions']}")
     if save:

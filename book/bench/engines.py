@@ -1,10 +1,7 @@
 """Engines: how long each takes for a network, and how often its class is that of our integer network."""
 
-import json
-import tempfile
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,12 +14,11 @@ from hsilib.data.inputs import MARGIN
 from hsilib.deploy.predict import session
 from hsilib.deploy.trace import convolved, exported, traced
 from hsilib.errors import HsiError
-from hsilib.methods import METHODS
 from hsilib.methods.quantize.integer import LAYERS, calibrate, convert, fold_batch_norm
 from hsilib.methods.quantize.qat import QAT
 from hsilib.models import measure
 from hsilib.models.evaluate import pixel_scores, scene_scores
-from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, initialise
+from hsilib.models.networks import CNN2D, WIDTHS, initialise
 from hsilib.study import machine
 from hsilib.study.execute import task_of, trained
 from hsilib.study.runs import make_run
@@ -32,12 +28,9 @@ REAL = "indian_pines_8bit"
 ROUNDS = {"1": (20, 100, 20), "256": (1, 15, 1), "scene": (1, 15, 1)}  # warm-up, timings, calls in each
 Calls = dict[str, dict]  # {size: {name: function}}; sizes are batches, or a whole scene
 
-# ------------------------------------------------------------------ times
-
-
 def latency() -> dict:
-    """Time all networks, untrained, in eager PyTorch, and CNN2D at its four sizes in all engines."""
-    networks, calls, sizes, exported = _networks(), {}, {}, {}
+    """Time CNN2D, untrained, at its four sizes in all engines: ms a pixel at batch 1 and 256, and a scene."""
+    calls, sizes, exported = {}, {}, {}
     for ratio, widths in WIDTHS.items():
         of_size, sizes[str(ratio)], exported[str(ratio)] = engines_of(widths)
         for size, functions in of_size.items():
@@ -45,34 +38,8 @@ def latency() -> dict:
     engines = {str(ratio): {} for ratio in WIDTHS}
     for (ratio, name), row in times(calls).items():  # all sizes in turn too
         engines[ratio][name] = row
-    layers = {name: layer_times(model) for name, model in forms(WIDTHS[0])[0].items()}
-    columns = "ms per pixel at batch 1, ms per pixel at batch 256, ms from raw scene of 145 x 145 to map"
-    lines = [f"{columns} (median ± IQR)"]
-    lines += [_line(name, row) for name, row in networks.items()]
-    lines += [_line(f"{ratio} %, {name}", row) for ratio in engines for name, row in engines[ratio].items()]
-    eager = engines["0"]["PyTorch"]["1"][0]
-    for ratio in engines:
-        gain = eager / engines[ratio]["ONNX Runtime, static int8"]["1"][0]
-        what = f"dense in eager PyTorch against static int8 of the {ratio} % size"
-        lines.append(f"batch 1, {what}: {gain:.1f}x")
-    for ratio, files in exported.items():
-        lines += [f"{ratio} %, file from raw spectra, {form}: {size} bytes" for form, size in files.items()]
-    tables = {"ms": networks, "engines": engines, "bytes": sizes, "exported": exported, "layers": layers}
-    return {"text": "\n".join(lines), "byte_sums": machine.byte_sums()} | tables
-
-
-def images(size: int = 64, classes: int = 7) -> dict:
-    """Time one image in each network of the land-use chapter, built as that chapter builds it."""
-    x = torch.zeros(1, 3, size, size).contiguous(memory_format=torch.channels_last)
-    nets = {}
-    for name in ("vgg16", "mobilenet", "ghost"):
-        chosen = METHODS[name]
-        options = {key: chosen.options[key] for key in chosen.config}
-        nets[name] = partial(chosen.network(3, classes, **options).eval(), x)
-    rows = times({"1": nets})
-    lines = [f"one image of {size} x {size} pixels, ms, median ± IQR"]
-    lines += [_line(name, row) for name, row in rows.items()]
-    return {"text": "\n".join(lines), "ms": {name: row["1"] for name, row in rows.items()}, "size": size}
+    tables = {"engines": engines, "bytes": sizes, "exported": exported}
+    return {"byte_sums": machine.byte_sums()} | tables
 
 
 def times(calls: Calls) -> dict:
@@ -84,23 +51,6 @@ def times(calls: Calls) -> dict:
             for name, pair in measure.timed(calls.get(size, {}), *how_often).items():
                 rows.setdefault(name, {})[size] = [scale * v for v in pair]
     return rows
-
-
-def _line(name, row):
-    return f"{name:32}" + "  ".join(f"{median:9.4f} ± {iqr:.4f}" for median, iqr in row.values())
-
-
-def _networks():
-    """The times of all networks in eager PyTorch."""
-    inputs = {"bands": torch.zeros(256, 200), "patches": torch.zeros(256, 40, 19, 19)}
-    nets = {"mlp": MLP(200, 16), "lstm": LSTM(200, 16), "cnn1d": CNN1D(200, 16)}
-    nets |= {"cnn2d": CNN2D(40, 16), "cnn3d": CNN3D(40, 16)}
-    nets |= {f"scratch {ratio}": CNN2D(40, 16, WIDTHS[ratio]) for ratio in (90, 95, 98)}
-    calls = {"1": {}, "256": {}}
-    for batch in (1, 256):
-        for name, net in nets.items():
-            calls[str(batch)][name] = partial(net.eval(), inputs[net.kind][:batch])
-    return times(calls)
 
 
 def forms(widths: Sequence[int]) -> tuple[dict[str, nn.Module], torch.Tensor]:
@@ -177,31 +127,6 @@ def _map(net, cube, weight):
     return net.dense(image).argmax(0)
 
 
-def layer_times(model: nn.Module, rounds: int = 300) -> dict[str, float]:
-    """Return microseconds of each layer at batch 1 in ONNX Runtime, by its own clock.
-
-    They are medians, and include the layer's roundings.
-    """
-    x = torch.randn(1, 40, 19, 19, generator=torch.Generator().manual_seed(0)).numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        opened = session(network(model), profile=f"{folder}/trace")
-        for _ in range(rounds):
-            opened.run(None, {"x": x})
-        events = json.loads(Path(opened.end_profiling()).read_text())
-    nodes = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
-            nodes.setdefault(event["name"], []).append(event["dur"])
-    layers = dict.fromkeys([*LAYERS, "other"], 0.0)
-    for name, spent in nodes.items():
-        layer = name.split("/")[1] if "/" in name else name
-        layers[layer if layer in layers else "other"] += float(np.median(spent))
-    return layers
-
-
-# ------------------------------------------------------------------ agreement
-
-
 def agreement() -> dict:
     """Compare the class that each engine gives the pixels of a scene with the class that our network gives.
 
@@ -218,14 +143,12 @@ def agreement() -> dict:
     samples = task.balanced(nets["cnn2d"], 1000, draw)
     ours = {name: scene_scores(net, inputs) for name, net in nets.items()}
     by_torch, step = _by_torch(nets, inputs, samples)
-    lines, table = [], []
-    for (name, engine), (pixels, theirs) in (_by_onnx(nets, inputs) | by_torch).items():
-        row = {"method": name, "engine": engine, "pixels": len(pixels)}
-        row |= _compared(ours[name][pixels], theirs, ours["cnn2d"][pixels])
-        table.append(row)
-        same = f"our class on {row['same_class']:.3f} % of {len(pixels)} pixels"
-        lines.append(f"{name}, {engine}: {same}, scores within {row['largest_difference']:.2g}")
-    return {"text": "\n".join(lines), "scene": scene["scene"], "torch_step": step, "engines": table}
+    table = [
+        {"method": name, "engine": engine, "pixels": len(pixels)}
+        | _compared(ours[name][pixels], theirs, ours["cnn2d"][pixels])
+        for (name, engine), (pixels, theirs) in (_by_onnx(nets, inputs) | by_torch).items()
+    ]
+    return {"scene": scene["scene"], "torch_step": step, "engines": table}
 
 
 def _by_onnx(nets, inputs):

@@ -7,68 +7,43 @@ layers or of one, classifies the whole scene, puts the weights back, and writes 
 import ctypes
 import json
 import re
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from bench.small import TABLE, Compiled
 from hsilib.data.scenes import load_scene
 from hsilib.data.splits import split_of
 from hsilib.deploy import zoo
 from hsilib.deploy.predict import session
-from hsilib.deploy.stream import Plan, digits
-from hsilib.deploy.written import Writer, header
+from hsilib.deploy.written import wide
 from hsilib.models.evaluate import LEAST, confusion, per_class
 
 SCENE, NETWORKS = "indian_pines_8bit", ("lens-int8", "perceptron-int8", "98-int8")
 FLIPS, DRAWS, OF_A_LAYER = (1, 8, 64, 512), 1000, 100  # of a layer: where no C is
-TABLE = r"^static const (int8_t) (weights\d+)\[(\d+)\]"
 
 
-class Compiled:
+class Written:
     """The C of a network, whose weights can be written, over a whole scene."""
 
     def __init__(self, made: bytes, cube: np.ndarray) -> None:
-        plan = Plan(made, *digits(cube))
-        writer, self.width = Writer(plan), cube.shape[1]
-        asked = {"low": cube.min(), "high": cube.max(), "mean": cube.reshape(-1, plan.bands).mean(0)}
-        code = writer.code("net", "", asked)
-        self.cube = np.ascontiguousarray(plan.raw_values(cube))
-        with tempfile.TemporaryDirectory() as folder:
-            file, library = Path(folder) / "net.c", Path(folder) / "net.so"
-            file.write_text(re.sub(TABLE, r"\1 \2[\3]", code, flags=re.M))
-            about = {"constants": 0, "strip": self.width, "flash": 0, "stack": 0, "by": ""}
-            names = ["class"] * plan.top.channels
-            file.with_suffix(".h").write_text(header("net", plan, names, "", asked, about))
-            words = ["-std=c99", "-O3", "-march=native", "-shared", "-fPIC"]
-            subprocess.run(["gcc", *words, str(file), "-o", str(library)], check=True)
-            self.code = ctypes.CDLL(str(library))
-        self.code.net_line.argtypes = (ctypes.c_void_p,) * 4
-        self.code.net_flush.argtypes = (ctypes.c_void_p,) * 3
-        self.state = np.empty(plan.state_bytes(self.width), np.uint8)
+        self.code = code = Compiled(made, cube, "-O3", "-march=native", loose=True)
+        self.cube = np.ascontiguousarray(code.plan.raw_values(cube))
+        sizes = {name: int(size) for _, name, size in re.findall(TABLE, code.text, re.M)}
         self.weights = {}  # by layer, in their order; zeros that only fill up count as no weights
-        for number, layer in enumerate(plan.layers):
-            name = writer.weights(layer)
-            size = next(int(n) for _, found, n in re.findall(TABLE, code, re.M) if found == name)
-            held = np.frombuffer((ctypes.c_int8 * size).in_dll(self.code, name), np.int8)
+        for number, layer in enumerate(code.plan.layers):
+            name = code.writer.weights(layer)
+            size = sizes[name]
+            held = np.frombuffer((ctypes.c_int8 * size).in_dll(code.code, name), np.int8)
             row = layer.weight[0].size // layer.size if not layer.depth else size
-            real = np.arange(size) % (-(-row // 4) * 4 if not layer.depth else size) < row
+            real = np.arange(size) % (wide(row) if not layer.depth else size) < row
             self.weights[f"layer {number + 1}"] = held, np.flatnonzero(real)
 
     def map(self) -> np.ndarray:
         """Return the class of every pixel, from 0."""
-        drawn, row = np.empty((len(self.cube), self.width), np.uint8), 0
-        state, size = self.state.ctypes.data, self.width
-        self.code.net_reset(ctypes.c_void_p(state), ctypes.c_size_t(size))
-        for line in self.cube:
-            row += self.code.net_line(state, line.ctypes.data, drawn[row].ctypes.data, None)
-        while row < len(drawn):
-            row += self.code.net_flush(state, drawn[row].ctypes.data, None)
-        return drawn.ravel().astype(int) - 1
+        return self.code.map(self.cube).ravel().astype(int) - 1
 
 
 class Opened:
@@ -108,7 +83,7 @@ def upsets(name: str) -> dict:
     scene, made = load_scene(SCENE), (zoo.FOLDER / f"{SCENE}-{name}.onnx").read_bytes()
     split = split_of(scene, "disjoint", 0)
     counts = np.bincount(split.test_y)
-    net = (Opened if name == "98-int8" else Compiled)(made, scene.cube)
+    net = (Opened if name == "98-int8" else Written)(made, scene.cube)
 
     def measured():
         matrix = confusion(split.test_y, net.map()[split.test], len(counts))
@@ -118,7 +93,7 @@ def upsets(name: str) -> dict:
     found = {"bits": bits, "whole": list(map(float, measured())), "flips": {}}
     groups = {"all": list(net.weights)} | {layer: [layer] for layer in bits}
     for group, layers in groups.items():
-        draws = DRAWS if group == "all" or isinstance(net, Compiled) else OF_A_LAYER
+        draws = DRAWS if group == "all" or isinstance(net, Written) else OF_A_LAYER
         found["flips"][group] = {"draws": draws}
         for count in FLIPS:
             rng, lines = np.random.default_rng([count, len(found["flips"])]), []

@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hsibook.figures import FAMILIES, kind
 from hsibook.stats import spread
 from hsibook.tables import as_html
 from hsibook.text import brief, pm
-from hsilib.data import cards, synthetic
+from hsilib.data import cards, registry, synthetic
 from hsilib.data.cards import CLASSES
 from hsilib.data.scenes import entry
 from hsilib.data.splits import split_of
@@ -41,6 +42,7 @@ TITLED = re.compile(
     r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
 )
 RAM = {"ram": 145, "ram64": 64}  # for lines of so many pixels
+NO_C = {"ram": None, "ram64": None, "flash": None, "instructions": None}
 FILTERS = {"before": "means", "after": "mean scores", "vote": "vote"}  # sizes in pixels
 NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
 
@@ -101,13 +103,15 @@ def called(method: str, ratio: int, options: str) -> str:
     return name + ", " * bool(given) + " ".join(f"{key} {value}" for key, value in given.items())
 
 
-def usual(row: pd.Series) -> bool:
-    """Whether a row is of the recipe that its method has by itself, so that one command trains it again."""
-    try:
-        words = (row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), None)
-        return make_run(*words, options_of(row["options"])).id == row["run"]
-    except HsiError:
-        return False
+def usual(rows: pd.DataFrame) -> list[str]:
+    """Those of the runs that are of the recipe that their method has by itself, so that one command trains
+    them again."""
+    found, columns = [], ["run", "scene", "split", "method", "ratio", "seed", "options"]
+    place = lru_cache(registry.place)  # which reads files
+    for run, scene, *words, options in rows[columns].itertuples(index=False):
+        with suppress(HsiError):
+            found += [run] if make_run(place(scene), *words, None, options_of(options)).id == run else []
+    return found
 
 
 NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd")  # by hsilib export
@@ -117,10 +121,12 @@ LEAST = 3  # seeds from which on the chooser offers a network; the explorer has 
 
 def names(rows: pd.DataFrame) -> pd.Series:
     """What each row's network is called, the same on every page: with its epochs if these are not its own."""
-    found = {}
+    found, known = {}, usual(rows.drop_duplicates(NETWORK))
     for _, group in rows.groupby(NETWORK, sort=False):
-        one, name = group.iloc[0], called(*group.iloc[0][["method", "ratio", "options"]])
-        found |= dict.fromkeys(group.index, name if usual(one) else f"{name}, {one['epochs']} epochs")
+        one = group.iloc[0]
+        name = called(*one[["method", "ratio", "options"]])
+        name += "" if one["run"] in known else f", {one['epochs']} epochs"
+        found |= dict.fromkeys(group.index, name)
     return pd.Series(found, dtype=str).reindex(rows.index)
 
 
@@ -132,14 +138,16 @@ def on_devices() -> dict[tuple, dict[str, int | None]]:
     return {(card["scene"], card["payload"], card["macs"]): takes for card, takes in said.values()}
 
 
-def on_device(name: str | None) -> dict[str, int | None]:
+def on_device(name: str) -> dict[str, int | None]:
     """What the C of a file to download takes: bytes of flash, of RAM for a line of 145 and of 64 pixels with
     the stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
-    card, counted = FOLDER / f"{name}.json", FOLDER.parent / "results" / "device.json"
-    code = json.loads(card.read_text()).get("c") if card.is_file() else None
-    found = {key: code["state"][str(width)] + code["stack"] if code else None for key, width in RAM.items()}
-    found["flash"] = code["flash"] if code else None
+    code = json.loads((FOLDER / f"{name}.json").read_text()).get("c")
+    if not code:
+        return NO_C
+    counted = FOLDER.parent / "results" / "device.json"
     told = json.loads(counted.read_text())["networks"].get(name, {}) if counted.is_file() else {}
+    found = {key: code["state"][str(width)] + code["stack"] for key, width in RAM.items()}
+    found["flash"] = code["flash"]
     return found | {"instructions": told["cortex-m4"]["-O3"]["instructions"] if told else None}
 
 
@@ -164,7 +172,7 @@ def streamed(scene: str, name: str) -> dict[str, int]:
 
 def takes(row: Any) -> dict[str, int | None]:
     """What the C of a row's network takes: as a file with its layers does, or of RAM by its layers alone."""
-    found = on_devices().get((row["scene"], row["payload"], row["macs"]), on_device(None))
+    found = on_devices().get((row["scene"], row["payload"], row["macs"]), NO_C)
     of = options_of(row["options"]).get("of")
     if found["ram64"] or not of or row["method"] not in ("static", "qat"):
         return found
@@ -181,15 +189,16 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
     rows = rows[~rows["scene"].isin(ABOUT_A_FILE)]
     rows = rows.assign(name=names(rows))
     lines, zoo = [], {run_of(said).id: name for name, said in entries().items()}
-    for values, group in rows.groupby(NETWORK, sort=False):
-        if len(group) < least:
-            continue
-        key, group = dict(zip(NETWORK, values)), group.sort_values("seed")
+    groups = {values: group.sort_values("seed") for values, group in rows.groupby(NETWORK, sort=False)
+              if len(group) >= least}
+    known = usual(pd.concat([rows[:0], *(group[:1] for group in groups.values())]))
+    for values, group in groups.items():
+        key = dict(zip(NETWORK, values))
         one, given = group.iloc[0], options_of(key["options"])
         words = [f"hsilib export {key['method']}", f"--scene {key['scene']} --split {key['split']}"]
         words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
         words += [f"-o {option} {value}" for option, value in given.items()]
-        exported = usual(one) and key["method"] not in NOT_EXPORTED
+        exported = one["run"] in known and key["method"] not in NOT_EXPORTED
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
         lines.append(
             {
@@ -285,7 +294,7 @@ def maps(store: Store, scenes: Sequence[str], shown: Sequence[tuple]) -> None:
                 (rows["scene"] == name) & (rows["split"] == split_name) & (rows["seed"] == 0)
                 & (rows["method"] == method) & (rows["ratio"] == ratio) & (rows["options"] == options)
             ]
-            run = run[[usual(row) for _, row in run.iterrows()]]
+            run = run[run["run"].isin(usual(run))]
             if run.empty:
                 continue
             labels = store.read_map(run["run"].iloc[0])

@@ -11,7 +11,7 @@ from hsilib.commands import ELSEWHERE, value
 from hsilib.errors import HsiError
 from hsilib.files import project
 
-LONG = 3600  # seconds from which on a terminal is asked before training
+LONG = 3600  # seconds of training above which a terminal has to be told -y
 
 
 def run_command(args: Namespace) -> None:
@@ -25,18 +25,11 @@ def run_command(args: Namespace) -> None:
         for name, (default, comment) in runner.parameters_of(args.chapter[0]).items():
             print(f"{name:12} {default!r:40} {comment}")
         return
+    args.most = LONG if sys.stdin.isatty() and not args.yes else 0
     machine.TRAINING |= {name: getattr(args, name) or usual for name, usual in machine.TRAINING.items()}
     given = {name: value(text) for name, text in args.parameter}
-    found = [(chapter, runner.cost(chapter, dict(given))) for chapter in args.chapter]
-    found = [(chapter, work) for chapter, work in found if work]
-    if found and published() is None and given.get("budget") != "smoke":
-        says = "all is trained here, unless `hsilib results --fetch` brings them from a checkout or a release"
-        print(f"no published runs here: {says}")
-    for chapter, work in found:
-        print(f"{chapter}: {work}", flush=True)
-    if sum(work.seconds for _, work in found) > LONG and not args.yes and sys.stdin.isatty():
-        if input("Begin? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise HsiError("nothing was trained; -y begins without asking")
+    if published() is None and "HSILIB_PUBLISHED" not in os.environ and given.get("budget") != "smoke":
+        print("no published runs here: `hsilib results --fetch` brings them from a checkout or a release")
     for path in runner.run_all(args.chapter, given):
         if path.parent != project() / "book" / "chapters":
             print(f"page: {os.path.relpath(rendered.render(path))}")
@@ -110,7 +103,7 @@ def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -
     p.add_argument("chapter", nargs="+", help=what)
     pairs(p, "-p", "parameter")
     p.add_argument("--list", action="store_true", help="show the chapter's parameters and stop")
-    p.add_argument("-y", "--yes", action="store_true", help="do not ask before more than an hour of training")
+    p.add_argument("-y", "--yes", action="store_true", help="also train for more than an hour")
     p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="where they train")
     p.add_argument("--on", metavar="ADDRESS", help=ELSEWHERE)
@@ -126,7 +119,7 @@ def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -
     p.add_argument("--remove", action="store_true", help="take a page of yours out of the book again")
 
     p = add(bench_command, "speed, as ratios within one run", "dense")
-    choices = "dense, loop, latency, agreement, teaching, images, compact, rates, scale, or all"
+    choices = "dense, loop, latency, agreement, teaching, rates, scale, or all"
     p.add_argument("only", nargs="?", default="all", help=choices)
     keep = "keep the result for the book (book/results/bench.json)"
     p.add_argument("--save", action="store_true", help=keep)

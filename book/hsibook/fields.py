@@ -12,7 +12,7 @@ from hsibook.claim import above, agreed
 from hsibook.tables import METRICS
 from hsibook.text import signed
 from hsilib.data.scenes import Scene
-from hsilib.data.splits import split_of
+from hsilib.data.splits import split_of, whole
 from hsilib.models.evaluate import LEAST
 from hsilib.study.store import Store
 
@@ -34,6 +34,7 @@ class Pair:
     def __init__(self, store: Store, mine: pd.DataFrame, other: pd.DataFrame) -> None:
         self.store, self.seeds = store, sorted(set(mine["seed"]) & set(other["seed"]))
         self.rows = [part[part["seed"].isin(self.seeds)].reset_index(drop=True) for part in (mine, other)]
+        self.runs = [part[["run", "scene", "split", "seed"]].to_numpy() for part in self.rows]
         self.gained, self.sizes, self.classes = [], [], []
         if not self.seeds:
             return
@@ -48,11 +49,9 @@ class Pair:
 
     def gain(self, seed: int) -> np.ndarray:
         """For each test pixel of a seed the share of networks that are right, the one's less the other's."""
-        shares = []
-        for part in self.rows:
-            runs = part.loc[part["seed"] == seed, ["run", "scene", "split", "seed"]]
-            shares.append(np.mean([_right(self.store, *run) for run in runs.itertuples(index=False)], axis=0))
-        return shares[0] - shares[1]
+        parts = ([run for run in runs if run[-1] == seed] for runs in self.runs)
+        mine, other = (np.mean([_right(self.store, *run) for run in part], axis=0) for part in parts)
+        return mine - other
 
     @property
     def one_division(self) -> bool:
@@ -113,10 +112,12 @@ class Pair:
         return f"{name}, {len(pixels)} pixels around row {row}, column {column}", float(points[field])
 
 
-@lru_cache(maxsize=50)
+@lru_cache(maxsize=200)  # of few labels, those of one seed are one
 def _division(store, scene, split, seed):
-    """A scene, a split of it, and the number of the field of each test pixel."""
+    """A scene, a split of it, and the number of the field of each test pixel, whatever is trained on."""
     card = store.card(scene)[0]
+    if whole(card, split) != split:
+        return _division(store, scene, whole(card, split), seed)
     division = split_of(card, split, seed)
     tested = np.zeros(card.labels.size, int)
     tested[division.test] = division.test_y + 1

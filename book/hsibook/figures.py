@@ -92,7 +92,7 @@ BY_DESIGN = "small by design"
 FAMILIES = {
     "baselines": ("#999999", "s"), "Scratch and controls": ("#000000", "o"), "pruning": ("#0072b2", "D"),
     "quantization": ("#e69f00", "^"), "distillation": ("#009e73", "v"),
-    BY_DESIGN: ("#d55e00", "*")
+    BY_DESIGN: ("#d55e00", "*"), "rivals": ("#56b4e9", "P"), "landuse": ("#cc79a7", "X")
 }
 
 

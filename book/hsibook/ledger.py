@@ -68,11 +68,9 @@ def ask(source: Path, words: dict, scene: str) -> list[dict]:
     tagged = [n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
     told = "\n".join(f"{name} = {value!r}" for name, value in words.items())
     notebook.cells.insert(tagged[0] + 1, new_code_cell(told))
-    where = {"metadata": {"path": str(project())}}
-    begin = kernel.call(folder / source.stem, only_held=True)
-    quiet = {"extra_arguments": ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]}
-    words = {"resources": where, "allow_errors": bool(words)} | quiet
-    NotebookClient(notebook, kernel_name="python3", kernel_manager_class=Forked, **words).execute()
+    how = {"resources": {"metadata": {"path": str(project())}}, "allow_errors": bool(words)}
+    how |= {"extra_arguments": kernel.words(folder / source.stem, only_held=True)}
+    NotebookClient(notebook, kernel_name="python3", kernel_manager_class=Forked, **how).execute()
     found = []
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):

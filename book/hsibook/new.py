@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from string import Template
 
 from hsibook.runner import chapters, source_of
 from hsilib.errors import HsiError, known
@@ -19,86 +20,13 @@ KINDS = {
 }
 REFERENCE = "  - caption: Reference\n"
 PART = "  - caption: Your own pages\n    numbered: true\n    chapters:\n"
-HEADER = """
-# {title}
-
-```{{code-cell}} ipython3
-:tags: [parameters]
-scene: str = "indian_pines_8bit"  # python -m hsilib scenes lists them
-splits: list = ["disjoint"]  # see "Scenes and splits"
-ratios: list = [98]  # sizes of the small networks: 90, 95, 98
-methods: list = {methods}  # what this page is about; empty: all methods of the family mine
-seeds: int = 3  # repetitions, with the seeds of the other chapters
-epochs: int = {epochs}  # for every network
-budget: str = "smoke"  # paper, or smoke: a small synthetic scene, 2 seeds, 2 epochs, 98 % size, scratch store
-```
-"""
-METHOD = """
-## The method
-
-```{{code-cell}} ipython3
-{block}
-```
-"""
-REST = """
-## Train it
-
-```{{code-cell}} ipython3
-from hsilib import chapter, pick, publish, title
-from hsibook import figures, tables
-
-OTHERS = {others}  # what it is held against
-c = chapter(
-    {family}, scene=scene, methods=methods, splits=splits, ratios=ratios, seeds=seeds, epochs=epochs,
-    budget=budget,
-)
-rows = c.collect(c.plan([*OTHERS, *c.names], {sizes}{recipe}))
-```
-
-## See it beside the others
-
-```{{code-cell}} ipython3
-publish(tables.all_metrics(rows), "rows", "Everything that was measured, mean ± sd over seeds.")
-named = {{name: title(name) for name in OTHERS}}
-caption = "Differences in OA, points, paired by seed, with 95 % intervals; p after Holm's correction."
-tables.publish_against(rows, c.names, named, c.first, {sizes}, "versus", caption)
-```
-
-```{{code-cell}} ipython3
----
-mystnb:
-  figure:
-    caption: |
-      Every run.
-    name: fig-{label}-strips
----
-figures.strips(rows);
-```
-"""
-TERMS = """
-```{{code-cell}} ipython3
----
-mystnb:
-  figure:
-    caption: |
-      Terms of the loss per epoch, with their weights (first seed).
-    name: fig-{label}-terms
----
-figures.terms({{name: c.log(pick(rows, method=name)) for name in c.names}});
-```
-"""
-
-
-def template() -> str:
-    """Return the page that others are made from."""
-    return (project() / "notebooks" / TEMPLATE).read_text()
 
 
 def block(kind: str) -> str:
-    """Return the code that the template prints for a kind."""
-    start, text = KINDS[kind][0], template()
+    """Return the code that "Write your own" prints for a kind."""
+    text = (project() / "notebooks" / TEMPLATE).read_text()
     blocks = re.findall(r"```(?:python|\{code-cell\} ipython3)\n(.*?)\n```", text, re.S)
-    return next(code for code in blocks if start in code)
+    return next(code for code in blocks if KINDS[kind][0] in code)
 
 
 def new(name: str, kind: str) -> Path:
@@ -115,18 +43,16 @@ def new(name: str, kind: str) -> Path:
     if name in METHODS or label in chapters():
         raise HsiError(f"the name {name} is taken by a method or a chapter; choose another")
     _, called, others = KINDS[kind]
-    title = name.replace("_", " ").capitalize()
-    small = kind == "network"
+    title, small = name.replace("_", " ").capitalize(), kind == "network"
     words = dict(
-        title=title, label=label, others=repr(list(others)).replace("'", '"'),
-        methods="[]" if called else '["soft_targets", "one"]', epochs=60 if small else 30,
-        family='"mine"' if called else '""', sizes="[0]" if small else "c.ratios",
-        recipe=', lr=2e-3, schedule="one_cycle"' if small else "",
+        title=title, label=label, others=repr(list(others)).replace("'", '"'), epochs=60 if small else 30,
+        methods="[]" if called else '["soft_targets", "one"]', family='"mine"' if called else '""',
+        sizes="[0]" if small else "c.ratios", recipe=', lr=2e-3, schedule="one_cycle"' if small else "",
+        method=_renamed(block(kind), called, name, title) if called else "",
     )
-    text = template().partition("\n# ")[0] + HEADER.format(**words)
-    if called:
-        text += METHOD.format(block=_renamed(block(kind), called, name, title))
-    text += REST.format(**words) + ("" if kind == "quantization" else TERMS.format(**words))
+    text = Template((project() / "book" / "page.template").read_text()).substitute(words)
+    head, method, train, see, terms = re.split(r"(?m)^(?=## )", text)
+    text = head + (method if called else "") + train + see + ("" if kind == "quantization" else terms)
     if built() != project():
         path = Path(f"{label}.md")
         if path.exists():
@@ -168,5 +94,5 @@ def _renamed(code, old, name, title):
     """Call the method of the template by its new name: method, function and class."""
     code = re.sub(rf'"{old}", "[^"]*"', f'"{name}", "{title}"', code)
     code = re.sub(rf"\bdef {old}\b", f"def {name}", code)
-    camel = "".join(part.capitalize() for part in old.split("_"))
-    return code.replace(f"class {camel}", f"class {''.join(part.capitalize() for part in name.split('_'))}")
+    camel = {one: "".join(part.capitalize() for part in one.split("_")) for one in (old, name)}
+    return code.replace(f"class {camel[old]}", f"class {camel[name]}")

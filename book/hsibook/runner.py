@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from hsibook import kernel
-from hsibook.cells import planning, readable, run_cell
 from hsibook.claim import claims_of
 from hsilib.data import own, registry
 from hsilib.data.splits import SPLITS
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, reason
 from hsilib.files import built, clear, project
 from hsilib.study import machine
 from hsilib.study.store import Store
@@ -98,13 +97,19 @@ def notebooks(folder: Path | str) -> list[Path]:
 
 def source(chapter: str) -> Path:
     """The source of a chapter by its name, or by that of its page for a family, or at a path."""
-    if chapter.endswith(".md"):
-        if not Path(chapter).is_file():
-            raise HsiError(f"{chapter}: no such notebook")
-        if "jupytext:" not in Path(chapter).read_text(errors="replace")[:500]:
-            raise HsiError(f"{chapter}: no notebook, for it does not begin with the lines of jupytext")
-        return readable(Path(chapter))
-    return readable(chapters()[known("chapter", chapter, chapters())])
+    import jupytext
+
+    path = Path(chapter) if chapter.endswith(".md") else chapters()[known("chapter", chapter, chapters())]
+    if not path.is_file():
+        raise HsiError(f"{path}: no such notebook")
+    try:
+        head = path.read_text()[:500]
+        json.dumps(jupytext.read(path))
+    except Exception as error:  # whatever the parser meets
+        raise HsiError(f"{path}: no notebook ({reason(error)})") from None
+    if "jupytext:" not in head:
+        raise HsiError(f"{path}: no notebook, for it does not begin with the lines of jupytext")
+    return path
 
 
 def parameters(notebook: Any) -> dict:
@@ -137,17 +142,13 @@ def check(chapter: str, declared: dict, given: dict) -> None:
         default = declared[known(f"parameter of chapter {chapter}", name, declared)][0]
         if isinstance(default, str) and type(value) is int:  # a folder may be called 2750
             given[name] = value = str(value)
-        allowed = (type(default), int) if type(default) is float else type(default)
-        if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
+        if type(value) not in ((float, int) if type(default) is float else (type(default),)):
             raise HsiError(f"parameter {name} must be like {default!r}, not {value!r}")
-        kind = type(default[0]) if isinstance(default, list) and default else str
-        for part in value if isinstance(value, list) else ():
-            if type(part) is not kind:
-                like = default or ["a", "b"]
-                raise HsiError(f"parameter {name} must be a list like {like!r}, not {value!r}")
-        least = LEAST.get(name)
-        if least is not None and value < least:
-            raise HsiError(f"parameter {name} must be at least {least}, not {value}")
+        like = (default or ["a", "b"]) if isinstance(default, list) else []
+        if like and any(type(part) is not type(like[0]) for part in value):
+            raise HsiError(f"parameter {name} must be a list like {like!r}, not {value!r}")
+        if name in LEAST and value < LEAST[name]:
+            raise HsiError(f"parameter {name} must be at least {LEAST[name]}, not {value}")
         for part in value if name in ("ratios", "sizes") else [value] if name == "ratio" else ():
             if part not in SIZES:
                 raise HsiError(f"parameter {name}: sizes are {', '.join(map(str, SIZES))}, not {part}")
@@ -181,15 +182,12 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
         given = {"family": declared["family"][0]} | given
         if set(given) == {"family"}:  # a page of the book for each
             name, told = f"{name}-{given['family']}", {}
-    target, elsewhere = project() / "book" / "chapters" / f"{name}.ipynb", path.resolve().parent
-    elsewhere = "" if elsewhere == (project() / "notebooks").resolve() else str(elsewhere)
-    if told or elsewhere or built() != project():
-        tag = "".join(f"-{k}={v}" for k, v in told.items())
-        tag = "".join(c if c.isalnum() or c in "-=._" else "_" for c in tag)
-        if len(tag) > 100:  # what is cut off still makes another folder
-            tag = f"{tag[:90]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
-        if elsewhere:  # it may be called as a chapter is, or as a page in another folder
-            tag += f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:6]}"
+    target, place = project() / "book" / "chapters" / f"{name}.ipynb", path.resolve().parent
+    place = "" if place == (project() / "notebooks").resolve() else str(place)
+    if told or place or built() != project():
+        tag = re.sub(r"[^\w.=-]", "_", "".join(f"-{k}={v}" for k, v in told.items()))
+        if len(tag) > 100 or place:  # what is cut off, or is called as a page in another folder
+            tag = f"{tag[:90]}-{hashlib.sha256(f'{tag}{place}'.encode()).hexdigest()[:8]}"
         target = built() / "_build" / "runs" / f"{path.stem}{tag}" / f"{path.stem}.ipynb"
     clear(target.parent)
     start = time.perf_counter()
@@ -216,41 +214,7 @@ def run_all(chapters: Sequence[str], given: dict) -> list[Path]:
         wait(made, return_when=FIRST_EXCEPTION)
     finally:
         pool.shutdown(cancel_futures=True)
-    failed = [one.exception() for one in made if not one.cancelled() and one.exception()]
-    for error in failed:
-        raise error
-    return [one.result() for one in made]
-
-
-def cost(chapter: str, given: dict) -> Any:
-    """The ``Work`` of a chapter, what it would train and what that starts from; None if all is stored.
-
-    Of its cells no more is run than says for which runs it asks first: that is all runs of a chapter.
-    """
-    import jupytext
-
-    chapter, given = _of_family(chapter, given)
-    notebook = jupytext.read(source(chapter))
-    check(chapter, parameters(notebook), given)
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    texts = [c.source.rpartition("\n---\n")[2] if c.source.startswith("---") else c.source for c in cells]
-    names, trees = {"__name__": "__main__"}, planning(texts)
-    if not trees:
-        return None  # before torch is loaded, which a page that only reads does without
-    from hsilib.study.sweep import Planned
-
-    try:
-        with Planned.only():
-            for number, tree in enumerate(trees):
-                run_cell(texts[number], number, chapter, names, tree)
-                if "parameters" in cells[number].metadata.get("tags", []):
-                    names |= given
-    except Planned as planned:
-        return planned.work
-    except HsiError:
-        raise
-    except Exception:  # the kernel meets it too, and says where
-        return None
+    return [one.result() for one in made if not one.cancelled()]  # the one that failed raises here
 
 
 def _execute(notebook, path, given, target, work):
@@ -260,7 +224,6 @@ def _execute(notebook, path, given, target, work):
     from hsibook.forked import Forked
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    begin = kernel.call(target.with_suffix(""))  # the kernel leaves the page's tables beside it
     os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
     for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
         name = f"HSILIB_{name}"
@@ -270,14 +233,10 @@ def _execute(notebook, path, given, target, work):
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # papermill and nbformat announce their own deprecations
-            # what the kernel logs is not the reader's business
-            words = ["--log-level=50", f"--IPKernelApp.exec_lines={begin}"]
-            how = dict(
-                kernel_name="python3", progress_bar=False, stdout_file=sys.stdout, extra_arguments=words
-            )
-            how |= dict(request_save_on_cell_execute=False, autosave_cell_every=0)  # saved once, at the end
-            how |= dict(kernel_manager_class=Forked)
-            papermill.execute_notebook(str(work), str(work), given, cwd=str(built()), **how)
+            where = dict(cwd=str(built()), kernel_name="python3", kernel_manager_class=Forked)
+            where |= dict(extra_arguments=kernel.words(target.with_suffix("")), stdout_file=sys.stdout)
+            quiet = dict(progress_bar=False, request_save_on_cell_execute=False, autosave_cell_every=0)
+            papermill.execute_notebook(str(work), str(work), given, **where, **quiet)
     except papermill.PapermillExecutionError as error:
         if error.ename == "HsiError":
             raise HsiError(error.evalue) from None
@@ -293,19 +252,17 @@ def _execute(notebook, path, given, target, work):
 
 def _refuse(page, path):
     """The book claims nothing that the published runs contradict; what others claim may fail."""
-    wrong = [one for one in claims_of(page) if one["state"] == "fails" and not one.get("by")]
-    for one in wrong:
-        said = f"{one['claim']} ({one['evidence']})"
-        raise HsiError(f"{path.name}: a claim fails on the published runs: {said}")
+    for one in claims_of(page):
+        if one["state"] == "fails" and not one.get("by"):
+            said = f"{one['claim']} ({one['evidence']})"
+            raise HsiError(f"{path.name}: a claim fails on the published runs: {said}")
 
 
 def _told(given):
     """What a page must say when it is not the book's."""
     smoke = given.get("budget") == "smoke"
-    what = (
-        "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page "
-        "works and nothing else"
-    )
+    what = "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page "
+    what += "works and nothing else"
     others = ", ".join(f"`{name} = {repr(value).replace('`', ' ')}`" for name, value in given.items())
     return [
         "```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""

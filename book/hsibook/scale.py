@@ -1,38 +1,10 @@
-"""How a study grows with the number of workers: measured with one and two, reckoned for more."""
+"""How a study grows with the number of workers: reckoned from what its runs took."""
 
 import heapq
-import os
-import tempfile
-import time
 from collections.abc import Iterable
-from pathlib import Path
-from unittest.mock import patch
 
 from hsilib.identity import Run, parents
-from hsilib.study.runs import plan
 from hsilib.study.store import Store
-from hsilib.study.sweep import collect
-
-SCENE, RUNS = "synthetic_fields_small", 16
-
-
-def scale() -> dict:
-    """Time a small study on one and on two workers of Dask's, started beforehand, in turns."""
-    runs = plan(SCENE, ["disjoint"], ["cnn2d"], seeds=RUNS, epochs=10)
-    seconds = {1: [], 2: []}
-    for count in (1, 2, 2, 1):
-        with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, HSILIB_CACHE=folder):
-            began = []
-
-            def say(text, began=began):
-                if text.endswith("at will"):  # the workers are there
-                    began.append(time.perf_counter())
-
-            collect(runs, Store(Path(folder) / "store"), on=f"local:{count}", say=say)
-            seconds[count].append(time.perf_counter() - began[0])
-    ratio = min(seconds[1]) / min(seconds[2])
-    text = f"{RUNS} runs, two workers against one: {ratio:.2f} times as fast, {os.cpu_count()} cores"
-    return {"text": text, "ratio": round(ratio, 2), "cores": os.cpu_count()}
 
 
 def reckoned(seconds: dict[Run, float], workers: int) -> float:

@@ -3,7 +3,7 @@
 The unit is a run or a field, never a pixel: pixels of a field are not independent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -70,22 +70,6 @@ def holm(p: Sequence) -> np.ndarray:
         highest = max(highest, min(1.0, (len(order) - rank) * p[i]))
         out[i] = highest
     return out
-
-
-def paired_table(rows: pd.DataFrame, pairs: Mapping, metric: str = "oa") -> pd.DataFrame:
-    """Compare runs seed by seed: ``pairs`` maps a label to two boolean masks over ``rows``.
-
-    Returns a DataFrame with seeds, difference, interval and the Holm-adjusted p over all pairs.
-    """
-    out = []
-    for label, (mine, other) in pairs.items():
-        a, b = (rows[m].set_index("seed")[metric] for m in (mine, other))
-        both = sorted(set(a.index) & set(b.index))
-        mean, low, high, p = paired(a[both], b[both])
-        out.append(dict(comparison=label, seeds=len(both), difference=mean, low=low, high=high, p=p))
-    table = pd.DataFrame(out, columns=["comparison", "seeds", "difference", "low", "high", "p"])
-    table["p (Holm)"] = holm(table["p"])
-    return table
 
 
 def alike(a: pd.Series, b: pd.Series, least: int = 2) -> pd.Series:

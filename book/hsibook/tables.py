@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hsibook import kernel, stats
-from hsibook.text import megabytes, number, p_value, pm, signed, thousands
+from hsibook.text import megabytes, number, pm, thousands
 from hsilib.files import built, write_atomically
 from hsilib.methods import title
 from hsilib.study.store import Store
@@ -117,26 +117,6 @@ def as_html(table: pd.DataFrame) -> str:
     wide = " hsi-wide" * (len(texts.columns) > WIDE or (broad and len(texts.columns) > 2))
     wide += " hsi-many" * (len(texts) > MANY)
     return f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
-
-
-def publish_against(
-    rows: pd.DataFrame, names: Sequence[str], others: dict[str, str], split: str, ratios: Sequence[int],
-    name: str, caption: str | None = None
-) -> None:
-    """Paired differences to several controls, ``others`` {method: how its column is called}, with 95 %
-    intervals; p after Holm within a column."""
-    rows, lines = rows[rows["split"] == split], None
-    cells = [(name, ratio) for ratio in ratios for name in names]
-    for other, short in others.items():
-        of = {(name, ratio): (rows["method"] == name) & (rows["ratio"] == ratio)
-              for name in (*names, other) for ratio in ratios}
-        pairs = {title(*one): (of[one], of[other, one[1]]) for one in cells}
-        table = stats.paired_table(rows, pairs)
-        lines = table[["comparison", "seeds"]].copy() if lines is None else lines
-        gaps = table[["difference", "low", "high"]].itertuples(index=False)
-        lines[f"minus {short}"] = [signed(*values) for values in gaps]
-        lines[f"p, {short}"] = table["p (Holm)"].map(p_value)
-    publish(lines, name, caption)
 
 
 def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:

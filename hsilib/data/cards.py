@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pandas as pd
 
 from hsilib.data import described, imagesets, registry, scenes
+from hsilib.data.formats import of_array
 from hsilib.errors import HsiError
-from hsilib.files import write_atomically
+from hsilib.files import readable, write_atomically
 
 # a scene without its cube, its false-colour image, and the mean and sd of the spectra of each class
 Card = tuple[scenes.Scene, np.ndarray | None, pd.DataFrame | None]
+
+MAPS = ("labels", "train_map", "test_map")
 
 # Index 0 is unlabelled.  Ordered so that neighbours in the list differ in lightness, and so also in grey.
 CLASSES = [
@@ -28,38 +32,34 @@ CLASSES += [tuple(round(0.55 * c + 0.45 * 255) for c in colour) for colour in CL
 
 def write_card(folder: Path, scene: scenes.Scene) -> None:
     """Leave the card of a scene in a folder."""
-    for name in ("labels", "train_map", "test_map"):
-        if getattr(scene, name) is not None:
-            write_atomically(folder / f"{name}.png", png(getattr(scene, name)))
+    maps = {name: getattr(scene, name) for name in MAPS}
+    parts = {f"{name}.png": png(labels) for name, labels in maps.items() if labels is not None}
     if not scene.of_images:
-        picture, labelled = _looked_at(scene)
-        write_atomically(folder / "rgb.png", encode(picture, "RGB"))
-        labels, spectra = scene.labels[scene.labels > 0], {}
-        for number, name in enumerate(scene.classes, 1):
-            pixels = labelled[labels == number]
-            if len(pixels):
-                spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
-        write_atomically(folder / "spectra.csv", pd.DataFrame(spectra).round(4).to_csv(index_label="band"))
+        picture, spectra = _looked_at(scene)
+        parts |= {"rgb.png": encode(picture, "RGB"), "spectra.csv": spectra.to_csv(index_label="band")}
     fields = ("title", "classes", "train_fraction", "synthetic", "of_spectra", "of_images", "wavelengths")
     card = {field: getattr(scene, field) for field in (*fields, *["second"] * bool(scene.second))}
     card |= {"bands": scene.bands, "identity": registry.identity(scene.name)}
-    write_atomically(folder / "card.json", json.dumps(card, indent=1))
+    for name, data in (parts | {"card.json": json.dumps(card, indent=1)}).items():
+        write_atomically(folder / name, data)
 
 
 def _looked_at(scene):
-    """Return the false-colour image of a scene, and the spectra of its labelled pixels, row by row."""
+    """Return the false-colour image of a scene, and the mean and sd of the spectra of each class."""
     there = np.ones(scene.labels.shape, bool) if scene.there is None else scene.there
-    picture, colours, labelled = np.zeros((*there.shape, 3), np.uint8), [], []
-    strips = scene.image.strips() if scene.image else [(0, len(there))]
-    for top, bottom in strips:
-        if scene.of_spectra:
-            values = scene.spectra
-        else:
-            values = (scene.image.rows(top, bottom)[0] if scene.image else scene.cube)[there[top:bottom]]
+    image = None if scene.of_spectra else scene.image or of_array(scene.cube, scene.name)
+    picture, colours, labelled, spectra = np.zeros((*there.shape, 3), np.uint8), [], [], {}
+    for top, bottom in image.strips() if image else [(0, len(there))]:
+        values = image.rows(top, bottom)[0][there[top:bottom]] if image else scene.spectra
         colours.append(values[:, list(scene.rgb)])
         labelled.append(values[scene.labels[top:bottom][there[top:bottom]] > 0])
     picture[there] = false_colour(np.concatenate(colours), (0, 1, 2))
-    return picture, np.concatenate(labelled)
+    labels, labelled = scene.labels[scene.labels > 0], np.concatenate(labelled)
+    for number, name in enumerate(scene.classes, 1):
+        pixels = labelled[labels == number]
+        if len(pixels):
+            spectra[name], spectra[name + " sd"] = pixels.mean(0), pixels.std(0)
+    return picture, pd.DataFrame(spectra).round(4)
 
 
 def read_card(folders: Sequence[Path], name: str) -> Card:
@@ -69,49 +69,36 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
     has neither a false-colour image nor spectra.
     """
     identity = registry.identity(name)  # or it is of other files under the same name
-    held = {folder: _told(folder) for folder in folders}
-    folder = next((folder for folder, card in held.items() if card.pop("identity", None) == identity), None)
-    if folder is None:
+    for folder in folders:
+        with suppress(HsiError, OSError, ValueError):  # a damaged one is made again
+            card = described.card((folder / "card.json").read_text())
+            if card.pop("identity") == identity:
+                break
+    else:
         write_card(folders[0], scenes.load_scene(name))
         return read_card(folders, name)
-    card = held[folder]
-    bands = card.pop("bands")
-    paths = {part: folder / f"{part}.png" for part in ("labels", "train_map", "test_map")}
-    maps = {part: read_png(path) for part, path in paths.items() if path.exists() or part == "labels"}
+    bands, maps, picture, spectra = card.pop("bands"), {}, None, None
+    for part in MAPS:
+        if part == "labels" or (folder / f"{part}.png").exists():
+            maps[part] = read_png(folder / f"{part}.png")
     card |= {field: tuple(card.get(field, ())) for field in ("classes", "wavelengths")}
     kind = imagesets.ImageSet if card.pop("of_images", False) else scenes.Scene
     scene = kind(name, cube=None, **card, **maps)
-    picture = spectra = None
+    right = scene.labels.ndim == 2 and all(fits(part, scene) for part in maps.values())
     if not scene.of_images:
         picture = read_png(folder / "rgb.png")
         spectra = read_or_say(folder / "spectra.csv", lambda path: numbers(path, "band"))
-    _together(folder, scene, maps, picture, spectra, bands)
-    return scene, picture, spectra
-
-
-def _together(folder, scene, maps, picture, spectra, bands):
-    """Refuse parts of a card that do not belong to one scene."""
-    right = scene.of_images != (folder / "rgb.png").exists()
-    right = right and scene.labels.ndim == 2 and all(fits(part, scene) for part in maps.values())
-    if picture is not None:
         named = {name + mark for name in scene.classes for mark in ("", " sd")}
         right = right and picture.shape == (*scene.labels.shape, 3) and set(spectra) <= named
         right = right and len(spectra) == bands and len(scene.wavelengths) in (0, bands)
     if not right:
         raise HsiError(f"{folder}: its parts are not of one scene; delete it, and it is made again")
+    return scene, picture, spectra
 
 
 def fits(labels: np.ndarray, scene: scenes.Scene) -> bool:
     """Say whether a map of classes can be one of this scene."""
     return labels.shape == scene.labels.shape and labels.max() <= len(scene.classes)
-
-
-def _told(folder):
-    """What a card says, or nothing: a damaged one is made again."""
-    try:
-        return described.card((folder / "card.json").read_text())
-    except (HsiError, OSError, ValueError):
-        return {}
 
 
 def numbers(path: Path, index: str) -> pd.DataFrame:
@@ -125,20 +112,16 @@ def numbers(path: Path, index: str) -> pd.DataFrame:
 def thumbnails(
     folders: Sequence[Path], scene: str, numbers: Sequence[int], size: int = 64
 ) -> list[np.ndarray]:
-    """Return small images of a set, (size, size, 3) bytes each.
-
-    They are kept in the first folder once they were shown, so that the book needs no data.
-    """
-    mark = registry.identity(scene).partition("@")[2]  # of an own set's contents
-    paths = []
+    """Return small images of a set, (size, size, 3) bytes each; once shown they stay in the first folder."""
+    mark, shown = registry.identity(scene).partition("@")[2], []  # of an own set's contents
     for number in numbers:
         places = [folder / f"image{number}{mark}.png" for folder in folders]
         path = next((place for place in places if place.exists()), places[0])
-        paths.append(path)
         if not path.exists():
             picture = scenes.load_scene(scene).read(size)[number]
             write_atomically(path, encode(picture.transpose(1, 2, 0), "RGB"))
-    return [read_png(path) for path in paths]
+        shown.append(read_png(path))
+    return shown
 
 
 def false_colour(spectra: np.ndarray, bands: tuple[int, int, int]) -> np.ndarray:
@@ -176,8 +159,5 @@ def read_png(path: Path) -> np.ndarray:
 
 def read_or_say(path: Path, read: Callable[[Path], Any]) -> Any:
     """Return what ``read`` makes of a file of the store; a failure becomes one line that names the file."""
-    try:
+    with readable(f"{path}: this part of a run's record is missing or damaged"):
         return read(path)
-    except Exception as error:  # a file may be damaged in any way
-        what = f"{type(error).__name__}; this part of a run's record is missing or damaged"
-        raise HsiError(f"{path}: {what}") from None

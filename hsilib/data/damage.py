@@ -4,7 +4,7 @@ Such a transfer takes every byte 13, a carriage return, for the end of a line an
 copies of the usual Indian Pines file that we saw have no byte 13.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +14,7 @@ CR, LF = 13, 10
 
 
 def text_mode(values: np.ndarray) -> np.ndarray:
-    """Return whole numbers 0 to 65535 as such a transfer leaves them: every byte 13 is 10.
-
-    >>> text_mode(np.array([0x0D00, 0x0C0D, 0x0D0D, 0x0E0C])).tolist() == [0x0A00, 0x0C0A, 0x0A0A, 0x0E0C]
-    True
-    """
+    """Return whole numbers 0 to 65535 as such a transfer leaves them: every byte 13 is 10."""
     high, low = values >> 8, values & 255
     return 256 * np.where(high == CR, LF, high) + np.where(low == CR, LF, low)
 
@@ -36,14 +32,13 @@ def rebuild(copy: np.ndarray, crop: np.ndarray, corner: tuple[int, int]) -> np.n
     out = np.empty(copy.shape)
     for band in range(copy.shape[2]):
         known = sound[..., band]
-        x, y = copy[there][..., band][known].astype(float), crop[..., band][known].astype(float)
+        x, y = (part[..., band][known].astype(float) for part in (copy[there], crop))
         slope = np.cov(x, y)[0, 1] / x.var(ddof=1)
         out[..., band] = slope * (copy[..., band] - x.mean()) + y.mean()
     return np.rint(out).clip(0, 65535).astype(int)
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What the bytes of a cube of 16-bit numbers tell: how often each of them occurs, as high or low byte."""
 
     bytes: np.ndarray  # (256,)
@@ -56,21 +51,16 @@ class Finding:
     @property
     def damaged(self) -> bool:
         """Whether there is none where there should be many, and more bytes 10 than their neighbours allow."""
-        beside = (self.bytes[LF - 1] + self.bytes[LF + 1]) / 2
-        more = self.bytes[LF] - beside
+        more = self.bytes[LF] - (self.bytes[LF - 1] + self.bytes[LF + 1]) / 2
         return self.bytes[CR] == 0 and self.expected >= 100 and more > 0.2 * self.expected
 
 
-def look(cube: np.ndarray) -> Finding:
-    """Count the bytes of a cube of whole numbers, and refuse any other.
-
-    >>> look(np.arange(60000).reshape(20, 30, 100)).damaged
-    False
-    """
+def look(cube: np.ndarray, where: str = "a cube") -> Finding:
+    """Count the bytes of a cube of whole numbers, and refuse any other."""
     whole = cube.dtype.kind in "iu" or bool(np.isfinite(cube).all() and (cube == np.round(cube)).all())
     if not whole or cube.min() < -32768 or cube.max() > 65535:
         says = "the values are not whole numbers of 16 bits: they were scaled or shifted since"
-        raise HsiError(f"{says}, and their bytes tell nothing")
+        raise HsiError(f"{where}: {says}, and their bytes tell nothing")
     bits = cube.astype(np.int64).ravel() & 65535
     return Finding(sum(np.bincount(byte, minlength=256) for byte in (bits >> 8, bits & 255)))
 

@@ -8,6 +8,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from hsilib.data import matlab
+from hsilib.data.described import plain
 from hsilib.errors import HsiError, reason, starved
+from hsilib.files import readable
 
 SIGNATURES = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf", b"\x89HDF": "hdf",
     b"II*\0": "geo", b"MM\0*": "geo", b"II+\0": "geo", b"MM\0+": "geo", b"\x89PNG": "png",
-    b"\0\0\x27\x0a": "polygons", b"SQLite format 3": "polygons", b"{": "polygons",
+    b"\0\0\x27\x0a": "polygons", b"SQLite format 3": "polygons", b"{": "polygons", b"ENVI": "geo",
 }
 MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 32 bits
-MOST, MOST_LABELS = 4e9, 1e9  # values of an array that is read as a whole, and of a map of classes
 LARGE, EMPTY = 1 << 27, 12  # values from which on an array of more values a byte of its file is refused
 
 
@@ -75,39 +77,34 @@ class Image:
             yield top, min(top + rows, self.size[0])
 
 
-def kind_of(path: Path) -> str:
-    """Return what a file is by its first bytes: a kind of ``SIGNATURES``, or an empty text."""
+def _head(path):
     if not path.is_file():
         raise HsiError(f"{path}: no such file")
     with open(path, "rb") as file:
-        head = file.read(16)
-    found = [kind for start, kind in SIGNATURES.items() if head.startswith(start)]
-    if found or head.startswith(b"ENVI") or _header(path):
-        return found[0] if found else "geo"
-    return "mat" if path.suffix == ".mat" else ""  # MATLAB 4 has no signature
+        return file.read(16)
 
 
-def _header(path):
-    """Return the ENVI header beside an image, or None."""
+def kind_of(path: Path) -> str:
+    """Return what a file is by its first bytes: a kind of ``SIGNATURES``, or an empty text."""
+    head, found = _head(path), ""
     for header in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")):
-        if header.is_file() and header.read_bytes()[:4] == b"ENVI":
-            return header
-    return None
+        if header.is_file() and _head(header).startswith(b"ENVI"):
+            found = "geo"  # an ENVI image, which says nothing of itself
+    return next((kind for start, kind in SIGNATURES.items() if head.startswith(start)), found)
 
 
 def image_file(path: Path) -> Path:
     """Return the image that an ENVI header belongs to; any other file stands for itself."""
-    with open(path, "rb") as file:
-        if file.read(4) != b"ENVI":
-            return path
-    for beside in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw"):
-        if path.with_suffix(beside).is_file():
-            return path.with_suffix(beside)
+    if not _head(path).startswith(b"ENVI"):
+        return path
+    for suffix in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw"):
+        if path.with_suffix(suffix).is_file():
+            return path.with_suffix(suffix)
     raise HsiError(f"{path}: the image that belongs to this header is not beside it")
 
 
 def needs(package: str, what: str) -> Any:
-    """Import a package of the extra ``geo``, or say in one line how to get it."""
+    """Import a package of an extra, or say in one line how to get it."""
     from importlib import import_module
 
     try:
@@ -125,11 +122,10 @@ def open_image(path: Path, key: str = "") -> Image:
     path, kind = Path(path), kind_of(Path(path))
     if kind == "geo":
         return _open_geo(path)
-    array = _array(path, key, kind, axes=3, lazily=True)
-    if len(array.shape) != 3:
-        raise HsiError(f"{path}: array has shape {array.shape}, expected (rows, columns, bands)")
-    if 0 in array.shape:
-        raise HsiError(f"{path}: array has shape {array.shape}: it is empty")
+    array = _array(path, key, kind, axes=3)
+    if len(array.shape) != 3 or 0 in array.shape:
+        says = "it is empty" if 0 in array.shape else "expected (rows, columns, bands)"
+        raise HsiError(f"{path}: array has shape {array.shape}, {says}")
     return of_array(array, path)
 
 
@@ -142,168 +138,140 @@ def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
     """Read one array of a file; an empty ``key`` takes the only one, or the only one of so many axes."""
     path, kind = Path(path), kind_of(Path(path))
     if kind != "geo":
-        return np.asarray(_array(path, key, kind, axes))
+        array = _array(path, key, kind, axes)
+        with readable(f"{path}: cannot be read, perhaps truncated"):
+            _bounded(path, array.shape)
+            return array[:]
     image = _open_geo(path)
     values = image.read(0, image.size[0])
-    if image.nodata is not None and image.size[2] == 1:  # a map of classes
-        values = np.where(values == image.nodata, 0, values)
-    return values[..., 0] if image.size[2] == 1 else values
+    if image.size[2] > 1:
+        return values
+    return np.where(values == image.nodata, 0, values)[..., 0]  # a map of classes
 
 
-def _array(path, key, kind, axes=0, lazily=False):
-    """Return an array, or with ``lazily`` what is read where it is sliced."""
-    shapes = {}
-    try:
-        if kind == "npy":
-            return _Rows(path) if lazily else np.load(path, allow_pickle=False)
-        if kind == "png":
-            from PIL import Image as Picture
+class _OnDisk:
+    """An array of which rows are read where it is sliced."""
 
-            return np.array(Picture.open(path, formats=("PNG",)))
-        if kind in ("npz", "hdf", "mat"):
-            shapes, get = _ARCHIVES[kind](path, lazily)
-            fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
-            if not key and len(fitting) == 1:
-                key = fitting[0]
-            later = lazily and kind == "hdf"
-            most = MOST if axes == 3 else MOST_LABELS
-            values = np.prod(shapes.get(key, np.inf), dtype=float)
-            if not later and max(LARGE, EMPTY * path.stat().st_size) < values < np.inf:
-                raise HsiError(f"{path}: {key} has {values:,.0f} values, too many for its bytes")
-            if key in shapes and (later or values < most):  # before unpacking
-                return get(key)
-    except HsiError:
-        raise
-    except Exception as error:
-        raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason(error)})") from None
-    if kind not in _ARCHIVES:
+    def __init__(self, shape, rows):
+        self.shape, self.rows = shape, rows
+
+    def __getitem__(self, rows):
+        return self.rows(rows)
+
+
+def _array(path, key, kind, axes):
+    """Return an array of a file, or what stands for one that is read where it is sliced."""
+    if kind not in _FORMATS:
         raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
-    content = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+    with readable(f"{path}: cannot be read, perhaps truncated"):
+        if kind in ("npy", "png"):
+            return _FORMATS[kind](path)
+        shapes, get = _FORMATS[kind](path)
+        fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
+        name = fitting[0] if not key and len(fitting) == 1 else key
+        if name in shapes:
+            if kind != "hdf":
+                _bounded(path, shapes[name])
+            return get(name)
+    content = ", ".join(f"{plain(name, 40)} {shape}" for name, shape in list(shapes.items())[:9]) or "nothing"
     which = (f"no usable array {key!r}" if key else "several arrays") if shapes else "no array"
     raise HsiError(f"{path}: {which} in it; it holds {content}; name one with --cube-key or --label-key")
 
 
-def _npz(path, lazily):
-    shapes = {}
+def _bounded(path, shape):
+    """Refuse an array of far more values than its file has bytes, before it is unpacked."""
+    values = np.prod(shape, dtype=float)
+    if values > max(LARGE, EMPTY * path.stat().st_size):
+        raise HsiError(f"{path}: has {values:,.0f} values, too many for its bytes")
+
+
+def _npy(path):
+    """Rows are copied from a map that is then let go, or what was read would count as memory."""
+    shape = np.load(path, allow_pickle=False, mmap_mode="r").shape
+    return _OnDisk(shape, lambda rows: np.array(np.load(path, allow_pickle=False, mmap_mode="r")[rows]))
+
+
+def _npz(path):
+    shapes, lib = {}, np.lib.format
     with zipfile.ZipFile(path) as packed:
         for name in packed.namelist():
             with packed.open(name) as file:
-                lib, first = np.lib.format, np.lib.format.read_magic(file)[0] == 1
+                first = lib.read_magic(file)[0] == 1
                 header = lib.read_array_header_1_0 if first else lib.read_array_header_2_0
                 shapes[name.removesuffix(".npy")] = header(file)[0]
     return shapes, np.load(path, allow_pickle=False).__getitem__
 
 
-def _hdf(path, lazily):
+def _hdf(path):
+    """Axes stand in MATLAB's order."""
     file = (h5py := needs("h5py", f"{path}: a file of MATLAB 7.3")).File(path)
-    linked = [name for name in file if not isinstance(file.get(name, getlink=True), h5py.HardLink)]
-    arrays = {name: file[name] for name in file if name not in linked and name[0] != "#"}
-    arrays = {name: array for name, array in arrays.items() if hasattr(array, "shape")}
+    linked = any(not isinstance(file.get(name, getlink=True), h5py.HardLink) for name in file)
+    arrays = {} if linked else {name: file[name] for name in file if isinstance(file[name], h5py.Dataset)}
     if linked or any(array.external or array.is_virtual for array in arrays.values()):
         raise HsiError(f"{path}: it holds links, or arrays that lie in other files")
-    shapes = {name: array.shape[::-1] for name, array in arrays.items()}  # MATLAB's order of axes
-    return shapes, lambda key: _Turned(arrays[key]) if lazily else arrays[key][()].T
+    shapes = {name: array.shape[::-1] for name, array in arrays.items()}
+    return shapes, lambda key: _OnDisk(shapes[key], lambda rows: arrays[key][..., rows].T)
 
 
-class _Rows:
-    """A .npy file of which rows are read; a map of it into memory would count as memory."""
-
-    def __init__(self, path):
-        mapped = np.load(path, allow_pickle=False, mmap_mode="r")
-        self.path, self.shape, self.dtype, self.start = path, mapped.shape, mapped.dtype, mapped.offset
-        self.whole = None if mapped.flags.c_contiguous else mapped
-
-    def __getitem__(self, rows):
-        if self.whole is not None:
-            return self.whole[rows]
-        each = int(np.prod(self.shape[1:]))
-        count = len(range(*rows.indices(self.shape[0])))
-        offset = self.start + rows.start * each * self.dtype.itemsize
-        return np.fromfile(self.path, self.dtype, count * each, offset=offset).reshape(count, *self.shape[1:])
-
-
-class _Turned:
-    """An array on disk whose axes stand in reverse order."""
-
-    def __init__(self, array):
-        self.array, self.shape = array, array.shape[::-1]
-
-    def __getitem__(self, rows):
-        return self.array[..., rows].T
-
-
-_ARCHIVES = {"npz": _npz, "mat": lambda path, lazily: matlab.arrays(path), "hdf": _hdf}
+_FORMATS = {
+    "npy": _npy, "npz": _npz, "mat": matlab.arrays, "hdf": _hdf,
+    "png": lambda path: np.array(needs("PIL.Image", "a picture").open(path, formats=("PNG",))),
+}
 
 
 def _open_geo(path):
     """Open an ENVI or GeoTIFF file and keep what it says of its bands, its pixels and its place."""
     rasterio = needs("rasterio", f"{path}: an image with a place on the ground")
     path = image_file(path)
-    with open(path, "rb") as file:  # named, or GDAL opens whatever it takes the file for: VRT, addresses
-        driver = "GTiff" if SIGNATURES.get(file.read(4)) == "geo" else "ENVI"
+    # named, or GDAL opens whatever it takes the file for: VRT, addresses
+    driver = "GTiff" if SIGNATURES.get(_head(path)[:4]) == "geo" else "ENVI"
 
+    @contextmanager
     def opened():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it has no place, which is well
-            try:
-                return rasterio.open(os.path.abspath(path), driver=driver)
-            except Exception as error:
-                raise HsiError(f"{path}: cannot be read, perhaps truncated ({reason(error)})") from None
+        with readable(f"{path}: cannot be read, perhaps truncated"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has no place
+            with rasterio.open(os.path.abspath(path), driver=driver) as file:
+                yield file
 
     def read(top, bottom):
-        try:
-            with opened() as file:
-                window = rasterio.windows.Window(0, top, file.width, bottom - top)
-                return np.moveaxis(file.read(window=window), 0, 2)
-        except rasterio.errors.RasterioIOError:
-            raise HsiError(f"{path}: cannot be read to its end, perhaps truncated") from None
+        with opened() as file:
+            window = rasterio.windows.Window(0, top, file.width, bottom - top)
+            return np.moveaxis(file.read(window=window), 0, 2)
 
     with opened() as file:
-        try:
-            if file.driver == "ENVI":
-                _as_its_header_says(file, path)
-            flags = file.tags(ns="ENVI").get("bbl", "").strip("{} ").split(",")
-            bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
-        except ValueError as error:
-            raise HsiError(f"{path}: its header has what is no number ({reason(error)})") from None
+        said = file.tags(ns="ENVI")
+        if driver == "ENVI":
+            _as_its_header_says(file, path, said)
+        flags = said.get("bbl", "").strip("{} ").split(",")
+        bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
+        waves = _wavelengths([(file.tags(i), file.tags(i, ns="IMAGERY")) for i in file.indexes])
         transform = () if file.transform.is_identity else tuple(file.transform)[:6]
-        waves = _wavelengths([_band(file, i) for i in file.indexes])
         size, crs = (*file.shape, file.count), file.crs.to_wkt() if file.crs else ""
         return Image(str(path), size, read, waves, bad, file.nodata, crs, transform)
 
 
-def _as_its_header_says(file, path):
+def _as_its_header_says(file, path, said):
     """Refuse an ENVI file of another size than its header asks for: every row would be skewed."""
-    said = file.tags(ns="ENVI")
-    each = np.dtype(file.dtypes[0]).itemsize
+    each, size = np.dtype(file.dtypes[0]).itemsize, path.stat().st_size
     wanted = int(said.get("header_offset", 0)) + file.width * file.height * file.count * each
-    with open(path, "rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(-4, os.SEEK_END)
-        size = int.from_bytes(raw.read(), "little") if packed else path.stat().st_size
-    if packed and said.get("file_compression", "0").strip() != "1":
-        raise HsiError(f"{path}: is compressed, which its header does not say (file compression = 1)")
-    if size != (wanted % 2**32 if packed else wanted):
-        says = "samples, lines, bands, offset or data type are not those of the file"
+    if said.get("file_compression", "0").strip() == "1":
+        with open(path, "rb") as raw:
+            raw.seek(-4, os.SEEK_END)  # where gzip notes the size of what it packed
+            size, wanted = int.from_bytes(raw.read(), "little"), wanted % 2**32
+    if size != wanted:
+        says = "samples, lines, bands, offset, data type or compression are not those of the file"
         raise HsiError(f"{path}: holds {size:,} bytes, and its header asks for {wanted:,}: {says}")
 
 
-def _band(file, number):
-    """Return the wavelength of a band as the file gives it, and its unit."""
-    tags = file.tags(number)
-    if "wavelength" in tags:
-        return tags["wavelength"], tags.get("wavelength_units", "")
-    return file.tags(number, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM"), "Micrometers"
-
-
 def _wavelengths(bands):
-    try:
-        values = [float(value) for value, _ in bands]
-    except (TypeError, ValueError):
+    """The wavelengths of bands in nm, from their tags of two kinds; none where one of them is missing."""
+    values = []
+    with suppress(TypeError, ValueError):
+        values = [float(own.get("wavelength", image.get("CENTRAL_WAVELENGTH_UM"))) for own, image in bands]
+    if not values or not all(0 < value < 1e6 for value in values):
         return ()
-    if not all(0 < value < 1e6 for value in values):
-        return ()
-    unit = bands[0][1].lower()
+    first = bands[0][0]
+    unit = first.get("wavelength_units", "" if "wavelength" in first else "Micrometers").lower()
     micro = unit.startswith(("micro", "um", "µm")) or (not unit.startswith("nano") and max(values) < 100)
     return tuple(round(1000 * value if micro else value, 3) for value in values)
 
@@ -327,19 +295,14 @@ def label_map(path: Path, key: str, shape: tuple[int, ...]) -> np.ndarray:
     labels = read_array(path, key, axes=2)
     if labels.shape != shape[:2]:
         says = f"label map has shape {labels.shape}, the scene is {shape}"
-        raise HsiError(f"{path}: {says}{_axes(shape, labels.shape)}")
+        first = "save it as (rows, columns, bands)"
+        hints = {
+            shape[::2]: f"; the cube's bands come second: {first}",
+            shape[1:]: f"; the cube's bands come first: {first}",
+            shape[1::-1]: "; the map is turned: transpose it",
+        }
+        raise HsiError(f"{path}: {says}{hints.get(labels.shape, '')}")
     numbers = labels.dtype.kind in "iufb"
     if not numbers or labels.min() < 0 or labels.max() > 255 or (labels != np.round(labels)).any():
         raise HsiError(f"{path}: labels must be whole numbers 0 (none) to 255")
     return labels.astype(np.uint8)
-
-
-def _axes(cube, labels):
-    """Say what to do when a cube does not fit a label map only because axes stand in another order."""
-    if labels == cube[1::-1]:
-        return "; the map is turned: transpose it"
-    if labels == cube[1:]:
-        return "; the cube's bands come first: save it as (rows, columns, bands)"
-    if labels == cube[::2]:
-        return "; the cube's bands come second: save it as (rows, columns, bands)"
-    return ""

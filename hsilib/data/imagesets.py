@@ -10,9 +10,9 @@ import io
 import json
 import os
 import zipfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -21,11 +21,11 @@ import numpy as np
 from hsilib.data import described, synthetic
 from hsilib.data.registry import PUBLISHED_IMAGES, SYNTHETIC_IMAGES, File, locate, own_images
 from hsilib.data.scenes import Scene
-from hsilib.errors import HsiError, reason
-from hsilib.files import inside, write_atomically
+from hsilib.errors import HsiError
+from hsilib.files import inside, outside, readable, write_atomically
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
-LARGEST, MOST_PIXELS = 50_000_000, 50_000_000  # bytes and pixels of one image: more is a mistake or an attack
+LARGEST = 50_000_000  # bytes of one image: more is a mistake or an attack
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class ImageSet(Scene):
 def _decoded(images):
     """Yield the images one after the other; an own set must still be what it was when it was added."""
     seen = hashlib.sha256()
-    with _opened(images.path) as content:
+    with _opened(images.path) as (_, content):
         for name in images.files:
             data = content(name)
             seen.update(_marked(name, data))
@@ -70,49 +70,44 @@ def _marked(name, data):
 
 @contextmanager
 def _opened(path):
-    """Give a function from the names in a folder or .zip file to contents; each failure becomes one line."""
+    """Give functions that list the names in a folder or .zip file, and read what one of them names."""
     path = Path(path)
-    try:
-        packed = zipfile.ZipFile(path) if path.is_file() else None
-    except Exception as error:
-        raise HsiError(f"{path}: cannot be read as a .zip file ({reason(error)})") from None
+    with ExitStack() as stack:
+        if packed := path.is_file():
+            with readable(f"{path}: cannot be read as a .zip file"):
+                archive = stack.enter_context(zipfile.ZipFile(path))
 
-    def content(name):
-        if not packed:
-            _stays(path / name, path)
-        try:
-            if not packed and not (path / name).is_file():  # a pipe never ends
-                raise ValueError("no file")
-            size = packed.getinfo(name).file_size if packed else (path / name).stat().st_size
-            if size <= LARGEST:
-                return packed.read(name) if packed else (path / name).read_bytes()
-        except Exception as error:
-            raise HsiError(f"{path}: {name} cannot be read ({type(error).__name__})") from None
-        raise HsiError(
-            f"{path}: {name} has {size / 1e6:.0f} MB, more than an image of a set should "
-            f"({LARGEST / 1e6:.0f})"
-        )
+        def content(name):
+            with readable(f"{path}: {name} cannot be read"):
+                if not packed:
+                    return outside(path / name, LARGEST)
+                if archive.getinfo(name).file_size > LARGEST:
+                    raise HsiError(f"{path}: {name} has more bytes than an image of a set should")
+                return archive.read(name)
 
-    try:
-        yield content
-    finally:
-        if packed:
-            packed.close()
+        yield archive.namelist if packed else partial(_walked, path), content
+
+
+def _walked(path):
+    """The files of a folder, behind links within it too; what links back to where it lies is walked once."""
+    seen, found = set(), []
+    for top, folders, files in os.walk(path, followlinks=True):
+        for name in (*folders, *files):  # a link to a whole disk, or to what is nobody's business
+            if not inside(Path(top, name), path):
+                raise HsiError(f"{Path(top, name)}: a link out of the set; put a copy in its place")
+        seen.add(os.path.realpath(top))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(top, name)) not in seen]
+        found += [Path(top, file).relative_to(path).as_posix() for file in files]
+    return found
 
 
 def _image(path, name, data):
     """Return the decoded image, or raise one line that names it."""
     from PIL import Image
 
-    try:
+    with readable(f"{path}: {name} cannot be read as an image"):
         picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "BMP"))
-        if picture.width * picture.height <= MOST_PIXELS:
-            picture.load()
-    except Exception as error:
-        raise HsiError(f"{path}: {name} cannot be read as an image ({type(error).__name__})") from None
-    if picture.width * picture.height > MOST_PIXELS:
-        size = f"{picture.width} x {picture.height}"
-        raise HsiError(f"{path}: {name} has {size} pixels, more than an image of a set should")
+        picture.load()  # Pillow refuses one of very many pixels
     if picture.mode != "RGB":
         raise HsiError(f"{path}: {name} is not RGB but {picture.mode}")
     return picture
@@ -124,14 +119,10 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     Below a folder around everything, if there is one, the first folder of an image is its class.
     """
     path = Path(path)
-    if path.is_file() and path.suffix.lower() == ".zip":
-        with _opened(path):
-            content = zipfile.ZipFile(path).namelist()
-    elif path.is_dir():
-        content = [file.relative_to(path).as_posix() for file in _walked(path)]
-    else:
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         raise HsiError(f"{path}: neither a folder nor a .zip file")
-    files = [name for name in sorted(set(content)) if _is_image(PurePosixPath(name))]
+    with _opened(path) as (names, _):
+        files = [name for name in sorted(set(names())) if _is_image(PurePosixPath(name))]
     parts, depth = [PurePosixPath(file).parts for file in files], 0
     while parts and all(len(p) > depth + 2 and p[depth] == parts[0][depth] for p in parts):
         depth += 1  # one folder around all classes
@@ -144,23 +135,6 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     return tuple(files), tuple(map(described.plain, classes)), labels
 
 
-def _walked(path):
-    """The files of a folder, behind links within it too; what links back to where it lies is walked once."""
-    seen = set()
-    for top, folders, files in os.walk(path, followlinks=True):
-        for name in folders:
-            _stays(Path(top, name), path)
-        seen.add(os.path.realpath(top))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(top, name)) not in seen]
-        yield from (Path(top, file) for file in files)
-
-
-def _stays(file, path):
-    """Refuse a link that leads out of a set: to a whole disk, or to what is nobody's business."""
-    if not inside(file, path):
-        raise HsiError(f"{file}: a link out of the set; put a copy in its place")
-
-
 def _is_image(file):
     hidden = any(part[0] in "._" for part in file.parts)
     return file.suffix.lower() in SUFFIXES and not hidden
@@ -170,7 +144,7 @@ def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[s
     """Look at each image once, note the set as ``name`` in ``folder``, and return the files left out."""
     files, classes, labels = listed(path)
     kept, left, seen = [], [], hashlib.sha256()
-    with _opened(path) as content:
+    with _opened(path) as (_, content):
         for file, label in zip(files, labels):
             try:
                 data = content(file)
@@ -183,12 +157,10 @@ def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[s
             kept.append((file, label))
             seen.update(_marked(file, data))
     counts = np.bincount([label for _, label in kept], minlength=len(classes) + 1)[1:]
-    if len(kept) == 0 or counts.min() < 2:
+    if counts.min() < 2:
         raise HsiError(f"{path}: class {classes[counts.argmin()]} has {counts.min()} usable images, needs 2")
     entry = dict(title=name, path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
-    entry |= dict(files=[file for file, _ in kept], labels=[label for _, label in kept])
-    text = json.dumps(entry)
-    described.images(text)  # what could not be read again is not written
+    text = json.dumps(entry | dict(zip(("files", "labels"), zip(*kept))))
     write_atomically(Path(folder) / f"{name}.images.json", text)
     return left
 
@@ -202,10 +174,11 @@ def open_set(name: str) -> ImageSet:
         title, file, check = PUBLISHED_IMAGES[name]
         path = locate(File(file, "", f"sha256:{check}"), name)
         return _made(name, title, str(path), *listed(path))
-    return _made(name, **own_images(name))
+    with readable(f"{name}: its description is damaged; add the images again"):
+        return _made(name, **own_images(name))
 
 
 def _made(name, title, path, files, classes, labels, digest=""):
     labels = np.array(labels, np.uint8)[:, None]
     words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
-    return ImageSet(name, title, None, labels, classes, **words)
+    return ImageSet(name, title, None, labels, tuple(classes), **words)

@@ -2,9 +2,10 @@
 
 The order is that of the reference code (methods A.2): PCA on all pixels, mean-centred only; then each
 component is scaled to zero mean and unit variance over all pixels; then zeros are padded.  No label is used,
-but the spectra of test pixels are.  ``fit="train"`` estimates mean, components and scale on training pixels.
+but the spectra of test pixels are.
 """
 
+import mmap
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from hsilib.data import large
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import WINDOW, Split
-from hsilib.errors import HsiError, unknown
+from hsilib.errors import HsiError, known
 
 MARGIN = WINDOW // 2
 WHOLE = 1 << 26  # bytes of a cube that is prepared at once, in seven times as many; larger ones by strips
@@ -40,24 +41,32 @@ class Inputs:
     reduction: tuple[np.ndarray, ...] | None = None
     there: torch.Tensor | None = None  # which pixels have values, as flat indices; None: all
     disk: np.memmap | None = None  # what holds them of a large scene
-    bands: int = 0  # of a spectrum as it was measured
     turns: ClassVar[int] = 1  # positions in which a sample is trained on
-
-    @property
-    def count(self) -> int:
-        """How many pixels the scene has."""
-        return self.shape[0] * self.shape[1]
 
     def __repr__(self) -> str:
         h, w = self.shape
         windows = "" if self.padded is None else ", windows"
         return f"Inputs({h} x {w} pixels, {self.pixels.shape[1]} channels{windows})"
 
+    @property
+    def count(self) -> int:
+        """How many pixels the scene has."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def at_once(self) -> int:
+        """How many samples one pass outside training takes, which bounds the memory."""
+        return 4096 if self.padded is None else 500
+
+    def release(self) -> None:
+        """Let go of what was read of a large scene: it counts as memory until somebody needs that."""
+        if self.disk is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.disk._mmap.madvise(mmap.MADV_DONTNEED)
+
     def samples(self, index: torch.Tensor, window: int = WINDOW) -> torch.Tensor:
         """Gather what a network is given of the pixels ``index``: spectra (B, C), or windows (B, C, 19, 19).
 
-        Windows are cut from the scene on demand, with their channels last in memory.  Of a network that sees
-        their middle alone, so wide a ``window`` is enough.
+        Of a network that sees the middle of windows alone, so wide a ``window`` is enough.
         """
         if self.padded is None:
             return self.pixels[index]
@@ -74,8 +83,8 @@ class Inputs:
 
     def to(self, device: str | torch.device) -> "Inputs":
         """Return the same inputs on a device."""
-        padded, there = (None if t is None else t.to(device) for t in (self.padded, self.there))
-        return replace(self, pixels=self.pixels.to(device), padded=padded, there=there)
+        held = {name: getattr(self, name) for name in ("pixels", "padded", "there")}
+        return replace(self, **{name: t.to(device) for name, t in held.items() if t is not None})
 
 
 def middle(x: torch.Tensor, window: int) -> torch.Tensor:
@@ -95,13 +104,13 @@ class Images:
     """What the networks see of a set of images.
 
     Each image counts in eight positions, the symmetries of the square: number ``t * N + i`` is image ``i`` in
-    position ``t``.  What is stored per sample, such as a teacher's answer, is stored for each position.
+    position ``t``.
     """
 
     pixels: torch.Tensor  # (N, 3, S, S) bytes
     there: ClassVar[None] = None  # all are
     turns: ClassVar[int] = 8
-    bands: ClassVar[int] = 3
+    at_once: ClassVar[int] = 100
 
     def samples(self, index: torch.Tensor, window: int = 0) -> torch.Tensor:
         """Return the images ``index`` (B, 3, S, S) between -1 and 1, with their channels last in memory."""
@@ -114,28 +123,20 @@ class Images:
         return x.contiguous(memory_format=torch.channels_last)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """How many images there are, as rows and columns."""
-        return len(self.pixels), 1
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.pixels)
+
+    def release(self) -> None:
+        """They are held in memory."""
 
     def to(self, device: str | torch.device) -> "Images":
         """Return the same images on a device."""
         return Images(self.pixels.to(device))
 
 
-def pca(cube: np.ndarray, components: int, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the scores (N, c) of all pixels, the mean and the components.
-
-    The rows ``basis`` define mean and components.  The components are exact: eigenvectors of the covariance,
-    each with its largest loading made positive.
-    """
-    mean = basis.mean(0)
-    vectors = principal(np.cov(basis - mean, rowvar=False), components)
-    return (cube - mean) @ vectors, mean, vectors
-
-
 def principal(covariance: np.ndarray, components: int) -> np.ndarray:
-    """Return the first eigenvectors of a covariance (B, B), each with its largest loading made positive."""
+    """Return the first eigenvectors of a covariance (B, B), exact, each with its largest loading positive."""
     vectors = np.linalg.eigh(covariance)[1][:, ::-1][:, :components]
     return vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
 
@@ -154,10 +155,8 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     torch.Size([2, 40, 19, 19])
     """
     h, w = scene.labels.shape
-    if kind not in KINDS:
-        raise unknown("kind of inputs", kind, KINDS)
-    if fit not in ("scene", "train"):
-        raise unknown("pca_fit", fit, ("scene", "train"))
+    known("kind of inputs", kind, KINDS)
+    known("pca_fit", fit, ("scene", "train"))
     if kind in WINDOWED and scene.of_spectra:
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:
@@ -166,14 +165,16 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         scene = replace(scene, image=of_array(scene.cube, scene.name))
     if scene.image is not None:
         return _large_inputs(scene, split, kind, components, fit)
-    there, rows, reduction = None, split.train, None
+    there, rows, reduction, padded = None, split.train, None, None
     pixels = scene.spectra if scene.of_spectra else scene.cube.reshape(h * w, -1)
     if scene.there is not None:  # only pixels with data count
         there = np.flatnonzero(scene.there)
         pixels, rows = pixels if scene.of_spectra else pixels[there], np.searchsorted(there, rows)
-    pixels, rows, bands = pixels.astype(np.float64), rows if fit == "train" else slice(None), pixels.shape[1]
+    pixels, rows = pixels.astype(np.float64), rows if fit == "train" else slice(None)
     if kind == "patches":
-        pixels, mean, vectors = pca(pixels, min(components, pixels.shape[1]), pixels[rows])
+        mean = pixels[rows].mean(0)
+        vectors = principal(np.cov(pixels[rows] - mean, rowvar=False), min(components, pixels.shape[1]))
+        pixels = (pixels - mean) @ vectors
     if kind == "minmax":
         low, high = pixels[rows].min(0), pixels[rows].max(0)
         pixels = (pixels - low) / np.where(high > low, high - low, 1)
@@ -186,15 +187,16 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     if there is not None:
         there = torch.from_numpy(there)
         pixels = torch.zeros(h * w, pixels.shape[1]).index_copy_(0, there, pixels)
-    padded = None
     if kind == "patches":
         reduction = mean, vectors / spread, -centre / spread
-    if reduction:
-        reduction = tuple(a.astype(np.float32) for a in reduction)
     if kind in WINDOWED:
-        image = pixels.view(h, w, -1)
-        padded = torch.nn.functional.pad(image, (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)).contiguous()
-    return Inputs((h, w), pixels, padded, reduction, there, bands=bands)
+        around = (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)
+        padded = torch.nn.functional.pad(pixels.view(h, w, -1), around).contiguous()
+    return Inputs((h, w), pixels, padded, _single(reduction), there)
+
+
+def _single(reduction):
+    return reduction and tuple(a.astype(np.float32) for a in reduction)
 
 
 def _large_inputs(scene, split, kind, components, fit):
@@ -215,10 +217,8 @@ def _large_inputs(scene, split, kind, components, fit):
         spread = np.sqrt(along * (seen.count - 1) / seen.count)
         weight = weight / np.where(spread > 1e-7 * spread.max(), spread, 1)
         reduction = mean, weight, np.zeros(weight.shape[1])
-    if reduction:
-        reduction = tuple(a.astype(np.float32) for a in reduction)
     array = large.on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
     there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
     values = torch.from_numpy(array)
     pixels, padded = (values[0, :0], values) if margin else (values.view(h * w, -1), None)
-    return Inputs((h, w), pixels, padded, reduction, there, array, len(mean))
+    return Inputs((h, w), pixels, padded, _single(reduction), there, array)

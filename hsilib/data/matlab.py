@@ -1,8 +1,7 @@
 """Arrays of numbers in files of MATLAB 5 to 7.2, read here: scipy's reader ends its process on damaged ones.
 
 A file is a header and then elements: a type, a number of bytes, as many bytes.  An array is an element of
-elements (flags, shape, name, values), most often compressed.  Structures, cells and sparse arrays are passed
-over.  Files of MATLAB 4 go to scipy.
+elements (flags, shape, name, values), most often compressed.  All but real numbers is passed over.
 """
 
 import itertools
@@ -20,14 +19,8 @@ HEAD = 1 << 16  # bytes in which flags, shape and name lie
 
 def arrays(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:
     """Return the shapes of a file's arrays, and a function that reads one of them."""
-    data = path.read_bytes()
-    if not data.startswith(b"MATLAB 5.0"):
-        from scipy.io import loadmat, whosmat
-
-        shapes = {name: shape for name, shape, _ in whosmat(path)}
-        return shapes, lambda key: loadmat(path, variable_names=[key])[key]
+    data, shapes, places = path.read_bytes(), {}, {}
     order = {b"IM": "<", b"MI": ">"}[data[126:128]]
-    shapes, places = {}, {}
     for kind, start, end in _elements(data, 128, order):
         part, packed = data[start - 8 : end], kind == COMPRESSED
         head = zlib.decompressobj().decompress(part[8:], HEAD) if packed else part
@@ -36,7 +29,7 @@ def arrays(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.n
             flags, shape, name = _values(head, first, order, 3)
             if flags[0] & 0xFF in NUMBERS and not flags[0] >> 8 & COMPLEX:
                 name = name.tobytes().decode("latin-1")
-                shapes[name], places[name] = tuple(int(length) for length in shape), (part, packed, last)
+                shapes[name], places[name] = tuple(map(int, shape)), (part, packed, last)
 
     def get(key: str) -> np.ndarray:
         part, packed, last = places[key]
@@ -52,7 +45,7 @@ def arrays(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.n
 def _elements(data: bytes, at: int, order: str) -> Iterator[tuple[int, int, int]]:
     """Give type, start and end of each element; one of four bytes at most lies in its own tag."""
     while at + 8 <= len(data):
-        kind, size = (int(number) for number in np.frombuffer(data, f"{order}u4", 2, at))
+        kind, size = map(int, np.frombuffer(data, f"{order}u4", 2, at))
         if kind >> 16:
             yield kind & 0xFFFF, at + 4, at + 4 + (kind >> 16)
             at += 8
@@ -63,9 +56,5 @@ def _elements(data: bytes, at: int, order: str) -> Iterator[tuple[int, int, int]
 
 def _values(data: bytes, at: int, order: str, count: int) -> list[np.ndarray]:
     """Return the values of the first elements of an array."""
-    found = []
-    for kind, start, end in itertools.islice(_elements(data, at, order), count):
-        if kind not in STORED:
-            raise ValueError("it is damaged")
-        found.append(np.frombuffer(data[start:end], order + STORED[kind]))
-    return found
+    elements = itertools.islice(_elements(data, at, order), count)
+    return [np.frombuffer(data[start:end], order + STORED[kind]) for kind, start, end in elements]

@@ -1,21 +1,25 @@
-"""Your own scenes and sets of images: once added, their name works wherever a scene is named."""
+"""Your own scenes and sets of images: once added, their name works wherever a scene is named.
+
+What cannot be meant is refused before anything trains on it, and what may be wrong is told.
+"""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hsilib.data import described, imagesets, polygons, sanity, synthetic
-from hsilib.data.formats import Image, image_file, kind_of, label_map, open_image
+from hsilib.data import described, imagesets, polygons, synthetic
+from hsilib.data.formats import image_file, kind_of, label_map, open_image
 from hsilib.data.registry import PUBLISHED_IMAGES, REGISTRY, SYNTHETIC_IMAGES, image_names, names
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_array, write_atomically
 
-NOT_YET = "sha256:" + 64 * "0"  # of a file that is written last
+SAMPLE = 20_000  # pixels of a scene that are looked at
 RGB = (640, 550, 470)  # nm of the false-colour image, where the wavelengths are known
 
 
@@ -36,73 +40,55 @@ def add_scene(
     >>> add_scene("my_field", "field.npy", "field_gt.npy", classes=["wheat", "oats"])
     """
     _check_name(name, {*REGISTRY, *synthetic.SCENES, *image_names()})
-    if not Path(cube).is_file():
-        raise HsiError(f"{cube}: no such file")
     path = image_file(Path(cube).resolve())
     image = open_image(path, cube_key)
     image = image if nodata is None else replace(image, nodata=nodata)
+    if np.isinf(image.nodata or 0):
+        raise HsiError(f"{path}: nodata must be a number, not {image.nodata}")
+    if rgb and max(rgb) >= image.shape[2]:
+        raise HsiError(f"{path}: rgb must be three of its {image.shape[2]} bands")
     entry = {"title": described.plain(title or name), "cube": _file(path, cube_key)}
+    maps, burnt, named = {}, {}, []
     given = {"labels": labels, "train": train, "test": test}
-    maps = {part: _map(Path(file).resolve(), label_key, image) for part, file in given.items() if file}
-    step, there, some = max(1, image.shape[0] * image.shape[1] // sanity.SAMPLE), [], []
-    for strip in image.strips():
-        values, has = image.rows(*strip)
-        there, some = [*there, has], [*some, values[has][::step].copy()]
-    there, some = np.concatenate(there), np.concatenate(some)
-    if not there.any():
-        raise HsiError(f"{path}: every pixel holds {image.nodata:g}, which stands for no data")
-    notes = sanity.look(some, image.nodata, str(path))
-    marks = np.where(there, maps["labels"][0], 0)
+    for part, file in {part: Path(file).resolve() for part, file in given.items() if file}.items():
+        if kind_of(file) == "polygons":
+            burnt[part], found = polygons.burn(file, label_key, image)
+            maps[part], named = burnt[part], named or [described.plain(one) for one in found]
+        else:
+            maps[part], entry[part] = label_map(file, label_key, image.shape), _file(file, label_key)
+    marks, notes = _looked_at(image, maps["labels"])
     if marks.max() == 0:
         raise HsiError(f"{labels}: no labelled pixel")
-    count = max(int(numbers.max()) for numbers, _ in maps.values())
-    named = [described.plain(one) for one in next((names for _, names in maps.values() if names), ())]
+    count = max(int(numbers.max()) for numbers in maps.values())
     classes = [described.plain(one) for one in classes] or named
     classes = classes or [f"class {i}" for i in range(1, count + 1)]
     if len(classes) < count:
         raise HsiError(f"{labels}: labels up to {count}, but {len(classes)} class names")
-    for says in notes + sanity.class_names(classes, marks, str(labels)):
-        say(f"note: {says}")
-    burnt = {part: numbers for part, (numbers, names) in maps.items() if names}
-    for part in maps:
-        later = [f"{name}.{part}.npy", "", NOT_YET]
-        entry[part] = later if part in burnt else _file(given[part], label_key)
+    notes += _of_classes(classes, marks, labels)
+    if named and named != classes:
+        renamed = ", ".join(map(" → ".join, zip(named, classes)))
+        notes += [f"names are given to the polygons' classes in the order of the alphabet: {renamed}"]
+    counts = np.bincount(marks.ravel(), minlength=len(classes) + 1)[1:]
     entry |= {"shape": image.shape, "classes": classes, "wavelengths": list(image.wavelengths)}
     entry |= {"rgb": list(rgb or _colours(image)), "bad": list(image.bad), "nodata": image.nodata}
     entry |= {"crs": image.crs, "transform": list(image.transform)}
-    if named and named != classes:
-        renamed = ", ".join(map(" → ".join, zip(named, classes)))
-        say(f"note: names are given to the polygons' classes in the order of the alphabet: {renamed}")
-    counts = np.bincount(marks.ravel(), minlength=len(classes) + 1)[1:]
-    say("labelled pixels: " + ", ".join(f"{one} {number}" for one, number in zip(classes, counts)))
+    entry = {key: value for key, value in entry.items() if value not in ([], "", None)}
     path = own_folder() / f"{name}.scene.json"
-    said = {key: value for key, value in entry.items() if value not in ([], "", None)}
-    described.scene(json.dumps(said))  # what could not be read again is not written, nor what belongs to it
     if path.exists():
-        say(f"note: {name} was there before and is replaced")
+        notes += [f"{name} was there before and is replaced"]
+    for line in notes:
+        say(f"note: {line}")
+    say("labelled pixels: " + ", ".join(f"{one} {number}" for one, number in zip(classes, counts)))
     for part, numbers in burnt.items():
-        said[part] = _kept(name, part, numbers)
-    write_atomically(path, json.dumps(said, indent=1))
+        write_array(own_folder() / f"{name}.{part}.npy", numbers)
+        entry[part] = _file(own_folder() / f"{name}.{part}.npy", "")
+    write_atomically(path, json.dumps(entry, indent=1))
     load_scene.cache_clear()
     return path
 
 
-def _map(path: Path, key: str, image: Image) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a label map, and from polygons, which are burnt into one, the names of its classes."""
-    if kind_of(path) == "polygons":
-        return polygons.burn(path, key, image)
-    return label_map(path, key, image.shape), ()
-
-
 def _file(path, key):
     return [str(Path(path).resolve()), key, "sha256:" + fingerprint(path)]
-
-
-def _kept(name, part, labels):
-    """Keep a map that was burnt in beside the description of its scene."""
-    path = own_folder() / f"{name}.{part}.npy"
-    write_array(path, labels)
-    return _file(path, "")
 
 
 def _colours(image):
@@ -113,31 +99,97 @@ def _colours(image):
     return [int(np.abs(np.array(image.wavelengths) - want).argmin()) for want in RGB]
 
 
+def _looked_at(image, labels):
+    """Return the labels of the pixels with data, and what may be wrong with the spectra of some of them."""
+    step, there, some = max(1, labels.size // SAMPLE), [], []
+    for strip in image.strips():
+        values, has = image.rows(*strip)
+        there, some = [*there, has], [*some, values[has][::step].copy()]
+    there, values = np.concatenate(there), np.concatenate(some)
+    if not there.any():
+        raise HsiError(f"{image.where}: every pixel holds {image.nodata:g}, which stands for no data")
+    if (values == values.flat[0]).all():
+        raise HsiError(f"{image.where}: all values are {values.flat[0]:g}; there is nothing to learn from")
+    notes = [says for says in [_misread(values)] if says]
+    flat = values[(values == values[:, :1]).all(1), 0] if values.shape[1] > 1 else values[:0, 0]
+    value, count = Counter(flat.tolist()).most_common(1)[0] if len(flat) else (0, 0)
+    if image.nodata is None and count > 0.01 * len(values):
+        notes = [f"{100 * count / len(values):.0f} % of the pixels hold {value:g} in every band; "]
+        notes[0] += f"if that stands for no data, say so with --nodata {value:g}"
+        if value <= -99 or value >= 32767:
+            raise HsiError(f"{image.where}: {notes[0]}")
+    return np.where(there, labels, 0), notes
+
+
+def _misread(values):
+    """Return a warning where 16-bit integers are far smoother along the bands if they are read otherwise."""
+    whole = values.shape[1] >= 8 and (values == np.round(values)).all()
+    if not whole or values.min() < -32768 or values.max() > 65535:
+        return ""
+    bits, how = values.astype(np.int64).astype(np.uint16), ""
+
+    def step(values, each=1):  # from band to band
+        return np.abs(np.diff(values.astype(float), axis=1)).mean() / max(each, 1e-9)
+
+    if values.max() > 32767 and step(bits.view("i2")) < 0.3 * step(values):
+        how = "as signed numbers"
+    swapped = [bits.byteswap().view(kind) for kind in ("u2", "i2")]
+    if min(step(other, other.std()) for other in swapped) < 0.3 * step(values, values.std()):
+        how = "with its bytes in the other order"
+    return how and f"the spectra would be far smoother if the file were read {how}; is its type right?"
+
+
+def _of_classes(classes, labels, where):
+    """Refuse empty and repeated class names, and return warnings of classes that no split can divide."""
+    if "" in classes:
+        raise HsiError(f"{where}: class {list(classes).index('') + 1} has no name")
+    name, times = Counter(classes).most_common(1)[0]
+    if times > 1:
+        raise HsiError(f"{where}: two classes are called {name!r}")
+    counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)[1:]
+    few = ", ".join(f"{name} (1)" for name, count in zip(classes, counts) if count == 1)
+    none = ", ".join(name for name, count in zip(classes, counts) if count == 0)
+    says = [f"no split can divide a class of one pixel: {few}"] if few else []
+    return says + ([f"no pixel of: {none}"] if none else [])
+
+
+def _check_name(name, taken):
+    """Refuse a taken name: what you add may replace what you added before of its kind, and nothing else."""
+    if name in taken:
+        raise HsiError(f"scene name {name!r} is taken; choose another")
+    if not name.isidentifier():
+        raise HsiError(f"scene name {name!r}: use letters, digits and _ only")
+
+
 def named(scene: Scene | str) -> str:
     """Return the name of a scene; one from arrays is first kept among your own, as .npy under its name."""
     if isinstance(scene, str):
         return scene
-    if scene.name in names() and not (own_folder() / f"{scene.name}.cube.npy").is_file():
-        if load_scene(scene.name) is scene:
-            return scene.name
-        raise HsiError(f"scene name {scene.name!r} is taken; give the scene from arrays another name")
+    name = scene.name
+    if name in names() and not (own_folder() / f"{name}.cube.npy").is_file():
+        if load_scene(name) is scene:
+            return name
+        raise HsiError(f"scene name {name!r} is taken; give the scene from arrays another name")
     if scene.cube is None:
-        raise HsiError(f"scene {scene.name}: only one with a cube in memory can be kept under a name")
-    _check_name(scene.name, ())
-    h, w, _ = scene.cube.shape
-    given, files = {"cube": scene.cube, "labels": scene.labels}, {}
-    given |= {"train": scene.train_map, "test": scene.test_map}
-    for part, array in given.items():
-        if array is not None:
-            if np.shape(array)[:2] != (h, w):
-                says = f"{part} has the shape {np.shape(array)}, the cube {scene.cube.shape}"
-                raise HsiError(f"scene {scene.name}: {says}")
-            files[part] = own_folder() / f"{scene.name}.{part}.npy"
-            write_array(files[part], np.asarray(array))
-    add_scene(
-        scene.name, **files, classes=scene.classes, title=scene.title, rgb=scene.rgb, say=lambda text: None
-    )
-    return scene.name
+        raise HsiError(f"scene {name}: only one with a cube in memory can be kept under a name")
+    _check_name(name, ())
+    files, shape = {}, np.shape(scene.cube)
+    for part in ("cube", "labels", "train_map", "test_map"):
+        array = getattr(scene, part)
+        if array is None:
+            continue
+        if np.shape(array)[:2] != shape[:2]:
+            raise HsiError(f"scene {name}: {part} has the shape {np.shape(array)}, the cube {shape}")
+        short = part.removesuffix("_map")
+        files[short] = own_folder() / f"{name}.{short}.npy"
+        write_array(files[short], np.asarray(array))
+    words = dict(classes=scene.classes, title=scene.title, rgb=scene.rgb)
+    add_scene(name, **files, **words, say=lambda text: None)
+    return name
+
+
+def _notes_of(name):
+    return [own_folder() / f"{name}.{kind}.json" for kind in ("scene", "images")]
 
 
 def remove(name: str) -> None:
@@ -145,17 +197,31 @@ def remove(name: str) -> None:
 
     >>> remove("my_field")
     """
-    mine = [own_folder() / f"{name}.{kind}.json" for kind in ("scene", "images")]
-    if not name.isidentifier() or not any(path.is_file() for path in mine):  # a name, and no path
+    if not name.isidentifier() or not is_own(name):  # a name, and no path
         known("scene of your own", name, [other for other in names() if is_own(other)])
-    for path in [*mine, *own_folder().glob(f"{name}.*.npy")]:
+    for path in [*_notes_of(name), *own_folder().glob(f"{name}.*.npy")]:
         path.unlink(missing_ok=True)
     load_scene.cache_clear()
 
 
 def is_own(name: str) -> bool:
     """Say whether a scene or a set of images is your own."""
-    return any((own_folder() / f"{name}.{kind}.json").is_file() for kind in ("scene", "images"))
+    return any(path.is_file() for path in _notes_of(name))
+
+
+def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
+    """Register your own set of images, and return the files left out.
+
+    An image that is damaged or not RGB is an error; with ``skip`` it is left out instead.
+
+    >>> add_images("my_images", "folder_of_class_folders")
+    []
+    """
+    mine = set(image_names()) - {*PUBLISHED_IMAGES, SYNTHETIC_IMAGES}
+    _check_name(name, set(names()) - mine)
+    left = imagesets.add(name, path, own_folder(), skip)
+    load_scene.cache_clear()
+    return left
 
 
 def images_named(text: str) -> str:
@@ -168,31 +234,7 @@ def images_named(text: str) -> str:
     name = re.sub(r"\W", "_", path.resolve().stem)
     name = name if name.isidentifier() else f"images_{name}"  # EuroSAT comes as a folder "2750"
     if name in image_names() and Path(imagesets.open_set(name).path) != path.resolve():
-        raise HsiError(
-            f"{path}: a set named {name} is there already; add this one under another name with scenes --add"
-        )
+        says = "is there already; add this one under another name with scenes --add"
+        raise HsiError(f"{path}: a set named {name} {says}")
     add_images(name, path)
     return name
-
-
-def _check_name(name, taken):
-    """Refuse a taken name: what you add may replace what you added before of its kind, and nothing else."""
-    if name in taken:
-        raise HsiError(f"scene name {name!r} is taken; choose another")
-    if not name.isidentifier():
-        raise HsiError(f"scene name {name!r}: use letters, digits and _ only")
-
-
-def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
-    """Register your own set of images, and return the files left out.
-
-    An image that is damaged or not RGB is an error; with ``skip`` it is left out instead.
-
-    >>> add_images("my_images", "folder_of_class_folders")
-    []
-    """
-    given = {*PUBLISHED_IMAGES, SYNTHETIC_IMAGES}
-    _check_name(name, set(names()) - (set(image_names()) - given))
-    left = imagesets.add(name, path, own_folder(), skip)
-    load_scene.cache_clear()
-    return left

@@ -5,22 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsilib.data.cards import CLASSES, false_colour
+from hsilib.data.cards import CLASSES
+from hsilib.data.cards import false_colour as false_colour
 from hsilib.data.formats import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from hsilib.data.scenes import Scene
-
-
-def false(scene: "Scene") -> np.ndarray | None:
-    """Return the false-colour image (H, W, 3) of a scene; one without a cube in memory has None."""
-    if scene.cube is None:
-        return None
-    h, w, bands = scene.cube.shape
-    return false_colour(scene.cube.reshape(h * w, bands), scene.rgb).reshape(h, w, 3)
 
 
 def show_map(ax: "Axes", labels: np.ndarray, title: str = "") -> None:

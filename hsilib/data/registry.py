@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +17,7 @@ from hsilib.data import described, synthetic
 from hsilib.errors import HsiError, known, reason
 from hsilib.files import cache_folder, fingerprint, own_folder
 
-EHU = "https://www.ehu.eus/ccwintco/uploads/"
-GIT = "https://raw.githubusercontent.com/"
+HOSTS = {"EHU/": "https://www.ehu.eus/ccwintco/uploads/", "GIT/": "https://raw.githubusercontent.com/"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class File:
 
     @property
     def own(self) -> bool:
-        """Whether it belongs to a scene of your own, which is noted with the whole path of its files."""
+        """Whether it belongs to a scene of your own, whose files are noted with their whole path."""
         return Path(self.name).is_absolute()
 
 
@@ -74,29 +74,23 @@ class Entry:
         return (*self.cube, *filter(None, (self.labels, self.train, self.test)))
 
 
+def _entry(table):
+    """Make an entry of a table: files of their words, and tuples of lists."""
+    files = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
+    table = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    named = {part: File(*map(str, table[part])) for part in ("labels", "train", "test") if part in table}
+    return Entry(**table | named | {"cube": tuple(File(*map(str, file)) for file in files)})
+
+
 def _registry():
-    hosts = {"EHU/": EHU, "GIT/": GIT}
-    entries = {}
-    tables = tomllib.loads(Path(__file__).with_name("scenes.toml").read_text())
+    text = Path(__file__).with_name("scenes.toml").read_text()
+    for short, address in HOSTS.items():
+        text = text.replace(f'"{short}', f'"{address}')
+    tables = tomllib.loads(text)
     for name, table in tables.items():
         tables[name] = tables.get(table.pop("like", None), {}) | table
-        table = dict(tables[name])
-        table["classes"] = [c.strip() for c in table["classes"].split(",")]
-        for part in {"labels", "train", "test"} & set(table):
-            table[part] = _file(table[part], hosts)
-        files = table["cube"] if isinstance(table["cube"][0], list) else [table["cube"]]
-        table["cube"] = [_file(file, hosts) for file in files]
-        entries[name] = Entry(**_tuples(table))
-    return entries
-
-
-def _file(words, hosts):
-    *rest, url = words
-    return File(*rest, hosts.get(url[:4], "") + url[4:])
-
-
-def _tuples(table):
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    split = {name: [c.strip() for c in table["classes"].split(",")] for name, table in tables.items()}
+    return {name: _entry(table | {"classes": split[name]}) for name, table in tables.items()}
 
 
 REGISTRY: dict[str, Entry] = _registry()
@@ -108,20 +102,36 @@ PUBLISHED_IMAGES = {"rsscn7": ("RSSCN7 (RGB)", "rsscn7_128.zip", RSSCN7)}
 
 def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
-    path = own_folder() / f"{name}.scene.json"
-    if str(name).isidentifier() and path.is_file():
-        try:
-            table = _tuples(described.scene(path.read_text()))
-        except (HsiError, ValueError, OSError) as error:
-            raise HsiError(f"{path}: damaged ({error}); add the scene again") from None
+    if name not in _own("scene"):
+        return REGISTRY[_named(name)]
+    with _description(name, "scene") as table:
         content = [table["cube"][1:], table["labels"][1:], table["classes"]]
         content += [table[part][1:] for part in ("train", "test") if part in table]
         content += [[part, table[part]] for part in ("bad", "nodata") if part in table]
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-        table |= {part: File(*table[part]) for part in ("labels", "train", "test") if part in table}
-        table |= described.named(table)  # behind the digest, which is of what the file says
-        return Entry(**table | {"cube": (File(*table["cube"]),), "digest": digest})
-    return REGISTRY[_named(name)]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]  # of what the file says
+        return _entry(described.named(table) | {"digest": digest})
+
+
+def own_images(name: str) -> dict[str, Any]:
+    """Return the description of a set of images of your own."""
+    with _description(name, "images") as table:
+        labels, files, path = table["labels"], tuple(table["files"]), str(table["path"])
+        if len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= len(table["classes"]):
+            raise HsiError("labels must be the number of its class for each file")
+        if not path or max(map(len, (path, *files))) > 4000:
+            raise HsiError("path and files must be names of files")
+        table = described.named(table) | {"files": files, "path": path}
+        return {part: table[part] for part in ("title", "path", "files", "classes", "labels", "digest")}
+
+
+@contextmanager
+def _description(name, kind):
+    """Give what a file of your own says; whatever is wrong with it is one line."""
+    path = own_folder() / f"{name}.{kind}.json"
+    try:
+        yield described.of_json(path.read_text())
+    except Exception as error:
+        raise HsiError(f"{path}: damaged ({reason(error)}); add the {kind} again") from None
 
 
 def _named(name):
@@ -131,46 +141,42 @@ def _named(name):
     return known("scene", name, names())
 
 
+def _own(kind):
+    """Return the names of your own scenes, or sets of ``images``."""
+    mark = f".{kind}.json"
+    return sorted(path.name.removesuffix(mark) for path in own_folder().glob(f"*{mark}"))
+
+
 def image_names() -> list[str]:
     """Return the names of all sets of images: published, synthetic and own ones."""
-    own = {path.name.removesuffix(".images.json") for path in own_folder().glob("*.images.json")}
-    return [*PUBLISHED_IMAGES, SYNTHETIC_IMAGES, *sorted(own - set(PUBLISHED_IMAGES))]
-
-
-def own_images(name: str) -> dict[str, Any]:
-    """Return the description of a set of images of your own."""
-    path = own_folder() / f"{name}.images.json"
-    try:
-        return _tuples(described.images(path.read_text()))
-    except (HsiError, ValueError, OSError) as error:
-        raise HsiError(f"{path}: damaged ({reason(error)}); add the images again") from None
+    return list(dict.fromkeys([*PUBLISHED_IMAGES, SYNTHETIC_IMAGES, *_own("images")]))
 
 
 def names() -> list[str]:
     """Return the names of all scenes: published, synthetic and own ones, then the sets of images."""
-    own = {path.name.removesuffix(".scene.json") for path in own_folder().glob("*.scene.json")}
-    return [*REGISTRY, *synthetic.SCENES, *sorted(own - set(REGISTRY)), *image_names()]
+    return list(dict.fromkeys([*REGISTRY, *synthetic.SCENES, *_own("scene"), *image_names()]))
 
 
 def identity(name: str) -> str:
     """Return what stands for the scene in a run's identity: its name, and a digest of unpublished files."""
     if name in synthetic.SCENES:
         return f"{name}@{synthetic.VERSION}"
-    if name in image_names():  # a published file is checked when it is read
-        known = name in PUBLISHED_IMAGES or name == SYNTHETIC_IMAGES
-        return name if known else f"{name}@{own_images(name)['digest']}"
+    if name in (*PUBLISHED_IMAGES, SYNTHETIC_IMAGES):  # a published file is checked when it is read
+        return name
+    if name in image_names():
+        return f"{name}@{own_images(name)['digest']}"
     listing = entry(name)
-    marks = [listing.digest] if listing.digest else []
+    marks = [name, listing.digest]
     for file in listing.files:
         path = local(file)
-        if file.own and path is not None:
-            locate(file, name)  # the scene is what it was when it was added, or nothing is said of it
-        elif path is not None and (sidecar(path) or not file.check):
+        if path and file.own:
+            _checked(file, path)  # the scene is what it was when it was added, or nothing is said of it
+        elif path and (sidecar(path) or not file.check):
             kind, _, want = file.check.partition(":")
             when = path.stat().st_mtime_ns
             if remembered(path, when, kind or "sha256") != want:
                 marks.append(remembered(path, when)[:12])
-    return "@".join([name, *marks])
+    return "@".join(filter(None, marks))
 
 
 class Place(NamedTuple):
@@ -188,9 +194,6 @@ def place(name: str) -> Place:
     return Place(name, content, 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
 
 
-# ------------------------------------------------------------------------------------------- files
-
-
 def data_folders() -> list[Path]:
     """Return the folders that are searched before any download: ``HSILIB_DATA``, then the cache."""
     named = os.environ.get("HSILIB_DATA")
@@ -204,11 +207,9 @@ def local(file: File) -> Path | None:
     if file.own:
         return Path(file.name) if Path(file.name).is_file() else None
     for folder in data_folders():
-        if folder.is_dir():
-            top = folder / file.name
-            hits = [top] if top.is_file() else sorted(folder.rglob(file.name))
-            if hits:
-                return hits[0]
+        top = folder / file.name
+        for hit in [top] if top.is_file() else sorted(folder.rglob(file.name)):
+            return hit
     return None
 
 
@@ -218,11 +219,6 @@ def sidecar(path: Path) -> str:
     return side.read_text().split()[0].lower() if side.is_file() and side.read_text().split() else ""
 
 
-def changed(file: File, path: Path) -> bool:
-    """Tell whether a file of an own scene is another one than when the scene was added."""
-    return file.own and file.check != f"sha256:{remembered(path, path.stat().st_mtime_ns)}"
-
-
 @lru_cache
 def remembered(path: Path, when: int, kind: str = "sha256") -> str:
     """Return the fingerprint of a file as it is since ``when``; it is computed once."""
@@ -230,14 +226,14 @@ def remembered(path: Path, when: int, kind: str = "sha256") -> str:
 
 
 def _checked(file, path):
+    """Return the path of a file that is the one it must be."""
     kind, _, want = file.check.partition(":")
     if file.own:
-        if changed(file, path):
+        if remembered(path, path.stat().st_mtime_ns) != want:
             says = "it is another file than when the scene was added; add it again with scenes --add"
             raise HsiError(f"{path}: {says}")
         return path
-    own = sidecar(path)
-    if own:
+    if own := sidecar(path):
         kind, want = "sha256", own
     if want and fingerprint(path, kind) != want:
         raise HsiError(
@@ -250,28 +246,27 @@ def _checked(file, path):
 def locate(file: File, scene: str) -> Path:
     """Look in ``HSILIB_DATA``, then the cache, then download; else say in one line where to put the file."""
     path, reason = local(file), ""
-    if path is None and file.url and not file.check:
+    if path is not None:
+        return _checked(file, path)
+    if file.own:
+        says = "is not there; put it back, or add the scene again with scenes --add"
+        raise HsiError(f"scene {scene}: {file.name} {says}")
+    if file.url and not file.check:
         reason = " and is not downloaded, for nobody told what it must contain"
-    elif path is None and file.url:
+    elif file.url:
         import pooch
 
         part = cache_folder() / "scenes" / (file.name + ".part")
+        words = dict(known_hash=None, fname=part.name, path=part.parent, progressbar=sys.stderr.isatty())
         try:
-            pooch.retrieve(
-                file.url, known_hash=None, fname=part.name, path=part.parent, progressbar=sys.stderr.isatty()
-            )
-            path = _checked(file, part).rename(part.with_suffix(""))
+            pooch.retrieve(file.url, **words)
+            return _checked(file, part).rename(part.with_suffix(""))
         except OSError as error:  # requests' errors are OSErrors too
             reason = f" and could not be downloaded ({type(error).__name__})"
         finally:
             part.unlink(missing_ok=True)  # a wrong download must not stand in for the file next time
-    if path is None and file.own:
-        says = "is not there; put it back, or add the scene again with scenes --add"
-        raise HsiError(f"scene {scene}: {file.name} {says}")
-    if path is None:
-        folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
-        where = f" (public copy: {file.url})" if file.url else ""
-        raise HsiError(
-            f"scene {scene}: {file.name} not found{reason}; put it into {folder} or set HSILIB_DATA{where}"
-        )
-    return _checked(file, path)
+    folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
+    where = f" (public copy: {file.url})" if file.url else ""
+    raise HsiError(
+        f"scene {scene}: {file.name} not found{reason}; put it into {folder} or set HSILIB_DATA{where}"
+    )

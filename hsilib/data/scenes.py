@@ -16,7 +16,8 @@ import numpy as np
 from hsilib.data import damage, synthetic
 from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array
 from hsilib.data.registry import Entry, entry, image_names, locate
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, shown
+from hsilib.files import readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,9 +77,11 @@ class Scene:
         """
         from hsilib.data import pictures  # here, for it builds on cards, and these on scenes
 
-        picture, named = pictures.false(self), [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
-        panels = [] if picture is None else [("false colour", picture)]
-        panels += [("ground truth", self.labels), *zip(named, maps)]
+        named = [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
+        panels = [("ground truth", self.labels), *zip(named, maps)]
+        if self.cube is not None:
+            colours = pictures.false_colour(self.cube.reshape(-1, self.bands), self.rgb)
+            panels.insert(0, ("false colour", colours.reshape(*self.labels.shape, 3)))
         return pictures.side_by_side(panels, self.classes)
 
 
@@ -98,26 +101,27 @@ def load_scene(name: str) -> Scene:
 
         return open_set(name)
     listing = entry(name)
-    if listing.of:
-        return _side_by_side(name, listing)
+    with readable(f"scene {name}: cannot be loaded"):
+        return _side_by_side(name, listing) if listing.of else _loaded(name, listing)
+
+
+def _loaded(name, listing):
     paths = {file: locate(file, name) for file in listing.files}
-    made, maps = read(listing, [paths[file] for file in listing.cube]), _maps(listing, paths)
-    taken = ("classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
-    about = {part: getattr(listing, part) for part in taken}
+    made, held = read(listing, [paths[file] for file in listing.cube]), {"cube": None}
     if not isinstance(made, Image):
-        about |= dict(of_spectra=True, spectra=made[0], there=made[1])
-        return Scene(name, listing.title, None, **_where(maps, made[1]), **about)
-    large = 4 * np.prod(made.shape, dtype=float) > LARGE
-    if large:
-        cube, there = None, np.concatenate([made.rows(*strip)[1] for strip in made.strips()])
+        held |= dict(of_spectra=True, spectra=made[0])
+        there = made[1]
+    elif 4 * np.prod(made.shape, dtype=float) > LARGE:
+        held["image"], there = made, np.concatenate([made.rows(*strip)[1] for strip in made.strips()])
     else:
-        cube, there = made.rows(0, made.shape[0])
+        held["cube"], there = made.rows(0, made.shape[0])
     if not there.any():
-        where, value = paths[listing.cube[0]], listing.nodata
-        raise HsiError(f"{where}: every pixel holds {value:g}, which stands for no data")
-    there = None if there.all() else there
-    image = made if large else None
-    return Scene(name, listing.title, cube, **_where(maps, there), **about, there=there, image=image)
+        says = f"every pixel holds {listing.nodata:g}, which stands for no data"
+        raise HsiError(f"{paths[listing.cube[0]]}: {says}")
+    held |= {part: labels * there for part, labels in _maps(listing, paths).items()}
+    held["there"] = None if there.all() and isinstance(made, Image) else there
+    taken = ("title", "classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
+    return Scene(name, **held, **{part: getattr(listing, part) for part in taken})
 
 
 def _side_by_side(name, listing):
@@ -139,55 +143,34 @@ def _side_by_side(name, listing):
 
 def image_of(name: str) -> Image:
     """Return a scene as an image that is read by rows, from its file where it is all in one."""
-    if name not in synthetic.SCENES and name not in image_names():
-        listing = entry(name)
-        if listing.form == "cube":
-            return read(listing, [locate(file, name) for file in listing.cube])
+    listing = None if name in (*synthetic.SCENES, *image_names()) else entry(name)
+    if listing and listing.form == "cube":
+        return read(listing, [locate(file, name) for file in listing.cube])
     cube = load_scene(name).cube
     if cube is None:
         raise HsiError(f"{name} is no image of the ground: it has no windows")
     return of_array(cube, name)
 
 
-def _where(maps, there):
-    """Return label maps with none where there is no data."""
-    if there is None:
-        return maps
-    return {part: None if labels is None else np.where(there, labels, 0) for part, labels in maps.items()}
-
-
 def _maps(listing, paths):
     """Read the label map, and the training and test maps if any are published."""
-    h, w, _ = listing.shape
-    path = paths[listing.labels]
-    if listing.form == "columns":  # the class of a pixel is its largest abundance
-        fractions = read_array(path, listing.labels.key)
-        expected = (len(listing.classes), h * w)
-        if fractions.shape != expected:
-            raise HsiError(f"{path}: abundances have shape {fractions.shape}, expected {expected}")
-        labels = (fractions.argmax(0).reshape(w, h).T + 1).astype(np.uint8)
-    else:
-        keys = listing.labels.key.split("+")
-        labels = sum(label_map(path, key, listing.whole or (h, w)) for key in keys)
+    shape, made = listing.shape[:2], {}
+    for part, numbers in (("labels", listing.label_numbers), ("train", listing.train_numbers), ("test", ())):
+        file = getattr(listing, part)
+        if file is None:
+            continue
+        if listing.form == "columns":  # the class of a pixel is its largest abundance
+            labels = read_array(paths[file], file.key).argmax(0).reshape(shape[::-1]).T + 1
+        else:
+            labels = sum(label_map(paths[file], key, listing.whole or shape) for key in file.key.split("+"))
         if listing.whole:
             (row, column), *_ = listing.corners
-            labels = labels[row : row + h, column : column + w]
-        labels = _renumber(labels, listing.label_numbers, path)
-    if labels.max() > len(listing.classes):
-        raise HsiError(f"{path}: label {labels.max()} but only {len(listing.classes)} classes")
-    train = test = None
-    if listing.train:
-        path = paths[listing.train]
-        train = _renumber(label_map(path, listing.train.key, (h, w)), listing.train_numbers, path)
-    if listing.test:
-        test = label_map(paths[listing.test], listing.test.key, (h, w))
-    return dict(labels=labels, train_map=train, test_map=test)
-
-
-def _renumber(labels, numbers, path):
-    if numbers and labels.max() >= len(numbers):
-        raise HsiError(f"{path}: label {labels.max()}, expected 0 to {len(numbers) - 1}")
-    return np.array(numbers, np.uint8)[labels] if numbers else labels
+            labels = labels[row : row + shape[0], column : column + shape[1]]
+        made[part] = np.array(numbers, np.uint8)[labels] if numbers else labels.astype(np.uint8)
+    if made["labels"].max() > len(listing.classes):
+        says = f"label {made['labels'].max()} but only {len(listing.classes)} classes"
+        raise HsiError(f"{paths[listing.labels]}: {says}")
+    return {part if part == "labels" else f"{part}_map": labels for part, labels in made.items()}
 
 
 # ------------------------------------------------------- how the files of a published scene become its cube
@@ -196,46 +179,35 @@ def _renumber(labels, numbers, path):
 def read(listing: Entry, paths: Sequence[Path]) -> Image | tuple[np.ndarray, np.ndarray]:
     """Return the image; or of a set of spectra (N, B) them and a map that is True where they belong."""
     made = FORMS[listing.form](listing, paths)
-    return made if isinstance(made, (Image, tuple)) else of_array(made, paths[0])
+    made = made if isinstance(made, Image | tuple) else of_array(made, paths[0])
+    if isinstance(made, Image) and made.shape != listing.shape:
+        raise HsiError(f"{paths[0]}: the cube has shape {made.shape}, expected {shown(listing.shape)}")
+    return made
 
 
 def _cube(listing, paths):
     """One array: rows, columns, bands; bands that are called bad are left out."""
-    key = listing.cube[0].key
-    image = replace(open_image(paths[0], key), bad=listing.bad, nodata=listing.nodata)
-    if image.shape != listing.shape:
-        raise HsiError(f"{paths[0]}: array {key!r} has shape {image.shape}, expected {listing.shape}")
-    return image
+    return replace(open_image(paths[0], listing.cube[0].key), bad=listing.bad, nodata=listing.nodata)
 
 
 def _columns(listing, paths):
     """One array, a column for each pixel, column by column of the scene."""
     h, w, bands = listing.shape
-    key = listing.cube[0].key
-    cube = read_array(paths[0], key)
-    if cube.shape != (bands, h * w):
-        raise HsiError(f"{paths[0]}: array {key!r} has shape {cube.shape}, expected {(bands, h * w)}")
-    return cube.reshape(bands, w, h).transpose(2, 1, 0)
+    return read_array(paths[0], listing.cube[0].key).reshape(bands, w, h).transpose(2, 1, 0)
 
 
 def _pictures(listing, paths, turns=0):
     """Colour pictures, each of three bands, stacked in the order of the wavelengths, after quarter turns."""
     cube = np.rot90(np.concatenate([read_array(path, "") for path in paths], 2), turns)
-    if cube.shape != listing.shape:
-        raise HsiError(f"{paths[0]}: the pictures have shape {cube.shape}, expected {listing.shape}")
     return cube[..., np.argsort(listing.bands)]
 
 
 def _spectra(listing, paths):
     """A list of spectra with the places of their pixels, and crops of the cube."""
     h, w, bands = listing.shape
-    rows = json.loads(paths[1].read_text())["rows"]
-    places = np.array([row["xy"] for row in rows])
-    values = np.frombuffer(paths[0].read_bytes(), "<f4")
-    if values.size != len(rows) * bands:
-        raise HsiError(f"{paths[0]}: {values.size} values, expected {len(rows)} spectra of {bands} bands")
+    rows, columns = np.array([row["xy"] for row in json.loads(paths[1].read_text())["rows"]]).T
     cube, there = np.zeros(listing.shape, np.float32), np.zeros((h, w), bool)
-    cube[places[:, 0], places[:, 1]], there[places[:, 0], places[:, 1]] = values.reshape(-1, bands), True
+    cube[rows, columns], there[rows, columns] = np.fromfile(paths[0], "<f4").reshape(len(rows), bands), True
     for file, path, (row, column) in zip(listing.cube[2:], paths[2:], listing.corners):
         crop = read_array(path, file.key)
         place = np.s_[row : row + crop.shape[0], column : column + crop.shape[1]]

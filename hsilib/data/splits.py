@@ -1,7 +1,6 @@
 """Splits: which pixels train, which test, and how far the test windows reach into the training pixels.
 
 ``leakage`` is the share of test pixels that have at least one training pixel inside their own 19 x 19 window.
-Of such a pixel a patch network has seen a part of what it is asked about.  Chapter 02 draws it.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_cdt, label, maximum_filter
 
 from hsilib.data.scenes import Scene
-from hsilib.errors import HsiError, unknown
+from hsilib.errors import HsiError, known
 
 WINDOW = 19  # rows and columns of a patch
 SPLITS = {
@@ -79,65 +78,68 @@ def split_of(scene: Scene, name: str, seed: int = 0) -> Split:
     >>> set(split.train) & set(split.test)
     set()
     """
-    return make_split(scene, name, seed_of(scene.name, _whole(scene, name), seed, "split"))
+    return make_split(scene, name, seed_of(scene.name, whole(scene, name), seed, "split"))
 
 
 def make_split(scene: Scene, name: str, seed: int) -> Split:
     """Make a split from a raw seed, which drives all that is drawn; runs have ``split_of``."""
-    if name not in SPLITS:
-        raise unknown("split", name, SPLITS)
+    known("split", name, SPLITS)
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
     rng = np.random.default_rng(seed)
-    train, test = _maps(scene, _whole(scene, name), rng)
-    if name in FEW | TRANSFER:
-        train = _few(train, (FEW | TRANSFER)[name], rng)
-    return _split(scene, name, train, test)
+    train, test = _maps(scene, whole(scene, name), rng)
+    if name in FEW | TRANSFER:  # so many pixels of each class; a larger draw holds all of a smaller one
+        few = np.zeros_like(train)
+        for c in np.unique(train[train > 0]):
+            few.flat[rng.permutation(np.flatnonzero(train == c))[: (FEW | TRANSFER)[name]]] = c
+        train = few
+    train, test = train.ravel(), test.ravel()
+    a, b = np.flatnonzero(train), np.flatnonzero(test)
+    missing = sorted(set(test[b]) - set(train[a]))
+    wrong = f"no training pixel of {', '.join(scene.classes[c - 1] for c in missing)}" if missing else ""
+    if len(set(train[a])) == 1:
+        wrong = "training pixels of one class only"
+    if len(a) == 0 or len(b) == 0:
+        wrong = f"no {'test' if len(a) else 'training'} pixel left"
+    if wrong:
+        raise HsiError(f"scene {scene.name}, split {name}: {wrong}")
+    leak = np.nan if scene.of_images else near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
+    return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
+
+
+def whole(scene: Scene, name: str) -> str:
+    """Return the split that few labels are drawn from, whose test pixels they keep; any other is its own."""
+    return name if name not in FEW else "blocks" if scene.train_map is None else "disjoint"
 
 
 def _maps(scene, name, rng):
     """The training and the test pixels as maps of class numbers."""
+    labels, train = scene.labels, scene.train_map
     if name == "random":
-        train, test = _random(scene.labels, scene.train_fraction, rng)
-    elif name == "blocks":
-        train, test = _blocks(scene, rng)
-    elif name in TRANSFER:
-        train, test = _two_images(scene)[:: 1 if name == "transfer" else -1]
-    else:
-        train, test = _published(scene)
-        if name == "disjoint-labelled":
-            train = np.where(scene.labels > 0, train, 0)
-        elif name == "disjoint-corrected":
-            wrong = (train > 0) & (scene.labels > 0) & (train != scene.labels)
-            train, test = np.where(wrong, 0, train), np.where(wrong, scene.labels, test)
-        elif name == "buffered":
-            test = np.where(near(train > 0), 0, test)
-        elif name == "validation":
-            train, test = _validation(train)
-        elif name == "choice":
-            train, test = _choice(train, test, rng)
+        return _random(labels, scene.train_fraction, rng)
+    if name == "blocks":
+        return _blocks(scene, rng)
+    if name in TRANSFER:
+        if not scene.second:
+            raise HsiError(f"scene {scene.name} is one image: the splits transfer need two side by side")
+        first = np.arange(labels.shape[1]) < scene.second
+        first = first if name == "transfer" else ~first
+        return np.where(first, labels, 0), np.where(first, 0, labels)
+    if train is None:
+        raise HsiError(f"scene {scene.name} has no published training map; use split random or blocks")
+    test = np.where(train > 0, 0, labels if scene.test_map is None else scene.test_map)
+    if name == "disjoint-labelled":
+        train = np.where(labels > 0, train, 0)
+    elif name == "disjoint-corrected":
+        wrong = (train > 0) & (labels > 0) & (train != labels)
+        train, test = np.where(wrong, 0, train), np.where(wrong, labels, test)
+    elif name == "buffered":
+        test = np.where(near(train > 0), 0, test)
+    elif name == "validation":
+        return _validation(train)
+    elif name == "choice":
+        return _choice(train, test, rng)
     return train, test
-
-
-def _whole(scene, name):
-    """The split that few labels are drawn from, and whose test pixels they keep; any other is its own."""
-    return name if name not in FEW else "blocks" if scene.train_map is None else "disjoint"
-
-
-def _few(train, count, rng):
-    """Draw so many training pixels of each class: with one ``rng`` more of them hold all of the fewer."""
-    few = np.zeros_like(train)
-    for c in np.unique(train[train > 0]):
-        few.flat[rng.permutation(np.flatnonzero(train == c))[:count]] = c
-    return few
-
-
-def _two_images(scene):
-    """Return the labels of the first image of a pair, and those of the second."""
-    if not scene.second:
-        raise HsiError(f"scene {scene.name} is one image: the splits transfer need two side by side")
-    first = np.arange(scene.labels.shape[1]) < scene.second
-    return np.where(first, scene.labels, 0), np.where(first, 0, scene.labels)
 
 
 def near(mask: np.ndarray, window: int = WINDOW) -> np.ndarray:
@@ -155,23 +157,6 @@ def training_pixels_in_window(split: Split, shape: tuple[int, int], window: int 
     return lower[:, window:] - upper[:, window:] - lower[:, :-window] + upper[:, :-window]
 
 
-def _split(scene, name, train, test):
-    """Turn two maps of class numbers into a split, and refuse one with too little to learn or to test."""
-    train, test = train.ravel(), test.ravel()
-    a, b = np.flatnonzero(train), np.flatnonzero(test)
-    missing = sorted(set(test[b]) - set(train[a]))
-    if len(a) == 0 or len(b) == 0:
-        side = "training" if len(a) == 0 else "test"
-        raise HsiError(f"scene {scene.name}, split {name}: no {side} pixel left")
-    if len(set(train[a])) < 2:
-        raise HsiError(f"scene {scene.name}, split {name}: training pixels of one class only")
-    if missing:
-        lost = ", ".join(scene.classes[c - 1] for c in missing)
-        raise HsiError(f"scene {scene.name}, split {name}: no training pixel of {lost}")
-    leak = np.nan if scene.of_images else near((train > 0).reshape(scene.labels.shape)).ravel()[b].mean()
-    return Split(name, a, train[a].astype(np.int64) - 1, b, test[b].astype(np.int64) - 1, float(leak))
-
-
 def _random(labels, fraction, rng):
     """Draw a fraction of each class to train, and leave at least one pixel on either side."""
     train = np.zeros_like(labels)
@@ -182,14 +167,6 @@ def _random(labels, fraction, rng):
         count = min(max(round(fraction * len(pixels)), 1), len(pixels) - 1)
         train.flat[pixels[:count]] = c
     return train, np.where(train > 0, 0, labels)
-
-
-def _published(scene):
-    """Return the published maps; a pixel that trains is not tested."""
-    if scene.train_map is None:
-        raise HsiError(f"scene {scene.name} has no published training map; use split random or blocks")
-    test = scene.labels if scene.test_map is None else scene.test_map
-    return scene.train_map, np.where(scene.train_map > 0, 0, test)
 
 
 def _validation(train):
@@ -209,15 +186,29 @@ def _choice(train, test, rng, share=0.45, least=3):
     Every connected piece is cut across a direction that is drawn, as a field that lies half in the training
     map; or whole pieces are held out.  That is taken whose distances come nearer to those of ``test``.
     """
-    held = _cut(train, rng, share), _whole_pieces(train, rng, share)
-    for mask in held:
+    pieces, (cut, whole) = [], np.zeros((2, *train.shape), bool)
+    for c in np.unique(train[train > 0]):
+        numbers, count = label(train == c, np.ones((3, 3)))
+        pieces.append([np.nonzero(numbers == number) for number in range(1, count + 1)])
+    for rows, cols in (piece for mine in pieces for piece in mine):  # what lies furthest along the direction
+        angle = rng.uniform(0, 2 * np.pi)
+        along = np.argsort(rows * np.sin(angle) + cols * np.cos(angle), kind="stable")
+        out = along[len(along) - round(share * len(along)) :]
+        cut[rows[out], cols[out]] = True
+    for mine in pieces:  # drawn as long as no more than a share of the class is held out
+        left = share * sum(len(rows) for rows, _ in mine)
+        for number in rng.permutation(len(mine)):
+            rows, cols = mine[number]
+            if len(rows) <= left:
+                whole[rows, cols], left = True, left - len(rows)
+    for mask in (cut, whole):
         for c in np.unique(train[train > 0]):
             mine = train == c
             if min((mine & mask).sum(), (mine & ~mask).sum()) < least:
                 mask &= ~mine
     wanted = _distances(train > 0, test > 0)
-    gaps = [abs(_distances((train > 0) & ~mask, mask) - wanted).max() for mask in held]
-    mask = held[int(np.argmin(gaps))]
+    gaps = [abs(_distances((train > 0) & ~mask, mask) - wanted).max() for mask in (cut, whole)]
+    mask = (cut, whole)[int(np.argmin(gaps))]
     return np.where(mask, 0, train), np.where(mask, train, 0)
 
 
@@ -227,58 +218,35 @@ def _distances(train, test):
     return np.bincount(steps.clip(max=WINDOW), minlength=WINDOW + 1).cumsum() / max(len(steps), 1)
 
 
-def _pieces(train):
-    """Each connected piece of a class: its rows and columns."""
-    for c in np.unique(train[train > 0]):
-        pieces, count = label(train == c, np.ones((3, 3)))
-        yield [np.nonzero(pieces == piece) for piece in range(1, count + 1)]
-
-
-def _cut(train, rng, share):
-    """The pixels of every piece that lie furthest along a direction that is drawn."""
-    held = np.zeros(train.shape, bool)
-    for rows, cols in (piece for pieces in _pieces(train) for piece in pieces):
-        angle = rng.uniform(0, 2 * np.pi)
-        along = np.argsort(rows * np.sin(angle) + cols * np.cos(angle), kind="stable")
-        out = along[len(along) - round(share * len(along)):]
-        held[rows[out], cols[out]] = True
-    return held
-
-
-def _whole_pieces(train, rng, share):
-    """Pieces of every class, drawn as long as no more than a share of its pixels is held out."""
-    held = np.zeros(train.shape, bool)
-    for pieces in _pieces(train):
-        left = share * sum(len(rows) for rows, _ in pieces)
-        for piece in rng.permutation(len(pieces)):
-            rows, cols = pieces[piece]
-            if len(rows) <= left:
-                held[rows, cols], left = True, left - len(rows)
-    return held
-
-
 def _blocks(scene, rng, draws=300):
     """Draw many block patterns, and keep the one whose worst-off class has most pixels on both sides."""
     h, w = scene.labels.shape
     reach = 5 if scene.of_spectra else WINDOW
-    totals = np.bincount(scene.labels.ravel(), minlength=len(scene.classes) + 1)[1:]
+    r, c = np.nonzero(scene.labels)
+    classes = scene.labels[r, c].astype(np.intp) - 1
+    totals = np.bincount(classes, minlength=len(scene.classes))
     present, best = totals > 0, (-1.0, 0, None)
+
+    def score(sides):
+        """How many classes have pixels on both sides, and the least share of a class on one."""
+        worst = np.minimum(*(side[present] for side in sides)) / totals[present]
+        return (worst > 0).sum() + worst.min(), int((worst > 0).sum())
+
     for _ in range(draws):
         side = int(rng.integers(WINDOW, max(WINDOW + 1, max(h, w) // 2 + 1)))
         shift = rng.integers(0, side, 2)
         grid = rng.random(((h + 2 * side) // side, (w + 2 * side) // side)) < 0.5
         rows, cols = (np.arange(h) + shift[0]) // side, (np.arange(w) + shift[1]) // side
+        count = np.bincount(classes[grid[rows[r], cols[c]]], minlength=len(totals))
+        if score((count, totals - count))[0] <= best[0]:  # the buffer only takes test pixels away
+            continue
         side_a = grid[rows][:, cols]
         train = np.where(side_a, scene.labels, 0)
         test = np.where(side_a | near(train > 0, reach), 0, scene.labels)
-        counts = [np.bincount(m.ravel(), minlength=len(totals) + 1)[1:][present] for m in (train, test)]
-        worst = np.minimum(*counts) / totals[present]
-        score = (worst > 0).sum() + worst.min()
-        if score > best[0]:
-            best = (score, int((worst > 0).sum()), (train, test))
+        found = score((count, np.bincount(test[r, c], minlength=len(totals) + 1)[1:]))
+        if found[0] > best[0]:
+            best = (*found, (train, test))
     if best[1] < present.sum():
-        raise HsiError(
-            f"scene {scene.name} has no blocks split with all classes on both sides "
-            f"(best of {draws} draws: {best[1]} of {present.sum()}); its fields are too few or too close"
-        )
+        says = f"(best of {draws} draws: {best[1]} of {present.sum()}); its fields are too few or too close"
+        raise HsiError(f"scene {scene.name} has no blocks split with all classes on both sides {says}")
     return best[2]

@@ -2,8 +2,7 @@
 
 They imitate what makes the real scenes hard: class spectra that nearly coincide in pairs, parcels that differ
 from each other within a class, slow spatial variation, mixed pixels at the borders, band-dependent noise,
-unlabelled gaps, rare classes, and a training map made of whole parcels.  They are labelled as synthetic
-wherever they appear.
+unlabelled gaps, rare classes, and a training map made of whole parcels.
 """
 
 from typing import Any

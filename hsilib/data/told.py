@@ -2,50 +2,41 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from hsilib.data import damage, imagesets, registry, scenes, synthetic
-from hsilib.data.formats import MOST, open_image
+from hsilib.data.formats import open_image
 from hsilib.errors import HsiError, known
-from hsilib.files import write_array
+from hsilib.files import readable, write_array
 
 
 def of_all() -> list[str]:
     """List all scenes, and whether their files are here."""
     lines = [f"{'name':24} {'rows x cols x bands':20} {'classes':>7}  {'files':10} title"]
     for name in registry.names():
-        if name in registry.image_names():
-            continue
-        if name in synthetic.SCENES:
-            title, h, w, b, k, *_ = synthetic.SCENES[name]
-            state = "embedded"
-        else:
-            try:
+        state, title, size, k = "found" if at_hand(name) else "not here", "", "images", ""
+        try:
+            if name in synthetic.SCENES:
+                state, (title, h, w, b, k, *_) = "embedded", synthetic.SCENES[name]
+                size = f"{h} x {w} x {b}"
+            elif name not in registry.image_names():
                 entry = registry.entry(name)
-            except HsiError as error:  # one that is damaged does not hide the others
-                lines.append(f"{name:24} {error}")
-                continue
-            title, (h, w, b), k = entry.title, entry.shape, len(entry.classes)
-            state = "found" if at_hand(name) else "not here"
-        lines.append(f"{name:24} {f'{h} x {w} x {b}':20} {k:7}  {state:10} {title}")
-    for name in registry.image_names():
-        if at_hand(name):
-            images = imagesets.open_set(name)
-            count, k = f"{len(images.files)} images", len(images.classes)
-            lines.append(f"{name:24} {count:20} {k:7}  {'found':10} {images.title}")
-        else:
-            lines.append(f"{name:24} {'images':20} {'':7}  {'not here':10}")
+                title, size, k = entry.title, " x ".join(map(str, entry.shape)), len(entry.classes)
+            elif state == "found":
+                images = imagesets.open_set(name)
+                title, size, k = images.title, f"{len(images.files)} images", len(images.classes)
+            lines.append(f"{name:24} {size:20} {k:7}  {state:10} {title}".rstrip())
+        except Exception as error:  # one that is damaged does not hide the others
+            lines.append(f"{name:24} {error}")
     return lines
 
 
 def at_hand(name: str) -> bool:
     """Say whether a scene can be loaded without a download."""
-    if name in registry.image_names():
-        try:
+    try:
+        if name in registry.image_names():
             return bool(imagesets.open_set(name).files)
-        except HsiError:
-            return False
-    return name in synthetic.SCENES or all(map(registry.local, registry.entry(name).files))
+        return name in synthetic.SCENES or all(map(registry.local, registry.entry(name).files))
+    except HsiError:
+        return False
 
 
 def of_scene(name: str) -> list[str]:
@@ -76,13 +67,9 @@ def lost_bytes(path: str, key: str = "", mended: str | None = None) -> list[str]
     A copy in which what is certain is put right goes to ``mended``, if that is named.
     """
     image = open_image(Path(path), key)
-    if np.prod(image.size, dtype=float) > MOST:
-        raise HsiError(f"{path}: {' x '.join(map(str, image.size))} values are more than can be held at once")
-    cube = image.read(0, image.shape[0])
-    try:
-        finding = damage.look(cube)
-    except HsiError as error:
-        raise HsiError(f"{path}: {error}") from None
+    with readable(f"{path}: cannot be read at once"):
+        cube = image.read(0, image.shape[0])
+        finding = damage.look(cube, path)
     count, expected = finding.bytes[damage.CR], round(finding.expected)
     found = f"byte 13 occurs {count} times, its neighbours {expected} times on average"
     if not finding.damaged:

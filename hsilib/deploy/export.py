@@ -14,8 +14,8 @@ from hsilib.data.formats import needs
 from hsilib.data.inputs import Inputs
 from hsilib.data.scenes import Scene
 from hsilib.deploy import contract
+from hsilib.deploy.predict import vetted
 from hsilib.deploy.trace import traced
-from hsilib.deploy.vetted import vet
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.identity import Run
@@ -44,8 +44,7 @@ def _graph(net, scene, inputs, name, tile=None, **said):
     """Write a network with what it was given of its scene; what ``predict`` would refuse is not written."""
     metadata = dict(scene=scene.name, **said, **contract.of_scene(scene))
     made = traced(net.cpu(), inputs.reduction, scene.classes, tile, **metadata)
-    vet(made, f"{name} cannot be exported")
-    return made
+    return vetted(made, f"{name} cannot be exported")
 
 
 def export(

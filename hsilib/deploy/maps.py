@@ -24,16 +24,14 @@ def confidence(run: Run, store: "Store") -> np.ndarray | None:
     """
     from torch import nn  # here: to predict from a file, which writes maps too, needs no torch
 
-    from hsilib.models.evaluate import ROWS, scene_scores
+    from hsilib.models.evaluate import scene_scores
     from hsilib.study.execute import task_of, trained
 
     task, model = task_of(run, store), trained(run, store)
     if not isinstance(model, nn.Module):
         return None
-    scores, sure = scene_scores(model, task.inputs(model.kind)), []
-    for part in np.array_split(scores, len(scores) // ROWS + 1):
-        sure.append(1 / np.exp(part - part.max(1, keepdims=True)).sum(1))
-    sure = np.concatenate(sure).reshape(task.scene.labels.shape)
+    scores = scene_scores(model, task.inputs(model.kind))
+    sure = 1 / np.exp(scores - scores.max(1, keepdims=True)).sum(1).reshape(task.scene.labels.shape)
     return sure if task.scene.there is None else np.where(task.scene.there, sure, 0)
 
 
@@ -55,7 +53,7 @@ def write_map(
         return files
     colours = {i: (*colour, 255) for i, colour in enumerate(CLASSES[: len(classes) + 1])}
     _geotiff(f"{base}.tif", labels.astype(np.uint8), crs, transform, 0, classes, colours)
-    write_atomically(f"{base}.tif.aux.xml", _names(classes, colours))
+    write_atomically(f"{base}.tif.aux.xml", _names(classes))
     files.append(f"{base}.tif")
     if confidence is not None:
         _geotiff(f"{base}-confidence.tif", confidence.astype(np.float32), crs, transform)
@@ -81,19 +79,10 @@ def _geotiff(path, array, crs, transform, nodata=None, classes=(), colours=None)
         raise HsiError(f"{path}: cannot be written ({reason(error)})") from None
 
 
-def _names(classes, colours):
+def _names(classes):
     """The names of the classes as GDAL and QGIS read them from a file beside the GeoTIFF."""
-    names = ["none", *classes]
-    categories = "".join(f"<Category>{escape(name)}</Category>" for name in names)
-    fields = [("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8)]
-    table = "".join(
-        f'<FieldDefn index="{i}"><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>'
-        for i, (name, kind, usage) in enumerate(fields)
-    )
-    for i, name in enumerate(names):
-        cells = [i, escape(name), *colours.get(i, (0, 0, 0, 255))[:3]]
-        table += f'<Row index="{i}">{"".join(f"<F>{cell}</F>" for cell in cells)}</Row>'
+    categories = "".join(f"<Category>{escape(name)}</Category>" for name in ["none", *classes])
     return (
         f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>'
-        f"<GDALRasterAttributeTable>{table}</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>\n"
+        "</PAMRasterBand></PAMDataset>\n"
     )

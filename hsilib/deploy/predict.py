@@ -1,14 +1,16 @@
-"""A map from an exported file; needs onnxruntime and numpy, and no torch.
+"""A map from an exported file; needs onnx, onnxruntime and numpy, and no torch.
 
 A large scene is read by rows: the map of strips is the map of the whole, because each strip comes with the
 margin that its windows reach into.
 """
 
+import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +18,7 @@ import numpy as np
 from hsilib.data import described
 from hsilib.data.formats import Image, needs, of_array
 from hsilib.deploy import contract
-from hsilib.deploy.vetted import MOST, bounded, vet
-from hsilib.errors import HsiError, known, reason, starved
+from hsilib.errors import HsiError, known, reason
 from hsilib.files import outside, project
 
 if TYPE_CHECKING:
@@ -25,10 +26,18 @@ if TYPE_CHECKING:
 
 REACH = 9  # rows that a window reaches up and down
 STRIP = 1 << 22  # values of a cube that are looked at together
-WIDEST = 500_000_000  # values of a strip; a scene that asks for more is none
-PATIENCE = 20  # seconds in which an engine opens a file and classifies two pixels
 ROOM = 1e9  # bytes that a network may take, with a cube of nothing
+MOST = 100_000_000  # bytes of a file: the largest network of the study takes 2 million
 FOLDER = project() / "book" / "models"  # those to download
+# none of them draws numbers, reads a file or runs a graph of its own
+OPERATORS = set(
+    "Abs Add ArgMax AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv "
+    "ConvInteger DequantizeLinear Div DynamicQuantizeLinear Elu Equal Erf Exp Flatten Floor Gather Gemm "
+    "GRU GlobalAveragePool GlobalMaxPool Greater HardSigmoid HardSwish Identity InstanceNormalization LSTM "
+    "LayerNormalization LeakyRelu Less Log LogSoftmax MatMul MatMulInteger Max MaxPool Mean Min Mul Neg Pad "
+    "Pow PRelu QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Round Selu "
+    "Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where".split()
+)
 
 
 def entries() -> dict[str, dict[str, Any]]:
@@ -67,7 +76,7 @@ def predict_image(
     The confidence is the largest share of softmax.  ``watch`` is told how many rows of how many are done.
     """
     classify, metadata = opened(path)
-    model, bands = metadata["model"], metadata["bands"]
+    bands = metadata["bands"]
     if len(image.size) == 3 and image.shape[2] != bands:
         image = replace(image, bad=())  # a file of which the model takes all bands
     if len(image.size) != 3 or image.shape[2] != bands or 0 in image.size:
@@ -77,10 +86,8 @@ def predict_image(
     h, w, _ = image.shape
     fill = _mean(image) if image.nodata is not None else 0
     labels, confidence = np.zeros((h, w), np.uint8), np.zeros((h, w), np.float32)
-    if 4 * REACH * w * bands > WIDEST:
-        raise HsiError(f"{image.where}: {w} columns of {bands} bands are more than can be held at once")
     strip = max(4 * REACH, STRIP // (w * bands))
-    strip = h if model.startswith("dynamic") else strip  # its ranges are those of the whole scene
+    strip = h if metadata["model"].startswith("dynamic") else strip  # its ranges are those of the whole scene
     for top in range(0, h, strip):
         first, bottom = max(top - REACH, 0), min(top + strip, h)
         values, there = image.rows(first, min(bottom + REACH, h))
@@ -109,22 +116,23 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
 
     It may come from somebody else: what it computes is held to what it promises, in bounded memory.
     """
-    _engine()  # in bounded memory it could not be loaded
-    with bounded(ROOM):  # here, and not in the thread, which may outlive it
-        engine = _in_time(path, lambda: session(path))
+    data = vetted(outside(path, MOST), str(path))
+    needs("onnxruntime", "an ONNX file")  # in bounded memory it could not be loaded
+    with bounded(ROOM):
+        engine = session(data, str(path))
     try:
         metadata = described.model(engine.get_modelmeta().custom_metadata_map)
-        asks = [(end.name, end.type) for end in engine.get_inputs()]
     except (HsiError, UnicodeError) as error:
         says = reason(error, 400)
         raise HsiError(f"{path}: not written by `python -m hsilib export` ({says})") from None
-    count = len(metadata["classes"])
-    if asks != [("cube", "tensor(float)")]:
+    if [(end.name, end.type) for end in engine.get_inputs()] != [("cube", "tensor(float)")]:
         raise HsiError(f"{path}: it takes other than a cube of 32-bit numbers")
+    count = len(metadata["classes"])
 
-    def run(cube):
+    def classify(cube):
         try:
-            found, scores = engine.run(["map", "scores"], {"cube": cube})
+            with bounded(ROOM + 1000 * cube.nbytes):
+                found, scores = engine.run(["map", "scores"], {"cube": cube})
         except Exception as error:
             raise HsiError(f"{path}: cannot be run ({reason(error)})") from None
         h, w, _ = cube.shape
@@ -134,61 +142,68 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
             raise HsiError(f"{path}: its map is not that of the scores of {count} classes")
         return found, scores
 
-    def classify(cube):
-        with bounded(ROOM + 1000 * cube.nbytes):
-            return run(cube)
-
-    middle = (metadata.get("low", 0) + metadata.get("high", 0)) / 2
-    few = np.full((1, 2, metadata["bands"]), middle, np.float32)
-    with bounded(ROOM):
-        _in_time(path, lambda: run(few))
     return classify, metadata
 
 
-def _in_time(path, work):
-    """Return what work gives, or say that it takes too long; the thread is then left to itself."""
-    found = []
+def vetted(data: bytes, name: str) -> bytes:
+    """Return an ONNX file as it was looked at, or refuse what this library does not write.
 
-    def told():
-        try:
-            found.append(work())
-        except Exception as error:
-            found.append(error)
-
-    thread = Thread(target=told, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    if not found:
-        raise HsiError(f"{path}: it does not come to an end with two pixels in {PATIENCE} s")
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
-
-
-def _engine():
-    return needs("onnxruntime", "an ONNX file")
-
-
-def session(model: Path | str | bytes, profile: str | None = None) -> "InferenceSession":
-    """Open a file, or its bytes, in onnxruntime on one thread.
-
-    profile: where the engine writes what each node takes.
+    That is operators that are not on the list, functions, graphs in graphs, and weights elsewhere.
     """
-    onnxruntime = _engine()
+    onnx = needs("onnx", "an ONNX file")
+    try:
+        model = onnx.load_from_string(data)
+        model.DiscardUnknownFields()
+        nodes, words = model.graph.node, [word for node in model.graph.node for word in node.attribute]
+        held = sum([[word.t, *word.tensors] for word in words], list(model.graph.initializer))
+        strange = {node.op_type for node in nodes if node.domain not in ("", "ai.onnx")}
+        if strange := strange | ({node.op_type for node in nodes} - OPERATORS):
+            raise HsiError(f"{name}: operator {min(strange)!r:.40} is not one of those that `export` writes")
+        if any(tensor.data_location or tensor.external_data for tensor in held):
+            raise HsiError(f"{name}: its weights lie in another file")
+        sparse = any(word.HasField("sparse_tensor") or word.sparse_tensors for word in words)
+        if sparse or model.graph.sparse_initializer or model.functions or model.training_info:
+            raise HsiError(f"{name}: it has sparse tensors or functions, which `export` does not write")
+        if any(prod(tensor.dims) > MOST for tensor in held):
+            raise HsiError(f"{name}: a tensor is larger than such a file")
+        onnx.checker.check_model(model)
+        return model.SerializeToString()
+    except HsiError:
+        raise
+    except Exception as error:
+        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None
+
+
+@contextmanager
+def bounded(most: float) -> Iterator[None]:
+    """Let this process take so many bytes more at most, where the system can hold it to that (Linux)."""
+    try:
+        import resource
+
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = min(now + int(most), soft if soft != resource.RLIM_INFINITY else sys.maxsize)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def session(model: bytes, name: str = "the model", profile: str = "") -> "InferenceSession":
+    """Open a file in onnxruntime on one thread; ``profile``: where that writes what each node takes."""
+    onnxruntime = needs("onnxruntime", "an ONNX file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     # products with whole weights and 32-bit values stay in 32 bits; by default the values are rounded too
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    name, data = ("the model", model) if isinstance(model, bytes) else (model, outside(model, MOST))
-    if data is not model:  # else it was made here
-        vet(data, str(model))
-        options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        if starved(error):
-            raise HsiError(f"{name}: to open it needs more memory than there is") from None
         raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None

@@ -4,7 +4,7 @@ A tensor's index i needs rows up to i + ``last`` of the scene with its margin, a
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,18 +12,12 @@ from hsilib.errors import HsiError
 
 SCENE = 1000  # rows of one that is taken to compute sizes: any window fits
 NUMBERS = dict(Add=np.add, Sub=np.subtract, Mul=np.multiply, Div=np.floor_divide, Neg=np.negative)
-THROUGH = "Transpose Unsqueeze Squeeze Gather Flatten Reshape Identity ArgMax".split()  # no value is changed
+# no value is changed; bytes are taken as they are
+THROUGH = "Transpose Unsqueeze Squeeze Gather Flatten Reshape Identity DequantizeLinear".split()
 
 
 class NoStages(HsiError):
     """The graph does something else, and is written as C in the generic way."""
-
-
-class Whole(NamedTuple):
-    """Whole numbers in front of their steps."""
-
-    values: np.ndarray
-    step: np.ndarray
 
 
 @dataclass(eq=False)
@@ -74,7 +68,7 @@ class Part:
         shift = 30 - int(np.floor(np.log2(ratio.max())))
         bias = self.layer.bias if self.size < 3 else 0  # of larger pools it is added before
         plus = np.rint((ratio * bias + self.grid.zero).astype(np.longdouble) * 2.0**shift).astype(np.int64)
-        times = np.minimum(np.rint(ratio * 2.0**shift).astype(np.int64), 2**31 - 1)
+        times = np.minimum(np.rint(ratio * 2.0**shift), 2**31 - 1).astype(np.int32)
         return times, plus + (1 << shift - 1), shift
 
 
@@ -102,22 +96,23 @@ def stages(made: bytes) -> list[Layer]:
         if node.op_type == "Constant":
             known[node.output[0]] = onnx.numpy_helper.to_array(words["value"])
             continue
+        given = list(map(known.get, node.input))
+        if node.op_type == "ArgMax" and [(one.plain, one.layer) for one in given[0]] == [(True, layers[-1])]:
+            return layers
         try:
-            known[node.output[0]] = found = follow(node.op_type, words, layers, *map(known.get, node.input))
+            known[node.output[0]] = follow(node.op_type, words, layers, *given)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # put together in another way
             raise NoStages(f"its graph has another form, at {node.op_type}") from None
-        if node.op_type == "ArgMax":
-            if len(found) != 1 or not found[0].plain or found[0].layer is not layers[-1]:
-                raise NoStages("the scores are not those of one layer")
-            return layers
     raise NoStages("no class is chosen")
 
 
 def follow(kind: str, words: dict[str, Any], layers: list[Layer], first: Any, *more: Any) -> Any:
     """Return what a node makes: parts of the scene, a grid, whole numbers with their steps, or numbers."""
+    if set(words.get("strides", [1])) != {1} or any(words.get("pads", [])):
+        raise NoStages(f"{kind} with a margin, or that moves by more than a pixel")
     match kind, first:
         case "DequantizeLinear", np.ndarray():
-            return Whole(first, more[0].astype(np.float64))
+            return first, more[0].astype(np.float64)
         case ("Conv" | "MatMul"), _:
             return layer(words, layers, first, *more)
         case "Shape", list():
@@ -126,20 +121,26 @@ def follow(kind: str, words: dict[str, Any], layers: list[Layer], first: Any, *m
             return first.ravel()[more[0]]
         case _, np.ndarray() | np.generic() | None:  # sizes; that of the margin is known
             return NUMBERS[kind](first, *more) if kind in NUMBERS else first
-        case _, Grid() if kind in THROUGH or kind == "DequantizeLinear":
+        case _, Grid() if kind in THROUGH:
             return first
         case _, []:
             raise NoStages("components in 32 bits, or spectra taken in parts")
         case _, list() if kind in THROUGH:
             return first
-        case "QuantizeLinear", list():
-            return quantized(first, float(more[0]), int(more[1]))
+        case "QuantizeLinear", list() if not (more[1] and any(part.relu for part in first)):
+            grid = Grid([], float(more[0]), int(more[1]))
+            grid.parts += [replace(part, grid=grid) for part in first]
+            for part in grid.parts:
+                part.layer.parts.append(part)
+            return grid
         case "Relu", list():
             return [replace(part, relu=True) for part in first]
         case "Concat", list():
             return sum(more, first)
-        case "Slice", list():
-            return cut(first, more[0].item(), more[2].item())
+        case "Slice", list() if more[2] == 2:  # rows are cut off, and then as many columns
+            return [replace(part, start=part.start + more[0].item()) for part in first]
+        case "Slice", list() if not more[0] or more[2] == 3 and all(part.start == more[0] for part in first):
+            return first
         case "MaxPool", list():
             return pooled(first, "max", words)
         case "Pad", [part] if part.plain and part.layer is layers[0]:
@@ -151,36 +152,18 @@ def follow(kind: str, words: dict[str, Any], layers: list[Layer], first: Any, *m
     raise NoStages(f"{kind} is no layer of it")
 
 
-def quantized(parts: list[Part], scale: float, zero: int) -> Grid:
-    """Return parts as bytes."""
-    if zero and any(part.relu for part in parts):
-        raise NoStages("values that end at nothing on a grid that does not")
-    grid = Grid([], scale, zero)
-    grid.parts += [replace(part, grid=grid) for part in parts]
-    for part in grid.parts:
-        part.layer.parts.append(part)
-    return grid
-
-
-def cut(parts: list[Part], start: int, axis: int) -> list[Part]:
-    """Cut off rows, and then as many columns."""
-    if start and axis != 2 and (axis != 3 or any(part.start != start for part in parts)):
-        raise NoStages("a part is cut out that is no square")
-    return [replace(part, start=part.start + start) for part in parts] if axis == 2 else parts
-
-
 def pooled(parts: list[Part], how: str, words: dict, factor: float = 1.0) -> list[Part]:
     """Pool parts in squares that move by a pixel."""
     size, apart = words["kernel_shape"][0], words.get("dilations", [1])[0]
-    if any(part.pool for part in parts) or set(words.get("strides", [1])) != {1}:
-        raise NoStages("pools that move by more than a pixel")
+    if any(part.pool for part in parts):
+        raise NoStages("a pool of pools")
     return [replace(part, pool=how, size=size, apart=apart, factor=factor) for part in parts]
 
 
-def move(kind: str, one: Layer, value: np.ndarray | Whole) -> None:
+def move(kind: str, one: Layer, value: np.ndarray | tuple) -> None:
     """Scale or move raw sums; or give a layer its bias."""
-    if isinstance(value, Whole):
-        one.bias = one.bias + value.values
+    if isinstance(value, tuple):
+        one.bias = one.bias + value[0]
     elif kind == "Mul":
         one.step = one.step * value.astype(np.float64)
     else:
@@ -188,26 +171,22 @@ def move(kind: str, one: Layer, value: np.ndarray | Whole) -> None:
         one.bias, one.outside = one.bias + value / one.step, one.outside + value
 
 
-def layer(words: dict, layers: list[Layer], given: Any, weight: Any, bias: Whole | None = None) -> list[Part]:
+def layer(words: dict, layers: list[Layer], given: Any, weight: Any, bias: tuple = (0,)) -> list[Part]:
     """Return what a layer makes of bytes or of raw spectra, or means of parts."""
-    values, step = weight if isinstance(weight, Whole) else (weight, np.ones(1))
+    values, step = weight if isinstance(weight, tuple) else (weight, np.ones(1))
     if values.dtype != np.int8:
         if isinstance(given, list) and given and values.shape[1:2] == (1,) and np.ptp(values) == 0:
             return pooled(given, "mean", words, float(values.ravel()[0]))
         raise NoStages("layers of 32 bits")
-    if values.ndim == 2:
-        values = values.T[..., None, None]
-    if values.ndim != 4 or any(words.get("pads", [])) or set(words.get("strides", [1])) != {1}:
-        raise NoStages("a layer along the spectrum, or that moves by more than a pixel")
-    zeros = np.zeros(len(values))
-    made = Layer(None, values, step + zeros, zeros, words.get("group", 1) > 1, words.get("dilations", [1])[0])
+    values = values.T[..., None, None] if values.ndim == 2 else values
+    zeros, depth = np.zeros(len(values)), words.get("group", 1) > 1
+    made = Layer(None, values, step + zeros, zeros, depth, words.get("dilations", [1])[0])
     if given != []:
-        if not isinstance(given, Grid) or given.channels != values.shape[0 if made.depth else 1]:
-            raise NoStages("a layer that takes 32 bits, or some channels")
+        if given.channels != values.shape[0 if depth else 1] or values.ndim != 4:
+            raise NoStages("a layer along the spectrum, or of some channels")
         made.given, made.step = given, made.step * np.float32(given.scale)
         made.bias = zeros - given.zero * values.sum((1, 2, 3), dtype=np.int64)
         given.takers.append(made)
-    if bias:
-        made.bias = made.bias + bias.values
+    made.bias = made.bias + bias[0]
     layers.append(made)
     return [Part(made)]

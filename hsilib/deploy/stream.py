@@ -54,32 +54,32 @@ class Plan:
         self.layers, self.kind, self.gain = stages(made), kind, gain
         self.raw, self.top = self.layers[0], self.layers[-1]
         self.bands = self.raw.weight.shape[1]
-        self.last = max(layer.last for layer in self.layers)
-        self.margin = MARGIN if self.last else 0
-        self.lag = self.last - self.margin
-        if self.last and not MARGIN <= self.last <= 2 * MARGIN:
+        last = max(layer.last for layer in self.layers)
+        self.margin = MARGIN if last else 0
+        self.lag = last - self.margin
+        if not 0 <= self.lag <= self.margin:
             raise NoStages("its window is another")
         if any(layer.given is None for layer in self.layers[1:]) or self.raw.given:
             raise NoStages("spectra are taken more than once")
         if np.abs(self.raw.weight.astype(np.int64)).sum((1, 2, 3)).max() >= 2**16:
             raise NoStages("sums of more than 32 bits")
         self.raw.step, self.raw.bias = self.raw.step / gain, self.raw.bias * gain
-        self.kept, self.rings, self.above, self.edges, self.computed = [], {}, {}, {}, {}
-        self._columns()
+        self.kept, self.rings, self.above, self.edges = [], {}, {}, {}
+        self.computed = self._columns()
         for grid in dict.fromkeys(layer.given for layer in self.layers[1:]):
             self._keep(grid)
-        fixed = each = 0
+        fixed = self.each = 0
         for ring in self.kept:
-            ring.fixed, ring.each = fixed, each
+            ring.fixed, ring.each = fixed, self.each
             fixed += ring.rows * ring.margin * ring.channels
-            each += ring.rows * ring.channels
+            self.each += ring.rows * ring.channels
         slack = 4 * max((ring.channels for ring in self.kept), default=0)  # read, not used
-        self.fixed, self.each = fixed + slack + HEAD, each
+        self.fixed = fixed + slack + HEAD
         self.period = lcm(*(ring.rows for ring in self.kept))
 
     def _columns(self):
         """A layer is computed in the columns that see any of the scene, and that the map is made of."""
-        varies, needed = {self.raw: (self.margin, self.margin)}, {self.top: (0, 0)}
+        varies, needed, found = {self.raw: (self.margin, self.margin)}, {self.top: (0, 0)}, {}
         for layer in self.layers[1:]:
             lows, highs = zip(*(part.through(*varies[part.layer]) for part in layer.given.parts))
             varies[layer] = min(lows) - layer.reach, max(highs)
@@ -89,10 +89,11 @@ class Plan:
             needed[layer] = min(lows), max(needed[t][1] + t.reach + part.back for part, t in behind)
         for layer in self.layers:
             (low, high), (first, last) = varies[layer], needed[layer]
-            self.computed[layer] = max(low, first), min(high, last)
+            found[layer] = max(low, first), min(high, last)
             if layer.given and self.passes(layer.given):  # in the same cells
                 part = layer.given.parts[0]
-                self.computed[layer] = part.through(*self.computed[part.layer])
+                found[layer] = part.through(*found[part.layer])
+        return found
 
     def looked(self, layer: Layer) -> bool:
         """Tell whether a layer is made anew for each pool behind it, not to keep its sums."""
@@ -106,23 +107,20 @@ class Plan:
 
     def _keep(self, grid):
         """Find the rings that hold a grid: one for all parts if a kernel takes them, else one for each."""
+        together = any(taker.size > 1 for taker in grid.takers)
         for part in grid.parts:
-            if part.size > 2 and not self._can_look(part.layer):
-                raise NoStages("pools of more than 2 x 2 behind such a layer")
-            if part.size == 2 and (part.pool != "max" or part.apart != 1):
-                raise NoStages("means of 2 x 2")
+            alike = [(p.size, p.apart, p.grid, p.relu, p.back) for p in part.layer.parts]
+            look = set(alike) == {(part.size, part.layer.apart, grid, True, 4)} and part.layer.depth
+            small = part.size == 1 or part.size == 2 and part.pool == "max" and part.apart == 1
+            if not small and (together or not look):
+                raise NoStages("such a pool behind such a layer")
             self.edges[part] = self._edge(part)
         if self.passes(grid):
             return
-        back, reads = 0, []
-        for taker in grid.takers:
-            low, high = self.computed[taker]
-            reads.append((low, high + taker.reach))
-            back = max(back, taker.reach + max((p.reach for p in taker.parts if p.size > 2), default=0))
-        together = any(taker.size > 1 for taker in grid.takers)
-        for parts in [grid.parts] if together else [[part] for part in grid.parts]:
-            if parts[0].size > 2:
-                continue
+        reads = [(low, high + taker.reach) for taker in grid.takers for low, high in [self.computed[taker]]]
+        pools = [max((p.reach for p in taker.parts if p.size > 2), default=0) for taker in grid.takers]
+        back = max(taker.reach + pool for taker, pool in zip(grid.takers, pools))
+        for parts in [grid.parts] if together else [[part] for part in grid.parts if part.size < 3]:
             lows, highs = zip(*reads, *(part.through(*self.computed[part.layer]) for part in parts))
             rows = back + grid.last - min(part.last for part in parts) + 1
             self.kept.append(Ring(parts, rows, min(lows), max(highs), self.edge(parts)))
@@ -136,11 +134,6 @@ class Plan:
         """Return the cell of some parts outside of the scene."""
         return np.concatenate([self.edges[part] for part in parts])
 
-    def _can_look(self, layer):
-        one, *_ = layer.parts
-        same = all((p.size, p.apart, p.grid) == (one.size, layer.apart, one.grid) for p in layer.parts)
-        return layer.depth and same and all(p.relu and p.back == 4 for p in layer.parts)
-
     def _edge(self, part):
         """What a part is outside of the scene, in the very arithmetic of the file."""
         layer, (times, plus, shift) = part.layer, part.multipliers()
@@ -153,8 +146,6 @@ class Plan:
             count = part.size**2 if part.pool == "mean" else 1
             sums = np.maximum(sums + layer.bias.astype(np.int64), 0) * count
         return np.minimum(np.maximum(sums * times + plus, 0) >> shift, 255).astype(np.uint8)
-
-    # -------------------------------------------------------------- values and costs
 
     def raw_values(self, cube: np.ndarray) -> np.ndarray:
         """Return the values of a scene as the C takes them."""
@@ -177,21 +168,15 @@ class Plan:
 
     def macs(self) -> int:
         """Return the multiply-adds of a pixel, as the file does them."""
-        again = {layer: 3 if self.looked(layer) else 1 for layer in self.layers}
-        return sum(layer.weight.size * again[layer] for layer in self.layers)
+        return sum(layer.weight.size * (3 if self.looked(layer) else 1) for layer in self.layers)
 
 
 def digits(cube: np.ndarray) -> tuple[str, int]:
-    """Return the type that holds the values of a scene, and what they are multiplied with to be whole.
-
-    >>> digits(np.array([0.0, 255.0]))
-    ('uint8_t', 1)
-    """
+    """Return the type that holds the values of a scene, and what they are multiplied with to be whole."""
     low, high = float(cube.min()), float(cube.max())
-    if (cube == np.rint(cube)).all():
-        for kind, (least, most, _) in TYPES.items():
-            if least <= low and high <= most:
-                return kind, 1
+    for kind, (least, most, _) in TYPES.items():
+        if least <= low and high <= most and (cube == np.rint(cube)).all():
+            return kind, 1
     kind, size = "int16_t" if low < 0 else "uint16_t", max(-low, high, 1e-3)
     if size > TYPES[kind][1]:
         raise NoStages(f"values up to {size:g} do not fit 16 bits")
@@ -199,30 +184,19 @@ def digits(cube: np.ndarray) -> tuple[str, int]:
 
 
 def costs(model: bytes | nn.Module, *widths: int) -> dict[str, int | dict[int, int]]:
-    """Return what a network costs as a stream: bytes of its numbers, of its state at each width, and
-    multiply-adds of a pixel.
+    """Return what a network costs as a stream: bytes of its state at each width, multiply-adds of a pixel.
 
     ``model``: an exported file, or a network of the library; one in 32 bits is rounded first, by samples of
-    noise, on which none of the three depends.
-
-    >>> costs(zoo.path_of("zoo:indian_pines_8bit-lens-int8").read_bytes(), 64)
-    {'payload': 9337, 'state': {64: 44940}, 'macs': 8250}
+    noise, on which neither depends.
     """
-    plan = Plan(model if isinstance(model, bytes) else _exported(model))
-    grids = sum(5 for layer in plan.layers if layer.given)
-    numbers = sum(layer.weight.size + 8 * layer.channels for layer in plan.layers)
-    around = 4 * plan.raw.channels * (plan.margin > 0)  # what lies outside of the scene
-    states = {width: plan.state_bytes(width) for width in widths}
-    return {"payload": numbers + grids + around, "state": states, "macs": plan.macs()}
-
-
-def _exported(net):
-    """A network of the library in whole numbers as a file, for a scene of standardised bands."""
-    config = net.config["config"] if isinstance(net, Int8Net) else net.config
-    if net.kind not in ("bands", "windows"):
-        raise NoStages("its principal components are in 32 bits")
-    reduction = np.zeros(config["bands"], np.float32), np.ones(config["bands"], np.float32)
-    if not isinstance(net, Int8Net):
-        shape = (8, config["bands"]) + (WINDOW, WINDOW) * (net.kind == "windows")
-        net = static(net, torch.randn(shape, generator=torch.Generator().manual_seed(0)), reduction)
-    return traced(net, reduction, ["class"] * config["classes"])
+    if not isinstance(model, bytes):
+        config = model.config["config"] if isinstance(model, Int8Net) else model.config
+        if model.kind not in ("bands", "windows"):
+            raise NoStages("its principal components are in 32 bits")
+        reduction = np.zeros(config["bands"], np.float32), np.ones(config["bands"], np.float32)
+        if not isinstance(model, Int8Net):
+            shape = (8, config["bands"]) + (WINDOW, WINDOW) * (model.kind == "windows")
+            model = static(model, torch.randn(shape, generator=torch.Generator().manual_seed(0)), reduction)
+        model = traced(model, reduction, ["class"] * config["classes"])
+    plan = Plan(model)
+    return {"state": {width: plan.state_bytes(width) for width in widths}, "macs": plan.macs()}

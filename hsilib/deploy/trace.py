@@ -22,6 +22,7 @@ from hsilib.data.formats import needs
 from hsilib.data.inputs import MARGIN, WINDOWED
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, reason
+from hsilib.methods.compact.projected import Spread
 from hsilib.methods.quantize.integer import LAYERS, Int8CNN2D, Int8Layer, fold_batch_norm
 from hsilib.methods.quantize.layers import Int8Net, RawLayer, fold, plan_of, put
 from hsilib.models.networks import CNN2D
@@ -100,26 +101,16 @@ class Traced(nn.Module):
         return _Whole.apply(x, self.layer, dilation)
 
 
-class Plain(nn.Module):
-    """A convolution, or a fully connected layer as one, in 32 bits."""
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
-
-    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
-        return F.conv2d(x, self.weight, self.bias, dilation=dilation)
-
-
 def convolved(net: CNN2D | Int8CNN2D) -> Int8CNN2D:
     """Return CNN2D, or its integer form, as the exporter is to see it: four convolutions."""
     made = Int8CNN2D(**{key: net.config[key] for key in ("bands", "classes", "widths")})
     given = net if isinstance(net, Int8CNN2D) else fold_batch_norm(net)
     for name in LAYERS:
         layer, shape = getattr(given, name), getattr(made, name).weight.shape
-        whole = isinstance(layer, Int8Layer)
-        plain = Traced(layer) if whole else Plain(layer.weight.detach().reshape(shape), layer.bias.detach())
-        setattr(made, name, plain)
+        seen = Traced(layer) if isinstance(layer, Int8Layer) else Spread(shape[1], shape[0], shape[2])
+        if isinstance(seen, Spread):
+            seen.weight, seen.bias = nn.Parameter(layer.weight.detach().reshape(shape)), layer.bias
+        setattr(made, name, seen)
     return made.eval()
 
 

@@ -1,5 +1,6 @@
 """The plan of a stream as C99: tables, kernels, a function for each layer that begins a step, a header."""
 
+import json
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -21,11 +22,6 @@ FRAGMENTS = dict(part.split("\n", 1) for part in (C / "layers.c").read_text().sp
 LETTERS = {"int8": "weights", "int32": "times", "int64": "plus", "uint8": "edge"}
 
 
-def wide(count: int) -> int:
-    """Return how many numbers a product takes of so many: zeros are added until four divide them."""
-    return -(-count // 4) * 4
-
-
 class Writer:
     """It writes a plan as C."""
 
@@ -33,28 +29,36 @@ class Writer:
         self.plan, self.tables, self.names, self.flash, self.steps = plan, [], {}, 0, []
         self.parts = [part for layer in plan.layers for part in layer.parts]
 
-    # -------------------------------------------------------------- tables
-
-    def table(self, kind: str, values: np.ndarray) -> str:
+    def table(self, values: np.ndarray) -> str:
         """Add constants once, and return their name."""
-        values = np.asarray(values).ravel()
-        key = kind, tuple(values.tolist())
-        if key not in self.names:
-            self.names[key] = name = f"{LETTERS[kind]}{len(self.names)}"
-            numbers = listed(values.tolist())
-            self.tables.append(f"static const {kind}_t {name}[{len(values)}] = {{\n{numbers}}};")
-            self.flash += len(values) * int(re.search(r"\d+", kind)[0]) // 8
-        return self.names[key]
+        kind, numbers = values.dtype.name, values.ravel().tolist()
+        if (kind, *numbers) not in self.names:
+            self.names[kind, *numbers] = name = f"{LETTERS[kind]}{len(self.names)}"
+            self.tables.append(f"static const {kind}_t {name}[{len(numbers)}] = {{\n{listed(numbers)}}};")
+            self.flash += values.nbytes
+        return self.names[kind, *numbers]
 
     def weights(self, layer: Layer) -> str:
         """The weights of a layer in the order in which they are read."""
         if layer.depth:
-            return self.table("int8", layer.weight[:, 0].transpose(1, 2, 0))
+            return self.table(layer.weight[:, 0].transpose(1, 2, 0))
         rows = layer.weight.transpose(2, 0, 3, 1)  # row of the kernel, output, column, input
         rows = rows.reshape(-1, rows.shape[2] * rows.shape[3])
-        return self.table("int8", np.pad(rows, ((0, 0), (0, wide(rows.shape[1]) - rows.shape[1]))))
+        return self.table(np.pad(rows, ((0, 0), (0, wide(rows.shape[1]) - rows.shape[1]))))
 
-    # -------------------------------------------------------------- steps
+    def write(self, fragment: str, layer: Layer, part: Part | None = None, **words: Any) -> None:
+        """Add a fragment about what a layer takes, or about a part made of it; arrays become tables."""
+        words |= {key: self.table(some) for key, some in words.items() if isinstance(some, np.ndarray)}
+        taken = layer.given.channels if layer.given else self.plan.bands
+        cells = layer.channels if part else layer.size * taken
+        own = {
+            "i": self.plan.layers.index(layer), "channels": layer.channels, "taken": taken,
+            "size": layer.size, "apart": layer.apart,
+            "count": wide(cells), "zero": " = {0}" if wide(cells) > cells else "",
+        }
+        own |= {"p": self.parts.index(part)} if part else {"weights": self.weights(layer)}
+        for where in WHERE:
+            self.text[where] += Template(FRAGMENTS.get(f"{fragment} {where}", "")).substitute(own | words)
 
     def step(self, layer: Layer) -> None:
         """Write the function of a layer that begins a step, and of all that follows in the same cells."""
@@ -71,22 +75,6 @@ class Writer:
         self.follow(layer)
         words = {where: textwrap.indent(self.text[where], " " * by) for where, by in WHERE.items()}
         self.steps.append(filled("step.c", "", i=len(self.steps), margin=high - low, **words))
-
-    def write(self, fragment: str, layer: Layer, part: Part | None = None, **words: Any) -> None:
-        """Add a fragment about what a layer takes, or about a part that is made of it."""
-        channels = layer.given.channels if layer.given else self.plan.bands
-        cells = layer.channels if part else layer.size * channels
-        own = {
-            "i": self.plan.layers.index(layer), "channels": layer.channels, "taken": channels,
-            "size": layer.size, "apart": layer.apart,
-            "count": wide(cells), "zero": " = {0}" if wide(cells) > cells else "",
-        }
-        if part:
-            own["p"] = self.parts.index(part)
-        else:
-            own["weights"] = self.weights(layer)
-        for where in WHERE:
-            self.text[where] += Template(FRAGMENTS.get(f"{fragment} {where}", "")).substitute(own | words)
 
     def rows(self, layer: Layer, low: int, more: int = 0) -> None:
         """Write pointers to the rows of a ring that a layer takes, the oldest first."""
@@ -106,8 +94,7 @@ class Writer:
             else:  # a layer made anew in each row and column of the pool behind it
                 if part.layer is not looked:
                     self.rows(part.layer, low, part.size - 1)
-                    bias = self.table("int32", part.layer.bias.astype(np.int64))
-                    self.write("look", part.layer, pool=part.size, bias=bias)
+                    self.write("look", part.layer, pool=part.size, bias=part.layer.bias.astype(np.int32))
                 looked = part.layer
                 self.fit(part, part.pool, **words)
             at += part.channels
@@ -119,24 +106,21 @@ class Writer:
         if shift < 31:  # shifted sums would not be of 32 bits
             raise NoStages("a grid that is finer than its sums")
         if part.layer is self.plan.raw:  # its values are taken from the middle of their type
-            plus += times * TYPES[self.plan.kind][2] * part.layer.weight.sum((1, 2, 3), dtype=np.int64)
-        words |= {"times": self.table("int32", times), "plus": self.table("int64", plus), "shift": shift}
-        self.write("fit", part.layer, part, sums=sums, **words)
+            plus += TYPES[self.plan.kind][2] * part.layer.weight.sum((1, 2, 3), dtype=np.int64) * times
+        self.write("fit", part.layer, part, sums=sums, times=times, plus=plus, shift=shift, **words)
 
     def follow(self, layer: Layer) -> None:
         """Write what becomes of the sums of a layer."""
         plan = self.plan
         if layer is plan.top:
-            times = np.rint(layer.step / layer.step.max() * (2**31 - 1)).astype(np.int64)
-            plus = self.table("int64", times * np.rint(layer.bias).astype(np.int64))
-            self.write("choose", layer, times=self.table("int32", times), plus=plus)
+            times = np.rint(layer.step / layer.step.max() * (2**31 - 1)).astype(np.int32)
+            self.write("choose", layer, plus=times * np.rint(layer.bias).astype(np.int64), times=times)
         for part in (part for part in layer.parts if part.size < 3):
-            y = f"y{self.parts.index(part)}"
-            edge = plan.edges[part]
+            y, edge = f"y{self.parts.index(part)}", plan.edges[part]
             self.write("part", layer, part)
             self.fit(part, f"sums{plan.layers.index(layer)}", to=y)
             if layer is plan.raw and plan.margin:
-                self.write("outside", layer, part, edge=self.table("uint8", edge))
+                self.write("outside", layer, part, edge=edge)
             if plan.passes(part.grid):
                 self.write("product", part.grid.takers[0], x=y)
                 self.follow(part.grid.takers[0])
@@ -145,12 +129,9 @@ class Writer:
             self.write("place", layer, part, row=ring.row(part.last - part.grid.last, column, part))
             if part.size == 1:
                 self.write("keep", layer, part, stride=ring.channels)
-                continue
-            above = plan.above[part].row(0, plan.above[part].low)
-            words = {"edge": self.table("uint8", edge), "above": above, "stride": ring.channels}
-            self.write("largest", layer, part, **words)
-
-    # -------------------------------------------------------------- the file
+            else:
+                above = plan.above[part].row(0, plan.above[part].low)
+                self.write("largest", layer, part, edge=edge, above=above, stride=ring.channels)
 
     def code(self, name: str, model: str, asked: dict[str, Any]) -> str:
         """Return the whole file; ``asked``: what its network learnt of a scene."""
@@ -159,22 +140,42 @@ class Writer:
             if layer is plan.raw or not plan.looked(layer) and not plan.passes(layer.given):
                 self.step(layer)
         fills = [
-            f"    fill(s->rows + {ring.fixed} + {ring.each} * width, {self.table('uint8', ring.edge)}, "
+            f"    fill(s->rows + {ring.fixed} + {ring.each} * width, {self.table(ring.edge)}, "
             f"{ring.rows} * (width + {ring.margin}), {ring.channels});\n" for ring in plan.kept
         ]
         calls = [f"    step_{number}(&l);\n" for number in range(len(self.steps))]
         calls[-1] = f"    if (ready)\n    {calls[-1]}"
-        low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
-        words = dict(
-            tables="\n".join(self.tables), kernels=kernels("".join(self.steps + fills)),
+        words = learnt(plan, asked) | dict(
+            tables="\n".join(self.tables), kernels=kernels("".join(self.steps + fills)), model=model,
             steps="\n".join(self.steps), calls="".join(calls), fills="".join(fills), rows=plan.fixed - HEAD,
-            below=2 * low - high, above=2 * high - low, narrow=max(round((high - low) / NARROW), 1),
         )
-        code = filled("stream.c", name, model=model, **vars(plan) | words)
-        if not asked.get("wavelengths"):
-            return code
-        waves = listed(map(round, asked["wavelengths"]))
-        return code + filled("waves.c", name, bands=plan.bands, apart=APART, waves=waves)
+        return filled("stream.c", name, **words) + filled("waves.c", name, **words) * bool(words["waves"])
+
+
+def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dict, about: dict) -> str:
+    """Return the header of a stream; ``asked``: what it learnt of a scene, ``about``: what was measured."""
+    behind, words = f"{plan.lag} lines", learnt(plan, asked)
+    words |= dict(
+        names=", ".join(json.dumps(word, ensure_ascii=False) for word in classes), classes=plan.top.channels,
+        state145=plan.state_bytes(145), state64=plan.state_bytes(64), step=f"{plan.top.step.max():.9g}",
+        later=f"{behind} later" if plan.lag else "at once", back=f"{behind} back" if plan.lag else "given",
+        rest=f"those of the last {behind}" if plan.lag else "never, for none come later",
+        unknown="" if words["waves"] else " Wavelengths are not known to it.", envi=ENVI[plan.kind],
+        also=filled("waves.h", name, **words) if words["waves"] else "", model=model,
+        ram=plan.state_bytes(about["strip"] + plan.margin + plan.lag) + (about["stack"] or STACK),
+    )
+    about = {key: value or "not measured" for key, value in about.items()}
+    return filled("stream.h", name, **words | about)
+
+
+def learnt(plan: Plan, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what files of a stream say of it and of the scene that its network learnt."""
+    low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
+    words = dict(low=low, high=high, below=2 * low - high, above=2 * high - low, apart=APART, part=NARROW)
+    words |= dict(narrow=max(round((high - low) / NARROW), 1), number="int32_t")
+    mean = ", ".join(map(str, plan.raw_values(np.asarray(asked["mean"])).tolist()))
+    waves = listed(map(round, asked["wavelengths"])) if "wavelengths" in asked else ""
+    return vars(plan) | words | dict(mean=mean, waves=waves)
 
 
 def kernels(code: str) -> str:
@@ -186,25 +187,9 @@ def kernels(code: str) -> str:
     return kept.strip()
 
 
-def header(name: str, plan: Plan, classes: Sequence[str], model: str, asked: dict, about: dict) -> str:
-    """Return the header of a stream; ``asked``: what it learnt of a scene, ``about``: what was measured."""
-    low, high = (round(asked[end] * plan.gain) for end in ("low", "high"))
-    waves = f"/* The same of wavelengths: 3 if a band lies over {APART} nm from where it was learnt. */\n"
-    waves += f"int {name}_refuses_waves(int32_t bands, const int32_t nm[]);\n"
-    behind = f"{plan.lag} lines"
-    mean = plan.raw_values(np.asarray(asked["mean"])).tolist()
-    words = dict(
-        names=", ".join('"' + re.sub(r'(["\\\\])', r"\\\1", word) + '"' for word in classes),
-        low=low, high=high, envi=ENVI[plan.kind], classes=plan.top.channels, part=NARROW,
-        wide=plan.state_bytes(145), narrow=plan.state_bytes(64), step=f"{plan.top.step.max():.9g}",
-        later=f"{behind} later" if plan.lag else "at once", back=f"{behind} back" if plan.lag else "given",
-        rest=f"those of the last {behind}" if plan.lag else "never, for none come later",
-        unknown="" if asked.get("wavelengths") else " Wavelengths are not known to it.",
-        waves=waves if asked.get("wavelengths") else "", mean=", ".join(map(str, map(round, mean))),
-        ram=plan.state_bytes(about["strip"] + plan.margin + plan.lag) + (about["stack"] or STACK),
-    )
-    about = {key: value or "not measured" for key, value in about.items()}
-    return filled("stream.h", name, model=model, **vars(plan) | words | about)
+def wide(count: int) -> int:
+    """Return how many numbers a product takes of so many: zeros are added until four divide them."""
+    return -(-count // 4) * 4
 
 
 def filled(template: str, name: str, **words: Any) -> str:

@@ -28,6 +28,7 @@ from hsilib.study.store import Store
 
 SCENE, SPLIT = "indian_pines_8bit", "disjoint"  # unless an entry says otherwise
 SMALL = 25_000  # bytes of payload up to which C is offered too
+ACCURACIES = "oa", "aa30", "aa"
 SAME = ["scene", "split", "method", "ratio", "options", "epochs", "schedule"]  # of all seeds of a run
 
 
@@ -46,13 +47,10 @@ def card(name: str, entry: dict[str, Any], store: Store) -> dict[str, Any]:
     split, data = split_of(scene, run.split, run.seed), (FOLDER / f"{name}.onnx").read_bytes()
     drawn = predict(FOLDER / f"{name}.onnx", scene.cube)[0]
     recall = per_class(confusion(split.test_y, drawn.ravel()[split.test].astype(int) - 1, len(scene.classes)))
-    spread = {
-        metric: [round(float(alike[metric].mean()), 4), round(float(alike[metric].std()), 4)]
-        for metric in ("oa", "aa30", "aa")
-    }
+    spread = {metric: alike[metric].agg(["mean", "std"]).round(4).tolist() for metric in ACCURACIES}
     return {
         "why": entry["why"], "run": run.id, "scene": run.scene, "split": run.split, "seed": run.seed,
-        "oa": float(mine["oa"]), "aa30": float(mine["aa30"]), "aa": float(mine["aa"]), "small": mine["small"],
+        **{metric: float(mine[metric]) for metric in ACCURACIES}, "small": mine["small"],
         "seeds": len(alike), "over seeds": spread,
         "recall": dict(zip(scene.classes, [None if np.isnan(v) else round(float(v), 1) for v in recall])),
         "payload": int(mine["payload"]), "file": len(data), "macs": int(mine["macs"]),

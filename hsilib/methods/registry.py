@@ -1,7 +1,5 @@
-"""The registry of methods.
-
-A method is a function ``train(task) -> model``.  Once registered, it appears in the store, the tables and the
-plots.  Its own hyper-parameters are keyword arguments of the decorator, each with its default.
+"""The registry of methods, functions ``train(task) -> model``.  Once registered, a method appears in the
+store, the tables and the plots.
 """
 
 import inspect
@@ -17,25 +15,21 @@ from hsilib.models.networks import NETWORKS
 OURS = "hsilib."
 
 # what hyper-parameters of the library's methods may be; of any other method a number must only be finite
-WEIGHT, SHARE, COUNT = (0, 1e6), (0, 1), (1, 100_000)
 LIMITS = {
-    **dict.fromkeys("attention congruence decay feature features hard hint kl".split(), WEIGHT),
-    **dict.fromkeys("others soft sparsity target".split(), WEIGHT),
-    **dict.fromkeys("average balance correct last share smoothing warm_up".split(), SHARE),
-    **dict.fromkeys("draws images max_depth max_features rank samples".split(), COUNT),
+    **dict.fromkeys("attention congruence decay feature features hard hint kl".split(), (0, 1e6)),
+    **dict.fromkeys("others soft sparsity target".split(), (0, 1e6)),
+    **dict.fromkeys("average balance correct last share smoothing warm_up".split(), (0, 1)),
+    **dict.fromkeys("draws images max_depth max_features rank samples".split(), (1, 100_000)),
     "C": (1e-6, 1e6), "gamma": (1e-9, 1e6), "temperature": (0.01, 1e4), "rate": (1e-6, 1e3),
     "finetune": (0, 100), "width": (0.01, 10_000), "centre": (0, 10_000), "components": (1, 10_000),
     "after": (1, 19), "before": (0, 19), "vote": (1, 19), "window": (3, 19), "cut": (0, 98),
-    "bits": (2, 8), "branches": (2, 64), "heads": (2, 64), "member": (0, 10_000), "size": (8, 4096),
+    "bits": (2, 8), "branches": (2, 64), "heads": (2, 64), "member": (0, 10_000), "size": (32, 4096),
     "min_samples_split": (2, 100_000),
 }
 
 
 def within(method: str, name: str, value: Any) -> None:
-    """Refuse a value of a hyper-parameter that nothing can be trained with.
-
-    >>> within("soft_targets", "temperature", 4.0)
-    """
+    """Refuse a value of a hyper-parameter that nothing can be trained with."""
     if isinstance(value, str) and not (value.isprintable() and len(value) <= 1000):
         raise HsiError(f"{method}: {name} must be a text of one line, not {shown(value)}")  # a row is a line
     if isinstance(value, (bool, str)):

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
 
-from hsilib.data.inputs import WINDOWED, Images, Inputs, make_inputs
+from hsilib.data.inputs import Images, Inputs, make_inputs
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import TRANSFER, Split, seed_of
-from hsilib.errors import HsiError, known, unknown
+from hsilib.errors import HsiError, known
 from hsilib.identity import Run
 from hsilib.methods.registry import OURS
 from hsilib.models.measure import measured
@@ -26,9 +26,9 @@ class NoOption(HsiError, AttributeError):
 class Options(SimpleNamespace):
     """The hyper-parameters of a run, by name."""
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
         try:
-            known("option", name, vars(self))
+            return known("option", name, vars(self))
         except HsiError as error:
             raise NoOption(f"{error}; a hyper-parameter is a keyword of the decorator") from None
 
@@ -61,21 +61,16 @@ class Task:
     def inputs(self, kind: str) -> Inputs | Images:
         """Return what a network of this kind sees of the scene; it is computed once."""
         if kind not in self._inputs:
-            self._inputs[kind] = self._make_inputs(kind).to(self.device)
+            self._inputs[kind] = self._make_inputs(kind, self.options).to(self.device)
         return self._inputs[kind]
 
-    def _make_inputs(self, kind):
-        o = self.options
+    def _make_inputs(self, kind, o):
         if (kind == "images") != self.scene.of_images:
             what = "a set of images" if kind == "images" else "a hyperspectral scene"
             raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
         if kind == "images":
-            if o.size < 32:
-                raise HsiError(
-                    f"images must be at least 32 pixels wide, not {o.size}: VGG16 halves them five times"
-                )
             return Images(torch.from_numpy(self.scene.read(o.size)))
-        return make_inputs(self.scene, self.split, kind, vars(o).get("components", 40), self.fit_on)
+        return make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), self.fit_on)
 
     @property
     def fit_on(self) -> str:
@@ -83,17 +78,17 @@ class Task:
 
         In a transfer it is always these, for the image that is asked about is not at hand.
         """
-        return "train" if self.split.name in TRANSFER else vars(self.options).get("pca_fit", "scene")
+        return "train" if self.split.name in TRANSFER else getattr(self.options, "pca_fit", "scene")
 
     def network(self, net: type[nn.Module], role: str = "init", **config: Any) -> nn.Module:
         """Build a fresh network whose initial weights depend only on the repetition and on its own shape."""
-        if getattr(net, "kind", None) not in (*WINDOWED, "bands", "images"):
-            raise unknown("kind of the network", getattr(net, "kind", None), (*WINDOWED, "bands", "images"))
-        inputs, seed = self.inputs(net.kind), self.seed(role)
-        sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=self.device))
-        made = initialise(net(sample.shape[1], self.classes, **config), seed).to(self.device)
+        known("kind of the network", getattr(net, "kind", None), ("bands", "windows", "patches", "images"))
+        inputs = self.inputs(net.kind)
+        bands = inputs.pixels.shape[1]
+        made = initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
         if not net.__module__.startswith(OURS):  # what cannot be measured is refused before it is trained
-            measured(made, sample, inputs.bands, sample.shape[1])
+            sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=self.device))
+            measured(made, sample, self.scene.bands, bands)
             made.train()
         return made
 
@@ -103,10 +98,6 @@ class Task:
 
     def balanced(self, model: nn.Module, count: int, generator: torch.Generator) -> torch.Tensor:
         """Draw inputs of ``count`` training pixels, rare classes as often as common ones while they last."""
-        if count < 1:
-            raise HsiError(
-                f"{self.run.method} needs training pixels to see: samples must be at least 1, not {count}"
-            )
         data = self.data(model)
         share = 1 / torch.bincount(data.y)[data.y]
         chosen = torch.multinomial(share.cpu(), min(count, len(data.y)), generator=generator)
@@ -123,10 +114,8 @@ class Task:
         ``hsilib.fit``.
         """
         recipe, data = self.run.recipe, data or self.data(model)
-        if (epochs, rate) != (1, 1):
-            recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
-        power = vars(self.options).get("balance", 0)
+        recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
+        power = getattr(self.options, "balance", 0)
         draw = balanced(data.y, power) if power else shuffled
-        history = fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
-        self.history += history
+        self.history += fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
         return model

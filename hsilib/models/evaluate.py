@@ -1,13 +1,10 @@
 """Scores of every pixel of the scene, and what is computed from them."""
 
 
-import math
-
 import numpy as np
 import torch
 from torch import nn
 
-from hsilib.data import large
 from hsilib.data.inputs import KINDS, WINDOWED, Images, Inputs
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError
@@ -15,7 +12,6 @@ from hsilib.identity import Classical
 
 STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
 ROWS = 1 << 20  # pixels per pass of a classical model
-SPECTRA, WINDOWS, IMAGES = 4096, 500, 100  # of them per pass of a network
 LEAST = 30  # test pixels, below which a class counts as small
 
 
@@ -35,45 +31,35 @@ def scene_scores(model: nn.Module | Classical, inputs: Inputs | Images) -> np.nd
     if kind in KINDS and isinstance(inputs, Inputs) and (kind in WINDOWED) != (padded is not None):
         says = f"make_inputs(scene, split, {kind!r}) makes them"
         raise HsiError(f"{type(model).__name__} needs inputs of the kind {kind}, which these are not; {says}")
-    out = None
-    for where, scores in _parts(model, inputs):
+    out, network = None, isinstance(model, nn.Module)
+    for where, scores in _parts(model.eval() if network else model, inputs, network):
         if out is None:
-            out = np.zeros((math.prod(inputs.shape), scores.shape[1]), scores.dtype)
+            out = np.zeros((inputs.count, scores.shape[1]), scores.dtype)
         out[where] = scores
-        if getattr(inputs, "disk", None) is not None:
-            large.release(inputs.disk)
+        inputs.release()
     return out
 
 
-def _parts(model, inputs):
+def _parts(model, inputs, network):
     """Give some pixels and their scores, strip by strip or batch by batch: memory is bounded."""
-    if isinstance(model, nn.Module):
-        model.eval()
     if hasattr(model, "scene"):  # of all pixels together
         yield slice(None), model.scene(inputs)
-        return
-    if hasattr(model, "dense"):
+    elif hasattr(model, "dense"):
         h, w = inputs.shape
         margin, rows = inputs.padded.shape[0] - h, h if getattr(model, "at_once", False) else STRIP
         for top in range(0, h, rows):
-            bottom = min(top + rows, h)
-            image = inputs.padded[top : bottom + margin]  # (rows + 18, W + 18, C)
+            image = inputs.padded[top : min(top + rows, h) + margin]  # (rows + 18, W + 18, C)
             scores = model.dense(image.permute(2, 0, 1)[None]).flatten(1).T
-            yield slice(top * w, bottom * w), scores.cpu().numpy()
-        return
-    index = inputs.there
-    if index is None:
-        index = torch.arange(math.prod(inputs.shape), device=inputs.pixels.device)
-    size = ROWS
-    if isinstance(model, nn.Module):
-        size = IMAGES if isinstance(inputs, Images) else SPECTRA if inputs.padded is None else WINDOWS
-    for part in index.split(size):
-        if isinstance(model, nn.Module):
-            seen = inputs.samples(part, getattr(model, "window", WINDOW))
-            scores = model(seen).logits.cpu().numpy()
-        else:
-            scores = model.scores(inputs.pixels[part].cpu().numpy())
-        yield part.cpu().numpy(), scores
+            yield slice(top * w, (top + rows) * w), scores.cpu().numpy()
+    else:
+        everywhere = torch.arange(inputs.count, device=inputs.pixels.device)
+        index, window = everywhere if inputs.there is None else inputs.there, getattr(model, "window", WINDOW)
+        for part in index.split(inputs.at_once if network else ROWS):
+            if network:
+                scores = model(inputs.samples(part, window)).logits.cpu().numpy()
+            else:
+                scores = model.scores(inputs.pixels[part].cpu().numpy())
+            yield part.cpu().numpy(), scores
 
 
 @torch.no_grad()
@@ -81,8 +67,6 @@ def pixel_scores(
     model: nn.Module, inputs: Inputs | Images, index: torch.Tensor, batch: int = 500
 ) -> np.ndarray:
     """Return the same scores of the pixels ``index``, computed sample by sample.
-
-    For patch models this is the reference that the dense form is tested against.
 
     >>> scene = load_scene("synthetic_urban_small")
     >>> inputs = make_inputs(scene, split_of(scene, "random"), "bands")
@@ -116,17 +100,14 @@ def metrics(scores: np.ndarray, true: np.ndarray) -> dict[str, float]:
     mine = scores[np.arange(len(true)), true][:, None]
     above, equal = (scores > mine).sum(1), (scores == mine).sum(1)
     top5 = ((5 - above) / equal).clip(0, 1).mean()  # equal scores, as a forest gives, share the places left
-    total, hits = table.sum(), np.diag(table)
-    rows, columns = table.sum(1), table.sum(0)
+    total, hits, rows, columns = table.sum(), np.diag(table), table.sum(1), table.sum(0)
     seen = rows > 0
     chance = (rows * columns).sum() / total**2
     kappa = (hits.sum() / total - chance) / (1 - chance) if chance < 1 else 1.0
     f1 = 2 * hits[seen] / (rows + columns)[seen]
     aa = (hits[seen] / rows[seen]).mean()
-    return {
-        "oa": 100 * table.trace() / total, "top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa,
-        "f1": 100 * f1.mean(), "aa30": aa30(table),
-    }
+    shares = {"top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa, "f1": 100 * f1.mean()}
+    return {"oa": 100 * table.trace() / total, **shares, "aa30": aa30(table)}
 
 
 def aa30(table: np.ndarray) -> float:
@@ -136,11 +117,7 @@ def aa30(table: np.ndarray) -> float:
 
 
 def small(counts: np.ndarray) -> str:
-    """Name the test pixels of each class with fewer than 30, from below.
-
-    >>> small(np.array([400, 25, 0, 2, 10]))
-    '2 10 25'
-    """
+    """Name the test pixels of each class with fewer than 30, from below: ``2 10 25``."""
     return " ".join(map(str, sorted(n for n in counts.tolist() if 0 < n < LEAST)))
 
 

@@ -48,7 +48,7 @@ COUNTED = {
 class _Sums(TorchDispatchMode):
     """Counts products of elements that are then summed, and says what nobody can count."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.products, self.macs, self.known = {}, 0, True
 
@@ -88,12 +88,8 @@ def macs(model: nn.Module | Classical, x: torch.Tensor) -> int | None:
     return counter.get_total_flops() // 2 + sums.macs if sums.known else None
 
 
-def of_components(bands: int, components: int, window: int = WINDOW) -> int:
-    """Count the multiply-adds that make the principal components of a window from its bands.
-
-    >>> of_components(200, 40)
-    2888000
-    """
+def of_components(bands, components, window=WINDOW):
+    """Count the multiply-adds that make the principal components of a window from its bands."""
     return bands * components * window**2
 
 
@@ -108,15 +104,11 @@ def bytes_on_disk(model: nn.Module | Classical) -> int:
     return len(pickle.dumps(model.estimator))
 
 
-def measured(
-    model: nn.Module | Classical, x: torch.Tensor, bands: int, components: int = 40
-) -> dict[str, int | None]:
+def measured(model, x, bands, components=40):
     """Return all that a network costs, as a row of the store has it; ``x`` is a batch of one."""
     try:
-        return {
-            "params": parameters(model), "macs": macs(model, x), "bytes": bytes_on_disk(model),
-            "payload": payload(model, bands, components),
-        }
+        costs = {"params": parameters(model), "macs": macs(model, x), "bytes": bytes_on_disk(model)}
+        return costs | {"payload": payload(model, bands, components)}
     except Exception as error:  # a network from outside may be anything
         says = f"{type(model).__name__} cannot be measured: {type(error).__name__}: {reason(error)}"
         raise HsiError(says) from None
@@ -130,9 +122,8 @@ def payload(model: nn.Module | Classical, bands: int, components: int = 40) -> i
 
     Batch norm is folded into the layer before it, and standardised bands into a first layer that mixes them
     all; any other network on bands stores two numbers a band, one on ``patches`` its principal
-    ``components``.  Whole numbers count one byte, with scales and biases beside them; of what is no such
-    layer, every parameter and every buffer that is saved counts as it is.  A classical model counts as it is
-    pickled.
+    ``components``.  Whole numbers count one byte, with scales and biases beside them; all else that is saved
+    counts as it is, and a classical model as it is pickled.
 
     >>> payload(CNN2D(40, 16, widths=(5, 10, 10)), bands=200)
     67964
@@ -140,7 +131,12 @@ def payload(model: nn.Module | Classical, bands: int, components: int = 40) -> i
     if not isinstance(model, nn.Module):
         return bytes_on_disk(model) + 2 * FLOAT * bands
     layers = [m for m in model.modules() if _stored(m) and not isinstance(m, BATCH_NORMS)]
-    total = sum(map(_bytes_of, layers)) + _unfolded(model, layers)
+    total = sum(map(_bytes_of, layers))
+    free = Counter(len(layer.weight) for layer in layers if _plain(layer) and not isinstance(layer, nn.LSTM))
+    for norm in model.modules():
+        if isinstance(norm, BATCH_NORMS):  # its sums go into the bias of such a layer, if one is left
+            total += 0 if free[norm.num_features] > 0 else 2 * FLOAT * norm.num_features
+            free[norm.num_features] -= 1
     if model.kind == "patches":
         return total + FLOAT * (bands + 1) * components
     if model.kind in ("bands", "windows") and not (_plain(layers[0]) and mixes(layers[0], bands)):
@@ -162,17 +158,6 @@ def _plain(layer):
     if isinstance(layer, nn.LSTM):
         return True
     return "weight" in _stored(layer) and (hasattr(layer, "bits") or isinstance(layer, LAYERS))
-
-
-def _unfolded(model, layers):
-    """The bytes of batch norms that no layer is there for: of another, its bias takes up what is added."""
-    free = Counter(len(layer.weight) for layer in layers if _plain(layer) and not isinstance(layer, nn.LSTM))
-    total = 0
-    for norm in model.modules():
-        if isinstance(norm, BATCH_NORMS):
-            total += 0 if free[norm.num_features] else 2 * FLOAT * norm.num_features
-            free[norm.num_features] -= free[norm.num_features] > 0
-    return total
 
 
 # what a layer in whole numbers holds that is counted in its own way, or is not deployed
@@ -198,7 +183,7 @@ def _bytes_of(layer):
     return more + stored + FLOAT * (len(weight) + layer.scale.numel()) + grid
 
 
-def mixes(layer: nn.Module, bands: int) -> bool:
+def mixes(layer, bands):
     """Tell whether a layer takes all bands of one pixel together."""
     if isinstance(layer, nn.LSTM):
         return layer.input_size == bands

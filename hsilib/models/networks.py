@@ -82,8 +82,7 @@ class MLP(nn.Module):
         self.config = dict(bands=bands, classes=classes, width=width)
         self.fc1, self.fc2 = nn.Linear(bands, width), nn.Linear(width, classes)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify spectra (B, bands)."""
+    def forward(self, x):
         hidden = F.relu(self.fc1(x))  # (B, width)
         return Outputs(self.fc2(hidden), {"e": hidden})
 
@@ -107,8 +106,7 @@ class LSTM(nn.Module):
         self.lstm = nn.LSTM(1 if review else bands, 64, num_layers=2, batch_first=True)
         self.head = nn.Linear(64 * bands if review else 64, classes)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify spectra (B, bands)."""
+    def forward(self, x):
         states, _ = self.lstm(x[..., None] if self.review else x[:, None])  # (B, steps, 64)
         hidden = torch.flatten(states, 1)
         return Outputs(self.head(hidden), {"e": hidden})
@@ -133,8 +131,7 @@ class CNN1D(nn.Module):
         self.bn = nn.BatchNorm1d(100)
         self.fc2 = nn.Linear(100, classes)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify spectra (B, bands)."""
+    def forward(self, x):
         features = F.max_pool1d(F.relu(self.conv(x[:, None])), 5)  # (B, 20, 35)
         hidden = F.relu(self.bn(self.fc1(torch.flatten(features, 1))))
         return Outputs(self.fc2(hidden), {"e": hidden})
@@ -162,38 +159,32 @@ class CNN2D(nn.Module):
         self.fc1, self.fc2 = nn.Linear(25 * c2, f1), nn.Linear(f1, classes)
         self.to(memory_format=torch.channels_last)
 
-    def stem(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the first convolution."""
+    def stem(self, x):
         return F.relu(self.bn1(self.conv1(x)))  # f1 (B, 50, 15, 15)
 
-    def block(self, f1: torch.Tensor) -> torch.Tensor:
-        """Run the second convolution."""
+    def block(self, f1):
         return F.relu(self.bn2(self.conv2(f1)))  # f2 (B, 100, 11, 11)
 
-    def features(self, f2: torch.Tensor) -> dict[str, torch.Tensor]:
+    def features(self, f2):
         """Pool and run the first fully connected layer; return the tensors on the way by name."""
         p2 = F.max_pool2d(f2, 2)  # (B, 100, 5, 5); the last row and column of f2 are not used
         v = torch.flatten(p2, 1)
         e = F.relu(self.fc1(v))  # (B, 100)
         return dict(f2=f2, p2=p2, v=v, e=e)
 
-    def head(self, f2: torch.Tensor) -> Outputs:
-        """Run all that follows the convolutions."""
+    def head(self, f2):
         taps = self.features(f2)
         return Outputs(self.fc2(taps["e"]), taps)
 
-    def branch(self, f1: torch.Tensor) -> Outputs:
-        """Run all that follows the first convolution, which peers may share."""
+    def branch(self, f1):  # of peers that share a first convolution
         return self.head(self.block(f1))
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify patches (B, bands, 19, 19)."""
+    def forward(self, x):
         f1 = self.stem(x)
         logits, taps = self.branch(f1)
-        return Outputs(logits, Inner({"f1": f1} | taps))
+        return Outputs(logits, Inner(f1=f1, **taps))
 
-    def dense(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
+    def dense(self, image):
         return dense_head(self, self.block(self.stem(image)))
 
 
@@ -240,29 +231,36 @@ class CNN3D(nn.Module):
         out = F.conv2d(stacked.flatten(0, 1), conv.weight.flatten(1, 2), conv.bias)
         return out.unflatten(0, (len(x), depth)).transpose(1, 2)
 
-    def convolutions(self, x: torch.Tensor) -> torch.Tensor:
+    def convolutions(self, x):
         """Run both convolutions, and join channels and depth."""
         f1 = F.relu(self.bn1(self._conv(x[:, None], self.conv1, self.d1)))  # (B, 32, 17, 15, 15)
         return F.relu(self.bn2(self._conv(f1, self.conv2, self.d2))).flatten(1, 2)  # (B, 64*2, 11, 11)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify patches (B, bands, 19, 19)."""
+    def forward(self, x):
         p2 = F.max_pool2d(self.convolutions(x), 2)  # max-pool 2 x 2 x 1
         e = F.relu(self.bn_fc1(self.fc1(torch.flatten(p2, 1))))
         return Outputs(self.fc2(e), {"e": e})
 
-    def dense(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
+    def dense(self, image):
         return dense_head(self, self.convolutions(image))
 
 
 NETWORKS = {net.__name__: net for net in (MLP, LSTM, CNN1D, CNN2D, CNN3D)}
 
 
+def stored(net):
+    """Let a class of networks be built again from its stored weights and config."""
+    NETWORKS[net.__name__] = net
+    return net
+
+
 class Around(nn.Module):
     """A network of ``NETWORKS`` some of whose layers are replaced: it sees and gives what that does."""
 
-    def __init__(self, net: str, config: dict) -> None:
+    def __init_subclass__(cls):
+        stored(cls)
+
+    def __init__(self, net, config):
         super().__init__()
         self.net = NETWORKS[net](**config)
         self.kind = self.net.kind
@@ -270,5 +268,12 @@ class Around(nn.Module):
             if hasattr(self.net, name):
                 setattr(self, name, getattr(self.net, name))
 
-    def forward(self, x: torch.Tensor) -> Outputs:
+    @classmethod
+    def holding(cls, net, device, **sizes):
+        """Put it around a trained network."""
+        made = cls(type(net).__name__, net.config, **sizes).to(device)
+        made.net.load_state_dict(net.state_dict())
+        return made.eval()
+
+    def forward(self, x):
         return self.net(x)

@@ -53,11 +53,9 @@ def training_set(inputs: Inputs | Images, split: Split) -> TrainingSet:
     return TrainingSet(lambda position: inputs.samples(pixels[position]), y.repeat(inputs.turns))
 
 
-def one_cycle(t: float, up: float = 0.3, first: float = 0.04) -> float:
-    """Return the share of the rate after a share ``t`` of all steps, of 1cycle (Smith, Topin, 2018).
-
-    It rises from ``first`` to one until ``up``, then falls to zero, both along a cosine.
-    """
+def one_cycle(t, up=0.3, first=0.04):
+    """Return the share of the rate after a share ``t`` of all steps, of 1cycle (Smith, Topin, 2018): it rises
+    from ``first`` to one until ``up``, then falls to zero, both along a cosine."""
     if t < up:
         return first + (1 - first) * 0.5 * (1 - math.cos(math.pi * t / up))
     return 0.5 * (1 + math.cos(math.pi * (t - up) / (1 - up)))
@@ -83,11 +81,10 @@ def check(terms: dict[str, torch.Tensor]) -> None:
     if not isinstance(terms, dict) or not terms:
         raise HsiError(f'a loss must return named terms, such as {{"ce": ...}}, not {type(terms).__name__}')
     for name, value in terms.items():
-        what = "" if torch.is_tensor(value) else type(value).__name__
-        if not what and value.ndim:
-            what = f"of shape {tuple(value.shape)}; take its mean"
-        if what:
-            raise HsiError(f"term {name} of the loss must be a tensor of one number, not {what}")
+        if not torch.is_tensor(value) or value.ndim:
+            shape = f"of shape {tuple(value.shape)}; take its mean" if torch.is_tensor(value) else ""
+            says = f"term {name} of the loss must be a tensor of one number"
+            raise HsiError(f"{says}, not {shape or type(value).__name__}")
     if not any(value.requires_grad for value in terms.values()):
         names = ", ".join(terms)
         raise HsiError(f"no term of the loss ({names}) depends on the network: nothing would be learned")
@@ -142,9 +139,8 @@ def fit(
     count = len(data.y)
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout draws from the process, whatever that did before
-    modules = [model, *extra]
-    # modules may share some
-    weights = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
+    modules = torch.nn.ModuleList([model, *extra]).train()
+    weights = [p for p in modules.parameters() if p.requires_grad]  # modules may share some
     if recipe.schedule == "sgd_waves":
         optimizer = torch.optim.SGD(weights, lr=recipe.lr, momentum=0.9, weight_decay=1e-4, fused=True)
     else:
@@ -152,17 +148,10 @@ def fit(
         optimizer = optimizer(weights, lr=recipe.lr, fused=True)
     per_epoch = math.ceil(count / recipe.batch)
     history, step, total = [], 0, recipe.epochs * per_epoch
-    for m in modules:
-        m.train()
     for epoch in range(recipe.epochs):
         seen = {}  # read once an epoch: a GPU need not wait for each number
         for index in draw(count, order).to(device).split(recipe.batch):
-            if recipe.schedule == "cosine":
-                optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
-            elif recipe.schedule == "one_cycle":
-                optimizer.param_groups[0]["lr"] = recipe.lr * one_cycle(step / total)
-            elif recipe.schedule in ("waves", "sgd_waves"):
-                optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * epoch / 15))
+            optimizer.param_groups[0]["lr"] = rate(recipe, epoch, step, total)
             step += 1
             if len(index) < 2:
                 continue  # batch norm needs two
@@ -181,9 +170,19 @@ def fit(
         history.append(means(seen, count, epoch))
         if after_epoch is not None:
             after_epoch(model, epoch)
-    for m in modules:
-        m.eval()
+    modules.eval()
     return history
+
+
+def rate(recipe, epoch, step, total):
+    """Return the rate of a step, along the recipe's schedule."""
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
+    if recipe.schedule == "one_cycle":
+        return recipe.lr * one_cycle(step / total)
+    if recipe.schedule == "constant":
+        return recipe.lr
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * epoch / 15))
 
 
 def flips_and_rotations(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -84,7 +84,8 @@ class DaskPool:
         self.lacks: dict[str, str] = {}  # of each worker that has answered
         self.read = 0  # how many answers
         plugin = dumps(Approval(self.topic, {run.scene: run.content for run in runs}))
-        self._ask(self.client.scheduler.register_worker_plugin, plugin=plugin, name="hsilib", idempotent=False)
+        register = self.client.scheduler.register_worker_plugin
+        self._ask(register, plugin=plugin, name="hsilib", idempotent=False)
         late, waits = time.monotonic() + LOADING, False
         while (unheard := self._look()) or not self.lacks:  # none has come, or one is still loading
             if self.jobs and time.monotonic() > late:
@@ -118,7 +119,7 @@ class DaskPool:
         workers = set(self._ask(self.client.scheduler.identity)["workers"])
         for worker in self.lacks.keys() - workers:
             if not self.lacks.pop(worker):
-                self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
+                self.say(f"worker {worker} is gone; another trains what it trained, and is waited for")
         answers = self._ask(self.client.scheduler.events, topic=self.topic)[self.read :]
         for _, (worker, lacks) in answers:
             self.read, self.lacks[worker] = self.read + 1, lacks

@@ -38,8 +38,8 @@ def local_rows(work: "Work", store: Store, device: str) -> Iterator[Row]:
                 failed |= {row["run"]} if "failed" in row else set()
                 yield row
         except BrokenProcessPool:
-            says = "a process that trains was killed, perhaps for want of memory; what is finished is stored; "
-            raise HsiError(f"{says}with fewer processes (--jobs) each has more memory") from None
+            says = "a process that trains was killed, perhaps for want of memory; what is finished is stored"
+            raise HsiError(f"{says}; with fewer processes (--jobs) each has more memory") from None
 
 
 def attempt(run: Run, store: Store, device: str) -> Row:

@@ -28,8 +28,8 @@ MOST_SEEDS, MOST_RUNS = 10_000, 50_000  # of a plan, and of a study
 
 
 def make_run(
-    scene: str | Scene, split: str, method: str, ratio: int = 0, seed: int = 0, epochs: int | None = None,
-    options: dict[str, Any] | None = None, **recipe: Any
+    scene: str | Scene | registry.Place, split: str, method: str, ratio: int = 0, seed: int = 0,
+    epochs: int | None = None, options: dict[str, Any] | None = None, **recipe: Any
 ) -> Run:
     """Return a run with all defaults filled in and all names checked.
 
@@ -40,7 +40,8 @@ def make_run(
     >>> print(run)
     scratch 98 % · synthetic_fields_small · disjoint · seed 0
     """
-    return _run(registry.place(named(scene)), split, method, ratio, seed, epochs, options, **recipe)
+    place = scene if isinstance(scene, registry.Place) else registry.place(named(scene))
+    return _run(place, split, method, ratio, seed, epochs, options, **recipe)
 
 
 def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):

@@ -5,8 +5,8 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 
 import pandas as pd
 
@@ -47,8 +47,6 @@ def collect(
     missing = lacking(runs, rows)
     usual = machine.TRAINING
     jobs, device = jobs or usual["jobs"], usable(device or usual["device"])
-    if missing and Planned.instead:
-        raise Planned(Work(missing, rows, jobs, device))
     if missing:
         _sweep(missing, rows, store, jobs, device, on or usual["on"], say)
         rows = store.rows()
@@ -111,26 +109,6 @@ STARTING = 5  # seconds until a worker trains
 DISK = 12_000  # bytes of a row, its log and its weights, beside the map
 
 
-class Planned(Exception):
-    """What would be trained: raised in place of training it inside of ``with Planned.only()``."""
-
-    instead = False
-
-    @classmethod
-    @contextmanager
-    def only(cls) -> Iterator[None]:
-        """Let ``collect`` raise what it would train."""
-        cls.instead = True
-        try:
-            yield
-        finally:
-            cls.instead = False
-
-    @property
-    def work(self) -> "Work":
-        return self.args[0]
-
-
 class Work:
     """Runs that are to be trained, with those they start from, and what that costs."""
 
@@ -168,6 +146,8 @@ def _sweep(runs, rows, store, jobs, device, on, say):
     with ExitStack() as stack:
         pool = _dask_pool(stack, on, runs, store, device, say) if on else None
         work = Work(runs, rows, pool.jobs if pool else jobs, device)
+        if 0 < machine.TRAINING["most"] < work.seconds:
+            raise HsiError(f"{work}; nothing was trained: -y begins")
         names, start, took, failed = {run.id: run for run in work.runs}, time.perf_counter(), [], []
         say(f"{work}; stop and restart at will")
         look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)

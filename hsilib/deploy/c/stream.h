@@ -16,8 +16,8 @@
    is to it as if the scene ended there; their classes mean nothing.
    Scores: NULL, or room for ${NAME}_CLASSES numbers a pixel: the highest is of the class, and each times
    ${NAME}_SCORE_STEP is what a softmax takes.
-   Sizes in bytes: constants $constants, code with constants $flash; state $wide at 145 pixels a line,
-   $narrow at 64; stack $stack ($by). No static memory, no allocation, no float.
+   Sizes in bytes: constants $constants, code with constants $flash; state $state145 at 145 pixels a line,
+   $state64 at 64; stack $stack ($by). No static memory, no allocation, no float.
    Lines of more than ${NAME}_STRIP pixels can be classified in strips of so many columns: give those from
    ${NAME}_FROM(first) to ${NAME}_TO(first, width), all lines of them, and drop the classes of the halo. */
 #include <stddef.h>
@@ -56,7 +56,7 @@ int ${name}_flush(void *state, uint8_t *classes, int32_t *scores);
    and the greatest value of some typical lines, as the sensor gives them, before any cast to ${NAME}_RAW. It
    finds another scale, from about twice as high or 1/$part as wide; it finds no smaller error.$unknown */
 int ${name}_refuses(int32_t bands, int32_t least, int32_t most);
-$waves
+$also
 #ifdef __cplusplus
 }
 #endif

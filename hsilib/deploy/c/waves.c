@@ -1,7 +1,7 @@
 
-int ${name}_refuses_waves(int32_t bands, const int32_t nm[])
+int ${name}_refuses_waves(int32_t bands, const $number nm[])
 {
-    static const int32_t learnt[] = {
+    static const $number learnt[] = {
 $waves};
     if (bands != $bands)
         return 1;

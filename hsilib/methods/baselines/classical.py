@@ -3,25 +3,19 @@
 Each has the reference's settings for Indian Pines and for Pavia; any other scene uses those of Indian Pines.
 """
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from hsilib.errors import known
 from hsilib.methods.registry import method
-from hsilib.methods.task import Task
-
-if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
 
 
 class Estimator:
     """A scikit-learn classifier behind the same face as a network."""
 
-    def __init__(self, estimator: "BaseEstimator", kind: str, classes: int) -> None:
+    def __init__(self, estimator, kind, classes):
         self.estimator, self.kind, self.classes = estimator, kind, classes
 
-    def scores(self, pixels: np.ndarray) -> np.ndarray:
+    def scores(self, pixels):
         """Return the class scores (N, K); a class without training pixels scores lowest."""
         score = getattr(self.estimator, "decision_function", None) or self.estimator.predict_proba
         given = score(pixels)
@@ -31,7 +25,7 @@ class Estimator:
         out[:, self.estimator.classes_] = given
         return out
 
-    def parameters(self) -> int | None:
+    def parameters(self):
         """Count the coefficients and intercepts; None where the model has none."""
         coefficients = getattr(self.estimator, "coef_", None)
         return None if coefficients is None else coefficients.size + self.estimator.intercept_.size
@@ -43,7 +37,7 @@ def _classical(task, estimator, kind="bands"):
     return Estimator(estimator, kind, task.classes)
 
 
-def pavia(**options: Any) -> dict[str, dict[str, Any]]:
+def pavia(**options):
     """Return hyper-parameters as those of Pavia, in each of its forms, for ``by_scene``."""
     forms = ("", "_visible", "_spectra", "_three")
     scenes = *(f"pavia_university{form}" for form in forms), "pavia_centre_visible", "pavia_pair_visible"
@@ -54,7 +48,7 @@ def pavia(**options: Any) -> dict[str, dict[str, Any]]:
     "rf", "baselines", "RF", mark="light s", paper="RF", min_samples_split=3, max_features=10, max_depth=10,
     by_scene=pavia(min_samples_split=2, max_features=40, max_depth=60),
 )
-def rf(task: Task) -> Estimator:
+def rf(task):
     """A random forest of 200 trees classifies the standardised bands."""
     from sklearn.ensemble import RandomForestClassifier
 
@@ -64,7 +58,7 @@ def rf(task: Task) -> Estimator:
 
 
 @method("mlr", "baselines", "MLR", mark="grey v", paper="MLR", C=1.0, by_scene=pavia(C=10.0))
-def mlr(task: Task) -> Estimator:
+def mlr(task):
     """Multinomial logistic regression, with an L2 penalty and L-BFGS, classifies the standardised bands."""
     from sklearn.linear_model import LogisticRegression
 
@@ -75,7 +69,7 @@ def mlr(task: Task) -> Estimator:
     "svm", "baselines", "SVM", mark="slate ^", paper="SVM", C=100.0, gamma=0.125, scaling="minmax",
     by_scene=pavia(C=1000.0, gamma=2.0),
 )
-def svm(task: Task) -> Estimator:
+def svm(task):
     """A support vector machine, RBF kernel, sees bands scaled to 0..1; scaling="bands" standardises them."""
     from sklearn.svm import SVC
 

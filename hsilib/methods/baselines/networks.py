@@ -3,11 +3,8 @@
 Scratch is a small copy of CNN2D that is trained from random weights.
 """
 
-from torch import nn
-
 from hsilib.errors import known
 from hsilib.methods.registry import method
-from hsilib.methods.task import Task
 from hsilib.models import networks
 from hsilib.models.train import VIEWS, flips_and_crops, on_labels
 
@@ -16,25 +13,25 @@ PATCHES = "patches"
 
 
 @method("mlp", "baselines", "MLP", mark="sky o", paper="MLP")
-def mlp(task: Task) -> nn.Module:
+def mlp(task):
     """One hidden layer sees the spectrum; it has 143 units for 200 bands."""
     return task.fit(task.network(networks.MLP))
 
 
 @method("lstm", "baselines", "LSTM", mark="blue D", paper="LSTM")
-def lstm(task: Task) -> nn.Module:
+def lstm(task):
     """Two LSTM layers read the spectrum in one step, the only reading with the paper's 102,416 parameters."""
     return task.fit(task.network(networks.LSTM))
 
 
 @method("lstm_review", "baselines", "LSTM, 200 steps", mark="blue d", epochs=1 / 3)
-def lstm_review(task: Task) -> nn.Module:
+def lstm_review(task):
     """Two LSTM layers read the spectrum band by band, as in the review."""
     return task.fit(task.network(networks.LSTM, review=True))
 
 
 @method("cnn1d", "baselines", "CNN1D", mark="green o", paper="CNN1D", least=28)
-def cnn1d(task: Task) -> nn.Module:
+def cnn1d(task):
     """A convolution of length 24 runs along the spectrum."""
     return task.fit(task.network(networks.CNN1D))
 
@@ -78,7 +75,7 @@ _scratch("scratch_balanced", "Scratch, balanced batches", "dark P", BALANCED)
     "label_smoothing", "controls", "Scratch, smooth labels", mark="light s", sees=PATCHES, ratios=SMALL,
     smoothing=0.1,
 )
-def label_smoothing(task: Task) -> nn.Module:
+def label_smoothing(task):
     """Scratch learns labels of which a part is spread over all classes: what an ignorant teacher is worth."""
     net = task.network(networks.CNN2D, widths=networks.WIDTHS[task.run.ratio])
 
@@ -92,7 +89,7 @@ def label_smoothing(task: Task) -> nn.Module:
     "cnn2d_member", "controls", "CNN2D, another draw", mark="red D", sees=PATCHES, member=1, components=40,
     pca_fit="scene",
 )
-def cnn2d_member(task: Task) -> nn.Module:
+def cnn2d_member(task):
     """A dense network with other initial weights and batch order is one of the further teachers of CA-MKD."""
     role = f"member{task.options.member}"
     return task.fit(task.network(networks.CNN2D, role=role, widths=networks.WIDTHS[0]), order=role)
@@ -102,6 +99,6 @@ def cnn2d_member(task: Task) -> nn.Module:
     "cnn3d", "baselines", "CNN3D", mark="pink P", sees=PATCHES, least=39, epochs=0.1, paper="CNN3D",
     components=40, pca_fit="scene",
 )
-def cnn3d(task: Task) -> nn.Module:
+def cnn3d(task):
     """3-D convolutions see space and components, for a tenth of the epochs: each costs ten of CNN2D's."""
     return task.fit(task.network(networks.CNN3D))

@@ -5,10 +5,10 @@ each band standardised), ``windows`` (19 x 19 of the same, zeros outside of the 
 of principal components).  ``config`` holds all arguments it was built with, so that it can be stored and
 loaded.  ``forward`` returns ``Outputs``: the logits (B, K) and inner tensors by name, which methods of
 distillation may look at.  ``window`` says how much of the middle it looks at, if not all.  Three things are
-optional: ``dense``, which gives the logits (K, H, W) of a padded
-image (1, C, H + 18, W + 18) at once and must equal the windows; ``start``, which sets first weights from
-spectra (N, B) of the scene; ``project``, a 1 x 1 convolution, and ``after``, all that follows
-it: each pixel of a batch is then projected once, which makes training twice as fast.
+optional: ``dense``, which gives the logits (K, H, W) of a padded image (1, C, H + 18, W + 18) at once and
+must equal the windows; ``start``, which sets first weights from spectra (N, B) of the scene; ``project``, a
+1 x 1 convolution, and ``after``, all that follows it: each pixel of a batch is then projected once, which
+makes training twice as fast.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, known
 from hsilib.methods.registry import OURS, method
-from hsilib.methods.task import Task
 from hsilib.models.measure import measured
-from hsilib.models.networks import NETWORKS, Outputs, initialise
-from hsilib.models.train import VIEWS, Batch, TrainingSet, on_labels, turned_by, turns
+from hsilib.models.networks import Outputs, initialise, stored
+from hsilib.models.train import VIEWS, TrainingSet, on_labels, turned_by, turns
 
 # member: of an ensemble, with other first weights and another order; smoothing: of the labels; balance: how
 # much more often rare classes come; average: share of the epochs at the end whose weights are averaged
@@ -50,8 +48,8 @@ def network(name: str, title: str, *, family: str = "compact", least: int = 1, *
     ...     def forward(self, x):
     ...         return Outputs(self.layers(x), {})
     """
-    own = {key: fields.pop(key) for key in list(fields) if key in ("mark", "version", "epochs", "paper")}
-    seen = {key: fields.pop(key) for key in list(fields) if key in ("components", "pca_fit")}
+    own = {key: fields.pop(key) for key in ("mark", "version", "epochs", "paper") if key in fields}
+    seen = {key: fields.pop(key) for key in ("components", "pca_fit") if key in fields}
 
     def register(net):
         if not net.__module__.startswith(OURS):  # the library's own are checked by its tests
@@ -61,27 +59,22 @@ def network(name: str, title: str, *, family: str = "compact", least: int = 1, *
 
         def train(task):
             o = task.options
-            made = build(task, net, fields, o.member)
-            look, mean = Look(task, made), Average(task.run.recipe.epochs, o.average)
-
-            def loss(model, batch):
-                return {"ce": on_labels(look(model, batch), batch.y, smoothing=o.smoothing)}
-
+            made, mean = build(task, net, fields, o.member), Average(task.run.recipe.epochs, o.average)
             words = {"order": f"member{o.member}"} if o.member else {}
-            task.fit(made, data=look.data, augment=look.draw, loss=loss, after_epoch=mean, **words)
-            return mean.put_into(made)
+            Look(task, made).fit(made, smoothing=o.smoothing, after_epoch=mean, **words)
+            made.load_state_dict(mean.weights, strict=False)  # there are none without ``average``
+            return made
 
         train.__doc__, train.__module__ = net.__doc__, net.__module__
-        NETWORKS[net.__name__] = net
+        stored(net)
         words = dict(sees="patches" if windows else "", least=least, network=net, config=tuple(fields))
-        words["recipe"] = RECIPE
-        method(name, family, title, **words, **own, **options)(train)
+        method(name, family, title, recipe=RECIPE, **words, **own, **options)(train)
         return net
 
     return register
 
 
-def build(task: Task, net: type[nn.Module], sizes: dict, member: int = 0) -> nn.Module:
+def build(task, net, sizes, member=0):
     """Return a fresh network of the sizes that the run asks for, its first weights set as it likes."""
     role = f"member{member}" if member else "init"
     made = task.network(net, role, **{key: getattr(task.options, key) for key in sizes})
@@ -98,33 +91,26 @@ def build(task: Task, net: type[nn.Module], sizes: dict, member: int = 0) -> nn.
 class Average:
     """The mean of the weights after each of the last epochs, a share of all."""
 
-    def __init__(self, epochs: int, share: float) -> None:
-        self.first, self.count, self.mean = epochs - round(epochs * share), 0, {}
+    def __init__(self, epochs, share):
+        self.first, self.count, self.weights = epochs - round(epochs * share), 0, {}
 
     @torch.no_grad()
-    def __call__(self, model: nn.Module, epoch: int) -> None:
-        if epoch < self.first:
-            return
-        self.count += 1
-        for name, value in model.state_dict().items():
+    def __call__(self, model, epoch):
+        self.count += epoch >= self.first
+        for name, value in model.state_dict().items() if self.count else ():
             if value.is_floating_point():
-                before = self.mean.get(name, torch.zeros_like(value))
-                self.mean[name] = before + (value - before) / self.count
-
-    def put_into(self, model: nn.Module) -> nn.Module:
-        """Give a model these weights, if there are some."""
-        model.load_state_dict(self.mean, strict=False)
-        return model
+                before = self.weights.get(name, torch.zeros_like(value))
+                self.weights[name] = before + (value - before) / self.count
 
 
 class Look:
     """How a network in training sees the pixels of a batch: spectra, or windows that are turned at will."""
 
-    def __init__(self, task: Task, net: nn.Module) -> None:
+    def __init__(self, task, net):
         augment = known("augment", getattr(task.options, "augment", "none"), VIEWS)
         self.views = 8 if augment == "dihedral" and net.kind != "bands" else 1
-        self.view: torch.Tensor | None = None  # (B,), how each window of the batch is turned
-        self.inputs, self.data = task.inputs(net.kind), task.data(net)
+        self.view = None  # (B,), how each window of the batch is turned
+        self.task, self.inputs, self.data = task, task.inputs(net.kind), task.data(net)
         self.window = getattr(net, "window", WINDOW)
         self.once = hasattr(net, "after") and self.inputs.disk is None
         pixels = torch.from_numpy(task.split.train).to(task.device)
@@ -133,7 +119,16 @@ class Look:
         elif self.window < WINDOW:
             self.data = TrainingSet(lambda n: self.inputs.samples(pixels[n], self.window), self.data.y)
 
-    def draw(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def fit(self, model, *shares, loss=None, smoothing=0.0, **words):
+        """Train a network that sees the pixels so; without another loss, on labels."""
+
+        def on_these(model, batch):
+            return {"ce": on_labels(self(model, batch), batch.y, smoothing=smoothing)}
+
+        words |= dict(data=self.data, augment=self.draw, loss=loss or on_these)
+        return self.task.fit(model, *shares, **words)
+
+    def draw(self, x, generator):
         """Draw how each window is turned; this is what ``fit`` takes as ``augment``."""
         self.view = torch.zeros(len(x), dtype=torch.long)
         if self.views > 1:
@@ -141,11 +136,11 @@ class Look:
         self.view = self.view.to(x.device)
         return x if self.once or self.views == 1 else turned_by(x, self.view)
 
-    def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def __call__(self, model, batch):
         """Return the logits of a batch."""
         return model.after(self.projected(model, batch)).logits if self.once else model(batch.x).logits
 
-    def projected(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def projected(self, model, batch):
         """Return the projected windows of a batch; each pixel in them is projected once."""
         if not self.once:
             return model.project(batch.x)
@@ -161,25 +156,22 @@ class Look:
 
 
 @torch.no_grad()
-def check(net: type[nn.Module], bands: int = 12, classes: int = 3, **sizes) -> None:
+def check(net, bands=12, classes=3, **sizes):
     """Refuse in one line a network that does not keep the contract at the head of this file."""
-    name = net.__name__
+    name, words = net.__name__, ["bands", "classes", *sizes]
     known(f"kind of {name}", getattr(net, "kind", None), KINDS)
-    try:
-        made = initialise(net(bands, classes, **sizes), 0).eval()
-    except Exception as error:
-        words = ", ".join(["bands", "classes", *sizes])
-        raise HsiError(f"{name} cannot be built from {words}: {type(error).__name__}: {error}") from None
-    config = getattr(made, "config", None)
-    if not isinstance(config, dict) or {"bands", "classes", *sizes} - set(config):
-        words = ", ".join(["bands", "classes", *sizes])
-        raise HsiError(f"{name}.config must hold all it was built with: {words}")
     shape = (2, bands) if net.kind == "bands" else (2, bands, WINDOW, WINDOW)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    doing = f"be built from {', '.join(words)}"
     try:
+        made = initialise(net(bands, classes, **sizes), 0).eval()
+        doing = f"classify {shape}"
         out = made(x)
     except Exception as error:
-        raise HsiError(f"{name} cannot classify {tuple(shape)}: {type(error).__name__}: {error}") from None
+        raise HsiError(f"{name} cannot {doing}: {type(error).__name__}: {error}") from None
+    config = getattr(made, "config", None)
+    if not isinstance(config, dict) or not config.keys() >= set(words):
+        raise HsiError(f"{name}.config must hold all it was built with: {', '.join(words)}")
     if not isinstance(out, Outputs) or out.logits.shape != (2, classes):
         raise HsiError(f"{name} must return Outputs(logits of shape (batch, classes), taps)")
     measured(made, x[:1], bands)

@@ -7,23 +7,21 @@ mean at its border is of fewer.
 from copy import copy
 from dataclasses import replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.data.inputs import MARGIN, Inputs, middle
+from hsilib.data.inputs import MARGIN, middle
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError
-from hsilib.identity import Run
 from hsilib.methods.baselines.classical import Estimator
+from hsilib.methods.compact.taught import alone
 from hsilib.methods.quantize.modes import original
-from hsilib.methods.registry import get, method
-from hsilib.methods.task import Task
-from hsilib.models.networks import NETWORKS, Around, Outputs
+from hsilib.methods.registry import dense, get, method
+from hsilib.models.networks import Around
 
 
-def mean(x: torch.Tensor, there: torch.Tensor, size: int) -> torch.Tensor:
+def mean(x, there, size):
     """Return the mean over size x size pixels of (B, C, h, w) where ``there`` (B, 1, h, w) is 1."""
 
     def add(values):
@@ -32,7 +30,7 @@ def mean(x: torch.Tensor, there: torch.Tensor, size: int) -> torch.Tensor:
     return x if size == 1 else add(x * there) / add(there).clamp(min=1)
 
 
-def smoothed(scores: torch.Tensor, there: torch.Tensor, after: int, vote: int) -> torch.Tensor:
+def smoothed(scores, there, after, vote):
     """Return scores (K, h, w) after a mean of their log softmax and a vote of the classes around a pixel."""
     out = mean(F.log_softmax(scores, 0)[None], there, after)
     if vote > 1:  # of equal counts the class of lowest number wins
@@ -40,14 +38,14 @@ def smoothed(scores: torch.Tensor, there: torch.Tensor, after: int, vote: int) -
     return out[0]
 
 
-def odd(**sizes: int) -> None:
-    """Refuse sizes of filters that have no centre, or reach further than a window."""
+def odd(**sizes):
+    """Refuse sizes of filters that have no centre."""
     for name, size in sizes.items():
-        if size % 2 == 0 or not 1 <= size <= WINDOW:
+        if size % 2 == 0:
             raise HsiError(f"{name} must be an odd number from 1 to {WINDOW}, not {size}")
 
 
-def image_of(inputs: Inputs, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def image_of(inputs, values):
     """Return values (H*W, C) of all pixels as (1, C, H, W), and where they are, as (1, 1, H, W)."""
     there = torch.ones(inputs.count)
     if inputs.there is not None:
@@ -55,7 +53,7 @@ def image_of(inputs: Inputs, values: torch.Tensor) -> tuple[torch.Tensor, torch.
     return values.T.reshape(1, -1, *inputs.shape), there.view(1, 1, *inputs.shape).to(values)
 
 
-def averaged(inputs: Inputs, size: int) -> Inputs:
+def averaged(inputs, size):
     """Return the same inputs, each spectrum the mean of those around it."""
     return replace(inputs, pixels=mean(*image_of(inputs, inputs.pixels), size).flatten(2)[0].T.contiguous())
 
@@ -65,18 +63,17 @@ class Before(Around):
 
     averages = True  # its first layer is given means of what the network is given
 
-    def __init__(self, net: str, config: dict, before: int) -> None:
+    def __init__(self, net, config, before):
         super().__init__(net, config)
         self.config = dict(net=net, config=config, before=before)
         self.kind, self.window = "windows", before
 
-    def forward(self, x: torch.Tensor) -> Outputs:
+    def forward(self, x):
         """Classify windows (B, bands, 19, 19); pixels outside of the scene are zeros in all bands."""
         x = middle(x, self.window)
         return self.net(x.sum((2, 3)) / x.any(1).sum((1, 2)).clamp(min=1)[:, None])
 
-    def dense(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
+    def dense(self, image):
         x = mean(image, image.any(1, keepdim=True).to(image), self.window)
         x = x[0, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
         parts = [self.net(part).logits for part in x.flatten(1).T.split(1 << 14)]
@@ -91,22 +88,22 @@ class After(Around):
 
     at_once = True  # a scene is one call
 
-    def __init__(self, net: str, config: dict, after: int, vote: int) -> None:
+    def __init__(self, net, config, after, vote):
         super().__init__(net, config)
         self.config = dict(net=net, config=config, after=after, vote=vote)
         self.sizes, self.inner = (after, vote), self.kind
         self.kind = "windows" if self.kind == "bands" else self.kind
         self.dense = self.filtered
 
-    def forward(self, x: torch.Tensor) -> Outputs:
+    def forward(self, x):
         return self.net(x[:, :, MARGIN, MARGIN] if self.inner == "bands" else x)
 
-    def filtered(self, image: torch.Tensor) -> torch.Tensor:
+    def filtered(self, image):
         """Return the filtered scores (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
         there = image[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN].any(1, keepdim=True).to(image)
         return smoothed(self.scores(image), there, *self.sizes)
 
-    def scores(self, image: torch.Tensor) -> torch.Tensor:
+    def scores(self, image):
         """Return the scores (K, H, W) that the network within gives."""
         if hasattr(self.net, "dense"):
             return self.net.dense(image)
@@ -120,18 +117,14 @@ class After(Around):
         return torch.stack(rows, 1)
 
 
-for made in (Before, After):
-    NETWORKS[made.__name__] = made
-
-
 class FilteredEstimator(Estimator):
     """A classical model with a mean before and with means or a vote after it."""
 
-    def __init__(self, inner: Estimator, before: int, after: int, vote: int) -> None:
+    def __init__(self, inner, before, after, vote):
         super().__init__(inner.estimator, inner.kind, inner.classes)
         self.sizes = before, after, vote
 
-    def scene(self, inputs: Inputs) -> np.ndarray:
+    def scene(self, inputs):
         """Return the filtered scores (H*W, K) of every pixel."""
         size, *sizes = self.sizes
         scores = self.scores(averaged(inputs, size).pixels.cpu().numpy())
@@ -139,7 +132,7 @@ class FilteredEstimator(Estimator):
         return smoothed(image[0], there, *sizes).flatten(1).T.numpy()
 
 
-def means_before(name: str, of: str, mark: str) -> None:
+def means_before(of, mark):
     """Register the method ``of``, a network of spectra or a classical model, on means of spectra."""
     source = get(of)
 
@@ -149,40 +142,35 @@ def means_before(name: str, of: str, mark: str) -> None:
         odd(before=o.before)
         view.inputs = lambda kind: averaged(task.inputs(kind), o.before)  # all else is as it is
         net = source.train(view)
-        if source.network is None:
-            odd(after=o.after, vote=o.vote)
-            return FilteredEstimator(net, o.before, o.after, o.vote)
-        made = Before(type(net).__name__, net.config, o.before).to(task.device)
-        made.net.load_state_dict(net.state_dict())
-        return made.eval()
+        if source.network:
+            return Before.holding(net, task.device, before=o.before)
+        odd(after=o.after, vote=o.vote)
+        return FilteredEstimator(net, o.before, o.after, o.vote)
 
-    sizes = dict(before=3) if source.network else dict(before=3, after=1, vote=1)
-    words = dict(sees="patches", least=source.least, recipe=source.recipe, by_scene=source.by_scene)
-    method(name, "rivals", f"{source.title}, means", mark=mark, **words, **sizes, **source.options)(train)
+    words = dict(sees="patches", least=source.least, recipe=source.recipe, by_scene=source.by_scene, before=3)
+    words |= {} if source.network else dict(after=1, vote=1)
+    method(f"{of}_mean", "rivals", f"{source.title}, means", mark=mark, **words, **source.options)(train)
 
 
-means_before("perceptron_mean", "perceptron", "sky v")
-means_before("perceptron_wide_mean", "perceptron_wide", "sky X")
-means_before("liunet_mean", "liunet", "green v")
-means_before("mlr_mean", "mlr", "grey s")
-means_before("svm_mean", "svm", "slate v")
+means_before("perceptron", "sky v")
+means_before("perceptron_wide", "sky X")
+means_before("liunet", "green v")
+means_before("mlr", "grey s")
+means_before("svm", "slate v")
 CHANGES = dict(before=0, balance=0.0)  # of the method whose network is filtered; 0: as it has them
 
 
-def source_of(run: Run) -> Run:
+def source_of(run):
     """Return the run whose network's scores are filtered: that of ``of``, or its integer form."""
     said = dict(run.options)
     source = get(said["of"])
     if 0 not in source.ratios:
         raise HsiError(f"{said['of']} has no network of one size")
-    recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
-    options = source.defaults(run.scene)
-    options |= {key: said[key] for key in CHANGES if said[key] and key in options}
-    plain = replace(run, method=said["of"], options=tuple(sorted(options.items())), recipe=recipe)
+    changes = {key: said[key] for key in CHANGES if said[key] and key in source.options}
+    plain = alone(run, said["of"], **changes)
     if not said["int8"]:
         return plain
-    options = get("static").defaults(run.scene) | {"of": said["of"]}
-    static = replace(run, method="static", options=tuple(sorted(options.items())))
+    static = dense(run, "static", of=said["of"])
     if original(static) != plain:
         raise HsiError(f"{run.method}: the integer form of {said['of']} is that of its usual options")
     return static
@@ -192,12 +180,10 @@ def source_of(run: Run) -> Run:
     "filtered", "rivals", "Filtered", mark="green X", sees="patches", parents=lambda run: (source_of(run),),
     of="perceptron", after=1, vote=1, int8=False, **CHANGES,
 )
-def filtered(task: Task) -> After:
+def filtered(task):
     """Scores of a trained network are averaged over the pixels around, or its classes are voted on."""
     o, net = task.options, task.parent(source_of(task.run))
     odd(after=o.after, vote=o.vote)
     if not isinstance(net, nn.Module):
         raise HsiError(f"{o.of} is no network; use mlr_mean or svm_mean with before=1")
-    made = After(type(net).__name__, net.config, o.after, o.vote).to(task.device)
-    made.net.load_state_dict(net.state_dict())
-    return made.eval()
+    return After.holding(net, task.device, after=o.after, vote=o.vote)

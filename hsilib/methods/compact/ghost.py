@@ -14,13 +14,12 @@ from hsilib.methods.compact.lens import Depthwise, Lens
 class Ghost(nn.Module):
     """A convolution across channels makes half of them; a depthwise one makes the other half of these."""
 
-    def __init__(self, channels: int, out: int, size: int) -> None:
+    def __init__(self, channels, out, size):
         super().__init__()
         self.point, self.bn1 = nn.Conv2d(channels, out // 2, 1, bias=False), nn.BatchNorm2d(out // 2)
-        self.cheap = Depthwise(out // 2, size)
-        self.bn2 = nn.BatchNorm2d(out // 2)
+        self.cheap, self.bn2 = Depthwise(out // 2, size), nn.BatchNorm2d(out // 2)
 
-    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
+    def forward(self, x, dilation=1):
         main = F.relu(self.bn1(self.point(x)))
         copy = self.cheap(main, dilation)
         edge = (main.shape[2] - copy.shape[2]) // 2  # what the depthwise kernel needs around a pixel
@@ -32,7 +31,7 @@ class Ghost(nn.Module):
 class GhostLens(Lens):
     """As Lens, with ghost modules in place of depthwise separable convolutions."""
 
-    def __init__(self, bands: int, classes: int, width: int = 24, centre: int = 24) -> None:
+    def __init__(self, bands, classes, width=24, centre=24):
         super().__init__(bands, classes, width, centre)
         del self.config["learnt"]
         self.first, self.second = Ghost(width, width, 5), Ghost(width, width, 3)

@@ -7,11 +7,10 @@ behind it is CNN2D; methods J.
 import torch
 
 from hsilib.methods.compact.compact import network
-from hsilib.methods.compact.lens import whitened
+from hsilib.methods.compact.lens import Lens
 from hsilib.methods.compact.projected import Projected
-from hsilib.methods.compact.taught import ENSEMBLE, taught
-from hsilib.methods.registry import get
-from hsilib.models.networks import WIDTHS, Outputs
+from hsilib.methods.compact.taught import taught
+from hsilib.models.networks import WIDTHS
 
 
 @network("cnn2d_learnt_98", "98 %, learnt bands", family="rivals", mark="blue v", cut=98, learnt=True)
@@ -21,28 +20,16 @@ from hsilib.models.networks import WIDTHS, Outputs
 class LearntCNN2D(Projected):
     """CNN2D on 40 channels that a layer makes of the bands and learns along."""
 
-    def __init__(self, bands: int, classes: int, cut: int = 0, learnt: bool = True) -> None:
+    start = Lens.start
+
+    def __init__(self, bands, classes, cut=0, learnt=True):
         super().__init__(bands, classes, 40, WIDTHS[cut])
         self.config = dict(bands=bands, classes=classes, cut=cut, learnt=learnt)
         self.project.requires_grad_(learnt)
         self.to(memory_format=torch.channels_last)
 
-    @torch.no_grad()
-    def start(self, spectra: torch.Tensor) -> None:
-        """Begin with the whitened principal components; more channels than bands keep random weights."""
-        weight = whitened(spectra, len(self.project.weight))
-        self.project.weight[: len(weight)] = weight[..., None, None].to(self.project.weight.device)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify windows (B, bands, 19, 19)."""
-        return self.after(self.project(x))
-
-    def after(self, x: torch.Tensor) -> Outputs:
-        """Do all that follows the projection."""
-        return Outputs(self.maps(x, 1)[:, :, 0, 0], {})
-
-
-for cut, mark in zip((0, 90, 95, 98), "oDXP"):
-    end = f"_{cut}" * (cut > 0)
-    of = f"cnn2d_learnt{end}"
-    taught(f"{of}_taught", f"{get(of).title}, taught", of, mark=f"sky {mark}", **ENSEMBLE)
+taught("cnn2d_learnt", "sky o")
+taught("cnn2d_learnt_90", "sky D")
+taught("cnn2d_learnt_95", "sky X")
+taught("cnn2d_learnt_98", "sky P")

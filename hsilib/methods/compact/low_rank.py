@@ -8,16 +8,14 @@ import torch
 from torch import nn
 
 from hsilib.errors import HsiError
-from hsilib.identity import Run
 from hsilib.methods.registry import dense, method
-from hsilib.methods.task import Task
-from hsilib.models.networks import NETWORKS, Around
+from hsilib.models.networks import Around
 
 
 class LowRank(Around):
     """A network one of whose linear layers is the product of two."""
 
-    def __init__(self, net: str, config: dict, layer: str, rank: int) -> None:
+    def __init__(self, net, config, layer, rank):
         super().__init__(net, config)
         self.config = dict(net=net, config=config, layer=layer, rank=rank)
         whole = getattr(self.net, layer, None)
@@ -32,11 +30,8 @@ class LowRank(Around):
         setattr(self.net, layer, nn.Sequential(*pair))
 
 
-NETWORKS["LowRank"] = LowRank
-
-
 @torch.no_grad()
-def factored(net: nn.Module, layer: str, rank: int) -> LowRank:
+def factored(net, layer, rank):
     """Build the nearest network of this rank: W = U S V', of which the largest ``rank`` values stay."""
     made = LowRank(type(net).__name__, net.config, layer, rank)
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
@@ -48,14 +43,14 @@ def factored(net: nn.Module, layer: str, rank: int) -> LowRank:
     return made.eval()
 
 
-def original(run: Run) -> Run:
+def original(run):
     """Return the run whose network is factored."""
     return dense(run, dict(run.options)["of"])
 
 
 @method("low_rank", "compact", "Low rank", mark="green P", parents=lambda run: (original(run),), of="cnn1d",
         layer="fc1", rank=6, share=1 / 3, rate=0.1)
-def low_rank(task: Task) -> LowRank:
+def low_rank(task):
     """A layer is cut to its largest singular values, then all layers are trained on."""
     o = task.options
     net = factored(task.parent(original(task.run)), o.layer, o.rank).to(task.device)

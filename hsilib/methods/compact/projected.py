@@ -5,36 +5,23 @@ p = z @ (spread weight): a 1 x 1 convolution without bias, for which zeros outsi
 methods A.2 and J.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from hsilib.data.inputs import MARGIN
 from hsilib.errors import HsiError
+from hsilib.methods.compact.lens import Projecting, Spread
 from hsilib.methods.quantize.modes import original
 from hsilib.methods.registry import method
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D, NETWORKS, Outputs
-
-if TYPE_CHECKING:
-    from hsilib.data.inputs import Inputs
+from hsilib.models.networks import CNN2D, Outputs, stored
 
 
-class Spread(nn.Conv2d):
-    """A convolution whose cells lie ``dilation`` pixels apart in a scene."""
-
-    def forward(self, x: torch.Tensor, dilation: int = 1) -> torch.Tensor:
-        return F.conv2d(x, self.weight, self.bias, dilation=dilation)
-
-
-class Projected(nn.Module):
+@stored
+class Projected(Projecting):
     """CNN2D behind the projection to its components; its linear layers are written as convolutions."""
 
-    kind = "windows"
-
-    def __init__(self, bands: int, classes: int, components: int, widths: list[int]) -> None:
+    def __init__(self, bands, classes, components, widths):
         super().__init__()
         self.config = dict(bands=bands, classes=classes, components=components, widths=list(widths))
         c1, c2, f1 = widths
@@ -43,27 +30,23 @@ class Projected(nn.Module):
         self.bn1, self.bn2 = nn.BatchNorm2d(c1), nn.BatchNorm2d(c2)
         self.fc1, self.fc2 = Spread(c2, f1, 5), nn.Conv2d(f1, classes, 1)
 
-    def maps(self, p: torch.Tensor, spread: int) -> torch.Tensor:
+    def maps(self, p, spread):
         """Components (B, c, h, w) -> scores (B, K, h - 18, w - 18) or one row and column more."""
         f = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(p))))))
         f = F.max_pool2d(f, 2, 3 - spread)
         return self.fc2(F.relu(self.fc1(f, spread)))
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify windows (B, bands, 19, 19)."""
-        return Outputs(self.maps(self.project(x), 1)[:, :, 0, 0], {})
+    def after(self, x):
+        return Outputs(self.maps(x, 1)[:, :, 0, 0], {})
 
-    def dense(self, image: torch.Tensor) -> torch.Tensor:
+    def dense(self, image):
         """Return the logits (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
         h, w = (side - 2 * MARGIN for side in image.shape[2:])
         return self.maps(self.project(image), 2)[0, :, :h, :w]
 
 
-NETWORKS["Projected"] = Projected
-
-
 @torch.no_grad()
-def projected(net: CNN2D, patches: "Inputs", windows: "Inputs") -> Projected:
+def projected(net, patches, windows):
     """Put the components that made ``patches`` of the bands that ``windows`` hold into a layer."""
     (mean, weight, shift), (centre, spread) = patches.reduction, windows.reduction
     if type(net) is not CNN2D or not net.config["batch_norm"]:
@@ -80,6 +63,6 @@ def projected(net: CNN2D, patches: "Inputs", windows: "Inputs") -> Projected:
 
 @method("projected", "controls", "From raw bands", mark="grey v", sees="patches", ratios=(0, 90, 95, 98),
         parents=lambda run: (original(run),), of="scratch_aug")
-def from_raw_bands(task: Task) -> Projected:
+def from_raw_bands(task):
     """A trained network and its principal components as one; nothing is trained."""
     return projected(task.parent(original(task.run)), task.inputs("patches"), task.inputs("windows"))

@@ -6,25 +6,22 @@ Accelerating Deep Convolutional Neural Networks, IJCAI 2018; methods C.2 and C.6
 
 import torch
 
-from hsilib.identity import Run
 from hsilib.methods.compact.compact import RECIPE, Look
 from hsilib.methods.compact.lens import Lens
 from hsilib.methods.registry import dense, method
-from hsilib.models.train import on_labels
 
 # the layers that make channels: of the projection, behind each separable convolution, and of the centre
 MAKERS = ("project", "first.point", "second.point", "spot")
-Kept = dict[str, torch.Tensor]
 
 
-def strongest(net: Lens, width: int, norm: int) -> Kept:
+def strongest(net, width, norm):
     """Return {layer: numbers of its ``width`` filters of largest norm}."""
     sizes = {name: net.get_submodule(name).weight.detach().flatten(1).norm(norm, 1) for name in MAKERS}
     return {name: size.topk(width).indices.sort().values for name, size in sizes.items()}
 
 
 @torch.no_grad()
-def cut(net: Lens, keep: Kept) -> Lens:
+def cut(net, keep):
     """Return the network of these channels alone."""
     p, a, b, c = (keep[name] for name in MAKERS)
     wide = net.config["width"]
@@ -44,7 +41,7 @@ def cut(net: Lens, keep: Kept) -> Lens:
 
 
 @torch.no_grad()
-def zero_weakest(net: Lens, width: int) -> None:
+def zero_weakest(net, width):
     """Zero all but the ``width`` filters of largest L2 norm of every layer that makes channels."""
     for name, keep in strongest(net, width, 2).items():
         weight = net.get_submodule(name).weight
@@ -58,29 +55,16 @@ def pruned(name: str, title: str, mark: str, **options) -> None:
 
     def train(task):
         """The filters of least norm go, then the network is trained on for as long as one from scratch."""
-        o, net = task.options, task.parent(original(task.run))
+        o, net = task.options, task.parent(dense(task.run, "lens_20k"))
         look = Look(task, net)
-
-        def loss(model, batch):
-            return {"ce": on_labels(look(model, batch), batch.y)}
-
-        def fit(model, share, after=None):
-            words = dict(data=look.data, augment=look.draw, loss=loss, after_epoch=after)
-            return task.fit(model, share, o.rate, **words)
-
         if "soft" in options:
             zero_weakest(net, o.width)
-            fit(net, o.soft, lambda model, _: zero_weakest(model, o.width))
+            look.fit(net, o.soft, o.rate, after_epoch=lambda model, _: zero_weakest(model, o.width))
         small = cut(net, strongest(net, o.width, 2 if "soft" in options else 1))
-        return fit(small, 1.0)
+        return look.fit(small, 1.0, o.rate)
 
-    words = dict(sees="patches", recipe=RECIPE, mark=mark, parents=lambda run: (original(run),))
+    words = dict(sees="patches", recipe=RECIPE, mark=mark, parents=lambda run: (dense(run, "lens_20k"),))
     method(name, "compact", title, **words, width=22, rate=1.0, augment="dihedral", **options)(train)
-
-
-def original(run: Run) -> Run:
-    """Return the run whose network is cut."""
-    return dense(run, "lens_20k")
 
 
 pruned("lens_l1", "Lens, cut by L1-norm", "red x")

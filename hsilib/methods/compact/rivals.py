@@ -17,24 +17,25 @@ from torch import nn
 
 from hsilib.data.inputs import middle
 from hsilib.methods.compact.compact import network
-from hsilib.methods.compact.taught import ENSEMBLE, taught
+from hsilib.methods.compact.lens import Projecting
+from hsilib.methods.compact.taught import taught
 from hsilib.models.networks import Outputs
 
 
 class Squeeze(nn.Module):
     """Squeeze and excite: each channel is weighed by what two small layers make of the means of all."""
 
-    def __init__(self, channels: int, inner: int, bias: bool, gate: type[nn.Module]) -> None:
+    def __init__(self, channels, inner, bias, gate):
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(channels, inner, bias=bias), nn.Linear(inner, channels, bias=bias)
         self.gate = gate()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         weight = self.gate(self.fc2(F.relu(self.fc1(x.mean((2, 3))))))
         return x * weight[..., None, None]
 
 
-def depthwise(channels: int, size: int = 3, bias: bool = False) -> nn.Conv2d:
+def depthwise(channels, size=3, bias=False):
     """A kernel of its own for every channel; zeros lie around the window."""
     return nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=bias)
 
@@ -42,37 +43,36 @@ def depthwise(channels: int, size: int = 3, bias: bool = False) -> nn.Conv2d:
 class Shared(nn.Conv2d):
     """Three weights along the width of the window, the same for all channels."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__(1, 1, (1, 3), padding=(0, 1), bias=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return super().forward(x.flatten(0, 1)[:, None]).view_as(x)
 
 
 class Normed(nn.Module):
     """ReLU, a depthwise kernel that starts at random numbers of variance one, batch norm."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, 1, 3, 3))
         self.bn = nn.BatchNorm2d(channels, eps=1e-6)
 
-    def draw(self, generator: torch.Generator) -> None:
-        """Draw the first weights."""
+    def draw(self, generator):
         nn.init.normal_(self.weight, generator=generator)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return self.bn(F.conv2d(F.relu(x), self.weight, padding=1, groups=len(self.weight)))
 
 
 @network("cloln", "CLOLN", family="rivals", mark="indigo o")
-class CLOLN(nn.Module):
+class CLOLN(Projecting):
     """Twice a mix of the channels, seen by a depthwise kernel and by three weights that all share; then
     squeeze and excite, and the mean of a window of 9."""
 
-    kind, window, counts_batch_norm = "windows", 9, True
+    window, counts_batch_norm = 9, True
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, bands, classes):
         super().__init__()
         self.config = dict(bands=bands, classes=classes)
         self.project, self.mix = nn.Conv2d(bands, 16, 1, bias=False), nn.Conv2d(32, 16, 1, bias=False)
@@ -83,12 +83,7 @@ class CLOLN(nn.Module):
         self.act2, self.squeeze2 = Normed(16), Squeeze(16, 1, False, nn.Sigmoid)
         self.head = nn.Linear(16, classes, bias=False)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify windows (B, bands, 19, 19), of which the middle is seen."""
-        return self.after(self.project(x))
-
-    def after(self, x: torch.Tensor) -> Outputs:
-        """Do all that follows the projection."""
+    def after(self, x):
         x = middle(x, self.window)
         x = F.relu(self.bn1(torch.cat([self.depth1(x), self.row1(x)], 1)))
         x = self.mix(x)
@@ -102,12 +97,12 @@ class CLOLN(nn.Module):
 class Light(nn.Module):
     """LS2CM: half of the channels mix those before, the other half are a depthwise kernel of that half."""
 
-    def __init__(self, channels: int, out: int, relu: bool) -> None:
+    def __init__(self, channels, out, relu):
         super().__init__()
         self.point, self.depth = nn.Conv2d(channels, out // 2, 1), depthwise(out // 2, bias=True)
         self.bn, self.relu = nn.BatchNorm2d(out), relu
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         point = self.point(x)
         x = self.bn(torch.cat([self.depth(point), point], 1))
         return F.relu(x) if self.relu else x
@@ -116,35 +111,30 @@ class Light(nn.Module):
 class Residual(nn.Module):
     """Two of them and a way around, through a layer where the widths differ."""
 
-    def __init__(self, channels: int, out: int) -> None:
+    def __init__(self, channels, out):
         super().__init__()
         self.first, self.second = Light(channels, out, True), Light(out, out, False)
         around = [nn.Conv2d(channels, out, 1), nn.BatchNorm2d(out)] if channels != out else []
         self.around = nn.Sequential(*around)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return self.second(self.first(x)) + self.around(x)
 
 
 @network("ls2cm", "LS2CM", family="rivals", mark="indigo s")
-class LS2CM(nn.Module):
+class LS2CM(Projecting):
     """A mix of the bands, three residual blocks of light modules, the mean of a window of 11."""
 
-    kind, window, counts_batch_norm = "windows", 11, True
+    window, counts_batch_norm = 11, True
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, bands, classes):
         super().__init__()
         self.config = dict(bands=bands, classes=classes)
         self.project, self.bn = nn.Conv2d(bands, 16, 1), nn.BatchNorm2d(16)
         self.blocks = nn.Sequential(Residual(16, 16), Residual(16, 32), Residual(32, 64))
         self.head = nn.Linear(64, classes)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify windows (B, bands, 19, 19), of which the middle is seen."""
-        return self.after(self.project(x))
-
-    def after(self, x: torch.Tensor) -> Outputs:
-        """Do all that follows the projection."""
+    def after(self, x):
         e = self.blocks(F.relu(self.bn(middle(x, self.window)))).mean((2, 3))
         return Outputs(self.head(e), {"e": e})
 
@@ -152,13 +142,13 @@ class LS2CM(nn.Module):
 class GhostModule(nn.Module):
     """A layer across channels makes half of them, depthwise kernels make the others of these."""
 
-    def __init__(self, channels: int, out: int, relu: bool) -> None:
+    def __init__(self, channels, out, relu):
         super().__init__()
         self.point, self.bn1 = nn.Conv2d(channels, out // 2, 1, bias=False), nn.BatchNorm2d(out // 2)
         self.depth, self.bn2 = depthwise(out // 2), nn.BatchNorm2d(out // 2)
         self.act = F.relu if relu else nn.Identity()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         main = self.act(self.bn1(self.point(x)))
         return torch.cat([main, self.act(self.bn2(self.depth(main)))], 1)
 
@@ -166,7 +156,7 @@ class GhostModule(nn.Module):
 class Bottleneck(nn.Module):
     """Two ghost modules with squeeze and excite between them, and a way around."""
 
-    def __init__(self, channels: int, inner: int, out: int, size: int) -> None:
+    def __init__(self, channels, inner, out, size):
         super().__init__()
         self.wide, self.narrow = GhostModule(channels, inner, True), GhostModule(inner, out, False)
         self.squeeze = Squeeze(inner, inner // 4, True, nn.Identity)
@@ -174,7 +164,7 @@ class Bottleneck(nn.Module):
         around += [nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out)]
         self.around = nn.Sequential(*(around if channels != out else []))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return self.narrow(self.squeeze(self.wide(x))) + self.around(x)
 
 
@@ -185,7 +175,7 @@ class GhostNetHSI(nn.Module):
 
     kind, window, counts_batch_norm = "windows", 9, True
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, bands, classes):
         super().__init__()
         self.config = dict(bands=bands, classes=classes)
         self.stem, self.bn1 = nn.Conv2d(bands, 16, 3), nn.BatchNorm2d(16)
@@ -194,8 +184,7 @@ class GhostNetHSI(nn.Module):
         self.conv, self.bn2 = nn.Conv2d(24, 72, 1), nn.BatchNorm2d(72)
         self.fc1, self.bn3, self.fc2 = nn.Linear(72, 216), nn.BatchNorm1d(216), nn.Linear(216, classes)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify windows (B, bands, 19, 19), of which the middle is seen."""
+    def forward(self, x):
         x = F.dropout(F.relu(self.bn1(self.stem(middle(x, self.window)))), 0.2, self.training)
         x = F.relu(self.bn2(self.conv(self.blocks(x)))).mean((2, 3))
         e = self.bn3(self.fc1(x))
@@ -209,7 +198,7 @@ class SSFTT(nn.Module):
 
     kind, window, counts_batch_norm = "patches", 13, True
 
-    def __init__(self, bands: int, classes: int, tokens: int = 4, width: int = 64, heads: int = 8) -> None:
+    def __init__(self, bands, classes, tokens=4, width=64, heads=8):
         super().__init__()
         self.config = dict(bands=bands, classes=classes, tokens=tokens, width=width, heads=heads)
         self.conv3, self.bn3 = nn.Conv3d(1, 8, 3), nn.BatchNorm3d(8)
@@ -221,19 +210,17 @@ class SSFTT(nn.Module):
         self.up, self.down = nn.Linear(width, 8), nn.Linear(8, width)
         self.head = nn.Linear(width, classes)
 
-    def draw(self, generator: torch.Generator) -> None:
-        """Draw the first weights that are no layer's."""
+    def draw(self, generator):
         nn.init.normal_(self.place, std=0.02, generator=generator)
 
-    def attention(self, t: torch.Tensor) -> torch.Tensor:
+    def attention(self, t):
         """softmax(Q K' / sqrt(width)) V, head by head"""
         heads = self.config["heads"]
         q, k, v = self.qkv(t).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         p = F.softmax(q @ k.transpose(2, 3) / self.config["width"] ** 0.5, 3)
         return self.out((p @ v).transpose(1, 2).flatten(2))
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify windows (B, components, 19, 19), of which the middle is seen."""
+    def forward(self, x):
         x = F.relu(self.bn3(self.conv3(middle(x, self.window)[:, None]))).flatten(1, 2)
         x = F.relu(self.bn2(self.conv2(x))).flatten(2).transpose(1, 2)  # (B, 81, width)
         t = F.softmax(self.attend(x), 1).transpose(1, 2) @ self.value(x)  # (B, tokens, width)
@@ -246,7 +233,7 @@ class SSFTT(nn.Module):
         return Outputs(self.head(e), {"e": e})
 
 
-taught("cloln_taught", "CLOLN, taught", "cloln", mark="olive o", **ENSEMBLE)
-taught("ls2cm_taught", "LS2CM, taught", "ls2cm", mark="olive s", **ENSEMBLE)
-taught("ghostnet_hsi_taught", "GhostNet-HSI, taught", "ghostnet_hsi", mark="olive D", **ENSEMBLE)
-taught("ssftt_taught", "SSFTT, taught", "ssftt", mark="olive P", **ENSEMBLE)
+taught("cloln", "olive o")
+taught("ls2cm", "olive s")
+taught("ghostnet_hsi", "olive D")
+taught("ssftt", "olive P")

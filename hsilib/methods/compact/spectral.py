@@ -27,7 +27,6 @@ class LiuNet(nn.Module):
         self.head = nn.Linear(24 * bands, classes)
 
     def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify spectra (B, bands)."""
         x = x[:, None]
         for conv in self.convs:
             x = F.max_pool1d(F.relu(conv(x)), 2)
@@ -50,7 +49,6 @@ class Pointwise(nn.Module):
         self.fc3 = nn.Linear(12, classes)
 
     def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify spectra (B, bands)."""
         e = F.relu(self.bn2(self.fc2(F.relu(self.bn1(self.fc1(x))))))
         return Outputs(self.fc3(e), {"e": e})
 
@@ -73,6 +71,5 @@ class Perceptron(nn.Module):
         self.fc2 = nn.Linear(width, classes)
 
     def forward(self, x: torch.Tensor) -> Outputs:
-        """Classify spectra (B, bands)."""
         e = F.relu(self.bn1(self.fc1(x)))
         return Outputs(self.fc2(e), {"e": e})

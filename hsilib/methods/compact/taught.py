@@ -13,59 +13,53 @@ from torch import nn
 
 from hsilib.data.inputs import turned
 from hsilib.errors import HsiError, known
-from hsilib.identity import Run
 from hsilib.methods.compact.compact import RECIPE, Look, build
 from hsilib.methods.registry import dense, get, method
-from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D, WIDTHS
 from hsilib.models.train import on_labels
 
 
-def teachers(run: Run) -> tuple[Run, ...]:
-    """Return the runs of the teachers that ``by`` names: ``lens_20k+3*perceptron`` are four of them.
-
-    Each sees what it sees alone, on the same scene, split and seed, for as many epochs.
-    """
+def teachers(run):
+    """Return the runs of the teachers that ``by`` names: ``lens_20k+3*perceptron`` are four of them."""
     found = []
     for word in dict(run.options)["by"].split("+"):
         times, _, name = word.rpartition("*")
         source = get(name)
         if not re.fullmatch("([1-9][0-9]?)?", times) or (times and "member" not in source.options):
             raise HsiError(f"{run.method}: `by` names teachers, such as lens_20k+3*perceptron, not {word!r}")
-        recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
-        for member in range(int(times or 1)):
-            options = {"member": member} if times else {}
-            teacher = dense(run, name, **options)
-            found.append(replace(teacher, ratio=min(source.ratios), recipe=recipe))
+        found += [alone(run, name, **{"member": k} if times else {}) for k in range(int(times or 1))]
     return tuple(found)
 
 
+def alone(run, name, **options):
+    """Return the run of another method alone, on the same scene, split and seed, for as many epochs."""
+    source = get(name)
+    recipe = replace(run.recipe, epochs=max(1, round(run.recipe.epochs * source.epochs)))
+    return replace(dense(run, name, **options), ratio=min(source.ratios), recipe=recipe)
+
+
 @torch.no_grad()
-def answers(net: nn.Module, task: Task, temperature: float, views: int) -> torch.Tensor:
+def answers(net, task, temperature, views):
     """Return what a teacher softly says of each training pixel in each position: (views, N, K)."""
     inputs, pixels = task.inputs(net.kind), torch.from_numpy(task.split.train).to(task.device)
     net.eval()
-    said = []
     if not hasattr(net, "dense") or inputs.disk is not None:
-        for view in range(views):
-            parts = [net(_seen(inputs, index, view)).logits for index in pixels.split(500)]
-            said.append(torch.cat(parts))
-        return F.softmax(torch.stack(said) / temperature, 2)
-    # the window of a turned scene is the turned window of the scene
-    image, places = inputs.padded.permute(2, 0, 1)[None], torch.arange(inputs.count, device=task.device)
-    for view in range(views):
-        logits = net.dense(turned(image, view)).flatten(1).T
-        place = turned(places.view(1, 1, *inputs.shape), view).flatten()
-        said.append(torch.empty_like(logits).index_copy_(0, place, logits)[pixels])
-    return F.softmax(torch.stack(said) / temperature, 2)
+
+        def said(view):
+            parts = (inputs.samples(index) for index in pixels.split(500))
+            return torch.cat([net(turned(x, view) if x.ndim == 4 else x).logits for x in parts])
+    else:  # the window of a turned scene is the turned window of the scene
+        image, places = inputs.padded.permute(2, 0, 1)[None], torch.arange(inputs.count, device=task.device)
+
+        def said(view):
+            logits = net.dense(turned(image, view)).flatten(1).T
+            place = turned(places.view(1, 1, *inputs.shape), view).flatten()
+            return torch.empty_like(logits).index_copy_(0, place, logits)[pixels]
+
+    return F.softmax(torch.stack([said(view) for view in range(views)]) / temperature, 2)
 
 
-def _seen(inputs, index, view):
-    x = inputs.samples(index)
-    return turned(x, view) if x.ndim == 4 else x
-
-
-def together(p: torch.Tensor, y: torch.Tensor, temperature: float, weigh: str) -> torch.Tensor:
+def together(p, y, temperature, weigh):
     """Return what teachers say together, (views, N, K), from the answers of each, (T, views, N, K).
 
     It is their mean, or with ``weigh="right"`` each pixel's answers weighed by how right they are there, as
@@ -78,9 +72,7 @@ def together(p: torch.Tensor, y: torch.Tensor, temperature: float, weigh: str) -
     return (p * (1 - ce.softmax(0)) / (len(p) - 1)).sum(0)
 
 
-def taught(
-    name: str, title: str, of: str, *, by: str, balance: float, mark: str, family: str = "", **more
-) -> None:
+def taught(of, mark, name="", title="", family="", **more):
     """Register a method: the network of the method ``of`` learns from the teachers that ``by`` names.
 
     ``of`` is small by design, or a CNN2D of any size.  ``balance`` says how much more often rare classes
@@ -89,15 +81,14 @@ def taught(
     source = get(of)
     sizes = {key: source.options[key] for key in source.config}
 
-    def network(task):
-        if source.network is None:
-            return task.network(CNN2D, widths=WIDTHS[task.run.ratio])
-        return build(task, source.network, sizes)
-
     def train(task):
         """It learns labels and the mean of what its teachers softly say of the same turned window:
         L = hard CE(z, y) + soft T^2 KL(p || p_z), p the mean of softmax(z_k / T) over teachers k."""
-        o, student = task.options, network(task)
+        o = task.options
+        if source.network is None:
+            student = task.network(CNN2D, widths=WIDTHS[task.run.ratio])
+        else:
+            student = build(task, source.network, sizes)
         look = Look(task, student)
         nets = [task.parent(run) for run in teachers(task.run)]
         if not all(isinstance(net, nn.Module) for net in nets):
@@ -112,21 +103,21 @@ def taught(
             kd = o.soft * o.temperature**2 * apart
             return {"kd": kd} | ({"ce": o.hard * on_labels(z, batch.y)} if o.hard else {})
 
-        return task.fit(student, data=look.data, augment=look.draw, loss=loss)
+        return look.fit(student, loss=loss)
 
     words = dict(sees=source.sees, least=source.least, mark=mark, parents=teachers, ratios=source.ratios)
-    options = dict(by=by, hard=0.1, soft=0.9, temperature=4.0, balance=balance, augment="dihedral") | more
-    options |= {key: source.options[key] for key in ("components", "pca_fit") if key in source.options}
-    words["recipe"] = source.recipe or RECIPE
-    method(name, family or source.family, title, **words, **options, **sizes)(train)
+    # balance was chosen on the validation split (chapter 16): without it rare classes are lost
+    options = dict(by="3*lens_20k", hard=0.1, soft=0.9, temperature=4.0, balance=0.5, augment="dihedral")
+    options |= more | {key: source.options[key] for key in ("components", "pca_fit") if key in source.options}
+    words |= dict(recipe=source.recipe or RECIPE, family=family or source.family)
+    title = title or f"{source.title}, taught"
+    method(name or f"{of}_taught", title=title, **words, **options, **sizes)(train)
 
 
-# chosen on the validation split (chapter 16): without balance a taught network loses its rare classes
-ENSEMBLE = dict(by="3*lens_20k", balance=0.5)
-taught("lens_taught", "Lens, taught", "lens", mark="red P", **ENSEMBLE)
-taught("lens_5k_taught", "Lens 5 kB, taught", "lens_5k", mark="pink P", **ENSEMBLE)
-taught("perceptron_taught", "Perceptron, taught", "perceptron", mark="sky P", **ENSEMBLE)
-taught("lens_ca_mkd", "Lens, taught as by CA-MKD", "lens", mark="pink D", **ENSEMBLE, weigh="right")
+taught("lens", "red P")
+taught("lens_5k", "pink P")
+taught("perceptron", "sky P")
+taught("lens", "pink D", "lens_ca_mkd", "Lens, taught as by CA-MKD", weigh="right")
 # the rivals: the paper's networks learn from the same teachers in the same way
-taught("scratch_taught", "Student of CNN2D, taught", "scratch", mark="grey P", family="controls", **ENSEMBLE)
-taught("cnn2d_taught", "CNN2D, taught", "cnn2d", mark="red <", family="controls", **ENSEMBLE)
+taught("scratch", "grey P", title="Student of CNN2D, taught", family="controls")
+taught("cnn2d", "red <", title="CNN2D, taught", family="controls")

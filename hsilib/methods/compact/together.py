@@ -3,8 +3,6 @@
 Hansen, Salamon, Neural network ensembles, TPAMI 1990; methods J.
 """
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,41 +11,37 @@ from hsilib.errors import HsiError
 from hsilib.methods.compact.compact import RECIPE
 from hsilib.methods.compact.taught import teachers
 from hsilib.methods.registry import method
-from hsilib.methods.task import Task
-from hsilib.models.networks import NETWORKS, Outputs
+from hsilib.models.networks import NETWORKS, Outputs, stored
 
 
+@stored
 class Together(nn.Module):
     """Networks of windows; the score of a class is the log of the mean of their softmax."""
 
     kind = "windows"
 
-    def __init__(self, nets: list[tuple[str, dict]]) -> None:
+    def __init__(self, nets):
         super().__init__()
         self.config = dict(nets=[list(one) for one in nets])
         self.nets = nn.ModuleList(NETWORKS[name](**config) for name, config in nets)
 
-    def forward(self, x: torch.Tensor) -> Outputs:
-        return Outputs(_mean((net(x).logits for net in self.nets), 1), {})
+    def forward(self, x):
+        return Outputs(mean([net(x).logits for net in self.nets], 1), {})
 
-    def dense(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the scores (K, H, W) of every pixel of a padded image (1, C, H+18, W+18)."""
-        return _mean((net.dense(image) for net in self.nets), 0)
+    def dense(self, image):
+        return mean([net.dense(image) for net in self.nets], 0)
 
 
-def _mean(logits: Iterable[torch.Tensor], axis: int) -> torch.Tensor:
+def mean(logits, axis):
     """log 1/T sum_k softmax(z_k)"""
     return torch.stack([F.softmax(z, axis) for z in logits]).mean(0).log()
-
-
-NETWORKS[Together.__name__] = Together
 
 
 @method(
     "ensemble", "compact", "Three Lens 20 kB, averaged", mark="slate s", sees="patches", parents=teachers,
     recipe=RECIPE, by="3*lens_20k",
 )
-def ensemble(task: Task) -> Together:
+def ensemble(task):
     """The networks that ``by`` names are trained alone, each from its own start; their answers are
     averaged."""
     nets = [task.parent(run) for run in teachers(task.run)]

@@ -3,15 +3,10 @@
 Song, Chai, Collaborative Learning for Deep Neural Networks, NeurIPS 2018; methods E.2.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 
-from hsilib.methods.distill.distillation import LossAndModules, distillation
-from hsilib.methods.distill.parts import peers
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
+from hsilib.methods.distill.distillation import distillation, peers
 from hsilib.models.train import on_labels
 
 
@@ -19,20 +14,18 @@ class Rescale(torch.autograd.Function):
     """The identity, whose gradient is divided by the number of heads."""
 
     @staticmethod
-    def forward(context: Any, x: torch.Tensor, heads: int) -> torch.Tensor:
-        """Pass ``x`` on, and remember the number of heads."""
+    def forward(context, x, heads):
         context.heads = heads
         return x.view_as(x)
 
     @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Divide the gradient by the number of heads."""
+    def backward(context, gradient):
         return gradient / context.heads, None
 
 
 @distillation("cl_ilr", "CL-ILR", "online", mark="green D", paper="CL-ILR", heads=4, temperature=2.0,
               hard=0.5)
-def cl_ilr(task: Task, student: CNN2D) -> LossAndModules:
+def cl_ilr(task, student):
     """L = sum_h hard CE(z_h, y) + (1 - hard) T^2 J(z_h, q_h), q_h = softmax(mean_{j != h} z_j / T);
     head 0 is the one reported"""
     o = task.options

@@ -6,17 +6,13 @@ methods E.1.
 
 import math
 
-import torch
 import torch.nn.functional as F
 
-from hsilib.methods.distill.distillation import distillation
-from hsilib.methods.distill.parts import Teacher, kd
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss, on_labels
+from hsilib.methods.distill.distillation import distillation, kd
+from hsilib.models.train import on_labels
 
 
-def correlation(e: torch.Tensor, gamma: float = 0.4, order: int = 2) -> torch.Tensor:
+def correlation(e, gamma=0.4, order=2):
     """C_ij = exp(-2g) sum_p (2g)^p / p! (e_i . e_j)^p: a Gaussian kernel of unit vectors, to order P"""
     unit = F.normalize(e)
     product = unit @ unit.T
@@ -27,7 +23,7 @@ def correlation(e: torch.Tensor, gamma: float = 0.4, order: int = 2) -> torch.Te
 @distillation("correlation_congruence", "Correlation congruence", "offline", mark="pink D", teachers=1,
               taps=("e",), paper="Correlation Congruence", hard=0.1, soft=0.9, temperature=4.0,
               congruence=100.0)
-def correlation_congruence(task: Task, student: CNN2D, teacher: Teacher) -> Loss:
+def correlation_congruence(task, student, teacher):
     """L = hard CE(z_s, y) + soft KD_T(z_s, z_t) + congruence mean (C_s - C_t)^2 on the penultimate layer"""
     o = task.options
 

@@ -3,16 +3,13 @@
 The soft part of the land-use paper (VGG16 to MobileNetV2); methods E.4, whose weights are ours.
 """
 
-import torch
 import torch.nn.functional as F
 
-from hsilib.methods.distill.distillation import distillation
-from hsilib.methods.distill.parts import Teacher, kd
-from hsilib.methods.task import Task
-from hsilib.models.train import Loss, on_labels
+from hsilib.methods.distill.distillation import distillation, kd
+from hsilib.models.train import on_labels
 
 
-def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def cosine_distance(student, teacher):
     """1 - cos(u_s, u_t), mean over the batch; u: scores less their mean, which a softmax does not see"""
     student, teacher = (z - z.mean(1, keepdim=True) for z in (student, teacher))
     return (1 - F.cosine_similarity(student, teacher)).mean()
@@ -20,7 +17,7 @@ def cosine_distance(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tenso
 
 @distillation("kl_cosine", "KL + cosine", "offline", mark="indigo X", teachers=1, hard=0.5, kl=0.5,
               temperature=4.0)
-def kl_cosine(task: Task, student: torch.nn.Module, teacher: Teacher) -> Loss:
+def kl_cosine(task, student, teacher):
     """L = hard CE + (1 - hard) [kl KD_T + (1 - kl) L_cos];
     hard = 1: no teacher, kl = 1: KL only, kl = 0: cosine only"""
     o = task.options

@@ -5,16 +5,13 @@ Xu, Liu, Data-Distortion Guided Self-Distillation for Deep Neural Networks, AAAI
 
 import torch
 
-from hsilib.methods.distill.distillation import distillation
-from hsilib.methods.distill.parts import kd
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss, flips_and_crops, on_labels
+from hsilib.methods.distill.distillation import distillation, kd
+from hsilib.models.train import flips_and_crops, on_labels
 
 
 @distillation("ddgsd", "DDGSD", "self", mark="pink o", paper="DDGSD", soft=1.0, temperature=3.0,
               features=5e-4)
-def ddgsd(task: Task, student: CNN2D) -> Loss:
+def ddgsd(task, student):
     """L = CE(z_a, y) + CE(z_b, y) + soft [KD_3(z_a, z_b) + KD_3(z_b, z_a)]
     + features ||mean e_a - mean e_b||^2"""
     o, generator = task.options, torch.Generator().manual_seed(task.seed("views"))

@@ -6,13 +6,11 @@ Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022; method
 import torch
 import torch.nn.functional as F
 
-from hsilib.methods.distill.distillation import distillation
-from hsilib.methods.distill.parts import Teacher, epoch_of
-from hsilib.methods.task import Task
-from hsilib.models.train import Loss, on_labels
+from hsilib.methods.distill.distillation import distillation, epoch_of
+from hsilib.models.train import on_labels
 
 
-def parts(z: torch.Tensor, y: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+def parts(z, y, temperature):
     """Return the logarithms of (p_y, 1 - p_y), (B, 2), and of the shares of the other classes, (B, K - 1)."""
     z = z / temperature
     others = torch.arange(z.shape[1], device=z.device) != y[:, None]
@@ -21,9 +19,7 @@ def parts(z: torch.Tensor, y: torch.Tensor, temperature: float) -> tuple[torch.T
     return torch.stack([z.gather(1, y[:, None])[:, 0] - of_all, of_rest - of_all], 1), rest - of_rest[:, None]
 
 
-def tckd_nckd(
-    student: torch.Tensor, teacher: torch.Tensor, y: torch.Tensor, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+def tckd_nckd(student, teacher, y, temperature):
     """Return T^2 KL of the binary parts and of the rests; KD_T = TCKD + (1 - p_t,y) NCKD for each sample."""
     pairs = zip(parts(student, y, temperature), parts(teacher, y, temperature))
     return tuple(temperature**2 * F.kl_div(s, t, reduction="batchmean", log_target=True) for s, t in pairs)
@@ -31,7 +27,7 @@ def tckd_nckd(
 
 @distillation("dkd", "Decoupled KD", "offline", mark="olive h", teachers=1, target=1.0, others=8.0,
               temperature=4.0, warm_up=20 / 300)
-def decoupled(task: Task, student: torch.nn.Module, teacher: Teacher) -> Loss:
+def decoupled(task, student, teacher):
     """L = CE(z_s, y) + min(t / W, 1) (target TCKD + others NCKD)"""
     o = task.options
     passes = task.inputs(student.kind).turns  # an epoch of images is several

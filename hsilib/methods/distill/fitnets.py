@@ -6,14 +6,12 @@ Romero, Ballas, Kahou, Chassang, Gatta, Bengio, FitNets: Hints for Thin Deep Net
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.methods.distill.distillation import LossAndModules, distillation
-from hsilib.methods.distill.parts import Teacher
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D, WIDTHS, initialise
+from hsilib.methods.distill.distillation import distillation
+from hsilib.models.networks import WIDTHS, initialise
 from hsilib.models.train import on_labels
 
 
-def regressor(inputs: int, outputs: int, seed: int, bias: bool = False) -> nn.Sequential:
+def regressor(inputs, outputs, seed, bias=False):
     """Build 1 x 1 convolution, batch norm, ReLU: maps of the student to as many maps as the teacher has."""
     layers = nn.Conv2d(inputs, outputs, 1, bias=bias), nn.BatchNorm2d(outputs), nn.ReLU()
     return initialise(nn.Sequential(*layers), seed)
@@ -21,7 +19,7 @@ def regressor(inputs: int, outputs: int, seed: int, bias: bool = False) -> nn.Se
 
 @distillation("fitnets", "FitNets", "offline", mark="orange s", teachers=1, taps=("f2",), paper="FitNets",
               hint=100.0)
-def fitnets(task: Task, student: CNN2D, teacher: Teacher) -> LossAndModules:
+def fitnets(task, student, teacher):
     """L = CE(z_s, y) + hint mean (r(f_s) - f_t)^2 on the maps before pooling"""
     regress = regressor(student.config["widths"][1], WIDTHS[0][1], task.seed("regressor")).to(task.device)
 

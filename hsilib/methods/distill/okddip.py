@@ -7,20 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hsilib.methods.distill.distillation import LossAndModules, distillation
-from hsilib.methods.distill.parts import kd, peers, ramp, trace
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D, initialise
+from hsilib.methods.distill.distillation import distillation, kd, peers, ramp, trace
+from hsilib.models.networks import initialise
 from hsilib.models.train import on_labels
 
 
-def attention(h: torch.Tensor, query: nn.Module, key: nn.Module) -> torch.Tensor:
+def attention(h, query, key):
     """A_ab = softmax_b(q_a . k_b): features (P, B, D) of the peers -> (B, P, P)"""
     return F.softmax(torch.einsum("pbd,rbd->bpr", query(h), key(h)), 2)
 
 
 @distillation("okddip", "OKDDip", "online", mark="pink v", paper="OKDDip", branches=4, temperature=3.0)
-def okddip(task: Task, student: CNN2D) -> LossAndModules:
+def okddip(task, student):
     """L = sum_i CE(z_i, y) + w(t) [sum_a KD_3(z_a, sum_b A_ab z_b) + KD_3(z_leader, mean_a z_a)];
     nothing is detached; the leader is the one reported"""
     o = task.options

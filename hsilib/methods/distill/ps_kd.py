@@ -6,15 +6,11 @@ methods E.3.
 
 import torch.nn.functional as F
 
-from hsilib.methods.distill.distillation import distillation
-from hsilib.methods.distill.parts import epoch_of, trace
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss
+from hsilib.methods.distill.distillation import distillation, epoch_of, trace
 
 
 @distillation("ps_kd", "PS-KD", "self", mark="green v", paper="PS-KD", last=0.8)
-def ps_kd(task: Task, student: CNN2D) -> Loss:
+def ps_kd(task, student):
     """L = -mean sum target log p, target = (1 - alpha_t) onehot(y) + alpha_t P_{t-1},
     alpha_t = last (t + 1) / E"""
     epochs, y = task.run.recipe.epochs, task.data(student).y

@@ -8,12 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from hsilib.methods.distill.distillation import distillation
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
-from hsilib.models.train import Loss, on_labels
+from hsilib.models.train import on_labels
 
 
-def virtual_teacher(y: torch.Tensor, classes: int, correct: float, temperature: float) -> torch.Tensor:
+def virtual_teacher(y, classes, correct, temperature):
     """softmax(p_d / tau), as the authors write it: p_d = correct for the true class, (1 - correct) / (K - 1)
     for the others"""
     p = torch.full((len(y), classes), (1 - correct) / (classes - 1), device=y.device)
@@ -22,7 +20,7 @@ def virtual_teacher(y: torch.Tensor, classes: int, correct: float, temperature: 
 
 @distillation("tf_kd", "TF-KD", "self", mark="blue ^", paper="TF-KD", soft=0.1, temperature=20.0,
               correct=0.99)
-def tf_kd(task: Task, student: CNN2D) -> Loss:
+def tf_kd(task, student):
     """L = (1 - soft) CE(z, y) + soft KL(p_virtual || p)"""
     o = task.options
 

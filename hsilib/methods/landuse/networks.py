@@ -11,21 +11,18 @@ from hsilib.errors import known
 from hsilib.models.networks import NETWORKS, Outputs
 
 
-def conv(
-    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1,
-    act: type[nn.Module] | None = nn.ReLU
-) -> nn.Sequential:
+def conv(inputs, outputs, kernel=1, stride=1, groups=1, act=nn.ReLU):
     """Build a convolution without bias, batch norm, and an activation (``act=None``: none)."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), *([act()] if act else []))
 
 
-def thin(channels: int, width: float, divisor: int = 8) -> int:
+def thin(channels, width):
     """Return the channels at another width: a multiple of eight, never a tenth less, as in MobileNetV2."""
     if width == 1:
         return channels
-    rounded = max(divisor, int(channels * width + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels * width else rounded
+    rounded = max(8, int(channels * width + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels * width else rounded
 
 
 class ImageNetwork(nn.Module):
@@ -33,7 +30,7 @@ class ImageNetwork(nn.Module):
 
     kind = "images"
 
-    def forward(self, x: torch.Tensor) -> Outputs:
+    def forward(self, x):
         e = self.trunk(x)
         return Outputs(self.head(e), {"e": e})
 
@@ -46,9 +43,7 @@ class VGG16(ImageNetwork):
 
     BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
-    def __init__(
-        self, bands: int, classes: int, width: float = 1.0, head: str = "pool", batch_norm: bool = True
-    ) -> None:
+    def __init__(self, bands, classes, width=1.0, head="pool", batch_norm=True):
         super().__init__()
         known("head", head, ("classic", "pool"))
         self.config = dict(bands=bands, classes=classes, width=width, head=head, batch_norm=batch_norm)
@@ -60,14 +55,12 @@ class VGG16(ImageNetwork):
                 layers += [nn.BatchNorm2d(channels), nn.ReLU()] if batch_norm else [nn.ReLU()]
                 bands = channels
             layers.append(nn.MaxPool2d(2))
+        layers += [nn.AdaptiveAvgPool2d(7 if head == "classic" else 1), nn.Flatten()]
+        hidden = bands
         if head == "classic":
             hidden = thin(4096, width)
-            layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
-            layers += [nn.Linear(49 * bands, hidden), nn.ReLU(), nn.Dropout(0.5)]
-            layers += [nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5)]
-        else:
-            hidden = bands
-            layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+            for inputs in (49 * bands, hidden):
+                layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5)]
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(hidden, classes)
         self.to(memory_format=torch.channels_last)
@@ -76,7 +69,7 @@ class VGG16(ImageNetwork):
 class InvertedResidual(nn.Module):
     """Block of MobileNetV2: it widens, filters each channel by itself, and narrows without an activation."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expand: int) -> None:
+    def __init__(self, inputs, outputs, stride, expand):
         super().__init__()
         inner = inputs * expand
         widen = [conv(inputs, inner, act=nn.ReLU6)] if expand > 1 else []
@@ -84,7 +77,7 @@ class InvertedResidual(nn.Module):
         self.layers = nn.Sequential(*widen, by_channel, conv(inner, outputs, act=None))
         self.shortcut = stride == 1 and inputs == outputs
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return x + self.layers(x) if self.shortcut else self.layers(x)
 
 
@@ -96,7 +89,7 @@ class MobileNetV2(ImageNetwork):
         (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
     )
 
-    def __init__(self, bands: int, classes: int, width: float = 1.0) -> None:
+    def __init__(self, bands, classes, width=1.0):
         super().__init__()
         self.config = dict(bands=bands, classes=classes, width=width)
         channels = thin(32, width)
@@ -115,7 +108,7 @@ class MobileNetV2(ImageNetwork):
 class Bottleneck(nn.Module):
     """Block of RegNet-X: 1 x 1, grouped 3 x 3, 1 x 1, and a shortcut, projected where the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, group: int) -> None:
+    def __init__(self, inputs, outputs, stride, group):
         super().__init__()
         groups = outputs // min(outputs, group)
         grouped = conv(outputs, outputs, 3, stride, groups)
@@ -123,7 +116,7 @@ class Bottleneck(nn.Module):
         same = stride == 1 and inputs == outputs
         self.shortcut = nn.Identity() if same else conv(inputs, outputs, stride=stride, act=None)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         return F.relu(self.shortcut(x) + self.layers(x))
 
 
@@ -134,7 +127,7 @@ class GhostStage(nn.Module):
     the inner blocks is added.
     """
 
-    def __init__(self, inputs: int, channels: int, depth: int, group: int) -> None:
+    def __init__(self, inputs, channels, depth, group):
         super().__init__()
         thinner = int(0.75 * group)
         self.raw = int(0.5 * channels / thinner) * thinner
@@ -142,12 +135,12 @@ class GhostStage(nn.Module):
         self.base = Bottleneck(inputs, channels, 2, group)
         self.blocks = nn.ModuleList(Bottleneck(self.raw, self.raw, 1, thinner) for _ in range(depth - 2))
         stacked = channels + self.raw * (depth - 2)  # of the first block and the inner ones
-        squeeze = nn.AdaptiveAvgPool2d(1), conv(stacked, cheap)
-        self.merge = nn.Sequential(*squeeze, conv(cheap, cheap, act=None))
+        layers = nn.AdaptiveAvgPool2d(1), conv(stacked, cheap), conv(cheap, cheap, act=None)
+        self.merge = nn.Sequential(*layers)
         self.cheap = conv(cheap, cheap, act=None)
         self.end = Bottleneck(channels, channels, 1, group)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):
         x = self.base(x)
         maps, e = [x], x[:, : self.raw]
         for block in self.blocks:
@@ -169,7 +162,7 @@ class GGhostNet(ImageNetwork):
         "16": ((2, 6, 13, 1), (256, 512, 896, 2048), 128), "32": ((2, 7, 13, 1), (336, 672, 1344, 2520), 168),
     }
 
-    def __init__(self, bands: int, classes: int, variant: str = "0.4") -> None:
+    def __init__(self, bands, classes, variant="0.4"):
         super().__init__()
         self.config = dict(bands=bands, classes=classes, variant=variant)
         depths, widths, group = self.VARIANTS[known("variant", variant, self.VARIANTS)]

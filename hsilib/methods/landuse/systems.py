@@ -7,20 +7,16 @@ the teacher's answer to each position is computed once.
 
 from hsilib.methods.distill.cosine import kl_cosine
 from hsilib.methods.distill.decoupled import decoupled
-from hsilib.methods.distill.distillation import Build
-from hsilib.methods.distill.parts import recorded
+from hsilib.methods.distill.distillation import recorded
 from hsilib.methods.distill.soft_targets import soft_targets
-from hsilib.methods.landuse.networks import VGG16, GGhostNet, ImageNetwork, MobileNetV2
+from hsilib.methods.landuse.networks import VGG16, GGhostNet, MobileNetV2
 from hsilib.methods.registry import dense, method
 from hsilib.models.train import cross_entropy
 
 PASSES = 0.4  # of the recipe's epochs, each of which is eight passes here
 
 
-def landuse(
-    name: str, title: str, network: type[ImageNetwork], build: Build | None = None, *,
-    config: tuple[str, ...] = (), **options
-) -> None:
+def landuse(name, title, network, build=None, *, config, **options):
     """Register an image network: trained on labels, or taught by VGG16 with the loss that ``build`` makes.
 
     config: the options that are arguments of the network; the others are those of the loss, and the ``share``

@@ -13,19 +13,18 @@ from typing import Any
 import torch
 
 from hsilib.identity import Run
-from hsilib.methods.prune.strategies import Widths, one_shot
-from hsilib.methods.prune.surgery import LAYERS, Channels, cut, refresh_batch_norm
+from hsilib.methods.prune.strategies import one_shot
+from hsilib.methods.prune.surgery import LAYERS, cut, refresh_batch_norm
 from hsilib.methods.registry import dense, method
 from hsilib.models import evaluate
 from hsilib.models.networks import WIDTHS
 
-Kept = Callable[..., Channels]  # kept(net, widths, task)
+Kept = Callable[..., dict[str, torch.Tensor]]  # kept(net, widths, task) -> {layer: channels}
 
 
 def criterion(
-    name: str, title: str, *, strategy: Callable[[Widths, Widths], list[Widths]] = one_shot,
-    start: Callable[[Run], Run] = dense, family: str = "pruning", finetune: float = 1.0,
-    rate: float = 1.0, **fields: Any
+    name: str, title: str, *, strategy: Callable = one_shot, start: Callable[[Run], Run] = dense,
+    family: str = "pruning", finetune: float = 1.0, rate: float = 1.0, **fields: Any
 ) -> Callable[[Kept], Kept]:
     """Register ``kept(net, widths, task)`` as a pruning method.
 

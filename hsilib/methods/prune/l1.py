@@ -5,12 +5,10 @@ Li, Kadav, Durdanovic, Samet, Graf, Pruning Filters for Efficient ConvNets, ICLR
 
 from hsilib.methods.prune.criterion import criterion
 from hsilib.methods.prune.strategies import layer_by_layer, multi_pass
-from hsilib.methods.prune.surgery import LAYERS, Channels, strongest
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
+from hsilib.methods.prune.surgery import LAYERS, strongest
 
 
-def l1(net: CNN2D, widths: dict[str, int], task: Task | None = None) -> Channels:
+def l1(net, widths, task=None):
     """Keep the filters (rows of fc1) with the largest sum of absolute weights, each layer on its own."""
     # s_j = sum |W_j| over input channels and window; bias and batch norm are not looked at
     scores = {layer: getattr(net, layer).weight.detach().abs().flatten(1).sum(1) for layer in LAYERS}

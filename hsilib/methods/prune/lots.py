@@ -3,13 +3,11 @@
 import torch
 
 from hsilib.methods.prune.criterion import criterion
-from hsilib.methods.prune.surgery import LAYERS, Channels
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
+from hsilib.methods.prune.surgery import LAYERS
 
 
 @criterion("lots", "Random channels", mark="light X", family="controls")
-def lots(net: CNN2D, widths: dict[str, int], task: Task) -> Channels:
+def lots(net, widths, task):
     """Keep channels drawn at random: the control of all criteria."""
     draw = torch.Generator().manual_seed(task.seed("lots"))
     order = {layer: torch.randperm(len(getattr(net, layer).bias), generator=draw) for layer in LAYERS}

@@ -8,22 +8,17 @@ import torch
 import torch.nn.functional as F
 
 from hsilib.methods.prune.criterion import criterion
-from hsilib.methods.prune.surgery import LAYERS, Channels, columns, strongest
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
+from hsilib.methods.prune.surgery import LAYERS, columns, strongest
 
 
-def norms(net: CNN2D) -> dict[str, torch.Tensor]:
+def norms(net):
     """Return {layer: ||W_j||_2 of each filter or row}."""
     return {layer: getattr(net, layer).weight.detach().flatten(1).norm(dim=1) for layer in LAYERS}
 
 
 @torch.no_grad()
-def zero_weakest(net: CNN2D, widths: dict[str, int]) -> Channels:
-    """Zero the weights of all but the ``widths`` strongest filters, and return those that stay.
-
-    Batch norm is not touched.
-    """
+def zero_weakest(net, widths):
+    """Zero the weights of all but the ``widths`` strongest filters, and return those that stay."""
     keep = {layer: strongest(norm, widths[layer]) for layer, norm in norms(net).items()}
     for layer in LAYERS:
         weight = getattr(net, layer).weight
@@ -34,12 +29,9 @@ def zero_weakest(net: CNN2D, widths: dict[str, int]) -> Channels:
 
 
 @torch.no_grad()
-def fold_constants(net: CNN2D, keep: Channels) -> None:
-    """Move what a filter of zeros still sends on into the next layer's bias.
-
-    It sends a constant, through its own bias and batch norm.  The move is exact, since no convolution pads
-    its input.
-    """
+def fold_constants(net, keep):
+    """Move the constant that a filter of zeros still sends on, through its own bias and batch norm, into the
+    next layer's bias: exactly so, since no convolution pads its input."""
     sizes = {layer: len(getattr(net, layer).bias) for layer in LAYERS}
     gone = {layer: [c for c in range(sizes[layer]) if c not in keep[layer].tolist()] for layer in LAYERS}
     net.eval()
@@ -53,7 +45,7 @@ def fold_constants(net: CNN2D, keep: Channels) -> None:
 
 
 @criterion("sfp", "Soft filter pruning", mark="pink P", paper="SFP", soft=1 / 3)
-def sfp(net: CNN2D, widths: dict[str, int], task: Task) -> Channels:
+def sfp(net, widths, task):
     """Zero the filters of least L2 norm before and after each epoch of further training, in which all may
     grow again; the training takes a share ``soft`` of the recipe's epochs, at its full rate."""
     start, keep = zero_weakest(net, widths), {}

@@ -6,12 +6,10 @@ Liu, Li, Shen, Huang, Yan, Zhang, Learning Efficient Convolutional Networks thro
 
 import torch
 
-from hsilib.identity import Run
 from hsilib.methods.prune.criterion import criterion
 from hsilib.methods.prune.l1 import l1
-from hsilib.methods.prune.surgery import Channels, strongest
+from hsilib.methods.prune.surgery import strongest
 from hsilib.methods.registry import dense, method
-from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
 from hsilib.models.train import cross_entropy
 
@@ -20,7 +18,7 @@ PENALTY = dict(sparsity=0.03, decay=0.01)
 
 
 @method("cnn2d_sparse", "controls", "CNN2D, sparse scales", mark="red s", sees="patches", **PENALTY)
-def cnn2d_sparse(task: Task) -> CNN2D:
+def cnn2d_sparse(task):
     """Train the dense CNN2D with penalties on the scales of its batch norms (L1) and on its weights (L2)."""
     o = task.options
     net = task.network(CNN2D)
@@ -39,13 +37,13 @@ def cnn2d_sparse(task: Task) -> CNN2D:
     return net
 
 
-def sparse(run: Run) -> Run:
+def sparse(run):
     """Return the run whose network is slimmed: the dense CNN2D with sparse scales."""
     return dense(run, "cnn2d_sparse", **{name: dict(run.options)[name] for name in PENALTY})
 
 
 @criterion("slimming", "Network slimming", mark="green D", paper="Network Slimming", start=sparse, **PENALTY)
-def slimming(net: CNN2D, widths: dict[str, int], task: Task | None = None) -> Channels:
+def slimming(net, widths, task=None):
     """Keep the channels with the largest |gamma| of a network trained to have few; fc1, without batch norm,
     by L1-norm."""
     keep = l1(net, widths)

@@ -4,11 +4,9 @@ import torch
 
 from hsilib.models.measure import BATCH_NORMS
 from hsilib.models.networks import CNN2D
-from hsilib.models.train import TrainingSet
 
 LAYERS = ("conv1", "conv2", "fc1")  # what is pruned; fc2 keeps its outputs, conv1 its inputs
 CELLS = 25  # columns of fc1 per filter of conv2: the 5 x 5 cells of the pooled map
-Channels = dict[str, torch.Tensor]  # {layer: indices of channels, ascending}
 
 
 def strongest(scores: torch.Tensor, count: int) -> torch.Tensor:
@@ -20,15 +18,14 @@ def strongest(scores: torch.Tensor, count: int) -> torch.Tensor:
     return scores.argsort(descending=True, stable=True)[:count].sort().values
 
 
-def columns(filters: torch.Tensor) -> torch.Tensor:
+def columns(filters):
     """Return the inputs of fc1 that come from these filters of conv2."""
     return (CELLS * filters[:, None] + torch.arange(CELLS, device=filters.device)).flatten()
 
 
-def cut(net: CNN2D, keep: Channels) -> CNN2D:
-    """Build the network made of the channels ``keep``; it equals ``net`` with the others silenced."""
-    out = {"conv1": keep["conv1"], "conv2": keep["conv2"], "fc1": keep["fc1"]}
-    out |= {"bn1": keep["conv1"], "bn2": keep["conv2"]}
+def cut(net, keep):
+    """Build the network of the channels ``keep`` {layer: indices}; it is ``net`` with the others silenced."""
+    out = keep | {"bn1": keep["conv1"], "bn2": keep["conv2"]}
     into = {"conv2": keep["conv1"], "fc1": columns(keep["conv2"]), "fc2": keep["fc1"]}
     state = {}
     for name, value in net.state_dict().items():
@@ -44,11 +41,8 @@ def cut(net: CNN2D, keep: Channels) -> CNN2D:
 
 
 @torch.no_grad()
-def refresh_batch_norm(net: torch.nn.Module, data: TrainingSet) -> torch.nn.Module:
-    """Estimate the running statistics again, on the training pixels.
-
-    After a cut they still describe the wide network.
-    """
+def refresh_batch_norm(net, data):
+    """Estimate anew, on the training pixels, the running statistics: they still describe the wide network."""
     norms = [m for m in net.modules() if isinstance(m, BATCH_NORMS)]
     for norm in norms:
         norm.reset_running_stats()

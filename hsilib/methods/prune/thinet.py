@@ -7,14 +7,10 @@ methods C.4.
 import torch
 
 from hsilib.methods.prune.criterion import criterion
-from hsilib.methods.prune.surgery import LAYERS, Channels, refresh_batch_norm
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D
+from hsilib.methods.prune.surgery import LAYERS, refresh_batch_norm
 
 
-def contributions(
-    maps: torch.Tensor, weight: torch.Tensor, draws: int, generator: torch.Generator
-) -> torch.Tensor:
+def contributions(maps, weight, draws, generator):
     """Return what each input channel adds to an output k at a place (i, j), both drawn at random.
 
     x_nc = sum_uv W[k,c,u,v] A[c,i+u,j+v]: maps (N, C, H, W), weight (K, C, h, w) -> (N * draws, C)
@@ -26,7 +22,7 @@ def contributions(
     return (windows[sample, :, i, j] * weight[k]).sum((2, 3))
 
 
-def least(gram: torch.Tensor, count: int) -> list[int]:
+def least(gram, count):
     """Grow, one by one, the set T of ``count`` channels that keeps sum_n (sum_{c in T} x_nc)^2 smallest."""
     # the cost of T + {c}, but for a constant: |x_c|^2 + 2 x_c . sum_{j in T} x_j
     cost, chosen = gram.diagonal().clone(), []
@@ -37,7 +33,7 @@ def least(gram: torch.Tensor, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def scales(gram: torch.Tensor, kept: torch.Tensor, ridge: float = 1e-6) -> torch.Tensor:
+def scales(gram, kept, ridge=1e-6):
     """Return the factors of the channels that stay, by least squares; a channel that is always zero keeps 1.
 
     w = argmin sum_n (y_n - sum_{c in S} w_c x_nc)^2 with y_n = sum_c x_nc
@@ -50,7 +46,7 @@ def scales(gram: torch.Tensor, kept: torch.Tensor, ridge: float = 1e-6) -> torch
 
 @criterion("thinet", "ThiNet", mark="orange s", paper="ThiNet", images=1000, draws=10)
 @torch.no_grad()
-def thinet(net: CNN2D, widths: dict[str, int], task: Task) -> Channels:
+def thinet(net, widths, task):
     """Keep the channels that, rescaled by least squares, best rebuild the next layer's input on training
     images."""
     generator = torch.Generator().manual_seed(task.seed("thinet"))

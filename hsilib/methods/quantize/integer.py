@@ -1,7 +1,6 @@
 """The integer network that every engine is compared with: batch norm folded, every layer in whole numbers."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -26,20 +25,17 @@ def absorbed(
 
 
 def fold_batch_norm(net: CNN2D) -> CNN2D:
-    """Build the same network without batch norm, which is what ``calibrate`` and ``convert`` take.
+    """Build a network without batch norm, which is what ``calibrate`` and ``convert`` take.
 
     >>> folded = fold_batch_norm(CNN2D(40, 16).eval())
     """
     if type(net) is not CNN2D:
         raise HsiError(f"only networks of CNN2D's shape can be quantized, not {type(net).__name__}")
-    if not net.config["batch_norm"]:
-        return deepcopy(net)
-    folded = CNN2D(**net.config | {"batch_norm": False}).to(net.fc1.weight.device)
-    state = {k: v for k, v in net.state_dict().items() if not k.startswith("bn")}
-    for layer, norm in (("conv1", net.bn1), ("conv2", net.bn2)):
+    folded, state = CNN2D(**net.config | {"batch_norm": False}).to(net.fc1.weight.device), net.state_dict()
+    for layer, norm in (("conv1", net.bn1), ("conv2", net.bn2)) if net.config["batch_norm"] else ():
         weight, bias = (f"{layer}.{part}" for part in ("weight", "bias"))
         state[weight], state[bias] = absorbed(state[weight], state[bias], norm)
-    folded.load_state_dict(state)
+    folded.load_state_dict(state, strict=False)  # without batch norm
     return folded.eval()
 
 
@@ -119,6 +115,18 @@ NETWORKS["Int8CNN2D"] = Int8CNN2D
 
 
 @torch.no_grad()
+def take(layer: nn.Module, weight: torch.Tensor, bias: torch.Tensor, bits: int, grid: Grid | None) -> None:
+    """Give a layer its weights in whole numbers, its bias, and the grid of its input."""
+    own = symmetric(weight, len(layer.scale) == len(weight), bits)
+    layer.scale.copy_(own.scale.view(layer.scale.shape))
+    layer.weight.copy_(own.quantize(weight).to(torch.int8))
+    layer.bias.copy_(bias)
+    if grid:
+        layer.in_scale.copy_(grid.scale)
+        layer.in_zero.copy_(grid.zero)
+
+
+@torch.no_grad()
 def convert(net: CNN2D, grids: Sequence[Grid] | None = None) -> Int8CNN2D:
     """Build the integer network from a network without batch norm and the grids of its four layers' inputs.
 
@@ -128,18 +136,13 @@ def convert(net: CNN2D, grids: Sequence[Grid] | None = None) -> Int8CNN2D:
     >>> static, dynamic = convert(plain, calibrate(plain, x)), convert(plain)
     """
     small = Int8CNN2D(**{k: net.config[k] for k in ("bands", "classes", "widths")}, dynamic=grids is None)
-    for number, name in enumerate(LAYERS):
+    for name, grid in zip(LAYERS, grids or [None] * 4):
         theirs, mine = getattr(net, name), getattr(small, name)
         weight = theirs.weight.detach().reshape(mine.weight.shape)
-        mine.bias.copy_(theirs.bias)
         if isinstance(mine, Int8Layer):
-            grid = symmetric(weight, per_channel=grids is not None)
-            mine.scale.copy_(grid.scale.view(mine.scale.shape))
-            weight = grid.quantize(weight).to(torch.int8)
-            if grids is not None:
-                mine.in_scale.copy_(grids[number].scale)
-                mine.in_zero.copy_(grids[number].zero)
-        mine.weight.copy_(weight)
+            take(mine, weight, theirs.bias, mine.bits, grid)
+        else:
+            mine.load_state_dict({"weight": weight, "bias": theirs.bias})
     return small.eval()
 
 
@@ -151,44 +154,3 @@ def calibrate(net: CNN2D, x: torch.Tensor, observe: Observer = histogram) -> lis
     """
     taps = net.eval()(x).taps
     return [affine(*observe(v)) for v in (x, taps["f1"], taps["p2"], taps["e"])]
-
-
-def _in_and_out(model, x):
-    """{layer: (its input, its output)} on samples ``x``."""
-    names, tensors = {getattr(model, name): name for name in LAYERS}, {}
-
-    def keep(layer, given, out):
-        tensors[names[layer]] = given[0], out
-
-    hooks = [layer.register_forward_hook(keep) for layer in names]
-    model.eval()(x)
-    for hook in hooks:
-        hook.remove()
-    return tensors
-
-
-@torch.no_grad()
-def rounding(net: CNN2D, small: Int8CNN2D, x: torch.Tensor, bins: int = 64) -> dict[str, dict]:
-    """Measure on samples ``x`` what 8 bits do to each layer, for the book to show.
-
-    That is the range of its input and how its values are spread, and in decibels how far above their rounding
-    errors its weights, its input, and what comes out of it in the integer network lie.
-    """
-    exact, rounded, layers = _in_and_out(net, x), _in_and_out(small, x), {}
-    for name in LAYERS:
-        layer, weight, into = getattr(small, name), getattr(net, name).weight, exact[name][0]
-        grid, low, high = layer.grid(into), float(into.min()), float(into.max())
-        layers[name] = {
-            "observed": [low, high],
-            "kept": [float(end) for end in grid.ends()],
-            "counts": [int(count) for count in torch.histc(into, bins, low, high)],
-            "weight_db": _decibels(weight, layer.weight * layer.scale),
-            "input_db": _decibels(into, grid.dequantize(grid.quantize(into))),
-            "output_db": _decibels(exact[name][1], rounded[name][1]),
-        }
-    return layers
-
-
-def _decibels(exact, rounded):
-    error = exact.flatten() - rounded.flatten()
-    return round(10 * float(torch.log10(exact.square().sum() / error.square().sum())), 2)

@@ -14,18 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from hsilib.errors import HsiError
-from hsilib.methods.quantize.arithmetic import (
-    Grid,
-    MovingRange,
-    Observer,
-    affine,
-    fake_quantize,
-    histogram,
-    symmetric,
-)
-from hsilib.methods.quantize.integer import Int8Layer, absorbed
+from hsilib.methods.quantize.arithmetic import Grid, Observer, affine, histogram
+from hsilib.methods.quantize.integer import Int8Layer, absorbed, take
 from hsilib.models.measure import mixes
-from hsilib.models.networks import NETWORKS, Around, Outputs
+from hsilib.models.networks import NETWORKS, Around
 
 FIRST_BITS = 8  # of a weight that raw values are multiplied with: rounding hurts that layer most
 KINDS = nn.Linear, nn.Conv1d, nn.Conv2d
@@ -154,19 +146,12 @@ def whole(
     made = Int8Net(type(net).__name__, net.config, plan.folds, plan.first, bits)
     for name in plan.layers:
         theirs, mine = folded.get_submodule(name), made.net.get_submodule(name)
-        weight = theirs.weight.detach()
+        weight, grid = theirs.weight.detach(), grids.get(name)
         if name == plan.first:
             for key, value in zip(("mean", "spread"), reduction):
                 getattr(mine, key).copy_(torch.from_numpy(value).view(getattr(mine, key).shape))
-            weight, own = weight / mine.spread, FIRST_BITS
-        else:
-            own = bits
-            mine.in_scale.copy_(grids[name].scale)
-            mine.in_zero.copy_(grids[name].zero)
-        grid = symmetric(weight, bits=own)
-        mine.scale.copy_(grid.scale.view(mine.scale.shape))
-        mine.weight.copy_(grid.quantize(weight).to(torch.int8))
-        mine.bias.copy_(theirs.bias)
+            weight, grid = weight / mine.spread, None
+        take(mine, weight, theirs.bias, mine.bits, grid)
     return made.eval()
 
 
@@ -191,57 +176,3 @@ def static(
         folded.get_submodule(name).register_forward_hook(watch(name))
     folded(x)
     return whole(net, plan, folded, grids, reduction, bits)
-
-
-class Rounding(nn.Module):
-    """A layer as it will be after conversion: weights and input are rounded, and training goes on."""
-
-    def __init__(self, layer: nn.Module, bits: int, spread: torch.Tensor | None) -> None:
-        super().__init__()
-        self.layer, self.bits = layer, bits if spread is None else FIRST_BITS
-        self.register_buffer("spread", spread)
-        self.range = MovingRange() if spread is None else None
-
-    def forward(self, x: torch.Tensor, dilation: int | None = None) -> torch.Tensor:
-        layer, spread = self.layer, 1 if self.spread is None else self.spread
-        if self.range is not None:
-            x = fake_quantize(x, self.range(x))
-        weight = layer.weight / spread
-        weight = fake_quantize(weight, symmetric(weight, bits=self.bits)) * spread
-        apply = (F.linear, F.conv1d, F.conv2d)[weight.ndim - 2]
-        return apply(x, weight, layer.bias, **how(layer) | ({"dilation": dilation} if dilation else {}))
-
-
-class Aware(nn.Module):
-    """A network that trains with all roundings in place; batch norm is folded before."""
-
-    def __init__(self, net: nn.Module, x: torch.Tensor, reduction: tuple, bits: int = 7) -> None:
-        super().__init__()
-        self.kind, self.origin, self.reduction, self.bits = net.kind, [net], reduction, bits
-        self.plan = plan_of(net, x)
-        self.net = fold(net, self.plan)
-        for name in self.plan.layers:
-            layer = self.net.get_submodule(name).requires_grad_(True)
-            spread = None
-            if name == self.plan.first:
-                spread = torch.from_numpy(reduction[1]).view(-1, *[1] * (layer.weight.ndim - 2))
-            put(self.net, name, Rounding(layer, bits, spread))
-
-    def forward(self, x: torch.Tensor) -> Outputs:
-        return self.net(x)
-
-    def freeze(self, done: float) -> None:
-        """Hold the ranges after 70 % of the training."""
-        for module in self.modules():
-            if isinstance(module, MovingRange):
-                module.frozen = done >= 0.7
-
-    def convert(self) -> Int8Net:
-        """Return the static form of what was learnt."""
-        folded, grids = deepcopy(self.net), {}
-        for name in self.plan.layers:
-            rounding = folded.get_submodule(name)
-            if rounding.range is not None:
-                grids[name] = affine(*rounding.range.range)
-            put(folded, name, rounding.layer)
-        return whole(self.origin[0], self.plan, folded, grids, self.reduction, self.bits)

@@ -12,8 +12,8 @@ from hsilib.errors import HsiError, known
 from hsilib.identity import Run
 from hsilib.methods.quantize import layers
 from hsilib.methods.quantize.arithmetic import BITS, histogram, minmax
-from hsilib.methods.quantize.integer import Int8CNN2D, calibrate, convert, fold_batch_norm, rounding
-from hsilib.methods.quantize.qat import QAT
+from hsilib.methods.quantize.integer import Int8CNN2D, calibrate, convert, fold_batch_norm
+from hsilib.methods.quantize.qat import QAT, Aware
 from hsilib.methods.registry import dense, get, method
 from hsilib.methods.task import Task
 from hsilib.models.networks import CNN2D
@@ -103,9 +103,7 @@ def static(task: Task) -> Int8CNN2D | layers.Int8Net:
     if not isinstance(net, CNN2D):
         return layers.static(net, x, task.inputs(net.kind).reduction, observe)
     net = fold_batch_norm(net)
-    small = convert(net, calibrate(net, x, observe))
-    task.notes["layers"] = rounding(net, small, x)
-    return small
+    return convert(net, calibrate(net, x, observe))
 
 
 @mode("qat4", "Lens, QAT, 4-bit weights", "compact", "lens", mark="green d", share=1 / 3, rate=0.1, bits=4)
@@ -119,7 +117,7 @@ def qat(task: Task) -> Int8CNN2D | layers.Int8Net:
         net = QAT(deepcopy(net)).to(task.device)
     else:
         x, reduction = calibration(task, net, 10), task.inputs(net.kind).reduction
-        net = layers.Aware(net, x, reduction, bits=getattr(o, "bits", BITS)).to(task.device)
+        net = Aware(net, x, reduction, bits=getattr(o, "bits", BITS)).to(task.device)
     epochs = max(1, round(task.run.recipe.epochs * o.share))
     views = {"augment": VIEWS[source["augment"]]} if "augment" in source else {}
     task.fit(net, o.share, o.rate, after_epoch=lambda m, epoch: m.freeze((epoch + 1) / epochs), **views)
