@@ -3,6 +3,7 @@
 ``python tests/test_identities.py`` adds what is new to the list and takes nothing away.
 """
 
+import re
 from ast import literal_eval
 from dataclasses import replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from hsilib.identity import Recipe
 from hsilib.study.runs import declared, make_run
 from hsilib.study.store import Store
 
+NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|True|False")  # and not 3*lens_9
 LIST = Path(__file__).with_name("identities.txt")
 
 
@@ -25,7 +27,7 @@ def rows():
 def run_of(row):
     """The run that a stored row is of, made from what the row says."""
     options = dict(part.split("=", 1) for part in row["options"].split())
-    options = {name: literal_eval(text) if text[0] in "-.0123456789TF" else text for name, text in options.items()}
+    options = {name: literal_eval(text) if NUMBER.fullmatch(text) else text for name, text in options.items()}
     options = {name: 1 / 3 if value == 0.333333 else value for name, value in options.items()}  # six digits are stored
     made = make_run(row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), options=options)
     recipe = {name: type(value)(row[name]) for name, value in vars(made.recipe).items()}
