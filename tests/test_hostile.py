@@ -159,7 +159,7 @@ def test_a_scene_that_is_refused_leaves_the_one_that_is_there(tmp_path, capsys):
 def test_odd_words_are_one_line(tmp_path, capsys, monkeypatch):
     for value in ("{[]: 1}", "[" + "-" * 20000 + "1]", "0x" + "f" * 5000):
         one_line(["map", "mlp", "--scene", SMALL, "--epochs", "1", "-o", "width", value], capsys)
-    (tmp_path / "page.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "page.py").write_text("import sys\nsys.exit(0)\n@method('a', 'a', 'A')\ndef a(task):\n    ...\n")
     assert "SystemExit" in one_line(["map", "foo", "--page", tmp_path / "page.py"], capsys)
     (tmp_path / "bad.md").write_bytes(b"---\njupytext: x\n---\n\xff\xfe")
     one_line(["run", tmp_path / "bad.md", "--list"], capsys)
