@@ -1,6 +1,5 @@
 """What somebody else wrote, in a file or a name, runs nothing, loads nothing and opens no other file."""
 
-import contextlib
 import http.server
 import json
 import os
@@ -273,21 +272,6 @@ def test_the_explorer_takes_no_word_of_an_address_for_a_column(tmp_path, monkeyp
     assert 'data-runs="8"' in done.stdout and "<svg" in done.stdout.partition("hsi-plot")[2]
     table = done.stdout.partition('<pre id="csv">')[2].partition("</pre>")[0].splitlines()
     assert len(table) == 9 and all(line.startswith("'=1+1,") for line in table[1:])
-
-
-def test_a_worker_of_other_files_is_told_in_words(monkeypatch, tmp_path):
-    pytest.importorskip("distributed")
-    from hsilib.study import dask_pool
-
-    answers = iter([{"tcp://a:1": (dask_pool._versions(), {"mine": "mine@7489"})}])
-    client = SimpleNamespace(
-        status="running", run=lambda *_, **__: next(answers), scheduler_info=lambda **_: {"workers": {"tcp://a:1": {}}}
-    )
-    monkeypatch.setattr(dask_pool, "_client", lambda on, stack: client)
-    runs = [SimpleNamespace(scene="mine", content="mine@1234")]
-    with pytest.raises(HsiError, match="left out: its files of the scene mine are not those that are here"):
-        with contextlib.ExitStack() as stack:
-            dask_pool.DaskPool(stack, "tcp://a:1", runs, Store(tmp_path), "cpu", lambda text: None)
 
 
 def test_options_of_a_contributed_row_are_options(tmp_path, capsys):

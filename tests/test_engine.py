@@ -8,19 +8,20 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from hsibook import scale
 from hsilib.__main__ import main
 from hsilib.errors import HsiError
 from hsilib.identity import parents
-from hsilib.study import dask_pool
 from hsilib.study.execute import weights_path
 from hsilib.study.runs import make_run, plan
 from hsilib.study.store import Store
 from hsilib.study.sweep import collect
 
 pytest.importorskip("distributed", reason="needs Dask: pip install 'hsilib[dask]'")
+dask_pool = pytest.importorskip("hsilib.study.dask_pool")
 
 SMALL = "synthetic_urban_small"
 OTHER = """
@@ -107,28 +108,12 @@ def test_workers_without_a_common_folder_give_the_rows_of_this_machine(scheduler
         assert far == near, part
 
 
-def test_a_worker_that_goes_while_it_is_asked_is_waited_for(monkeypatch, tmp_path):
-    """The first answer is a broken line, the second is a worker's: it is taken, and the sweep does not end."""
-    answers = iter([{"tcp://a:1": OSError("gone")}, {"tcp://a:1": (dask_pool._versions(), {})}, {}])
-
-    class Client:
-        run = staticmethod(lambda *_, **__: next(answers))
-        scheduler_info, status = staticmethod(lambda **_: {"workers": {"tcp://a:1": {}}}), "running"
-
-    monkeypatch.setattr(dask_pool, "_client", lambda on, stack: Client)
-    monkeypatch.setattr(dask_pool.time, "sleep", lambda seconds: None)
-    said = []
-    with contextlib.ExitStack() as stack:
-        there = dask_pool.DaskPool(stack, "tcp://a:1", [], Store(tmp_path), "cpu", said.append)
-    assert there.approved == ["tcp://a:1"] and said == ["waiting for a worker of tcp://a:1"]
-
-
 def test_what_cannot_be_is_one_line(tmp_path, capsys, monkeypatch):
     run = make_run(SMALL, "disjoint", "mlp", epochs=1)
     monkeypatch.setattr("hsilib.study.dask_pool.PATIENCE", 1)
     for on, reason in [
-        ("local:none", "followed by a number"), ("local:0", "followed by a number"), ("tcp://127.0.0.1:1", "no Dask scheduler"),
-        ("nonsense://x", "is like tcp://host:8786"),
+        ("local:none", "local:4 starts four workers"), ("local:0", "is like tcp://host:8786"),
+        ("tcp://127.0.0.1:1", "no Dask scheduler"), ("nonsense://x", "is like tcp://host:8786"),
     ]:  # fmt: skip
         with pytest.raises(HsiError, match=reason) as caught:
             collect([run], Store(tmp_path / "store"), on=on, say=lambda text: None)
@@ -168,50 +153,60 @@ def test_a_port_that_is_no_scheduler_is_said_in_one_line(says, tmp_path, monkeyp
         held[0].close()
 
 
-class Silent:
-    """A scheduler that is gone, or silent, or has lost its worker."""
+class Scheduled:
+    """A client whose scheduler knows of two workers, or is gone, or silent."""
 
-    def __init__(self, status="running", wait=0.0, workers=("tcp://a:1",)):
-        self.status, self.wait, self.run, self.workers = status, wait, None, workers
+    scheduler = SimpleNamespace(identity="identity", events="events")
 
-    def scheduler_info(self, n_workers):
-        time.sleep(self.wait)
-        return {"workers": {worker: {"last_seen": 7.0} for worker in self.workers}}
+    def __init__(self, status="running", error=None):
+        self.status, self.error, self.workers = status, error, {"tcp://a:1": {}, "tcp://b:1": {}}
 
-
-def lone(client, said=None):
-    there = object.__new__(dask_pool.DaskPool)
-    there.on, there.client, there.say = "tcp://a:8786", client, (said if said is None else said.append)
-    there.contents, there.seen, there.approved = {}, {"tcp://a:1"}, ["tcp://a:1"]
-    there.heard = {}
-    return there
+    def sync(self, call, callback_timeout, topic=""):
+        if self.error:
+            raise self.error
+        said = [(0, ["tcp://a:1", ""]), (1, ["tcp://b:1", "its files are others"])]
+        return {"workers": self.workers} if call == "identity" else said
 
 
-def test_a_lost_or_silent_scheduler_ends_in_one_line(monkeypatch):
-    monkeypatch.setattr(dask_pool, "SILENCE", 0.2)
-    for client, says in ((Silent("connecting"), "is gone; what came is stored"), (Silent(wait=5), "has said nothing for")):
-        with pytest.raises(HsiError, match=says) as error:
-            lone(client)._look()
-        assert "\n" not in str(error.value)
+def lone(client, said=None, store=None):
+    pool = object.__new__(dask_pool.DaskPool)
+    pool.on, pool.client, pool.say, pool.store = "tcp://a:8786", client, (said if said is None else said.append), store
+    pool.topic, pool.lacks, pool.read = "x", {}, 0
+    return pool
 
 
-def test_a_worker_that_is_silent_or_gone_is_said_once(monkeypatch):
-    monkeypatch.setattr(dask_pool, "SILENCE", 0.2)
-    said = []
-    pool = lone(Silent(), said)
-    for _ in range(4):
-        pool._look()
-        time.sleep(0.15)
-    pool._listen({})
-    pool._listen({})
-    assert len(said) == 2 and "was not heard of for" in said[0] and "is gone" in said[1] and not pool.approved
+@pytest.mark.parametrize(
+    "client, says",
+    [(Scheduled("connecting"), "is gone; what came is stored"), (Scheduled(error=OSError()), "is gone; what came"),
+     (Scheduled(error=TimeoutError()), "has said nothing for 60 s; what came is stored")],
+)  # fmt: skip
+def test_a_lost_or_silent_scheduler_ends_in_one_line(client, says):
+    with pytest.raises(HsiError, match=f"the scheduler {says}"):
+        lone(client)._look()
+
+
+def test_a_worker_that_is_left_out_or_gone_is_said_once():
+    said, client = [], Scheduled()
+    pool = lone(client, said)
+    assert not pool._look() and not pool._look() and pool.jobs == 1
+    assert said == ["worker tcp://b:1 is left out: its files are others"]
+    client.workers = {}
+    assert not pool._look() and not pool._look() and pool.jobs == 0
+    assert len(said) == 2 and "worker tcp://a:1 is gone" in said[1]
+
+
+def test_a_worker_of_other_versions_or_files_says_so():
+    here, content = dask_pool._versions(), make_run(SMALL, "disjoint", "mlp").content
+    assert dask_pool._lacks(here, {SMALL: content}) == ""
+    assert dask_pool._lacks("torch 1.0.0", {}) == f"it has {here}, here are torch 1.0.0"
+    assert f"its files of the scene {SMALL} are not those that are here" == dask_pool._lacks(here, {SMALL: "x@7489"})
+    assert dask_pool._lacks(here, {"nowhere": "x"}).startswith("nowhere: unknown scene")
 
 
 @pytest.mark.parametrize("name", ["../../stolen", "maps/other.png", "/etc/cron.d/x", "run.json"])
 def test_only_files_of_the_run_are_taken_from_a_worker(name, tmp_path):
-    there, run = lone(Silent()), make_run(SMALL, "disjoint", "mlp", epochs=1)
-    there.store = Store(tmp_path / "a" / "b")
-    got = there._keep(run, {"files": {name: b"x"}, "weights": b""})
+    run = make_run(SMALL, "disjoint", "mlp", epochs=1)
+    got = lone(None, store=Store(tmp_path / "a" / "b"))._keep(run, {"files": {name: b"x"}, "weights": b""})
     assert "a worker sent" in got["failed"] and not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -1,6 +1,7 @@
 """Training on other machines: the workers of a Dask scheduler, which need no folder in common.
 
 A worker is sent the weights that a run starts from; it sends back the row, what belongs to it, and weights.
+This module needs Dask: pip install 'hsilib[dask]'.
 """
 
 import asyncio
@@ -8,13 +9,17 @@ import concurrent.futures
 import logging
 import os
 import re
+import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from distributed import Client, LocalCluster, WorkerPlugin, wait
+from distributed.core import rpc
+from distributed.protocol.pickle import dumps
 
 from hsilib import methods
 from hsilib.data import registry, scenes
@@ -22,39 +27,51 @@ from hsilib.errors import HsiError, reason, shown
 from hsilib.files import write_atomically
 from hsilib.identity import Run, parents
 from hsilib.study import machine, rows
-from hsilib.study.execute import execute, weights_path
+from hsilib.study.execute import weights_path
+from hsilib.study.pools import attempt
 from hsilib.study.store import PARTS, Store
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from hsilib.study.sweep import Work
 
-ONE = {"hsilib": 1}  # what an approved worker has and a run takes: one run at a time in a process
 PATIENCE = 10  # seconds in which a scheduler answers at first
-LOOK = 5  # seconds after which workers that have come are looked at
-SILENCE = 60  # seconds without a word, of a scheduler or a worker
+LOOK = 5  # seconds after which workers that have come or gone are looked at
+SILENCE = 60  # seconds without an answer of the scheduler
 LOADING = 180  # seconds in which a worker loads this package and the scenes
-GOES_ON = "what came is stored, the same command goes on from there"
 
 
-def _within(seconds: float, calls: dict[Any, Callable]) -> dict[Any, Any]:
-    """Return what calls give, or the errors they end in, each in a thread; what takes longer lacks."""
-    answers = {}
+def _versions():
+    """The versions that decide a number, without what says for which processor torch was built."""
+    return re.sub(r"\+\w+", "", f"hsilib {version('hsilib')} {machine.versions()}")
 
-    def call(key):
+
+def _lacks(versions, contents):
+    """Say what this worker lacks to train runs of these scenes, or nothing."""
+    if (mine := _versions()) != versions:
+        return f"it has {mine}, here are {versions}"
+    for name, content in contents.items():
         try:
-            answers[key] = calls[key]()
-        except BaseException as error:
-            answers[key] = error
+            scenes.load_scene(name)
+            if registry.place(name).content != content:
+                return f"its files of the scene {name} are not those that are here"
+        except Exception as error:
+            return f"{name}: {reason(error)}"
+    return ""
 
-    threads = [threading.Thread(target=call, args=(key,), daemon=True) for key in calls]
-    for thread in threads:
-        thread.start()
-    end = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0, end - time.monotonic()))
-    return dict(answers)
+
+class Approval(WorkerPlugin):
+    """Gives a worker, now or when it joins, what a run takes, if it has the same versions and scenes."""
+
+    def __init__(self, topic: str, contents: dict[str, str]) -> None:
+        self.topic, self.versions, self.contents = topic, _versions(), contents
+
+    def setup(self, worker: Any) -> None:
+        self.task = asyncio.get_running_loop().create_task(self.look(worker))
+
+    async def look(self, worker: Any) -> None:
+        lacks = await asyncio.to_thread(_lacks, self.versions, self.contents)
+        await worker.set_resources(hsilib=0 if lacks else 1)  # one run at a time in a process
+        worker.log_event(self.topic, [worker.address, lacks])
 
 
 class DaskPool:
@@ -64,119 +81,80 @@ class DaskPool:
         self, stack: ExitStack, on: str, runs: Sequence[Run], store: Store, device: str, say: Callable
     ) -> None:
         self.on, self.store, self.device, self.say = on, store, device, say
-        self.contents = {run.scene: run.content for run in runs}
-        self.client, self.seen, self.approved = _client(on, stack), set(), []
-        self.heard: dict[str, tuple] = {}  # worker -> its last sign, when that came, whether silence was said
-        told = self._look()
-        if not self.approved and not told:
-            say(f"waiting for a worker of {on}")
-        while not self.approved and (not told or set(self._workers()) - self.seen):
-            time.sleep(1)  # none has come, or it went while it was asked
-            told += self._look()
-        if not self.approved:
-            raise HsiError(f"{on}: no worker that can train this; {'; '.join(told)}")
+        self.client, self.topic = _client(on, stack), f"hsilib-{secrets.token_hex(4)}"
+        self.lacks: dict[str, str] = {}  # of each worker that has answered
+        self.read = 0  # how many answers
+        plugin = dumps(Approval(self.topic, {run.scene: run.content for run in runs}))
+        register = self.client.scheduler.register_worker_plugin
+        self._ask(register, plugin=plugin, name="hsilib", idempotent=False)
+        late, waits = time.monotonic() + LOADING, False
+        while (unheard := self._look()) or not self.lacks:  # none has come, or one is still loading
+            if self.jobs and time.monotonic() > late:
+                break
+            if not unheard and not waits:
+                say(f"waiting for a worker of {on}")
+                waits = True
+            time.sleep(0.2)
+        if not self.jobs:
+            told = "; ".join(f"worker {worker} is left out: {lacks}" for worker, lacks in self.lacks.items())
+            raise HsiError(f"{on}: no worker that can train this; {told}")
 
     @property
     def jobs(self) -> int:
         """How many runs are trained at a time."""
-        return len(self.approved)
+        return sum(not lacks for lacks in self.lacks.values())
 
-    def _ask(self, call):
+    def _ask(self, call, **words):
         """What the scheduler answers; one that is gone or silent ends the sweep."""
-        found = _within(SILENCE, {"": call})
-        if self.client.status != "running":
-            raise HsiError(f"{self.on}: the scheduler is gone; {GOES_ON}")
-        if not found:
-            raise HsiError(f"{self.on}: the scheduler has said nothing for {SILENCE} s; {GOES_ON}")
-        if isinstance(found[""], BaseException):
-            raise found[""]
-        return found[""]
-
-    def _workers(self):
-        return self._ask(lambda: self.client.scheduler_info(n_workers=-1))["workers"]
-
-    def _listen(self, workers):
-        """Say which workers are gone, or were not heard of for a minute."""
-        now = time.monotonic()
-        for worker in [worker for worker in self.approved if worker not in workers]:
-            self.approved.remove(worker)
-            self.heard.pop(worker, None)
-            self.say(f"worker {worker} is gone; what it trained is trained by another, which is waited for")
-        for worker in self.approved:
-            sign = workers[worker].get("last_seen")
-            last, since, said = self.heard.get(worker, (None, now, False))
-            if sign != last:
-                since, said = now, False
-            elif now - since > SILENCE and not said:
-                self.say(f"worker {worker} was not heard of for {now - since:.0f} s; it is waited for")
-                said = True
-            self.heard[worker] = sign, since, said
+        try:
+            if self.client.status == "running":
+                return self.client.sync(call, callback_timeout=SILENCE, **words)
+            says = "is gone"
+        except OSError as error:
+            says = f"has said nothing for {SILENCE} s" if isinstance(error, TimeoutError) else "is gone"
+        goes_on = "what came is stored, the same command goes on from there"
+        raise HsiError(f"{self.on}: the scheduler {says}; {goes_on}")
 
     def _look(self):
-        """Take the workers that have come, or say why not."""
-        workers, told = self._workers(), []
-        self._listen(workers)
-        new = sorted(set(workers) - self.seen)
-        self.seen = set(workers)  # one that went is asked again if it returns
-        names, ask = list(self.contents), self.client.run
-        calls = {worker: lambda w=worker: ask(_told, names, workers=[w], on_error="return") for worker in new}
-        found, here = _within(LOADING, calls), _versions()
-        for worker in new:
-            said = found.get(worker, "")
-            said = said.get(worker, OSError()) if isinstance(said, dict) else said
-            if isinstance(said, OSError):  # it went while it was asked
-                self.seen.discard(worker)
-                continue
-            if isinstance(said, BaseException):
-                raise said
-            versions, contents = said or ("", {})
-            other = [name for name, content in self.contents.items() if contents.get(name) != content]
-            lacks = f"it has {versions}, here are {here}" if versions != here else ""
-            lacks = lacks or (_why_not(other[0], contents[other[0]]) if other else "")
-            lacks = lacks if said else f"it gave no answer in {LOADING} s"
+        """Say which workers are gone or left out; return those that have not answered."""
+        workers = set(self._ask(self.client.scheduler.identity)["workers"])
+        for worker in self.lacks.keys() - workers:
+            if not self.lacks.pop(worker):
+                self.say(f"worker {worker} is gone; another trains what it trained, and is waited for")
+        answers = self._ask(self.client.scheduler.events, topic=self.topic)[self.read :]
+        for _, (worker, lacks) in answers:
+            self.read, self.lacks[worker] = self.read + 1, lacks
             if lacks:
-                told.append(f"worker {worker} is left out: {lacks}")
-                self.say(told[-1])
-            else:
-                self._ask(lambda taken=[worker]: self.client.run(_take, workers=taken))
-                self.approved.append(worker)
-        return told
+                self.say(f"worker {worker} is left out: {lacks}")
+        return workers - self.lacks.keys()
 
     def rows(self, work: "Work") -> Iterator[dict[str, Any]]:
         """Train: a run is a task that waits for those it starts from; only this process writes the store."""
-        from distributed import TimeoutError as Later
-        from distributed import wait
-
-        sent, futures, runs = methods.mine(), {}, {}
+        sent, futures = methods.mine(), {}
         for run in work.runs:  # parents first
-            starts = [futures.get(parent.id) or self._held(parent) for parent in parents(run)]
-            words = dict(key=f"hsilib-{run.id}-{os.getpid()}", resources=ONE, priority=work.costs[run.id])
+            for parent in parents(run):
+                if parent.id not in futures:  # it is stored here
+                    weights = {"weights": weights_path(parent).read_bytes()}
+                    futures[parent.id] = self.client.scatter(weights, hash=False, timeout=SILENCE)
+            starts = [futures[parent.id] for parent in parents(run)]
+            words = dict(key=f"hsilib-{run.id}-{os.getpid()}", priority=work.costs[run.id])
+            words["resources"] = {"hsilib": 1}
             futures[run.id] = self.client.submit(far_row, run, sent, self.device, *starts, **words)
-            runs[futures[run.id].key] = run
-        pending = set(futures.values())
+        pending = {futures[run.id]: run for run in work.runs}
         del futures
-        ends = Later, asyncio.CancelledError, concurrent.futures.CancelledError
         while pending:
-            with self.client.as_current(), suppress(*ends):
+            with self.client.as_current(), suppress(TimeoutError, concurrent.futures.CancelledError):
                 wait(list(pending), timeout=LOOK, return_when="FIRST_COMPLETED")
             self._look()  # at the scheduler first, for a lost one takes all tasks along
-            done = {future for future in pending if future.status != "pending"}
-            pending -= done
-            for future in done:
-                run = runs[future.key]
-                if future.status not in ("finished", "error", "cancelled"):
-                    pending.add(future)  # it was lost with its worker, and is trained again
-                    continue
-                if future.status != "finished":
-                    why = self._ask(lambda ended=future: [ended.exception()])
-                    yield {"run": run.id, "failed": f"{run}: {reason(why[0])}"}
-                    continue
-                yield self._keep(run, self._ask(future.result))
-
-    def _held(self, parent):
-        """The weights of a run that is stored here, as what a worker is sent."""
-        weights = {"weights": weights_path(parent).read_bytes()}
-        return self._ask(lambda: self.client.scatter(weights, hash=False))
+            for future in [future for future in pending if future.done()]:
+                try:
+                    error = future.exception(timeout=SILENCE)
+                    found = None if error else future.result(timeout=SILENCE)
+                except TimeoutError:
+                    continue  # it was lost with its worker just now, and is trained again
+                run = pending.pop(future)
+                found = {"run": run.id, "failed": f"{run}: {reason(error)}"} if error else found
+                yield self._keep(run, found)
 
     def _keep(self, run, found):
         if "failed" in found:
@@ -191,68 +169,44 @@ class DaskPool:
         return table.iloc[0].to_dict()
 
 
-def _client(on, stack) -> "Client":
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise HsiError("training on other machines needs Dask: pip install 'hsilib[dask]'") from None
-    if not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+:\d+|local:.*", on):
+class Quiet(Client):
+    """A client that does not wait, when it is forgotten, for what does not answer."""
+
+    def __del__(self) -> None:
+        pass
+
+
+def _client(on, stack):
+    local = re.fullmatch(r"local:([1-9]\d{0,2})", on)
+    if not local and not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+:\d+", on):
         says = "the address of a Dask scheduler is like tcp://host:8786; local:4 starts four workers here"
         raise HsiError(f"{on}: {says}")
-
-    class Quiet(Client):
-        def __del__(self):  # it would wait for what does not answer, and print that
-            pass
-
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they meet is told in one line
-    if not on.startswith("local:"):
-        words = dict(timeout=PATIENCE / 2, set_as_default=False)
-        found = _within(PATIENCE, {"": lambda: Quiet(on, **words)})
-        client = found.get("", TimeoutError(f"nothing in {PATIENCE} s"))
-        if isinstance(client, BaseException):
-            raise HsiError(f"{on}: no Dask scheduler answers there ({reason(client)})") from None
-    else:
-        count = on.removeprefix("local:")
-        if not count.isdigit() or not 1 <= int(count) <= 1000:
-            raise HsiError(f"{on}: local: is followed by a number of workers, such as local:4")
-        words = dict(threads_per_worker=1, dashboard_address=None, silence_logs=50)
-        try:
-            cluster = stack.enter_context(LocalCluster(n_workers=int(count), **words))
-            client = Client(cluster, set_as_default=False)
-        except RuntimeError:
-            says = "a script must call it under if __name__ == '__main__':"
-            raise HsiError(f"{on}: the workers could not be started; {says}") from None
-    stack.callback(_within, PATIENCE, {"": client.close})  # a lost scheduler is not waited for
+
+    async def answer():
+        async with rpc(on) as scheduler:
+            await scheduler.identity()
+
+    try:
+        if local:
+            words = dict(threads_per_worker=1, dashboard_address=None, silence_logs=50)
+            on = stack.enter_context(LocalCluster(n_workers=int(local[1]), **words))
+        else:  # a client would wait for what listens there and says nothing
+            asyncio.run(asyncio.wait_for(answer(), PATIENCE))
+        client = Quiet(on, timeout=PATIENCE, set_as_default=False)
+    except RuntimeError:
+        says = "a script must call it under if __name__ == '__main__':"
+        raise HsiError(f"{on}: the workers could not be started; {says}") from None
+    except Exception as error:  # another program may answer anything
+        raise HsiError(f"{on}: no Dask scheduler answers there ({reason(error)})") from None
+
+    def close():
+        with suppress(OSError):  # a lost scheduler is not waited for
+            client.close(timeout=PATIENCE)
+
+    stack.callback(close)
     return client
-
-
-def _versions():
-    """The versions that decide a number, without what says for which processor torch was built."""
-    return re.sub(r"\+\w+", "", f"hsilib {version('hsilib')} {machine.versions()}")
-
-
-def _told(names):
-    """What a worker says of itself: its versions, and what its scenes contain, or why it has none."""
-    contents = {}
-    for name in names:
-        try:
-            scenes.load_scene(name)
-            contents[name] = registry.place(name).content
-        except HsiError as error:
-            contents[name] = str(error)
-    return _versions(), contents
-
-
-def _why_not(name, content):
-    """Say what is wrong with a worker's scene, from its identity on that worker, or why it has none."""
-    if content.partition("@")[0] == name:
-        return f"its files of the scene {name} are not those that are here"
-    return f"{name}: {content}"
-
-
-async def _take(dask_worker):
-    await dask_worker.set_resources(**ONE)
 
 
 def far_row(run: Run, sent: list, device: str, *starts: dict) -> dict[str, Any]:
@@ -264,11 +218,9 @@ def far_row(run: Run, sent: list, device: str, *starts: dict) -> dict[str, Any]:
         if start["weights"] and not weights_path(parent).is_file():
             write_atomically(weights_path(parent), start["weights"])
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            execute(run, store := Store(folder), device)
-        except HsiError as error:
-            return {"run": run.id, "failed": str(error)}
+        row = attempt(run, store := Store(folder), device)
+        if "failed" in row:
+            return row
         files = store.files(run.id)
     path = weights_path(run)
-    weights = path.read_bytes() if path.is_file() else b""
-    return {"files": files, "weights": weights}
+    return {"files": files, "weights": path.read_bytes() if path.is_file() else b""}

@@ -6,6 +6,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from hsilib.errors import HsiError, known
 from hsilib.identity import Run, parents
 from hsilib.study import machine
 from hsilib.study.execute import execute, weights_path
-from hsilib.study.pools import engine
+from hsilib.study.pools import local_rows
 from hsilib.study.store import Store
 
 METRICS = ("oa", "top5", "aa", "kappa", "f1")
@@ -124,16 +125,15 @@ class Work:
 
     @property
     def seconds(self) -> float:
-        """How long all of it will take."""
+        """How long what is left will take."""
         return self.left / self.jobs
 
     def __str__(self) -> str:
-        many, jobs, shapes = len(self.runs), self.jobs, {}
-        for run in self.runs:
-            shapes[run.scene] = shapes.get(run.scene) or load_scene(run.scene).labels.size
-        disk = sum(DISK + shapes[run.scene] / 6 for run in self.runs) / 1e6
+        many, jobs = len(self.runs), self.jobs
+        sizes = {name: load_scene(name).labels.size for name in {run.scene for run in self.runs}}
+        disk = max(1, sum(DISK + sizes[run.scene] / 6 for run in self.runs) / 1e6)
         cores, runs = f"{jobs} core{'s' * (jobs > 1)}", f"{many} run{'s' * (many > 1)}"
-        return f"{runs} to train on {cores}, about {duration(self.seconds)}, {max(disk, 1):.0f} MB of disk"
+        return f"{runs} to train on {cores}, about {duration(self.seconds)}, {disk:.0f} MB of disk"
 
 
 def _sweep(runs, rows, store, jobs, device, on, say):
@@ -142,35 +142,43 @@ def _sweep(runs, rows, store, jobs, device, on, say):
     store.check()
     for scene in sorted({run.scene for run in runs}):
         store.card(scene)  # what pages show of it without its files; first, for a row is what comes last
-    with engine(on, runs, store, jobs, device, say) as place:
-        work = Work(runs, rows, place.jobs, device)
+    warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
+    with ExitStack() as stack:
+        pool = _dask_pool(stack, on, runs, store, device, say) if on else None
+        work = Work(runs, rows, pool.jobs if pool else jobs, device)
         if 0 < machine.TRAINING["most"] < work.seconds:
             raise HsiError(f"{work}; nothing was trained: -y begins")
-        left, jobs, many = work.left, work.jobs, len(work.runs)
-        names, start, took, failed = {run.id: run for run in work.runs}, time.perf_counter(), [], {}
+        names, start, took, failed = {run.id: run for run in work.runs}, time.perf_counter(), [], []
         say(f"{work}; stop and restart at will")
-        warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
         look = dict(bar_format="{percentage:3.0f} %|{bar}|{postfix}", leave=False)
-        bar = tqdm(total=left, disable=None, **look)  # on a terminal
-        for number, row in enumerate(place.rows(work), 1):
+        bar = stack.enter_context(tqdm(total=work.left, disable=None, **look))  # on a terminal
+        trained = pool.rows(work) if pool else local_rows(work, store, device)
+        for number, row in enumerate(trained, 1):
+            told = f"[{number}/{len(names)}]"
             if "failed" in row:  # the others go on
-                failed[row["run"]] = row["failed"]
-                say(f"[{number}/{many}] not trained: {row['failed']}")
+                failed.append(row["failed"])
+                say(f"{told} not trained: {row['failed']}")
                 continue
             cost, seconds = work.costs[row["run"]], row["seconds"]
-            left = max(left - cost, 0)
+            work.left = max(work.left - cost, 0)
             took.append((seconds, cost))
-            still = f"about {duration(left / jobs * pace(took))} left"
-            accuracy = f"OA {row['oa']:.2f} %, {seconds:.0f} s"
+            still = f"about {duration(work.seconds * pace(took))} left"
             with bar.external_write_mode():
-                say(f"[{number}/{many}] {names[row['run']]}: {accuracy}; {still}")
+                say(f"{told} {names[row['run']]}: OA {row['oa']:.2f} %, {seconds:.0f} s; {still}")
             bar.set_postfix_str(still, refresh=False)
             bar.update(cost)
-        bar.close()
     if failed:
-        what, told = f"{len(failed)} of {many} runs could not be trained", list(failed.values())
-        raise HsiError(f"{what}: {'; '.join(told[:3])}{'; …' * (len(told) > 3)}")
+        what = f"{len(failed)} of {len(names)} runs could not be trained"
+        raise HsiError(f"{what}: {'; '.join(failed[:3])}{'; …' * (len(failed) > 3)}")
     say(f"done in {duration(time.perf_counter() - start)}")
+
+
+def _dask_pool(*words):
+    try:
+        from hsilib.study.dask_pool import DaskPool
+    except ModuleNotFoundError:
+        raise HsiError("training on other machines needs Dask: pip install 'hsilib[dask]'") from None
+    return DaskPool(*words)
 
 
 def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
@@ -184,8 +192,7 @@ def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
 
 def _levels(runs, stored):
     """Parents before children; a stored parent whose weights are cached needs no run."""
-    pending, levels, placed = {run.id: run for run in runs}, [], set()
-    stack = list(runs)
+    pending, stack, levels = {run.id: run for run in runs}, list(runs), []
     while stack:
         for parent in parents(stack.pop()):
             done = parent.id in stored and weights_path(parent).is_file()
@@ -193,10 +200,9 @@ def _levels(runs, stored):
                 pending[parent.id] = parent
                 stack.append(parent)
     while pending:
-        level = [run for run in pending.values() if not any(p.id in pending for p in parents(run))]
-        levels.append(level)
-        placed |= {run.id for run in level}
-        pending = {identity: run for identity, run in pending.items() if identity not in placed}
+        levels.append([run for run in pending.values() if not any(p.id in pending for p in parents(run))])
+        for run in levels[-1]:
+            del pending[run.id]
     return levels
 
 
