@@ -16,7 +16,7 @@ from hsilib.data import large
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import WINDOW, Split
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, unknown
 
 MARGIN = WINDOW // 2
 WHOLE = 1 << 26  # bytes of a cube that is prepared at once, in seven times as many; larger ones by strips
@@ -41,6 +41,7 @@ class Inputs:
     reduction: tuple[np.ndarray, ...] | None = None
     there: torch.Tensor | None = None  # which pixels have values, as flat indices; None: all
     disk: np.memmap | None = None  # what holds them of a large scene
+    bands: int = 0  # of a spectrum as it was measured
     turns: ClassVar[int] = 1  # positions in which a sample is trained on
 
     def __repr__(self) -> str:
@@ -53,14 +54,9 @@ class Inputs:
         """How many pixels the scene has."""
         return self.shape[0] * self.shape[1]
 
-    @property
-    def at_once(self) -> int:
-        """How many samples one pass outside training takes, which bounds the memory."""
-        return 4096 if self.padded is None else 500
-
     def release(self) -> None:
         """Let go of what was read of a large scene: it counts as memory until somebody needs that."""
-        if self.disk is not None and hasattr(mmap, "MADV_DONTNEED"):
+        if hasattr(mmap, "MADV_DONTNEED"):
             self.disk._mmap.madvise(mmap.MADV_DONTNEED)
 
     def samples(self, index: torch.Tensor, window: int = WINDOW) -> torch.Tensor:
@@ -110,7 +106,8 @@ class Images:
     pixels: torch.Tensor  # (N, 3, S, S) bytes
     there: ClassVar[None] = None  # all are
     turns: ClassVar[int] = 8
-    at_once: ClassVar[int] = 100
+    disk: ClassVar[None] = None
+    bands: ClassVar[int] = 3
 
     def samples(self, index: torch.Tensor, window: int = 0) -> torch.Tensor:
         """Return the images ``index`` (B, 3, S, S) between -1 and 1, with their channels last in memory."""
@@ -123,12 +120,9 @@ class Images:
         return x.contiguous(memory_format=torch.channels_last)
 
     @property
-    def count(self) -> int:
-        """How many images there are."""
-        return len(self.pixels)
-
-    def release(self) -> None:
-        """They are held in memory."""
+    def shape(self) -> tuple[int, int]:
+        """How many images there are, as rows and columns."""
+        return len(self.pixels), 1
 
     def to(self, device: str | torch.device) -> "Images":
         """Return the same images on a device."""
@@ -155,8 +149,10 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     torch.Size([2, 40, 19, 19])
     """
     h, w = scene.labels.shape
-    known("kind of inputs", kind, KINDS)
-    known("pca_fit", fit, ("scene", "train"))
+    if kind not in KINDS:
+        raise unknown("kind of inputs", kind, KINDS)
+    if fit not in ("scene", "train"):
+        raise unknown("pca_fit", fit, ("scene", "train"))
     if kind in WINDOWED and scene.of_spectra:
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:
@@ -170,10 +166,10 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     if scene.there is not None:  # only pixels with data count
         there = np.flatnonzero(scene.there)
         pixels, rows = pixels if scene.of_spectra else pixels[there], np.searchsorted(there, rows)
-    pixels, rows = pixels.astype(np.float64), rows if fit == "train" else slice(None)
+    pixels, rows, bands = pixels.astype(np.float64), rows if fit == "train" else slice(None), pixels.shape[1]
     if kind == "patches":
         mean = pixels[rows].mean(0)
-        vectors = principal(np.cov(pixels[rows] - mean, rowvar=False), min(components, pixels.shape[1]))
+        vectors = principal(np.cov(pixels[rows] - mean, rowvar=False), min(components, bands))
         pixels = (pixels - mean) @ vectors
     if kind == "minmax":
         low, high = pixels[rows].min(0), pixels[rows].max(0)
@@ -192,7 +188,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     if kind in WINDOWED:
         around = (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)
         padded = torch.nn.functional.pad(pixels.view(h, w, -1), around).contiguous()
-    return Inputs((h, w), pixels, padded, _single(reduction), there)
+    return Inputs((h, w), pixels, padded, _single(reduction), there, bands=bands)
 
 
 def _single(reduction):
@@ -221,4 +217,4 @@ def _large_inputs(scene, split, kind, components, fit):
     there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
     values = torch.from_numpy(array)
     pixels, padded = (values[0, :0], values) if margin else (values.view(h * w, -1), None)
-    return Inputs((h, w), pixels, padded, _single(reduction), there, array)
+    return Inputs((h, w), pixels, padded, _single(reduction), there, array, len(mean))

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from hsilib.data.inputs import Images, Inputs, make_inputs
+from hsilib.data.inputs import WINDOWED, Images, Inputs, make_inputs
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import TRANSFER, Split, seed_of
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError, known, unknown
 from hsilib.identity import Run
 from hsilib.methods.registry import OURS
 from hsilib.models.measure import measured
@@ -70,7 +70,7 @@ class Task:
             raise HsiError(f"{self.run.method} needs {what}, which {self.run.scene} is not")
         if kind == "images":
             return Images(torch.from_numpy(self.scene.read(o.size)))
-        return make_inputs(self.scene, self.split, kind, getattr(o, "components", 40), self.fit_on)
+        return make_inputs(self.scene, self.split, kind, vars(o).get("components", 40), self.fit_on)
 
     @property
     def fit_on(self) -> str:
@@ -78,17 +78,18 @@ class Task:
 
         In a transfer it is always these, for the image that is asked about is not at hand.
         """
-        return "train" if self.split.name in TRANSFER else getattr(self.options, "pca_fit", "scene")
+        return "train" if self.split.name in TRANSFER else vars(self.options).get("pca_fit", "scene")
 
     def network(self, net: type[nn.Module], role: str = "init", **config: Any) -> nn.Module:
         """Build a fresh network whose initial weights depend only on the repetition and on its own shape."""
-        known("kind of the network", getattr(net, "kind", None), ("bands", "windows", "patches", "images"))
-        inputs = self.inputs(net.kind)
-        bands = inputs.pixels.shape[1]
-        made = initialise(net(bands, self.classes, **config), self.seed(role)).to(self.device)
+        kind = getattr(net, "kind", None)
+        if kind not in (*WINDOWED, "bands", "images"):
+            raise unknown("kind of the network", kind, (*WINDOWED, "bands", "images"))
+        seed, inputs = self.seed(role), self.inputs(kind)
+        sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=self.device))
+        made = initialise(net(sample.shape[1], self.classes, **config), seed).to(self.device)
         if not net.__module__.startswith(OURS):  # what cannot be measured is refused before it is trained
-            sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=self.device))
-            measured(made, sample, self.scene.bands, bands)
+            measured(made, sample, inputs.bands, sample.shape[1])
             made.train()
         return made
 
@@ -114,8 +115,9 @@ class Task:
         ``hsilib.fit``.
         """
         recipe, data = self.run.recipe, data or self.data(model)
-        recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
-        power = getattr(self.options, "balance", 0)
+        if (epochs, rate) != (1, 1):
+            recipe = replace(recipe, epochs=max(1, round(recipe.epochs * epochs)), lr=recipe.lr * rate)
+        power = vars(self.options).get("balance", 0)
         draw = balanced(data.y, power) if power else shuffled
         self.history += fit(model, data, recipe, self.seed(order), draw=draw, **arguments)
         return model

@@ -1,5 +1,6 @@
 """Scores of every pixel of the scene, and what is computed from them."""
 
+import math
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from hsilib.identity import Classical
 
 STRIP = 128  # rows of the scene per pass of dense inference: bounds the memory
 ROWS = 1 << 20  # pixels per pass of a classical model
+SPECTRA, WINDOWS, IMAGES = 4096, 500, 100  # per pass of a network that has no dense form
 LEAST = 30  # test pixels, below which a class counts as small
 
 
@@ -34,9 +36,10 @@ def scene_scores(model: nn.Module | Classical, inputs: Inputs | Images) -> np.nd
     out, network = None, isinstance(model, nn.Module)
     for where, scores in _parts(model.eval() if network else model, inputs, network):
         if out is None:
-            out = np.zeros((inputs.count, scores.shape[1]), scores.dtype)
+            out = np.zeros((math.prod(inputs.shape), scores.shape[1]), scores.dtype)
         out[where] = scores
-        inputs.release()
+        if inputs.disk is not None:
+            inputs.release()
     return out
 
 
@@ -52,9 +55,10 @@ def _parts(model, inputs, network):
             scores = model.dense(image.permute(2, 0, 1)[None]).flatten(1).T
             yield slice(top * w, (top + rows) * w), scores.cpu().numpy()
     else:
-        everywhere = torch.arange(inputs.count, device=inputs.pixels.device)
+        everywhere = torch.arange(math.prod(inputs.shape), device=inputs.pixels.device)
         index, window = everywhere if inputs.there is None else inputs.there, getattr(model, "window", WINDOW)
-        for part in index.split(inputs.at_once if network else ROWS):
+        most = IMAGES if isinstance(inputs, Images) else SPECTRA if inputs.padded is None else WINDOWS
+        for part in index.split(most if network else ROWS):
             if network:
                 scores = model(inputs.samples(part, window)).logits.cpu().numpy()
             else:

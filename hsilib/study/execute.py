@@ -142,9 +142,9 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
         beside = {"aa30": round(figures["aa30"], 4), "small": evaluate.small(np.bincount(split.test_y))}
         one = torch.zeros(1, dtype=torch.long, device=task.device)
         window, channels = getattr(model, "window", WINDOW), inputs.pixels.shape[1]
-        costs = measure.measured(model, inputs.samples(one, window), scene.bands, channels)
+        costs = measure.measured(model, inputs.samples(one, window), inputs.bands, channels)
         if model.kind == "patches" and costs["macs"] is not None:  # from raw bands on
-            beside["macs"] = costs["macs"] + measure.of_components(scene.bands, channels, window)
+            beside["macs"] = costs["macs"] + measure.of_components(inputs.bands, channels, window)
         gpu = task.device.type == "cuda"
         row = columns_of(run) | {name: round(float(value), 4) for name, value in figures.items()} | costs | {
             "train": len(split.train), "test": len(split.test), "leakage": round(100 * split.leakage, 2),

@@ -7,8 +7,6 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-from hsilib.files import project
-
 # how ``collect`` trains unless it is told otherwise; a chapter's words --jobs, --device and --on set it, and
 # most: seconds above which it says what training would take instead (0: train whatever it takes)
 TRAINING = {"jobs": None, "device": "cpu", "on": "", "most": 0}
@@ -16,11 +14,11 @@ TRAINING = {"jobs": None, "device": "cpu", "on": "", "most": 0}
 
 @lru_cache
 def commit() -> str:
-    """Return the short commit of the checkout, with ``+`` when the library differs from it."""
+    """Return the short commit of the library's checkout, with ``+`` when the library differs from it."""
     try:
-        here = dict(cwd=project(), capture_output=True, text=True, check=True)
+        here = dict(cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
         name = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], **here).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "hsilib"], **here).stdout
+        changed = subprocess.run(["git", "status", "--porcelain", "."], **here).stdout
         return f"{name}+" if changed else name
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -84,7 +84,8 @@ def _state(path):
 
 def _whole(folder):
     """Say whether the folder of a run has a row that can be believed."""
-    return not rows.of_json_files([_text_of(folder / "run.json")])[2]
+    path = folder / "run.json"
+    return path.is_file() and not rows.of_json_files([path.read_bytes()])[2]
 
 
 def _joined(tables):
