@@ -161,18 +161,23 @@ function explainOnDemand() {
 
 function chooseTables() {
   for (const box of document.querySelectorAll("[data-choose]")) {
-    const lines = [...box.querySelectorAll("tbody tr")], column = Number(box.dataset.choose);
-    const value = (line) => line.children[column].textContent;
-    const head = box.querySelectorAll("thead th")[column].textContent;
+    // the column that is chosen from stands last, and is seen where all lines are
+    const [head, ...cells] = [...box.querySelectorAll("tr")].map((line) => line.children[box.dataset.choose]);
+    for (const cell of [head, ...cells]) cell.parentNode.append(cell);
     const select = make("select", { className: "form-select" });
-    for (const name of new Set(lines.map(value))) select.append(make("option", { value: name, textContent: name }));
+    for (const name of new Set(cells.map((cell) => cell.textContent))) {
+      select.append(make("option", { value: name, textContent: name }));
+    }
     select.append(make("option", { value: "", textContent: "all" }));
-    const show = () => lines.forEach((line) => (line.hidden = select.value !== "" && value(line) !== select.value));
-    select.onchange = show;
-    show();
-    box.before(make("label", { className: "hsi-field" }, head, select));
-    addEventListener("beforeprint", () => lines.forEach((line) => (line.hidden = false)));
-    addEventListener("afterprint", show);
+    const show = (name) => {
+      for (const cell of cells) cell.parentNode.hidden = name !== "" && cell.textContent !== name;
+      for (const cell of [head, ...cells]) cell.style.display = name === "" ? "" : "none";
+    };
+    select.onchange = () => show(select.value);
+    show(select.value);
+    box.before(make("label", { className: "hsi-field" }, head.textContent, select));
+    addEventListener("beforeprint", () => show(""));
+    addEventListener("afterprint", () => show(select.value));
   }
 }
 
