@@ -1,7 +1,7 @@
 """Texts from outside, made plain, and descriptions as they are read from files of somebody else.
 
-A description is of a scene as the book shows it, of a part of a study, or of an exported network.  It has
-these fields, these types, these ranges, and nothing else.
+A description is of a part of a study, or of an exported network.  It has these fields, these types, these
+ranges, and nothing else.
 """
 
 import json
@@ -92,13 +92,11 @@ def _list(fits, least=1, most=1_000_000):
 
 # of each field a test of its value, and what that must be
 TEXT, NAMES = (_text(), "a text"), (_list(_text(300, least=1)), "a list of names")
-SWITCH, VALUE = (lambda v: isinstance(v, bool), "true or false"), (_number(-1e30, 1e30), "a number")
+VALUE = (_number(-1e30, 1e30), "a number")
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "title": (_text(300, least=1, lines=False), "a title"),
     "classes": (_list(_text(200, lines=False), most=255), "names of classes, without < > and `"),
     "bands": (_whole(1), "a number of bands"), "wavelengths": (_list(_number(0, 1e6), 0), "numbers, in nm"),
-    "synthetic": SWITCH, "of_spectra": SWITCH, "of_images": SWITCH, "identity": TEXT,
-    "train_fraction": (_number(0.001, 0.999), "a share"), "second": (_whole(), "the number of a column"),
     "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT, "low": VALUE, "high": VALUE,
     "scenes": NAMES, "splits": NAMES, "methods": NAMES, "schedule": TEXT,
     "ratios": (_list(_whole(0, 99)), "a list of sizes"),
@@ -109,9 +107,6 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 # of each kind of description the fields that it has, and those that it may have
 KINDS = {
-    "card": (
-        "title classes bands identity", "train_fraction second wavelengths synthetic of_spectra of_images"
-    ),
     "model": ("classes bands model", "scene run digest low high wavelengths"),
     "part": ("title scenes splits methods seeds", "ratios epochs batch lr schedule options"),
 }
@@ -130,11 +125,6 @@ def held(kind: str, table: Any) -> dict[str, Any]:
     if missing:
         raise HsiError(f"{missing[0]} is missing")
     return table
-
-
-def card(data: str) -> dict[str, Any]:
-    """Return the description of what the book shows of a scene."""
-    return named(held("card", of_json(data)))
 
 
 def model(texts: dict[str, str]) -> dict[str, Any]:

@@ -7,22 +7,22 @@ named and refused, or left out on request when the set is added.
 
 import hashlib
 import io
-import json
 import os
 import zipfile
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hsilib.data import described, synthetic
+from hsilib.data.formats import readable
 from hsilib.data.registry import PUBLISHED_IMAGES, SYNTHETIC_IMAGES, File, locate, own_images
 from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError
-from hsilib.files import inside, outside, readable, write_atomically
+from hsilib.files import inside, outside
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
 LARGEST = 50_000_000  # bytes of one image: more is a mistake or an attack
@@ -56,36 +56,29 @@ def _decoded(images):
     seen = hashlib.sha256()
     with _opened(images.path) as (_, content):
         for name in images.files:
-            data = content(name)
-            seen.update(_marked(name, data))
-            yield _image(images.path, name, data)
+            picture, mark = _image(images.path, name, content)
+            seen.update(mark)
+            yield picture
     if images.digest and seen.hexdigest()[:12] != images.digest:
         raise HsiError(f"{images.path}: images have changed since they were added; add them again")
-
-
-def _marked(name, data):
-    """Return what an image adds to the digest of its set: its name and its contents."""
-    return name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(data).digest()
 
 
 @contextmanager
 def _opened(path):
     """Give functions that list the names in a folder or .zip file, and read what one of them names."""
-    path = Path(path)
-    with ExitStack() as stack:
-        if packed := path.is_file():
-            with readable(f"{path}: cannot be read as a .zip file"):
-                archive = stack.enter_context(zipfile.ZipFile(path))
+    if (path := Path(path)).is_dir():
+        yield partial(_walked, path), lambda name: outside(path / name, LARGEST)
+        return
+    with readable(f"{path}: cannot be read as a .zip file"):
+        archive = zipfile.ZipFile(path)
 
-        def content(name):
-            with readable(f"{path}: {name} cannot be read"):
-                if not packed:
-                    return outside(path / name, LARGEST)
-                if archive.getinfo(name).file_size > LARGEST:
-                    raise HsiError(f"{path}: {name} has more bytes than an image of a set should")
-                return archive.read(name)
+    def content(name):
+        if archive.getinfo(name).file_size > LARGEST:
+            raise HsiError(f"{path}: {name} has more bytes than an image of a set should")
+        return archive.read(name)
 
-        yield archive.namelist if packed else partial(_walked, path), content
+    with archive:
+        yield archive.namelist, content
 
 
 def _walked(path):
@@ -101,16 +94,17 @@ def _walked(path):
     return found
 
 
-def _image(path, name, data):
-    """Return the decoded image, or raise one line that names it."""
+def _image(path, name, content):
+    """Return an image and what it adds to the digest of its set, or raise one line that names it."""
     from PIL import Image
 
     with readable(f"{path}: {name} cannot be read as an image"):
+        data = content(name)
         picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "BMP"))
         picture.load()  # Pillow refuses one of very many pixels
     if picture.mode != "RGB":
         raise HsiError(f"{path}: {name} is not RGB but {picture.mode}")
-    return picture
+    return picture, name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(data).digest()
 
 
 def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
@@ -122,8 +116,9 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         raise HsiError(f"{path}: neither a folder nor a .zip file")
     with _opened(path) as (names, _):
-        files = [name for name in sorted(set(names())) if _is_image(PurePosixPath(name))]
-    parts, depth = [PurePosixPath(file).parts for file in files], 0
+        files = [file for file in map(PurePosixPath, sorted(set(names()))) if file.suffix.lower() in SUFFIXES]
+    files = [file for file in files if not any(part[0] in "._" for part in file.parts)]  # hidden ones
+    parts, depth = [file.parts for file in files], 0
     while parts and all(len(p) > depth + 2 and p[depth] == parts[0][depth] for p in parts):
         depth += 1  # one folder around all classes
     if not parts or any(len(p) < depth + 2 for p in parts):
@@ -132,37 +127,27 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     if not 2 <= len(classes) <= 255:
         raise HsiError(f"{path}: {len(classes)} folders of images, expected 2 to 255, one per class")
     labels = tuple(classes.index(p[depth]) + 1 for p in parts)
-    return tuple(files), tuple(map(described.plain, classes)), labels
+    return tuple(map(str, files)), tuple(map(described.plain, classes)), labels
 
 
-def _is_image(file):
-    hidden = any(part[0] in "._" for part in file.parts)
-    return file.suffix.lower() in SUFFIXES and not hidden
-
-
-def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[str]:
-    """Look at each image once, note the set as ``name`` in ``folder``, and return the files left out."""
+def described_set(path: Path | str, skip: bool) -> tuple[dict[str, Any], list[str]]:
+    """Look at each image once; return what describes the set, and the files left out."""
     files, classes, labels = listed(path)
     kept, left, seen = [], [], hashlib.sha256()
     with _opened(path) as (_, content):
         for file, label in zip(files, labels):
             try:
-                data = content(file)
-                _image(path, file, data)
+                seen.update(_image(path, file, content)[1])
+                kept.append((file, label))
             except HsiError as error:
                 if not skip:
                     raise HsiError(f"{error}; mend it, or leave such images out with --skip") from None
                 left.append(file)
-                continue
-            kept.append((file, label))
-            seen.update(_marked(file, data))
     counts = np.bincount([label for _, label in kept], minlength=len(classes) + 1)[1:]
     if counts.min() < 2:
         raise HsiError(f"{path}: class {classes[counts.argmin()]} has {counts.min()} usable images, needs 2")
-    entry = dict(title=name, path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
-    text = json.dumps(entry | dict(zip(("files", "labels"), zip(*kept))))
-    write_atomically(Path(folder) / f"{name}.images.json", text)
-    return left
+    entry = dict(path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
+    return entry | dict(zip(("files", "labels"), zip(*kept))), left
 
 
 def open_set(name: str) -> ImageSet:

@@ -6,17 +6,19 @@ but the spectra of test pixels are.
 """
 
 import mmap
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 
-from hsilib.data import large
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import WINDOW, Split
 from hsilib.errors import HsiError, unknown
+from hsilib.files import cache_folder
 
 MARGIN = WINDOW // 2
 WHOLE = 1 << 26  # bytes of a cube that is prepared at once, in seven times as many; larger ones by strips
@@ -198,7 +200,7 @@ def _single(reduction):
 def _large_inputs(scene, split, kind, components, fit):
     """Do the same by strips, in two passes over the cube or its file; the last digits may differ."""
     h, w = scene.labels.shape
-    seen = large.moments(scene, split.train if fit == "train" else None)
+    seen = moments(scene, split.train if fit == "train" else None)
     mean, reduction, margin = seen.mean, None, MARGIN if kind in WINDOWED else 0
     if kind == "minmax":
         spread = np.where(seen.high > seen.low, seen.high - seen.low, 1)
@@ -213,8 +215,61 @@ def _large_inputs(scene, split, kind, components, fit):
         spread = np.sqrt(along * (seen.count - 1) / seen.count)
         weight = weight / np.where(spread > 1e-7 * spread.max(), spread, 1)
         reduction = mean, weight, np.zeros(weight.shape[1])
-    array = large.on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
+    array = _on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
     there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
     values = torch.from_numpy(array)
     pixels, padded = (values[0, :0], values) if margin else (values.view(h * w, -1), None)
     return Inputs((h, w), pixels, padded, _single(reduction), there, array, len(mean))
+
+
+# ----------------------------- large scenes: read by rows, twice, and kept on disk as the networks see them
+
+
+class Moments(NamedTuple):
+    """The number of spectra, their mean, covariance (as ``np.cov`` has it) and range."""
+
+    count: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def moments(scene: Scene, only: np.ndarray | None = None) -> Moments:
+    """Gather the moments of all pixels with data, or of ``only`` these flat indices, strip by strip."""
+    wanted = np.ones(scene.labels.shape, bool) if scene.there is None else scene.there
+    if only is not None:
+        wanted = np.zeros_like(wanted)
+        wanted.flat[only] = True
+    count = 0
+    for top, bottom in scene.image.strips():
+        x = scene.image.rows(top, bottom)[0][wanted[top:bottom]].astype(np.float64)
+        if not len(x):
+            continue
+        if count == 0:  # sums of what is left lose no digits
+            start, low, high, total, products = x.mean(0), x.min(0), x.max(0), 0.0, 0.0
+        low, high = np.minimum(low, x.min(0)), np.maximum(high, x.max(0))
+        x -= start
+        count, total, products = count + len(x), total + x.sum(0), products + x.T @ x
+    centre = total / count
+    covariance = (products - count * np.outer(centre, centre)) / (count - 1)
+    return Moments(count, start + centre, covariance, low, high)
+
+
+def _on_disk(scene: Scene, channels: int, margin: int, change: Callable) -> np.memmap:
+    """Write ``change`` of all spectra (N, B) -> (N, C), with a margin of zeros around: (H+2m, W+2m, C).
+
+    The file has no name: it goes when nobody holds the array any more.
+    """
+    h, w = scene.labels.shape
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache_folder()) as file:
+        file.truncate(4 * channels * (h + 2 * margin) * (w + 2 * margin))  # zeros
+        file.seek(4 * channels * margin * (w + 2 * margin))
+        for top, bottom in scene.image.strips():
+            values = scene.image.rows(top, bottom)[0]
+            there = np.ones(values.shape[:2], bool) if scene.there is None else scene.there[top:bottom]
+            strip = np.zeros((bottom - top, w + 2 * margin, channels), np.float32)
+            strip[:, margin : margin + w][there] = change(values[there])
+            strip.tofile(file)
+        return np.memmap(file, np.float32, "r+", shape=(h + 2 * margin, w + 2 * margin, channels))
