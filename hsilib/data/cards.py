@@ -39,8 +39,7 @@ CLASSES += [tuple(round(0.55 * c + 0.45 * 255) for c in colour) for colour in CL
 
 def write_card(folder: Path, scene: scenes.Scene) -> None:
     """Leave the card of a scene in a folder."""
-    maps = {name: getattr(scene, name) for name in MAPS}
-    parts = {f"{name}.png": png(labels) for name, labels in maps.items() if labels is not None}
+    parts = {f"{name}.png": png(getattr(scene, name)) for name in MAPS if getattr(scene, name) is not None}
     if not scene.of_images:
         picture, spectra = _looked_at(scene)
         parts |= {"rgb.png": encode(picture, "RGB"), "spectra.csv": spectra.to_csv(index_label="band")}

@@ -1,7 +1,6 @@
-"""A benchmark file with a byte missing: what a transfer in text mode does to a cube of 16-bit numbers.
+"""What a transfer in text mode does to a cube of 16-bit numbers, as to the usual file of Indian Pines.
 
-Such a transfer takes every byte 13, a carriage return, for the end of a line and writes 10, a line feed.  The
-copies of the usual Indian Pines file that we saw have no byte 13.
+It takes every byte 13, a carriage return, for the end of a line and writes 10, a line feed.
 """
 
 from typing import NamedTuple

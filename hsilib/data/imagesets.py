@@ -1,8 +1,6 @@
-"""Sets of images: a folder, or a .zip file, with one folder of images per class.
+"""Sets of images: a folder, or a .zip file, with one folder of images per class, as AID and EuroSAT come.
 
-AID, RSSCN7, UC Merced and EuroSAT come like this; RSOD, whose images lie deeper, is read by the same rule.
-A set is listed at once, and its images are read when they are needed.  An image that is damaged or not RGB is
-named and refused, or left out on request when the set is added.
+A set is listed at once, and its images are read when they are needed.
 """
 
 import hashlib
@@ -108,10 +106,7 @@ def _image(path, name, content):
 
 
 def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
-    """List the files, classes and labels of a folder or .zip file.
-
-    Below a folder around everything, if there is one, the first folder of an image is its class.
-    """
+    """List files, classes and labels of a folder or .zip file; the first folder that differs is the class."""
     path = Path(path)
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         raise HsiError(f"{path}: neither a folder nor a .zip file")
@@ -152,18 +147,16 @@ def described_set(path: Path | str, skip: bool) -> tuple[dict[str, Any], list[st
 
 def open_set(name: str) -> ImageSet:
     """Return the set of images of that name."""
+    digest, path = "", ""
     if name == SYNTHETIC_IMAGES:
-        _, labels, classes = synthetic.images()
-        return _made(name, "Synthetic land use", "", tuple(map(str, range(len(labels)))), classes, labels + 1)
-    if name in PUBLISHED_IMAGES:
+        title, (_, labels, classes) = "Synthetic land use", synthetic.images()
+        files, labels = tuple(map(str, range(len(labels)))), labels + 1
+    elif name in PUBLISHED_IMAGES:
         title, file, check = PUBLISHED_IMAGES[name]
-        path = locate(File(file, "", f"sha256:{check}"), name)
-        return _made(name, title, str(path), *listed(path))
+        path = str(locate(File(file, "", f"sha256:{check}"), name))
+        files, classes, labels = listed(path)
+    else:
+        title, path, files, classes, labels, digest = own_images(name).values()
     with readable(f"{name}: its description is damaged; add the images again"):
-        return _made(name, **own_images(name))
-
-
-def _made(name, title, path, files, classes, labels, digest=""):
-    labels = np.array(labels, np.uint8)[:, None]
-    words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
-    return ImageSet(name, title, None, labels, tuple(classes), **words)
+        words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
+        return ImageSet(name, title, None, np.array(labels, np.uint8)[:, None], tuple(classes), **words)

@@ -14,7 +14,7 @@ import numpy as np
 
 from hsilib.data import described, ground, imagesets, synthetic
 from hsilib.data.formats import kind_of, label_map, open_image
-from hsilib.data.registry import PUBLISHED_IMAGES, REGISTRY, SYNTHETIC_IMAGES, image_names, names
+from hsilib.data.registry import PUBLISHED_IMAGES, REGISTRY, SYNTHETIC_IMAGES, image_names, names, own_names
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_array, write_atomically
@@ -171,25 +171,21 @@ def named(scene: Scene | str) -> str:
     return name
 
 
-def _notes_of(name):
-    return [own_folder() / f"{name}.{kind}.json" for kind in ("scene", "images")]
-
-
 def remove(name: str) -> None:
     """Forget a scene or a set of images of your own; the files it was made from stay.
 
     >>> remove("my_field")
     """
-    if not name.isidentifier() or not is_own(name):  # a name, and no path
-        known("scene of your own", name, [other for other in names() if is_own(other)])
-    for path in [*_notes_of(name), *own_folder().glob(f"{name}.*.npy")]:
-        path.unlink(missing_ok=True)
+    known("scene of your own", name, own_names())  # a name, and no path
+    for end in ("scene.json", "images.json", "*.npy"):
+        for path in own_folder().glob(f"{name}.{end}"):
+            path.unlink()
     load_scene.cache_clear()
 
 
 def is_own(name: str) -> bool:
     """Say whether a scene or a set of images is your own."""
-    return any(path.is_file() for path in _notes_of(name))
+    return name in own_names()
 
 
 def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:

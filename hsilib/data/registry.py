@@ -104,7 +104,7 @@ def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
     if name in REGISTRY:
         return REGISTRY[name]
-    if name not in _own("scene"):
+    if name not in own_names("scene"):
         raise unknown("scene", name, names())
     with _description(name, "scene") as table:
         content = [table["cube"][1:], table["labels"][1:], table["classes"]]
@@ -135,20 +135,20 @@ def _description(name, kind):
         raise HsiError(f"{path}: damaged ({reason(error)}); add the {kind} again") from None
 
 
-def _own(kind):
-    """Return the names of your own scenes, or sets of ``images``."""
-    mark = f".{kind}.json"
-    return sorted(path.name.removesuffix(mark) for path in own_folder().glob(f"*{mark}"))
+def own_names(*kinds: str) -> list[str]:
+    """Return the names of your own scenes and sets of images, or those of one kind."""
+    files = [path for kind in kinds or ("scene", "images") for path in own_folder().glob(f"*.{kind}.json")]
+    return sorted(path.name.removesuffix("".join(path.suffixes[-2:])) for path in files)
 
 
 def image_names() -> list[str]:
     """Return the names of all sets of images: published, synthetic and own ones."""
-    return list(dict.fromkeys([*PUBLISHED_IMAGES, SYNTHETIC_IMAGES, *_own("images")]))
+    return list(dict.fromkeys([*PUBLISHED_IMAGES, SYNTHETIC_IMAGES, *own_names("images")]))
 
 
 def names() -> list[str]:
     """Return the names of all scenes: published, synthetic and own ones, then the sets of images."""
-    return list(dict.fromkeys([*REGISTRY, *synthetic.SCENES, *_own("scene"), *image_names()]))
+    return list(dict.fromkeys([*REGISTRY, *synthetic.SCENES, *own_names("scene"), *image_names()]))
 
 
 def identity(name: str) -> str:

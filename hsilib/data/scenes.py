@@ -58,15 +58,14 @@ class Scene:
 
     @property
     def bands(self) -> int:
-        """How many bands it has; a card does not say."""
-        held = next(part for part in (self.cube, self.spectra, self.image) if part is not None)
-        return int(held.shape[-1])
+        """How many bands it has; a card has none."""
+        held = [part.shape[-1] for part in (self.cube, self.spectra, self.image) if part is not None]
+        return int(held[0]) if held else 0
 
     def __repr__(self) -> str:
         count, (h, w) = len(self.classes), self.labels.shape
-        known = any(part is not None for part in (self.cube, self.spectra, self.image))
         size = f"{h} images" if self.of_images else f"{h} x {w} pixels"
-        bands = f", {self.bands} bands" if known else ""
+        bands = f", {self.bands} bands" if self.bands and not self.of_images else ""
         return f"Scene({self.name!r}, {size}{bands}, {count} class{'es' * (count != 1)})"
 
     def plot(self, *maps: np.ndarray, titles: Sequence[str] = ()) -> "Figure":
@@ -215,12 +214,8 @@ def _undamaged(listing, paths):
     return damage.rebuild(copy, crop, listing.corners[0])
 
 
-def _damaged(listing, paths):
-    """The same, and every byte 13 turned to 10."""
-    return damage.text_mode(_undamaged(listing, paths))
-
-
 FORMS = {
-    "cube": _cube, "columns": _columns, "pictures": _pictures, "spectra": _spectra,
-    "turned": partial(_pictures, turns=1), "undamaged": _undamaged, "damaged": _damaged,
+    "cube": _cube, "columns": _columns, "pictures": _pictures, "turned": partial(_pictures, turns=1),
+    "spectra": _spectra, "undamaged": _undamaged,
+    "damaged": lambda listing, paths: damage.text_mode(_undamaged(listing, paths)),  # every byte 13 is 10
 }

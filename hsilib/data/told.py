@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hsilib.data import damage, imagesets, registry, scenes, synthetic
 from hsilib.data.formats import open_image, readable
-from hsilib.errors import HsiError, known
+from hsilib.errors import HsiError
 from hsilib.files import write_array
 
 
@@ -42,7 +42,6 @@ def at_hand(name: str) -> bool:
 
 def of_scene(name: str) -> list[str]:
     """Tell what is known of a scene."""
-    known("scene", name, registry.names())
     if name in synthetic.SCENES or name in registry.image_names():
         scene = scenes.load_scene(name)
         return [f"title: {scene.title}", f"classes: {', '.join(scene.classes)}"]
@@ -58,8 +57,8 @@ def of_scene(name: str) -> list[str]:
     told |= {"note": entry.note, "source": entry.citation}
     here = registry.at_hand(entry.files)
     for file in entry.files:
-        path = here.get(file)
-        told[f"file {Path(file.name).name}"] = str(path or f"not here ({file.url or 'no public copy'})")
+        where = here.get(file, f"not here ({file.url or 'no public copy'})")
+        told[f"file {Path(file.name).name}"] = str(where)
     return [f"{what}: {text}" for what, text in told.items() if text]
 
 
