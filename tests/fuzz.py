@@ -19,6 +19,8 @@ import time
 import traceback
 import warnings
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -359,7 +361,7 @@ def resident(reset=False):
     return int(peak[1]) * 1024 if peak else 0
 
 
-def child(name, seeds, pipe):
+def limited():
     def late(*_):
         raise Hang
 
@@ -368,27 +370,20 @@ def child(name, seeds, pipe):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
     warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what GDAL says
-    for seed in seeds:
-        pipe.send((seed, *attempt(name, seed)))
 
 
 def run(name, seeds):
     """Read mutations in a process of their own, begun again where one takes it down; yield (seed, verdict, text)."""
-    seeds, context = list(seeds), multiprocessing.get_context("fork")
-    while seeds:
-        here, there = context.Pipe(False)
-        process = context.Process(target=child, args=(name, seeds, there))
-        process.start()
-        there.close()
-        with contextlib.suppress(EOFError):
-            while seeds and here.poll(3 * SECONDS):
-                found = here.recv()
-                seeds.remove(found[0])
-                yield found
-        process.join(1)
-        if seeds:
-            process.kill()
-            yield seeds.pop(0), "died", f"exit code {process.exitcode}; without one it does not end"
+    pool = None
+    for seed in seeds:
+        pool = pool or ProcessPoolExecutor(1, multiprocessing.get_context("fork"), limited)
+        try:
+            yield seed, *pool.submit(attempt, name, seed).result(3 * SECONDS)
+        except (BrokenProcessPool, TimeoutError) as error:
+            for process in multiprocessing.active_children():
+                process.kill()
+            pool = None
+            yield seed, "died", type(error).__name__
 
 
 def main(count=250, seed=None, *names):

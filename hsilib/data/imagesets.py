@@ -80,14 +80,12 @@ def _opened(path):
 
 
 def _walked(path):
-    """The files of a folder, behind links within it too; what links back to where it lies is walked once."""
-    seen, found = set(), []
-    for top, folders, files in os.walk(path, followlinks=True):
+    """The files of a folder; links to folders are not followed: what they lead to is in the set anyway."""
+    found = []
+    for top, folders, files in os.walk(path):
         for name in (*folders, *files):  # a link to a whole disk, or to what is nobody's business
             if not inside(Path(top, name), path):
                 raise HsiError(f"{Path(top, name)}: a link out of the set; put a copy in its place")
-        seen.add(os.path.realpath(top))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(top, name)) not in seen]
         found += [Path(top, file).relative_to(path).as_posix() for file in files]
     return found
 
