@@ -47,7 +47,7 @@ class Entry:
     labels: File
     train: File | None = None
     test: File | None = None
-    form: str = "cube"  # how the files become a cube: see ``pieces``
+    form: str = "cube"  # how the files become a cube: see ``scenes.FORMS``
     bands: tuple[int, ...] = ()  # of pictures: which bands of the distributor's cube they show, from 1
     corners: tuple[tuple[int, int], ...] = ()  # of crops: their first row and column, from 0
     whole: tuple[int, ...] = ()  # rows and columns of the label map, of which the scene is a crop
