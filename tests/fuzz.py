@@ -275,15 +275,8 @@ for mutate, part, data, read, right in (
     reader(mutate, f"store/{RUN}/{part}", name=f"stored {part}", words=[part, data, read, right])(of_part)
 
 
-STUDY = f"""[[part]]
-title = "one"
-scenes = ["{SMALL}", "synthetic_fields_small"]
-splits = ["random", "disjoint"]
-methods = ["scratch", "soft_targets", "baselines", "sfp"]
-ratios = [0, 90, 98]
-seeds = 2
-epochs = 3
-lr = 1e-3
+STUDY = f"""[[part]]\ntitle = "one"\nscenes = ["{SMALL}", "synthetic_fields_small"]\nsplits = ["random", "disjoint"]
+methods = ["scratch", "soft_targets", "baselines", "sfp"]\nratios = [0, 90, 98]\nseeds = 2\nepochs = 3\nlr = 1e-3
 schedule = "cosine"
 """
 
