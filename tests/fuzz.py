@@ -1,6 +1,6 @@
 """Damaged inputs: each reader is given mutations of good files, and refuses each in one line or reads it rightly.
 
-The suite tries a few of each (test_fuzz.py).  ``make fuzz`` tries many, with a fresh seed that it tells:
+The suite tries a few of each (test_hostile.py).  ``make fuzz`` tries many, with a fresh seed that it tells:
 ``python tests/fuzz.py [how many of each] [seed] [reader ...]``.
 """
 
@@ -19,6 +19,8 @@ import time
 import traceback
 import warnings
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +35,15 @@ from hsilib.study.runs import declared, make_run
 from hsilib.study.store import Store
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))
+import test_formats
+import test_hostile
+
 SECONDS, MOST = 20, 2e9  # of one input, and bytes of memory more than before
 BOOK, SMALL, RUN = Path(__file__).parents[1] / "book", "synthetic_urban_small", "0123456789ab"
 
-ODD = ["null", "true", "-1", "0", "1", "65536", "1e999", "-1e999", "NaN", "1" * 400, '""', '"x"', "[]", "[[]]", "{}"]
-ODD += ['"../x"', '"<img src=x onerror=alert(1)>"', '["a", "a"]', '"\\u0000"', "1e-320", "2.5", "[" * 5000]
-ODD += ['"' + "x" * 9000 + '"']
-WORDS = [b"-1", b"0", b"1e999", b"nan", b"99999999999999999999", b"\0", b",", b"\n", b'"', b"\xff\xfe", b"x" * 9000]
-WORDS += [b"{", b"[", b"<b>"]
+ODD = ["null", "true", "-1", "0", "1", "65536", "1e999", "-1e999", "NaN", "1" * 400, '""', '"x"', "[]", "[[]]", "{}", "2.5"]
+ODD += ['"../x"', '"<img src=x onerror=alert(1)>"', '["a", "a"]', '"\\u0000"', "1e-320", "[" * 5000, f'"{"x" * 9000}"']
+WORDS = [b"-1", b"0", b"1e999", b"nan", b"9" * 20, b"\0", b",", b"\n", b'"', b"\xff\xfe", b"x" * 9000, b"{", b"[", b"<b>"]
 OPERATORS = ("Loop", "If", "Scan", "Expand", "Tile", "Conv", "Pad", "Relu", "Identity", "RandomNormalLike", "Exp")
 
 
@@ -53,13 +55,12 @@ def bytes_of(draw, data):
     data, kind = bytearray(data), draw.randrange(8)
     a, b = sorted(draw.randrange(len(data) + 1) for _ in "ab")
     b = min(b, a + draw.choice((1, 2, 4, 8, 64, 1024)))
-    if kind == 0:
-        for _ in range(draw.choice((1, 1, 2, 8, 64))):
-            data[draw.randrange(len(data))] = draw.randrange(256)
+    if kind in (0, 7):  # anywhere, or where headers lie
+        for _ in range(draw.choice((1, 1, 2, 8, 64)) if kind == 0 else 1):
+            place = draw.randrange(len(data) if kind == 0 else min(len(data), 200))
+            data[place] = draw.choice((0, 1, 127, 128, 255, draw.randrange(256), draw.randrange(256)))
     elif kind == 1:
         del data[a:]
-    elif kind == 7:  # where headers lie
-        data[draw.randrange(min(len(data), 200))] = draw.choice((0, 1, 127, 128, 255, draw.randrange(256)))
     else:
         more = data[a:b] * draw.choice((2, 3, 51))
         data[a:b] = (b"", more, bytes(b - a), b"\xff" * (b - a), draw.choice(WORDS))[kind - 2]
@@ -102,10 +103,9 @@ def onnx_of(draw, data):
     """Change a file of a network as somebody would who knows the format, or its bytes."""
     import onnx
 
-    kind = draw.randrange(10)
+    model, kind = onnx.load_from_string(data), draw.randrange(10)
     if kind < 3:
         return bytes_of(draw, data)
-    model = onnx.load_from_string(data)
     if kind < 6:
         prop = draw.choice(model.metadata_props)
         prop.value = draw.choice([*ODD, '["a", "a", "b"]', '["a", "b"]', "9", "8", prop.value[:-1]])
@@ -113,20 +113,16 @@ def onnx_of(draw, data):
         del model.metadata_props[draw.randrange(len(model.metadata_props))]
     elif kind == 7:
         end = draw.choice([*model.graph.input, *model.graph.output])
-        if draw.random() < 0.5:
-            end.name = "other"
-        else:
-            end.type.tensor_type.elem_type = draw.choice((1, 2, 3, 6, 7, 8, 11))
+        end.name, end.type.tensor_type.elem_type = draw.choice((("other", 1), *((end.name, i) for i in (1, 2, 3, 6, 7, 8, 11))))
     elif kind == 8:
         draw.choice(model.graph.node).op_type = draw.choice(OPERATORS)
     else:
-        tensor = draw.choice(model.graph.initializer)
+        tensor = draw.choice([tensor for tensor in model.graph.initializer if len(tensor.dims)])
+        tensor.dims[0] = draw.choice((tensor.dims[0], 0, 1, 2**40, -1, 7))
         if draw.random() < 0.5:
             tensor.data_location = onnx.TensorProto.EXTERNAL
             tensor.external_data.add(key="location", value="/etc/passwd")
             tensor.ClearField("raw_data")
-        elif len(tensor.dims):
-            tensor.dims[0] = draw.choice((0, 1, 2**40, -1, 7))
     return model.SerializeToString()
 
 
@@ -147,8 +143,6 @@ def reader(mutate, *files, name="", words=()):
 
 def arrays(folder):
     """Write a cube and its labels as .npy."""
-    import test_formats
-
     for name, array in (("cube", test_formats.CUBE), ("labels", test_formats.LABELS)):
         np.save(folder / f"{name}.npy", array)
     return folder / "cube.npy", folder / "labels.npy"
@@ -165,34 +159,24 @@ def whole():
     scenes.load_scene.cache_clear()
     scene = scenes.load_scene("mine")
     assert scene.cube.ndim == 3 and scene.cube.dtype == np.float32 and np.isfinite(scene.cube).all()
-    assert scene.labels.shape == scene.cube.shape[:2] and 0 < scene.labels.max() <= len(scene.classes)
-    assert len(set(scene.classes)) == len(scene.classes)
+    assert scene.labels.shape == scene.cube.shape[:2] and 0 < scene.labels.max() <= len(scene.classes) == len(set(scene.classes))
 
 
-def of_format(folder, kind):
-    import test_formats
-
-    path = test_formats.written(kind, folder / "cube.img")
+def of_format(folder, kind, check=False):
+    path, key = test_formats.written(kind, folder / "cube.img"), "cube" if kind in ("npz", "mat", "mat 7.3") else ""
     yield
-    added(folder, path, cube_key="cube" if kind in ("npz", "mat", "mat 7.3") else "")
-
-
-def of_check(folder, kind):
-    import test_formats
-
-    path = test_formats.written(kind, folder / "cube.img")
-    yield
-    assert told.lost_bytes(path, "cube" if kind == "mat" else "", folder / "repaired.npy")
-    for made in folder.glob("repaired.npy"):
-        assert np.load(made).ndim == 3
+    if not check:
+        return added(folder, path, cube_key=key)
+    assert told.lost_bytes(path, key, folder / "repaired.npy")
+    assert all(np.load(made).ndim == 3 for made in folder.glob("repaired.npy"))
 
 
 for kind in ("npy", "npz", "mat", "mat 7.3", "GeoTIFF"):
     reader(bytes_of, "cube.img", name=kind, words=[kind])(of_format)
-reader(text_of, "cube.hdr", "cube.hdr", "cube.img", name="ENVI", words=["ENVI"])(of_format)
-reader(text_of, "cube.hdr", "cube.img", name="ENVI, gzip", words=["ENVI, gzip"])(of_format)
 for kind in ("npy", "mat"):
-    reader(bytes_of, "cube.img", name=f"check of .{kind}", words=[kind])(of_check)
+    reader(bytes_of, "cube.img", name=f"check of .{kind}", words=[kind, True])(of_format)
+for kind in ("ENVI", "ENVI, gzip"):
+    reader(text_of, "cube.hdr", "cube.img", name=kind, words=[kind])(of_format)
 
 
 @reader(bytes_of, "labels.png")
@@ -204,8 +188,6 @@ def labels(folder):
 
 
 def of_polygons(folder, suffix):
-    import test_formats
-
     path = test_formats.polygons(folder / f"fields.{suffix}", ["wheat", "oats"])
     test_formats.written("GeoTIFF", folder / "cube.tif")
     yield
@@ -241,8 +223,8 @@ def of_images(folder, form):
     if form != "note":
         own.add_images("mine", folder / form)
     found = imagesets.open_set("mine")
-    assert len(found.files) == len(found.labels) and 1 <= found.labels.min() <= found.labels.max() <= len(found.classes)
-    assert len(set(found.classes)) == len(found.classes)
+    assert len(found.files) == len(found.labels) and len(set(found.classes)) == len(found.classes)
+    assert 1 <= found.labels.min() <= found.labels.max() <= len(found.classes)
     made = found.read(16)
     assert made.shape == (len(found.files), 3, 16, 16) and made.dtype == np.uint8
 
@@ -251,10 +233,6 @@ parts = [f"set/{file}" for file in ("a/0.png", "b/3.jpg", "a/4.bmp", "b/7.tif")]
 reader(bytes_of, *parts, name="images", words=["set"])(of_images)
 reader(bytes_of, "set.zip", name="zipped", words=["set.zip"])(of_images)
 reader(json_of, "own/mine.images.json", name="set_description", words=["note"])(of_images)
-
-
-def published():
-    return pd.read_csv(BOOK / "results" / "baselines.csv", dtype=str, keep_default_na=False)
 
 
 def counted(store, most):
@@ -267,7 +245,8 @@ def counted(store, most):
 @reader(bytes_of, "store/baselines.csv")
 def rows(folder):
     (folder / "store").mkdir()
-    published().head(5).to_csv(folder / "store" / "baselines.csv", index=False)
+    published = pd.read_csv(BOOK / "results" / "baselines.csv", dtype=str, keep_default_na=False)
+    published.head(5).to_csv(folder / "store" / "baselines.csv", index=False)
     yield
     counted(Store(folder / "store"), 6)
 
@@ -296,34 +275,8 @@ for mutate, part, data, read, right in (
     reader(mutate, f"store/{RUN}/{part}", name=f"stored {part}", words=[part, data, read, right])(of_part)
 
 
-@reader(json_of, f"store/scenes/{SMALL}/card.json")
-def card(folder):
-    store = Store(folder / "store")
-    store.card(SMALL)
-    yield
-    scene, picture, spectra = store.card(SMALL)
-    assert len(scene.classes) >= scene.labels.max() == 9 and picture.shape == (64, 48, 3) and len(spectra) == 103
-
-
-@reader(bytes_of, "labels.png", "rgb.png", "spectra.csv", "train_map.png")
-def card_parts(folder):
-    cards.write_card(folder, scenes.load_scene(SMALL))
-    yield
-    scene, picture, spectra = cards.read_card([folder], SMALL)
-    assert scene.labels.shape == picture.shape[:2] == (64, 48) and len(spectra) == 103
-    assert scene.train_map is None or scene.train_map.shape == (64, 48)
-    assert all(kind.kind in "if" for kind in spectra.dtypes)
-
-
-STUDY = f"""[[part]]
-title = "one"
-scenes = ["{SMALL}", "synthetic_fields_small"]
-splits = ["random", "disjoint"]
-methods = ["scratch", "soft_targets", "baselines", "sfp"]
-ratios = [0, 90, 98]
-seeds = 2
-epochs = 3
-lr = 1e-3
+STUDY = f"""[[part]]\ntitle = "one"\nscenes = ["{SMALL}", "synthetic_fields_small"]\nsplits = ["random", "disjoint"]
+methods = ["scratch", "soft_targets", "baselines", "sfp"]\nratios = [0, 90, 98]\nseeds = 2\nepochs = 3\nlr = 1e-3
 schedule = "cosine"
 """
 
@@ -340,8 +293,6 @@ def study(folder):
 @reader(onnx_of, "model.onnx")
 def onnx(folder):
     """An exported network that was trained on nothing."""
-    import test_hostile
-
     _, made = test_hostile.model(scene="mine", run=RUN, low=0.0, high=9000.0, digest="mine@0")
     (folder / "model.onnx").write_bytes(made.SerializeToString())
     yield
@@ -362,7 +313,7 @@ def weights(folder):
     assert same or len(Store(folder / "store").rows())  # trained again
 
 
-# --------------------------------------------------------------------------------------------- one after the other
+# ------------------------------------------------------------------------------------------- one after the other
 
 
 class Hang(BaseException):
@@ -379,29 +330,19 @@ def attempt(name, seed):
         path = draw.choice(sorted(Path(folder).glob(draw.choice(files))))
         if seed >= 0:  # a negative number leaves the file as it is
             path.write_bytes(mutate(draw, path.read_bytes()))
-        start = resident(reset=True)
+        start, found = resident(reset=True), ("read", "")
         signal.alarm(SECONDS)
         try:
             next(made, None)
-            found = "read", ""
-        except BaseException as error:
-            found = judged(error)
+        except BaseException as error:  # one line, as the command line shows it, or what must not be
+            found = type(error).__name__, "".join(traceback.format_exception(error))
+            line = isinstance(error, HsiError) or (isinstance(error, OSError) and error.strerror and error.filename)
+            if line and 0 < len(str(error)) <= 800 and "\n" not in str(error):
+                found = "refused", str(error)
         finally:
             signal.alarm(0)
-        if resident() - start > MOST:
-            found = "memory", f"{(resident() - start) / 1e9:.1f} GB; {found}"
-    return found
-
-
-def judged(error):
-    """What an error is: one line, as the command line shows it, or what must not be."""
-    text = str(error)
-    if isinstance(error, HsiError):
-        return ("refused" if text and "\n" not in text and len(text) <= 800 else "not one line"), text
-    if isinstance(error, OSError) and error.strerror and error.filename:  # shown in one line too
-        return "refused", text
-    kind = "hang" if isinstance(error, Hang) else "garbage" if isinstance(error, AssertionError) else "traceback"
-    return kind, "".join(traceback.format_exception(error))
+        taken = resident() - start
+    return found if taken <= MOST else ("memory", f"{taken / 1e9:.1f} GB; {found}")
 
 
 def resident(reset=False):
@@ -413,7 +354,7 @@ def resident(reset=False):
     return int(peak[1]) * 1024 if peak else 0
 
 
-def child(name, seeds, pipe):
+def limited():
     def late(*_):
         raise Hang
 
@@ -422,31 +363,20 @@ def child(name, seeds, pipe):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
     warnings.simplefilter("ignore")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what GDAL says
-    for seed in seeds:
-        pipe.send((seed, *attempt(name, seed)))
-    pipe.send(None)
 
 
 def run(name, seeds):
     """Read mutations in a process of their own, begun again where one takes it down; yield (seed, verdict, text)."""
-    seeds, context = list(seeds), multiprocessing.get_context("fork")
-    while seeds:
-        here, there = context.Pipe(False)
-        process = context.Process(target=child, args=(name, seeds, there))
-        process.start()
-        there.close()
+    pool = None
+    for seed in seeds:
+        pool = pool or ProcessPoolExecutor(1, multiprocessing.get_context("fork"), limited)
         try:
-            while here.poll(3 * SECONDS):
-                found = here.recv()
-                if found is None:
-                    return process.join()
-                seeds.remove(found[0])
-                yield found
-        except EOFError:
-            process.join()
-        died = "it does not end" if process.exitcode is None else f"it died: {process.exitcode}"
-        process.kill()
-        yield seeds.pop(0), "died", died
+            yield seed, *pool.submit(attempt, name, seed).result(3 * SECONDS)
+        except (BrokenProcessPool, TimeoutError) as error:
+            for process in multiprocessing.active_children():
+                process.kill()
+            pool = None
+            yield seed, "died", type(error).__name__
 
 
 def main(count=250, seed=None, *names):

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,30 +42,23 @@ def model(**more):
     return onnx, onnx.load_from_string(traced(net, reduction, ["a", "b", "c"], model="m", **more))
 
 
-def test_a_second_graph_hides_nothing(tmp_path):
+def test_a_second_graph_or_a_sparse_tensor_hides_nothing(tmp_path):
     """Protocol Buffers merge a field that comes twice: an engine would see what was not looked at."""
     onnx, whole = model()
     hidden = onnx.ModelProto(graph=onnx.GraphProto(node=[onnx.helper.make_node("RandomNormal", [], ["x"], shape=[1])]))
-    cube = np.zeros((3, 4, 9), np.float32)
-    data = hidden.SerializeToString() + whole.SerializeToString()
-    (tmp_path / "a.onnx").write_bytes(data)
-    with pytest.raises(HsiError, match="operator 'RandomNormal' is not one of those"):
-        predict(tmp_path / "a.onnx", cube)
-    graph = hidden.graph.SerializeToString()
+    graph, plain = hidden.graph.SerializeToString(), whole.SerializeToString()
     odd = b"\xba\x80\x80\x80\x10" + bytes([len(graph)]) + graph  # field 7 with bits that an engine drops
-    (tmp_path / "b.onnx").write_bytes(odd + whole.SerializeToString())
-    with pytest.raises(HsiError, match="operator 'RandomNormal' is not one of those|not an ONNX file"):
-        predict(tmp_path / "b.onnx", cube)
-
-
-def test_a_graph_of_sparse_tensors_is_refused(tmp_path):
-    onnx, whole = model()
     attribute = onnx.AttributeProto(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR)
     attribute.sparse_tensor.dims.extend([15000, 15000])
     whole.graph.node.add(op_type="Constant", output=["z"]).attribute.append(attribute)
-    (tmp_path / "sparse.onnx").write_bytes(whole.SerializeToString())
-    with pytest.raises(HsiError, match="it has sparse tensors"):
-        predict(tmp_path / "sparse.onnx", np.zeros((3, 4, 9), np.float32))
+    random = "operator 'RandomNormal' is not one of those"
+    for data, says in (
+        (hidden.SerializeToString() + plain, random), (odd + plain, f"{random}|not an ONNX file"),
+        (whole.SerializeToString(), "it has sparse tensors"),
+    ):
+        (tmp_path / "a.onnx").write_bytes(data)
+        with pytest.raises(HsiError, match=says):
+            predict(tmp_path / "a.onnx", np.zeros((3, 4, 9), np.float32))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and devices")
@@ -79,7 +75,6 @@ def test_a_small_file_of_very_many_values_is_refused_before_it_is_unpacked(tmp_p
     scipy.io.savemat(tmp_path / "cube.mat", {"cube": np.zeros((200, 300, 40), np.uint8)}, do_compression=True)
     np.savez_compressed(tmp_path / "cube.npz", np.zeros((200, 300, 40), np.uint8))
     monkeypatch.setattr(formats, "LARGE", 2_000_000)
-    monkeypatch.setattr(scipy.io, "loadmat", lambda *a, **k: pytest.fail("it is unpacked"))
     np.save(tmp_path / "labels.npy", np.ones((200, 300), np.uint8))
     for name in ("cube.mat", "cube.npz"):
         said = one_line(["scenes", "--add", "empty", tmp_path / name, tmp_path / "labels.npy"], capsys)
@@ -171,18 +166,19 @@ def test_odd_words_are_one_line(tmp_path, capsys, monkeypatch):
     assert "no folder, which a store is" in one_line(["results"], capsys)
 
 
-def test_a_study_that_would_plan_for_hours_is_refused(tmp_path):
-    part = '[[part]]\ntitle = "x"\nscenes = ["{s}"]\nsplits = ["random"]\nmethods = ["offline"]\nratios = [90, 95, 98]\n'
-    path = tmp_path / "study.toml"
-    path.write_text(part.format(s=SMALL) + "seeds = 10000\n")
-    with pytest.raises(HsiError, match="more than 50,000 runs"):
-        declared(path)
-    path.write_text("a" + ".a" * 60000 + " = 1\n")
-    with pytest.raises(HsiError, match="a line is longer"):
-        declared(path)
-    path.write_text(part.format(s=SMALL) + f"seeds = 1\nepochs = 0x{'f' * 5000}\n")
-    with pytest.raises(HsiError, match="epochs must be"):
-        declared(path)
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("{part}seeds = 10000\n", "more than 50,000 runs"), ("a" + ".a" * 60000 + " = 1\n", "a line is longer"),
+        (f"{{part}}seeds = 1\nepochs = 0x{'f' * 5000}\n", "epochs must be"),
+    ],
+    ids=["runs", "line", "number"],
+)
+def test_a_study_that_would_plan_for_hours_is_refused(tmp_path, text, says):
+    part = f'[[part]]\ntitle = "x"\nscenes = ["{SMALL}"]\nsplits = ["random"]\nmethods = ["offline"]\nratios = [90, 95, 98]\n'
+    (tmp_path / "study.toml").write_text(text.replace("{part}", part))
+    with pytest.raises(HsiError, match=says):
+        declared(tmp_path / "study.toml")
 
 
 def test_names_are_texts_of_one_line(tmp_path):
@@ -191,3 +187,15 @@ def test_names_are_texts_of_one_line(tmp_path):
     assert scene.classes == ("x (a)", "ab \u2039b\u203a") and scene.title == "'=1+1 (t)(http://u)"
     with pytest.raises(HsiError, match="two classes are called"):
         own_scene(tmp_path, classes=["a{", "a("])
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(os.name == "nt", reason="it needs fork")
+def test_damaged_inputs_are_refused_in_one_line_or_read_rightly():
+    """A few for each reader; ``make fuzz`` tries many."""
+    for package in ("rasterio", "h5py", "pyogrio", "onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    command = [sys.executable, Path(__file__).with_name("fuzz.py"), "4", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "inputs, 0 not read as they must be" in done.stdout

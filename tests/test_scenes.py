@@ -35,11 +35,8 @@ def test_synthetic_scenes_have_the_promised_shape_and_every_split(name):
     assert (scene.labels == 0).mean() > 0.1  # unlabelled gaps
     sizes = np.bincount(scene.labels.ravel())[1:]
     assert sizes.max() > 5 * sizes.min()  # rare classes
-
-
-def test_synthetic_scenes_are_the_same_every_time():
-    a, b = (synthetic.make("synthetic_fields_small") for _ in range(2))
-    assert (a["cube"] == b["cube"]).all() and (a["labels"] == b["labels"]).all()
+    again = synthetic.make(name)
+    assert (again["cube"] == scene.cube).all() and (again["labels"] == scene.labels).all()
 
 
 def test_the_registry_is_complete():
@@ -48,18 +45,17 @@ def test_the_registry_is_complete():
     for name, about in registry.REGISTRY.items():
         assert about.citation and len(about.shape) == 3 and len(about.classes) >= 3, name
         assert all(file.check for file in about.cube) or name in ("pavia_centre", "houston2013"), name
-        for file in about.files:
-            assert not file.url or file.url.startswith("https://"), name
+        assert all(file.url.startswith("https://") for file in about.files if file.url), name
     assert registry.REGISTRY["pavia_university"].lr == 8e-4
 
 
 def test_an_unchecked_file_has_an_identity_of_its_own(tmp_path):
     path = tmp_path / "data" / "Pavia.mat"
-    marks = set()
-    for value in (1, 2):
+    def mark(value):
         scipy.io.savemat(path, {"pavia": np.full((3, 3, 3), value)})
-        marks.add(registry.identity("pavia_centre"))
-    assert len(marks) == 2
+        return registry.identity("pavia_centre")
+
+    assert mark(1) != mark(2)
 
 
 def test_pavia_from_a_file_of_the_real_form(pavia):
@@ -74,28 +70,32 @@ def test_pavia_from_a_file_of_the_real_form(pavia):
     assert dict(make_run("pavia_university", "random", "svm").options)["gamma"] == 2.0
 
 
-def test_a_bad_file_is_one_line(tmp_path, pavia, monkeypatch):
-    monkeypatch.setattr("pooch.retrieve", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
-    file = registry.REGISTRY["pavia_university"].cube[0]
-    path, side = (tmp_path / "data" / (file.name + end) for end in ("", ".sha256"))
-    start = path.read_bytes()[:5000]
-    for content, says in (
-        (None, "checksum does not match"),
-        (start, "truncated"),
+def unreachable(*_, **__):
+    raise OSError("no network")
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (None, "checksum does not match"), (5000, "truncated"), ("gone", "not found and could not be downloaded .*; put it into"),
         ({"other": np.ones((610, 340, 103), np.uint8)}, "no usable array 'paviaU'"),
-        ({file.key: np.ones((340, 610, 103), np.uint8)}, "has shape"),
-        ("gone", "not found and could not be downloaded .*; put it into"),
-    ):
-        if content is None:
-            side.unlink()
-        elif content == "gone":
-            path.unlink()
-        else:
-            path.write_bytes(content) if isinstance(content, bytes) else scipy.io.savemat(path, content)
-            side.write_text(fingerprint(path))
-        with pytest.raises(HsiError, match=says) as error:
-            scenes.load_scene("pavia_university")
-        assert "\n" not in str(error.value)
+        ({"paviaU": np.ones((340, 610, 103), np.uint8)}, "has shape"),
+    ],
+    ids=["other", "cut", "gone", "key", "shape"],
+)
+def test_a_bad_file_is_one_line(tmp_path, pavia, monkeypatch, content, says):
+    monkeypatch.setattr("pooch.retrieve", unreachable)
+    path, side = (tmp_path / "data" / f"{registry.REGISTRY['pavia_university'].cube[0].name}{end}" for end in ("", ".sha256"))
+    if isinstance(content, dict):
+        scipy.io.savemat(path, content)
+    elif content == 5000:
+        path.write_bytes(path.read_bytes()[:content])
+    side.write_text(fingerprint(path)) if content else side.unlink()
+    if content == "gone":
+        path.unlink()
+    with pytest.raises(HsiError, match=says) as error:
+        scenes.load_scene("pavia_university")
+    assert "\n" not in str(error.value)
 
 
 def test_a_wrong_download_is_refused_and_removed(tmp_path, monkeypatch):
@@ -111,7 +111,6 @@ def test_a_wrong_download_is_refused_and_removed(tmp_path, monkeypatch):
 
 
 def test_only_what_can_be_checked_is_downloaded(monkeypatch):
-    monkeypatch.setattr("pooch.retrieve", lambda *a, **k: pytest.fail("it downloads"))
     with pytest.raises(HsiError, match="Pavia.mat not found and is not downloaded, for nobody told what"):
         scenes.load_scene("pavia_centre")
     monkeypatch.setenv("HSILIB_DATA", "/nowhere/at/all")
@@ -120,11 +119,10 @@ def test_only_what_can_be_checked_is_downloaded(monkeypatch):
 
 
 @pytest.mark.data
-def test_real_scenes_load(real_data):
-    for name, labelled in dict(indian_pines_8bit=10249, salinas_a=5348, jasper_ridge=10000, samson=9025).items():
-        scene = scenes.load_scene(name)
-        assert (scene.labels > 0).sum() == labelled
-        assert len(np.unique(scene.labels[scene.labels > 0])) == len(scene.classes)
+@pytest.mark.parametrize("name, labelled", dict(salinas_a=5348, jasper_ridge=10000, samson=9025).items())
+def test_real_scenes_load(real_data, name, labelled):
+    scene = scenes.load_scene(name)
+    assert (scene.labels > 0).sum() == labelled and len(np.unique(scene.labels[scene.labels > 0])) == len(scene.classes)
 
 
 @pytest.mark.data
@@ -206,28 +204,23 @@ def test_the_rebuilt_scene_is_the_crop_where_there_is_one(real_data):
     assert not ((hurt.astype(int) >> 8 == 13) | (hurt.astype(int) & 255 == 13)).any()
 
 
-@pytest.mark.data
-def test_published_counts_of_indian_pines(real_data):
-    scene = scenes.load_scene("indian_pines_8bit")
-    wanted = {"disjoint": (5689, 4711), "disjoint-labelled": (5538, 4711), "disjoint-corrected": (5679, 4721)}
-    few = zip(FEW, (160, 376, 705, 1312, 2390))
-    wanted |= {"random": (5637, 4612)} | {name: (count, 4711) for name, count in few}
-    for name, counts in wanted.items():
-        split = make_split(scene, name, 0)
-        assert (len(split.train), len(split.test)) == counts
-    split = make_split(scene, "disjoint", 0)
-    assert np.bincount(split.train_y).tolist() == [29, 762, 435, 146, 232, 394, 16, 235, 10, 470, 1424, 328, 132, 728, 291, 57]
-    assert round(split.leakage * len(split.test)) == 4711 - 24
+INDIAN_PINES = {"disjoint": (5689, 4711), "disjoint-labelled": (5538, 4711), "disjoint-corrected": (5679, 4721)}
+INDIAN_PINES |= {"random": (5637, 4612)} | {name: (count, 4711) for name, count in zip(FEW, (160, 376, 705, 1312, 2390))}
 
 
 @pytest.mark.data
-def test_published_counts_of_pavia(real_data, monkeypatch):
+def test_published_counts(real_data):
     about = registry.REGISTRY["pavia_university"]
     maps = [label_map(registry.locate(f, "pavia"), f.key, (610, 340)) for f in (about.labels, about.train, about.test)]
-    scene = scenes.Scene("pavia", "pavia", None, maps[0], about.classes, maps[1], maps[2], 0.07)
-    for name, count in {"disjoint": 3921, "disjoint-labelled": 2774}.items():
-        split = make_split(scene, name, 0)
-        assert (len(split.train), len(split.test)) == (count, 40002)
+    pavia = scenes.Scene("pavia", "pavia", None, maps[0], about.classes, maps[1], maps[2], 0.07)
+    pines = scenes.load_scene("indian_pines_8bit")
+    for scene, wanted in ((pines, INDIAN_PINES), (pavia, {"disjoint": (3921, 40002), "disjoint-labelled": (2774, 40002)})):
+        for name, counts in wanted.items():
+            split = make_split(scene, name, 0)
+            assert (len(split.train), len(split.test)) == counts
+    split = make_split(pines, "disjoint", 0)
+    assert np.bincount(split.train_y).tolist() == [29, 762, 435, 146, 232, 394, 16, 235, 10, 470, 1424, 328, 132, 728, 291, 57]
+    assert round(split.leakage * len(split.test)) == 4711 - 24 and (pines.labels > 0).sum() == 10249
 
 
 def test_planning_looks_a_scenes_files_up_once_and_identities_never(monkeypatch, tmp_path):
@@ -257,18 +250,17 @@ def test_spectra_come_from_a_list_with_places_and_from_crops(tmp_path):
     assert values[:, 0].tolist() == [0, 7, 7, 4, 8]
 
 
-def a_set_of_spectra():
-    whole = tiny()
-    there = whole.labels > 0
-    labels = dict(labels=whole.labels, train_map=whole.train_map)
-    return whole, scenes.Scene(
-        "tiny", "tiny", None, **labels, classes=whole.classes, of_spectra=True, spectra=whole.cube[there], there=there
-    )
+@pytest.fixture
+def spectra():
+    """A scene, and the set of spectra of its labelled pixels."""
+    scene = tiny()
+    there, words = scene.labels > 0, dict(classes=scene.classes, train_map=scene.train_map, of_spectra=True)
+    return scene, scenes.Scene("tiny", "tiny", None, scene.labels, **words, spectra=scene.cube[there], there=there)
 
 
 @pytest.mark.parametrize("kind", ["bands", "minmax"])
-def test_a_set_of_spectra_gives_networks_of_spectra_what_the_scene_gives_on_the_same_pixels(kind):
-    whole, listed = a_set_of_spectra()
+def test_a_set_of_spectra_gives_networks_of_spectra_what_the_scene_gives_on_the_same_pixels(spectra, kind):
+    whole, listed = spectra
     split, there = make_split(whole, "disjoint", 0), listed.there.ravel()
     ours, theirs = (make_inputs(scene, split, kind, fit="train").pixels.numpy() for scene in (listed, whole))
     assert np.allclose(ours[there], theirs[there], atol=1e-5)
@@ -277,10 +269,9 @@ def test_a_set_of_spectra_gives_networks_of_spectra_what_the_scene_gives_on_the_
     assert not values[~there].any() and not ours[~there].any()
 
 
-def test_only_the_pixels_at_hand_are_classified_and_there_are_no_windows():
-    _, listed = a_set_of_spectra()
-    split = make_split(listed, "disjoint", 0)
-    net = initialise(MLP(6, 3), 0)
+def test_only_the_pixels_at_hand_are_classified_and_there_are_no_windows(spectra):
+    _, listed = spectra
+    split, net = make_split(listed, "disjoint", 0), initialise(MLP(6, 3), 0)
     inputs = make_inputs(listed, split, "bands")
     scores = scene_scores(net, inputs)
     assert (scores.any(1) == listed.there.ravel()).all()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import torch_ao
-from hsilib.data import registry
+from hsilib.data import told
 from hsilib.data.inputs import MARGIN
 from hsilib.deploy.predict import session
 from hsilib.deploy.trace import convolved, exported, traced
@@ -133,7 +133,7 @@ def agreement() -> dict:
     The networks are the trained CNN2D and its three integer forms.
     """
     scene, store = dict(scene=REAL), Store()
-    if not all(map(registry.local, registry.entry(REAL).files)):
+    if not told.at_hand(REAL):
         scene, store = dict(scene="synthetic_fields_small", epochs=2), smoke_store()
     names = ("cnn2d", "dynamic", "static", "qat")
     runs = {name: make_run(split="disjoint", method=name, **scene) for name in names}

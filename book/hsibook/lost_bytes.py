@@ -7,7 +7,7 @@ import numpy as np
 from hsilib.data import damage
 from hsilib.data.cards import encode, false_colour, read_or_say, read_png
 from hsilib.data.formats import read_array
-from hsilib.data.registry import File, local, locate
+from hsilib.data.registry import File, at_hand, locate
 from hsilib.data.scenes import entry, load_scene
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
@@ -42,7 +42,7 @@ def evidence(store: Store) -> tuple[dict, np.ndarray]:
 
 def _write(folder):
     crops = {name: File(*words) for name, words in CROPS.items()}
-    if not all(map(local, [*crops.values(), COMPONENTS])):
+    if len(at_hand([*crops.values(), COMPONENTS])) <= len(crops):
         raise HsiError("the store has no evidence of the damage, and not all files it needs are at hand")
     cubes = {name: read_array(locate(file, name), file.key) for name, file in crops.items()}
     found = {"bytes": {name: damage.look(cube).bytes[:32].tolist() for name, cube in cubes.items()}}

@@ -24,7 +24,7 @@ from hsibook.claim import MARKS, claims_of  # noqa: E402
 from hsibook.pdf import QUIET, browser  # noqa: E402
 from hsibook.text import number  # noqa: E402
 from hsilib import Store  # noqa: E402
-from hsilib.data.pictures import side_by_side  # noqa: E402
+from hsilib.data.cards import side_by_side  # noqa: E402
 from hsilib.errors import HsiError  # noqa: E402
 from hsilib.methods import METHODS  # noqa: E402
 from hsilib.study.runs import stored  # noqa: E402

@@ -1,19 +1,26 @@
-"""What the book shows of a scene without its cube: a card of label maps, a false-colour image and spectra."""
+"""How a scene is shown: its card, which stands for it without its cube, and its maps side by side.
+
+A card is the label maps, a false-colour image and spectra.  Drawing loads matplotlib.
+"""
 
 import io
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from hsilib.data import described, imagesets, registry, scenes
-from hsilib.data.formats import of_array
+from hsilib.data.formats import needs, of_array, readable
 from hsilib.errors import HsiError
-from hsilib.files import readable, write_atomically
+from hsilib.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # a scene without its cube, its false-colour image, and the mean and sd of the spectra of each class
 Card = tuple[scenes.Scene, np.ndarray | None, pd.DataFrame | None]
@@ -32,8 +39,7 @@ CLASSES += [tuple(round(0.55 * c + 0.45 * 255) for c in colour) for colour in CL
 
 def write_card(folder: Path, scene: scenes.Scene) -> None:
     """Leave the card of a scene in a folder."""
-    maps = {name: getattr(scene, name) for name in MAPS}
-    parts = {f"{name}.png": png(labels) for name, labels in maps.items() if labels is not None}
+    parts = {f"{name}.png": png(getattr(scene, name)) for name in MAPS if getattr(scene, name) is not None}
     if not scene.of_images:
         picture, spectra = _looked_at(scene)
         parts |= {"rgb.png": encode(picture, "RGB"), "spectra.csv": spectra.to_csv(index_label="band")}
@@ -70,29 +76,28 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
     """
     identity = registry.identity(name)  # or it is of other files under the same name
     for folder in folders:
-        with suppress(HsiError, OSError, ValueError):  # a damaged one is made again
-            card = described.card((folder / "card.json").read_text())
+        with suppress(HsiError, OSError, ValueError, LookupError, TypeError):  # a damaged one is made again
+            card = described.named(json.loads((folder / "card.json").read_text()))
             if card.pop("identity") == identity:
                 break
     else:
         write_card(folders[0], scenes.load_scene(name))
         return read_card(folders, name)
-    bands, maps, picture, spectra = card.pop("bands"), {}, None, None
-    for part in MAPS:
-        if part == "labels" or (folder / f"{part}.png").exists():
-            maps[part] = read_png(folder / f"{part}.png")
-    card |= {field: tuple(card.get(field, ())) for field in ("classes", "wavelengths")}
-    kind = imagesets.ImageSet if card.pop("of_images", False) else scenes.Scene
-    scene = kind(name, cube=None, **card, **maps)
-    right = scene.labels.ndim == 2 and all(fits(part, scene) for part in maps.values())
-    if not scene.of_images:
-        picture = read_png(folder / "rgb.png")
-        spectra = read_or_say(folder / "spectra.csv", lambda path: numbers(path, "band"))
-        named = {name + mark for name in scene.classes for mark in ("", " sd")}
-        right = right and picture.shape == (*scene.labels.shape, 3) and set(spectra) <= named
-        right = right and len(spectra) == bands and len(scene.wavelengths) in (0, bands)
-    if not right:
-        raise HsiError(f"{folder}: its parts are not of one scene; delete it, and it is made again")
+    with readable(f"{folder}: its parts are not of one scene; delete it, and it is made again"):
+        card |= {field: tuple(card.get(field, ())) for field in ("classes", "wavelengths")}
+        there = [part for part in MAPS if part == "labels" or (folder / f"{part}.png").exists()]
+        maps, bands = {part: read_png(folder / f"{part}.png") for part in there}, card.pop("bands")
+        kind = imagesets.ImageSet if card.pop("of_images", False) else scenes.Scene
+        scene = kind(name, cube=None, **card, **maps)
+        right = all(fits(part, scene) for part in maps.values())
+        if scene.of_images:
+            picture = spectra = None
+        else:
+            picture = read_png(folder / "rgb.png")
+            spectra = read_or_say(folder / "spectra.csv", lambda path: numbers(path, "band"))
+            right = right and picture.shape == (*scene.labels.shape, 3) and len(spectra) == bands
+        if not right:
+            raise ValueError("they differ in size")
     return scene, picture, spectra
 
 
@@ -161,3 +166,41 @@ def read_or_say(path: Path, read: Callable[[Path], Any]) -> Any:
     """Return what ``read`` makes of a file of the store; a failure becomes one line that names the file."""
     with readable(f"{path}: this part of a run's record is missing or damaged"):
         return read(path)
+
+
+# ---------------------------------------------------------------------------------- maps side by side
+
+
+def show_map(ax: "Axes", labels: np.ndarray, title: str = "") -> None:
+    """Draw a map of classes (H, W), or an image (H, W, 3)."""
+    palette = needs("matplotlib.colors", "a picture").ListedColormap(np.array(CLASSES) / 255)
+    ax.set(xticks=[], yticks=[], frame_on=False)
+    ax.set_title(title, fontsize=10)
+    ax.imshow(labels, cmap=palette, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
+
+
+def class_legend(figure: "Figure", classes: Sequence[str]) -> None:
+    """Name the colours of classes below a figure."""
+    patch = needs("matplotlib.patches", "a picture").Patch
+    named = zip(CLASSES, ["unlabelled", *classes])
+    marks = [patch(fc=np.array(colour) / 255, ec="#777", label=name) for colour, name in named]
+    figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=8)
+
+
+def side_by_side(
+    panels: Sequence[tuple[str, np.ndarray]], classes: Sequence[str], columns: int = 3
+) -> "Figure":
+    """Return a figure of maps of classes (H, W), or images (H, W, 3), ``[(title, map), ...]``."""
+    plt = needs("matplotlib.pyplot", "a picture")
+    h, w = panels[0][1].shape[:2]
+    columns = min(columns, len(panels))
+    rows, height = -(-len(panels) // columns), 8 / columns * h / w
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(8, rows * height + 1.4), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax, (title, labels) in zip(axes.flat, panels):
+        show_map(ax, labels, title)
+    class_legend(figure, classes)
+    return figure

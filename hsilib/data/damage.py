@@ -1,7 +1,6 @@
-"""A benchmark file with a byte missing: what a transfer in text mode does to a cube of 16-bit numbers.
+"""What a transfer in text mode does to a cube of 16-bit numbers, as to the usual file of Indian Pines.
 
-Such a transfer takes every byte 13, a carriage return, for the end of a line and writes 10, a line feed.  The
-copies of the usual Indian Pines file that we saw have no byte 13.
+It takes every byte 13, a carriage return, for the end of a line and writes 10, a line feed.
 """
 
 from typing import NamedTuple
@@ -39,20 +38,11 @@ def rebuild(copy: np.ndarray, crop: np.ndarray, corner: tuple[int, int]) -> np.n
 
 
 class Finding(NamedTuple):
-    """What the bytes of a cube of 16-bit numbers tell: how often each of them occurs, as high or low byte."""
+    """What the bytes of a cube of 16-bit numbers tell."""
 
-    bytes: np.ndarray  # (256,)
-
-    @property
-    def expected(self) -> float:
-        """How many bytes 13 there should be, by the two beside it."""
-        return (self.bytes[CR - 1] + self.bytes[CR + 1]) / 2
-
-    @property
-    def damaged(self) -> bool:
-        """Whether there is none where there should be many, and more bytes 10 than their neighbours allow."""
-        more = self.bytes[LF] - (self.bytes[LF - 1] + self.bytes[LF + 1]) / 2
-        return self.bytes[CR] == 0 and self.expected >= 100 and more > 0.2 * self.expected
+    bytes: np.ndarray  # (256,) how often each of them occurs, as high or low byte
+    expected: float  # how many bytes 13 there should be, by the two beside it
+    damaged: bool  # there is none where there should be many, and more bytes 10 than their neighbours allow
 
 
 def look(cube: np.ndarray, where: str = "a cube") -> Finding:
@@ -62,7 +52,10 @@ def look(cube: np.ndarray, where: str = "a cube") -> Finding:
         says = "the values are not whole numbers of 16 bits: they were scaled or shifted since"
         raise HsiError(f"{where}: {says}, and their bytes tell nothing")
     bits = cube.astype(np.int64).ravel() & 65535
-    return Finding(sum(np.bincount(byte, minlength=256) for byte in (bits >> 8, bits & 255)))
+    count = sum(np.bincount(byte, minlength=256) for byte in (bits >> 8, bits & 255))
+    expected = (count[CR - 1] + count[CR + 1]) / 2
+    more = count[LF] - (count[LF - 1] + count[LF + 1]) / 2
+    return Finding(count, expected, bool(count[CR] == 0 and expected >= 100 and more > 0.2 * expected))
 
 
 def repair(cube: np.ndarray, others: int = 20) -> tuple[np.ndarray, int, int]:

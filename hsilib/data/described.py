@@ -1,14 +1,12 @@
 """Texts from outside, made plain, and descriptions as they are read from files of somebody else.
 
-A description is of a scene as the book shows it, of a part of a study, or of an exported network.  It has
-these fields, these types, these ranges, and nothing else.
+A description is of a part of a study, or of an exported network.  It has these fields, these types, these
+ranges, and nothing else.
 """
 
 import json
-import math
 import re
 import unicodedata
-from collections.abc import Callable
 from typing import Any
 
 from hsilib.errors import HsiError, known, shown
@@ -69,52 +67,32 @@ def notes(data: str) -> dict[str, Any]:
 
 # ------------------------------------------------------------------------------------------------ fields
 
-
-def _text(most=5000, lines=True, least=0):
-    """A text that a page can show as it is."""
-    return lambda v: (
-        isinstance(v, str) and least <= len(v) <= most
-        and not UNFIT.search(v) and (lines or not re.search(r"[\n\t]", v))
-    )
-
-
-def _number(low=-math.inf, high=math.inf, kinds=(int, float)):
-    return lambda v: isinstance(v, kinds) and not isinstance(v, bool) and low <= v <= high
-
-
-def _whole(low=0, high=1_000_000):
-    return _number(low, high, int)
-
-
-def _list(fits, least=1, most=1_000_000):
-    return lambda v: isinstance(v, list) and least <= len(v) <= most and all(map(fits, v))
-
-
-# of each field a test of its value, and what that must be
-TEXT, NAMES = (_text(), "a text"), (_list(_text(300, least=1)), "a list of names")
-SWITCH, VALUE = (lambda v: isinstance(v, bool), "true or false"), (_number(-1e30, 1e30), "a number")
-FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "title": (_text(300, least=1, lines=False), "a title"),
-    "classes": (_list(_text(200, lines=False), most=255), "names of classes, without < > and `"),
-    "bands": (_whole(1), "a number of bands"), "wavelengths": (_list(_number(0, 1e6), 0), "numbers, in nm"),
-    "synthetic": SWITCH, "of_spectra": SWITCH, "of_images": SWITCH, "identity": TEXT,
-    "train_fraction": (_number(0.001, 0.999), "a share"), "second": (_whole(), "the number of a column"),
-    "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT, "low": VALUE, "high": VALUE,
-    "scenes": NAMES, "splits": NAMES, "methods": NAMES, "schedule": TEXT,
-    "ratios": (_list(_whole(0, 99)), "a list of sizes"),
-    "seeds": (_whole(1, 10_000), "a whole number of at least 1 and at most 10000"),
-    "epochs": (_whole(1, 100_000), "a whole number of at least 1 and at most 100000"),
-    "batch": (_whole(1), "a whole number of at least 1"), "lr": (_number(0, 1000), "a number of at least 0"),
-    "options": (lambda v: isinstance(v, dict), "a table of hyper-parameters"),
+WHAT = {str: "text", int: "whole number", float: "number", dict: "table"}
+TEXT, NAMES, NUMBER = (str, 0, 5000), ([str, 1, 300], 1, 1_000_000), (float, -1e30, 1e30)
+# of each field its type, and the least and the most: of a number itself, of anything else its length
+FIELDS: dict[str, tuple[Any, float, float]] = {
+    "title": (str, 1, 300), "classes": ([str, 0, 200], 1, 255), "bands": (int, 1, 1_000_000),
+    "wavelengths": ([float, 0, 1e6], 0, 1_000_000), "low": NUMBER, "high": NUMBER,
+    "model": TEXT, "scene": TEXT, "run": TEXT, "digest": TEXT, "schedule": TEXT,
+    "scenes": NAMES, "splits": NAMES, "methods": NAMES, "ratios": ([int, 0, 99], 1, 1_000_000),
+    "seeds": (int, 1, 10_000), "epochs": (int, 1, 100_000), "batch": (int, 1, 1_000_000),
+    "lr": (float, 0, 1000), "options": (dict, 0, 1000),
 }
 # of each kind of description the fields that it has, and those that it may have
 KINDS = {
-    "card": (
-        "title classes bands identity", "train_fraction second wavelengths synthetic of_spectra of_images"
-    ),
     "model": ("classes bands model", "scene run digest low high wavelengths"),
     "part": ("title scenes splits methods seeds", "ratios epochs batch lr schedule options"),
 }
+
+
+def _fits(value, kind, least, most):
+    """Say whether a value, or each of a list, is of a type and in a range, and can stand in a page."""
+    if isinstance(kind, list):
+        right = isinstance(value, list) and all(_fits(one, *kind) for one in value)
+    else:
+        right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        right = right and not (kind is str and UNFIT.search(value))
+    return right and least <= (value if kind in (int, float) else len(value)) <= most
 
 
 def held(kind: str, table: Any) -> dict[str, Any]:
@@ -123,18 +101,15 @@ def held(kind: str, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise HsiError("no description")
     for name, value in table.items():
-        fits, must = FIELDS[known("field", name, needed + others)]
-        if not fits(value):
-            raise HsiError(f"{name} must be {must}, not {shown(value)}")
+        kind, least, most = FIELDS[known("field", name, needed + others)]
+        if not _fits(value, kind, least, most):
+            what = f"a list, each a {WHAT[kind[0]]}," if isinstance(kind, list) else f"a {WHAT[kind]}"
+            size = "" if kind in (int, float) else "length "
+            raise HsiError(f"{name} must be {what} of {size}{least:g} to {most:g}, not {shown(value)}")
     missing = [name for name in needed if name not in table]
     if missing:
         raise HsiError(f"{missing[0]} is missing")
     return table
-
-
-def card(data: str) -> dict[str, Any]:
-    """Return the description of what the book shows of a scene."""
-    return named(held("card", of_json(data)))
 
 
 def model(texts: dict[str, str]) -> dict[str, Any]:
@@ -145,8 +120,3 @@ def model(texts: dict[str, str]) -> dict[str, Any]:
     if len(table.get("wavelengths", [])) not in (0, table["bands"]):
         raise HsiError("wavelengths must be one for each band")
     return named(table)
-
-
-def part(table: Any) -> dict[str, Any]:
-    """Return a part of a study: a grid of runs."""
-    return held("part", table)

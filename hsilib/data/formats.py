@@ -4,21 +4,20 @@ Arrays: .npy, .npz, .mat up to 7.2 and 7.3.  Images on the ground: ENVI, also co
 Pictures: PNG.  Those of MATLAB 7.3 need h5py, those on the ground rasterio: the extra ``geo``.
 """
 
-import os
-import warnings
+import itertools
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hsilib.data import matlab
 from hsilib.data.described import plain
 from hsilib.errors import HsiError, reason, starved
-from hsilib.files import readable
 
 SIGNATURES = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf", b"\x89HDF": "hdf",
@@ -27,6 +26,22 @@ SIGNATURES = {
 }
 MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 32 bits
 LARGE, EMPTY = 1 << 27, 12  # values from which on an array of more values a byte of its file is refused
+
+
+# of MATLAB 5 to 7.2: how numbers are stored; types of elements; classes of arrays, and a flag of them
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+ARRAY, COMPRESSED, NUMBERS, COMPLEX = 14, 15, range(6, 16), 8
+
+
+@contextmanager
+def readable(says: str) -> Iterator[None]:
+    """Turn whatever a reader raises on a file from outside into one line: what ``says``, and why."""
+    try:
+        yield
+    except HsiError:
+        raise
+    except Exception as error:  # a file may be damaged in any way
+        raise HsiError(f"{says} ({reason(error)})") from None
 
 
 @dataclass(frozen=True)
@@ -58,10 +73,7 @@ class Image:
         return tuple(self.waves[band] for band in self.kept) if self.waves else ()
 
     def rows(self, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return some rows (h, W, B) as float32, and a map (h, W) that is True where they are data.
-
-        Pixels without data hold zeros.  Any other value that is not finite is an error.
-        """
+        """Return some rows (h, W, B) as float32, zeros without data, and a map (h, W) of where data are."""
         values = self.read(top, bottom)
         values = values[..., self.kept] if self.bad else values
         there = np.ones(values.shape[:2], bool)
@@ -77,7 +89,8 @@ class Image:
             yield top, min(top + rows, self.size[0])
 
 
-def _head(path):
+def first_bytes(path: Path) -> bytes:
+    """Return what a file begins with."""
     if not path.is_file():
         raise HsiError(f"{path}: no such file")
     with open(path, "rb") as file:
@@ -86,21 +99,11 @@ def _head(path):
 
 def kind_of(path: Path) -> str:
     """Return what a file is by its first bytes: a kind of ``SIGNATURES``, or an empty text."""
-    head, found = _head(path), ""
+    head, found = first_bytes(path), ""
     for header in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")):
-        if header.is_file() and _head(header).startswith(b"ENVI"):
+        if header.is_file() and first_bytes(header).startswith(b"ENVI"):
             found = "geo"  # an ENVI image, which says nothing of itself
     return next((kind for start, kind in SIGNATURES.items() if head.startswith(start)), found)
-
-
-def image_file(path: Path) -> Path:
-    """Return the image that an ENVI header belongs to; any other file stands for itself."""
-    if not _head(path).startswith(b"ENVI"):
-        return path
-    for suffix in ("", ".bsq", ".bil", ".bip", ".img", ".dat", ".raw"):
-        if path.with_suffix(suffix).is_file():
-            return path.with_suffix(suffix)
-    raise HsiError(f"{path}: the image that belongs to this header is not beside it")
 
 
 def needs(package: str, what: str) -> Any:
@@ -121,159 +124,142 @@ def open_image(path: Path, key: str = "") -> Image:
     """Open a cube of any format; ``key`` names the array of a file that holds several."""
     path, kind = Path(path), kind_of(Path(path))
     if kind == "geo":
-        return _open_geo(path)
-    array = _array(path, key, kind, axes=3)
-    if len(array.shape) != 3 or 0 in array.shape:
-        says = "it is empty" if 0 in array.shape else "expected (rows, columns, bands)"
-        raise HsiError(f"{path}: array has shape {array.shape}, {says}")
-    return of_array(array, path)
+        return _on_the_ground(path)
+    shape, rows = _array(path, key, kind, axes=3)
+    if len(shape) != 3 or 0 in shape:
+        says = "it is empty" if 0 in shape else "expected (rows, columns, bands)"
+        raise HsiError(f"{path}: array has shape {shape}, {says}")
+    return Image(str(path), shape, lambda top, bottom: rows(slice(top, bottom)))
+
+
+def _on_the_ground(path):
+    from hsilib.data import ground  # here, for it builds on this
+
+    return ground.open_geo(path)
 
 
 def of_array(array: np.ndarray, where: Path | str) -> Image:
-    """Give an array in memory, or one that is read where it is sliced, the form of an image on disk."""
-    return Image(str(where), array.shape, lambda top, bottom: np.asarray(array[top:bottom]))
+    """Give an array in memory the form of an image on disk."""
+    return Image(str(where), array.shape, lambda top, bottom: array[top:bottom])
 
 
 def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
     """Read one array of a file; an empty ``key`` takes the only one, or the only one of so many axes."""
     path, kind = Path(path), kind_of(Path(path))
     if kind != "geo":
-        array = _array(path, key, kind, axes)
-        with readable(f"{path}: cannot be read, perhaps truncated"):
-            _bounded(path, array.shape)
-            return array[:]
-    image = _open_geo(path)
+        return _array(path, key, kind, axes)[1](slice(None))
+    image = _on_the_ground(path)
     values = image.read(0, image.size[0])
-    if image.size[2] > 1:
-        return values
-    return np.where(values == image.nodata, 0, values)[..., 0]  # a map of classes
-
-
-class _OnDisk:
-    """An array of which rows are read where it is sliced."""
-
-    def __init__(self, shape, rows):
-        self.shape, self.rows = shape, rows
-
-    def __getitem__(self, rows):
-        return self.rows(rows)
+    return values if image.size[2] > 1 else np.where(values == image.nodata, 0, values)[..., 0]  # classes
 
 
 def _array(path, key, kind, axes):
-    """Return an array of a file, or what stands for one that is read where it is sliced."""
+    """Return the shape of an array of a file, and a function that reads a slice of its rows.
+
+    One of far more values than its file has bytes is refused before it is unpacked.
+    """
     if kind not in _FORMATS:
         raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
-    with readable(f"{path}: cannot be read, perhaps truncated"):
-        if kind in ("npy", "png"):
-            return _FORMATS[kind](path)
-        shapes, get = _FORMATS[kind](path)
-        fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
-        name = fitting[0] if not key and len(fitting) == 1 else key
-        if name in shapes:
-            if kind != "hdf":
-                _bounded(path, shapes[name])
-            return get(name)
+    damaged = readable(f"{path}: cannot be read, perhaps truncated")
+    arrays = damaged(_FORMATS[kind])(path)
+    shapes = {name: shape for name, (shape, _) in arrays.items()}
+    fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
+    name = fitting[0] if not key and len(fitting) == 1 else "" if kind in ("npy", "png") else key
+    if name in shapes:
+        values = np.prod(shapes[name], dtype=float)
+        if values > max(LARGE, EMPTY * path.stat().st_size):
+            raise HsiError(f"{path}: has {values:,.0f} values, too many for its bytes")
+        return shapes[name], damaged(arrays[name][1])
     content = ", ".join(f"{plain(name, 40)} {shape}" for name, shape in list(shapes.items())[:9]) or "nothing"
     which = (f"no usable array {key!r}" if key else "several arrays") if shapes else "no array"
     raise HsiError(f"{path}: {which} in it; it holds {content}; name one with --cube-key or --label-key")
 
 
-def _bounded(path, shape):
-    """Refuse an array of far more values than its file has bytes, before it is unpacked."""
-    values = np.prod(shape, dtype=float)
-    if values > max(LARGE, EMPTY * path.stat().st_size):
-        raise HsiError(f"{path}: has {values:,.0f} values, too many for its bytes")
+# --------------------------- of each format: of its arrays by name the shape, and a function that reads rows
 
 
 def _npy(path):
     """Rows are copied from a map that is then let go, or what was read would count as memory."""
-    shape = np.load(path, allow_pickle=False, mmap_mode="r").shape
-    return _OnDisk(shape, lambda rows: np.array(np.load(path, allow_pickle=False, mmap_mode="r")[rows]))
+    load = partial(np.load, path, allow_pickle=False, mmap_mode="r")
+    return {"": (load().shape, lambda rows: np.array(load()[rows]))}
+
+
+def _png(path):
+    picture = np.array(needs("PIL.Image", "a picture").open(path, formats=("PNG",)))
+    return {"": (picture.shape, picture.__getitem__)}
 
 
 def _npz(path):
-    shapes, lib = {}, np.lib.format
+    arrays, lib, whole = {}, np.lib.format, cache(np.load(path, allow_pickle=False).__getitem__)
     with zipfile.ZipFile(path) as packed:
         for name in packed.namelist():
             with packed.open(name) as file:
-                first = lib.read_magic(file)[0] == 1
+                first, name = lib.read_magic(file)[0] == 1, name.removesuffix(".npy")
                 header = lib.read_array_header_1_0 if first else lib.read_array_header_2_0
-                shapes[name.removesuffix(".npy")] = header(file)[0]
-    return shapes, np.load(path, allow_pickle=False).__getitem__
+                arrays[name] = header(file)[0], lambda rows, name=name: whole(name)[rows]
+    return arrays
 
 
 def _hdf(path):
-    """Axes stand in MATLAB's order."""
+    """MATLAB 7.3, whose axes stand in reverse order."""
     file = (h5py := needs("h5py", f"{path}: a file of MATLAB 7.3")).File(path)
     linked = any(not isinstance(file.get(name, getlink=True), h5py.HardLink) for name in file)
     arrays = {} if linked else {name: file[name] for name in file if isinstance(file[name], h5py.Dataset)}
     if linked or any(array.external or array.is_virtual for array in arrays.values()):
         raise HsiError(f"{path}: it holds links, or arrays that lie in other files")
-    shapes = {name: array.shape[::-1] for name, array in arrays.items()}
-    return shapes, lambda key: _OnDisk(shapes[key], lambda rows: arrays[key][..., rows].T)
+    rows_of = {name: lambda rows, array=array: array[..., rows].T for name, array in arrays.items()}
+    return {name: (array.shape[::-1], rows_of[name]) for name, array in arrays.items()}
 
 
-_FORMATS = {
-    "npy": _npy, "npz": _npz, "mat": matlab.arrays, "hdf": _hdf,
-    "png": lambda path: np.array(needs("PIL.Image", "a picture").open(path, formats=("PNG",))),
-}
+def _mat(path):
+    """MATLAB 5 to 7.2, read here: scipy's reader ends its process on damaged files.
+
+    A file is a header and then elements: a type, a number of bytes, as many bytes.  An array is an element
+    of elements (flags, shape, name, values), most often compressed.  All but real numbers is passed over.
+    """
+    data, arrays = path.read_bytes(), {}
+    order = {b"IM": "<", b"MI": ">"}[data[126:128]]
+
+    @cache
+    def whole(part, packed, last, shape):
+        unpack = zlib.decompressobj()
+        part = unpack.decompress(part[8:], last + 1) if packed else part
+        if len(part) != last or (packed and not unpack.eof):  # at the end zlib compares its sum
+            raise ValueError("it is damaged")
+        return _values(part, 8, order, 4)[3].reshape(shape, order="F")
+
+    for kind, start, end in _elements(data, 128, order):
+        part, packed = data[start - 8 : end], kind == COMPRESSED
+        head = zlib.decompressobj().decompress(part[8:], 1 << 16) if packed else part
+        kind, first, last = next(_elements(head, 0, order), (0, 0, 0))
+        if kind == ARRAY:
+            flags, shape, name = _values(head, first, order, 3)
+            if flags[0] & 0xFF in NUMBERS and not flags[0] >> 8 & COMPLEX:
+                shape = tuple(map(int, shape))
+                read = partial(whole, part, packed, last, shape)
+                arrays[name.tobytes().decode("latin-1")] = shape, lambda rows, read=read: read()[rows]
+    return arrays
 
 
-def _open_geo(path):
-    """Open an ENVI or GeoTIFF file and keep what it says of its bands, its pixels and its place."""
-    rasterio = needs("rasterio", f"{path}: an image with a place on the ground")
-    path = image_file(path)
-    # named, or GDAL opens whatever it takes the file for: VRT, addresses
-    driver = "GTiff" if SIGNATURES.get(_head(path)[:4]) == "geo" else "ENVI"
-
-    @contextmanager
-    def opened():
-        with readable(f"{path}: cannot be read, perhaps truncated"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it has no place
-            with rasterio.open(os.path.abspath(path), driver=driver) as file:
-                yield file
-
-    def read(top, bottom):
-        with opened() as file:
-            window = rasterio.windows.Window(0, top, file.width, bottom - top)
-            return np.moveaxis(file.read(window=window), 0, 2)
-
-    with opened() as file:
-        said = file.tags(ns="ENVI")
-        if driver == "ENVI":
-            _as_its_header_says(file, path, said)
-        flags = said.get("bbl", "").strip("{} ").split(",")
-        bad = tuple(i for i, flag in enumerate(flags) if flag.strip() and float(flag) == 0)
-        waves = _wavelengths([(file.tags(i), file.tags(i, ns="IMAGERY")) for i in file.indexes])
-        transform = () if file.transform.is_identity else tuple(file.transform)[:6]
-        size, crs = (*file.shape, file.count), file.crs.to_wkt() if file.crs else ""
-        return Image(str(path), size, read, waves, bad, file.nodata, crs, transform)
+def _elements(data, at, order):
+    """Give type, start and end of each element; one of four bytes at most lies in its own tag."""
+    while at + 8 <= len(data):
+        kind, size = map(int, np.frombuffer(data, f"{order}u4", 2, at))
+        if kind >> 16:
+            yield kind & 0xFFFF, at + 4, at + 4 + (kind >> 16)
+            at += 8
+        else:
+            yield kind, at + 8, at + 8 + size
+            at += 8 + size + (0 if kind == COMPRESSED else -size % 8)
 
 
-def _as_its_header_says(file, path, said):
-    """Refuse an ENVI file of another size than its header asks for: every row would be skewed."""
-    each, size = np.dtype(file.dtypes[0]).itemsize, path.stat().st_size
-    wanted = int(said.get("header_offset", 0)) + file.width * file.height * file.count * each
-    if said.get("file_compression", "0").strip() == "1":
-        with open(path, "rb") as raw:
-            raw.seek(-4, os.SEEK_END)  # where gzip notes the size of what it packed
-            size, wanted = int.from_bytes(raw.read(), "little"), wanted % 2**32
-    if size != wanted:
-        says = "samples, lines, bands, offset, data type or compression are not those of the file"
-        raise HsiError(f"{path}: holds {size:,} bytes, and its header asks for {wanted:,}: {says}")
+def _values(data, at, order, count):
+    """Return the values of the first elements of an array."""
+    elements = itertools.islice(_elements(data, at, order), count)
+    return [np.frombuffer(data[start:end], order + STORED[kind]) for kind, start, end in elements]
 
 
-def _wavelengths(bands):
-    """The wavelengths of bands in nm, from their tags of two kinds; none where one of them is missing."""
-    values = []
-    with suppress(TypeError, ValueError):
-        values = [float(own.get("wavelength", image.get("CENTRAL_WAVELENGTH_UM"))) for own, image in bands]
-    if not values or not all(0 < value < 1e6 for value in values):
-        return ()
-    first = bands[0][0]
-    unit = first.get("wavelength_units", "" if "wavelength" in first else "Micrometers").lower()
-    micro = unit.startswith(("micro", "um", "µm")) or (not unit.startswith("nano") and max(values) < 100)
-    return tuple(round(1000 * value if micro else value, 3) for value in values)
+_FORMATS = {"npy": _npy, "npz": _npz, "mat": _mat, "hdf": _hdf, "png": _png}
 
 
 def check_cube(cube: np.ndarray, where: Path | str) -> np.ndarray:

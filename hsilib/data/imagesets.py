@@ -1,28 +1,26 @@
-"""Sets of images: a folder, or a .zip file, with one folder of images per class.
+"""Sets of images: a folder, or a .zip file, with one folder of images per class, as AID and EuroSAT come.
 
-AID, RSSCN7, UC Merced and EuroSAT come like this; RSOD, whose images lie deeper, is read by the same rule.
-A set is listed at once, and its images are read when they are needed.  An image that is damaged or not RGB is
-named and refused, or left out on request when the set is added.
+A set is listed at once, and its images are read when they are needed.
 """
 
 import hashlib
 import io
-import json
 import os
 import zipfile
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hsilib.data import described, synthetic
+from hsilib.data.formats import readable
 from hsilib.data.registry import PUBLISHED_IMAGES, SYNTHETIC_IMAGES, File, locate, own_images
 from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError
-from hsilib.files import inside, outside, readable, write_atomically
+from hsilib.files import inside, outside
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
 LARGEST = 50_000_000  # bytes of one image: more is a mistake or an attack
@@ -56,74 +54,64 @@ def _decoded(images):
     seen = hashlib.sha256()
     with _opened(images.path) as (_, content):
         for name in images.files:
-            data = content(name)
-            seen.update(_marked(name, data))
-            yield _image(images.path, name, data)
+            picture, mark = _image(images.path, name, content)
+            seen.update(mark)
+            yield picture
     if images.digest and seen.hexdigest()[:12] != images.digest:
         raise HsiError(f"{images.path}: images have changed since they were added; add them again")
-
-
-def _marked(name, data):
-    """Return what an image adds to the digest of its set: its name and its contents."""
-    return name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(data).digest()
 
 
 @contextmanager
 def _opened(path):
     """Give functions that list the names in a folder or .zip file, and read what one of them names."""
-    path = Path(path)
-    with ExitStack() as stack:
-        if packed := path.is_file():
-            with readable(f"{path}: cannot be read as a .zip file"):
-                archive = stack.enter_context(zipfile.ZipFile(path))
+    if (path := Path(path)).is_dir():
+        yield partial(_walked, path), lambda name: outside(path / name, LARGEST)
+        return
+    with readable(f"{path}: cannot be read as a .zip file"):
+        archive = zipfile.ZipFile(path)
 
-        def content(name):
-            with readable(f"{path}: {name} cannot be read"):
-                if not packed:
-                    return outside(path / name, LARGEST)
-                if archive.getinfo(name).file_size > LARGEST:
-                    raise HsiError(f"{path}: {name} has more bytes than an image of a set should")
-                return archive.read(name)
+    def content(name):
+        if archive.getinfo(name).file_size > LARGEST:
+            raise HsiError(f"{path}: {name} has more bytes than an image of a set should")
+        return archive.read(name)
 
-        yield archive.namelist if packed else partial(_walked, path), content
+    with archive:
+        yield archive.namelist, content
 
 
 def _walked(path):
-    """The files of a folder, behind links within it too; what links back to where it lies is walked once."""
-    seen, found = set(), []
-    for top, folders, files in os.walk(path, followlinks=True):
+    """The files of a folder; links to folders are not followed: what they lead to is in the set anyway."""
+    found = []
+    for top, folders, files in os.walk(path):
         for name in (*folders, *files):  # a link to a whole disk, or to what is nobody's business
             if not inside(Path(top, name), path):
                 raise HsiError(f"{Path(top, name)}: a link out of the set; put a copy in its place")
-        seen.add(os.path.realpath(top))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(top, name)) not in seen]
         found += [Path(top, file).relative_to(path).as_posix() for file in files]
     return found
 
 
-def _image(path, name, data):
-    """Return the decoded image, or raise one line that names it."""
+def _image(path, name, content):
+    """Return an image and what it adds to the digest of its set, or raise one line that names it."""
     from PIL import Image
 
     with readable(f"{path}: {name} cannot be read as an image"):
+        data = content(name)
         picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "BMP"))
         picture.load()  # Pillow refuses one of very many pixels
     if picture.mode != "RGB":
         raise HsiError(f"{path}: {name} is not RGB but {picture.mode}")
-    return picture
+    return picture, name.encode(errors="surrogateescape") + b"\0" + hashlib.sha256(data).digest()
 
 
 def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
-    """List the files, classes and labels of a folder or .zip file.
-
-    Below a folder around everything, if there is one, the first folder of an image is its class.
-    """
+    """List files, classes and labels of a folder or .zip file; the first folder that differs is the class."""
     path = Path(path)
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         raise HsiError(f"{path}: neither a folder nor a .zip file")
     with _opened(path) as (names, _):
-        files = [name for name in sorted(set(names())) if _is_image(PurePosixPath(name))]
-    parts, depth = [PurePosixPath(file).parts for file in files], 0
+        files = [file for file in map(PurePosixPath, sorted(set(names()))) if file.suffix.lower() in SUFFIXES]
+    files = [file for file in files if not any(part[0] in "._" for part in file.parts)]  # hidden ones
+    parts, depth = [file.parts for file in files], 0
     while parts and all(len(p) > depth + 2 and p[depth] == parts[0][depth] for p in parts):
         depth += 1  # one folder around all classes
     if not parts or any(len(p) < depth + 2 for p in parts):
@@ -132,53 +120,41 @@ def listed(path: Path | str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[in
     if not 2 <= len(classes) <= 255:
         raise HsiError(f"{path}: {len(classes)} folders of images, expected 2 to 255, one per class")
     labels = tuple(classes.index(p[depth]) + 1 for p in parts)
-    return tuple(files), tuple(map(described.plain, classes)), labels
+    return tuple(map(str, files)), tuple(map(described.plain, classes)), labels
 
 
-def _is_image(file):
-    hidden = any(part[0] in "._" for part in file.parts)
-    return file.suffix.lower() in SUFFIXES and not hidden
-
-
-def add(name: str, path: Path | str, folder: Path, skip: bool = False) -> list[str]:
-    """Look at each image once, note the set as ``name`` in ``folder``, and return the files left out."""
+def described_set(path: Path | str, skip: bool) -> tuple[dict[str, Any], list[str]]:
+    """Look at each image once; return what describes the set, and the files left out."""
     files, classes, labels = listed(path)
     kept, left, seen = [], [], hashlib.sha256()
     with _opened(path) as (_, content):
         for file, label in zip(files, labels):
             try:
-                data = content(file)
-                _image(path, file, data)
+                seen.update(_image(path, file, content)[1])
+                kept.append((file, label))
             except HsiError as error:
                 if not skip:
                     raise HsiError(f"{error}; mend it, or leave such images out with --skip") from None
                 left.append(file)
-                continue
-            kept.append((file, label))
-            seen.update(_marked(file, data))
     counts = np.bincount([label for _, label in kept], minlength=len(classes) + 1)[1:]
     if counts.min() < 2:
         raise HsiError(f"{path}: class {classes[counts.argmin()]} has {counts.min()} usable images, needs 2")
-    entry = dict(title=name, path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
-    text = json.dumps(entry | dict(zip(("files", "labels"), zip(*kept))))
-    write_atomically(Path(folder) / f"{name}.images.json", text)
-    return left
+    entry = dict(path=str(Path(path).resolve()), classes=classes, digest=seen.hexdigest()[:12])
+    return entry | dict(zip(("files", "labels"), zip(*kept))), left
 
 
 def open_set(name: str) -> ImageSet:
     """Return the set of images of that name."""
+    digest, path = "", ""
     if name == SYNTHETIC_IMAGES:
-        _, labels, classes = synthetic.images()
-        return _made(name, "Synthetic land use", "", tuple(map(str, range(len(labels)))), classes, labels + 1)
-    if name in PUBLISHED_IMAGES:
+        title, (_, labels, classes) = "Synthetic land use", synthetic.images()
+        files, labels = tuple(map(str, range(len(labels)))), labels + 1
+    elif name in PUBLISHED_IMAGES:
         title, file, check = PUBLISHED_IMAGES[name]
-        path = locate(File(file, "", f"sha256:{check}"), name)
-        return _made(name, title, str(path), *listed(path))
+        path = str(locate(File(file, "", f"sha256:{check}"), name))
+        files, classes, labels = listed(path)
+    else:
+        title, path, files, classes, labels, digest = own_images(name).values()
     with readable(f"{name}: its description is damaged; add the images again"):
-        return _made(name, **own_images(name))
-
-
-def _made(name, title, path, files, classes, labels, digest=""):
-    labels = np.array(labels, np.uint8)[:, None]
-    words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
-    return ImageSet(name, title, None, labels, tuple(classes), **words)
+        words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
+        return ImageSet(name, title, None, np.array(labels, np.uint8)[:, None], tuple(classes), **words)

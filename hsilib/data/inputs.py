@@ -1,22 +1,23 @@
 """What a network sees: spectra or PCA patches, standardised over the scene, gathered without copying it.
 
-The order is that of the reference code (methods A.2): PCA on all pixels, mean-centred only; then each
-component is scaled to zero mean and unit variance over all pixels; then zeros are padded.  No label is used,
-but the spectra of test pixels are.
+The order is that of the reference code: PCA on all pixels, mean-centred only; then each component is scaled
+to zero mean and unit variance; then zeros are padded.  No label is used, but spectra of test pixels are.
 """
 
 import mmap
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 
-from hsilib.data import large
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import WINDOW, Split
 from hsilib.errors import HsiError, unknown
+from hsilib.files import cache_folder
 
 MARGIN = WINDOW // 2
 WHOLE = 1 << 26  # bytes of a cube that is prepared at once, in seven times as many; larger ones by strips
@@ -45,9 +46,8 @@ class Inputs:
     turns: ClassVar[int] = 1  # positions in which a sample is trained on
 
     def __repr__(self) -> str:
-        h, w = self.shape
-        windows = "" if self.padded is None else ", windows"
-        return f"Inputs({h} x {w} pixels, {self.pixels.shape[1]} channels{windows})"
+        windows = ", windows" * (self.padded is not None)
+        return f"Inputs({self.shape[0]} x {self.shape[1]} pixels, {self.pixels.shape[1]} channels{windows})"
 
     @property
     def count(self) -> int:
@@ -97,11 +97,7 @@ def turned(x: torch.Tensor, element: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Images:
-    """What the networks see of a set of images.
-
-    Each image counts in eight positions, the symmetries of the square: number ``t * N + i`` is image ``i`` in
-    position ``t``.
-    """
+    """What the networks see of a set of images, each in eight positions: number t * N + i is image i in t."""
 
     pixels: torch.Tensor  # (N, 3, S, S) bytes
     there: ClassVar[None] = None  # all are
@@ -149,10 +145,9 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     torch.Size([2, 40, 19, 19])
     """
     h, w = scene.labels.shape
-    if kind not in KINDS:
-        raise unknown("kind of inputs", kind, KINDS)
-    if fit not in ("scene", "train"):
-        raise unknown("pca_fit", fit, ("scene", "train"))
+    for what, given, names in (("kind of inputs", kind, KINDS), ("pca_fit", fit, ("scene", "train"))):
+        if given not in names:
+            raise unknown(what, given, names)
     if kind in WINDOWED and scene.of_spectra:
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:
@@ -175,8 +170,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
         low, high = pixels[rows].min(0), pixels[rows].max(0)
         pixels = (pixels - low) / np.where(high > low, high - low, 1)
     else:
-        spread = pixels[rows].std(0)  # a constant band, or a component of rounding errors, becomes zero
-        spread, centre = np.where(spread > 1e-7 * spread.max(), spread, 1), pixels[rows].mean(0)
+        spread, centre = _spread(pixels[rows].std(0)), pixels[rows].mean(0)
         pixels = (pixels - centre) / spread
         reduction = centre, spread
     pixels = torch.from_numpy(pixels.astype(np.float32))
@@ -186,35 +180,85 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     if kind == "patches":
         reduction = mean, vectors / spread, -centre / spread
     if kind in WINDOWED:
-        around = (0, 0, MARGIN, MARGIN, MARGIN, MARGIN)
-        padded = torch.nn.functional.pad(pixels.view(h, w, -1), around).contiguous()
+        padded = torch.nn.functional.pad(pixels.view(h, w, -1), (0, 0, *[MARGIN] * 4)).contiguous()
     return Inputs((h, w), pixels, padded, _single(reduction), there, bands=bands)
+
+
+def _spread(sd):
+    """Take one for the sd of a constant band, or of a component of rounding errors, which becomes zero."""
+    return np.where(sd > 1e-7 * sd.max(), sd, 1)
 
 
 def _single(reduction):
     return reduction and tuple(a.astype(np.float32) for a in reduction)
 
 
+# ----------------------------- large scenes: read by rows, twice, and kept on disk as the networks see them
+
+
 def _large_inputs(scene, split, kind, components, fit):
     """Do the same by strips, in two passes over the cube or its file; the last digits may differ."""
     h, w = scene.labels.shape
-    seen = large.moments(scene, split.train if fit == "train" else None)
+    seen = moments(scene, split.train if fit == "train" else None)
     mean, reduction, margin = seen.mean, None, MARGIN if kind in WINDOWED else 0
     if kind == "minmax":
-        spread = np.where(seen.high > seen.low, seen.high - seen.low, 1)
-        weight, mean = np.diag(1 / spread), seen.low
-    elif kind != "patches":
-        spread = np.sqrt(np.diag(seen.covariance) * (seen.count - 1) / seen.count)
-        spread = np.where(spread > 1e-7 * spread.max(), spread, 1)
-        weight, reduction = np.diag(1 / spread), (mean, spread)
+        mean, weight = seen.low, np.diag(1 / np.where(seen.high > seen.low, seen.high - seen.low, 1))
     else:
-        weight = principal(seen.covariance, components)
+        weight = principal(seen.covariance, components) if kind == "patches" else np.eye(len(mean))
         along = np.einsum("bc,bd,dc->c", weight, seen.covariance, weight)
-        spread = np.sqrt(along * (seen.count - 1) / seen.count)
-        weight = weight / np.where(spread > 1e-7 * spread.max(), spread, 1)
-        reduction = mean, weight, np.zeros(weight.shape[1])
-    array = large.on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
+        spread = _spread(np.sqrt(along * (seen.count - 1) / seen.count))
+        weight = weight / spread
+        reduction = (mean, weight, np.zeros(len(spread))) if kind == "patches" else (mean, spread)
+    array = _on_disk(scene, weight.shape[1], margin, lambda spectra: (spectra - mean) @ weight)
     there = None if scene.there is None else torch.from_numpy(np.flatnonzero(scene.there))
     values = torch.from_numpy(array)
     pixels, padded = (values[0, :0], values) if margin else (values.view(h * w, -1), None)
     return Inputs((h, w), pixels, padded, _single(reduction), there, array, len(mean))
+
+
+class Moments(NamedTuple):
+    """The number of spectra, their mean, covariance (as ``np.cov`` has it) and range."""
+
+    count: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def moments(scene: Scene, only: np.ndarray | None = None) -> Moments:
+    """Gather the moments of all pixels with data, or of ``only`` these flat indices, strip by strip."""
+    wanted, count = np.ones(scene.labels.shape, bool) if scene.there is None else scene.there, 0
+    if only is not None:
+        wanted = np.isin(np.arange(wanted.size), only).reshape(wanted.shape)
+    for top, bottom in scene.image.strips():
+        x = scene.image.rows(top, bottom)[0][wanted[top:bottom]].astype(np.float64)
+        if not len(x):
+            continue
+        if count == 0:  # sums of what is left lose no digits
+            start, low, high, total, products = x.mean(0), x.min(0), x.max(0), 0.0, 0.0
+        low, high = np.minimum(low, x.min(0)), np.maximum(high, x.max(0))
+        x -= start
+        count, total, products = count + len(x), total + x.sum(0), products + x.T @ x
+    centre = total / count
+    covariance = (products - count * np.outer(centre, centre)) / (count - 1)
+    return Moments(count, start + centre, covariance, low, high)
+
+
+def _on_disk(scene: Scene, channels: int, margin: int, change: Callable) -> np.memmap:
+    """Write ``change`` of all spectra (N, B) -> (N, C), with a margin of zeros around: (H+2m, W+2m, C).
+
+    The file has no name: it goes when nobody holds the array any more.
+    """
+    h, w = scene.labels.shape
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache_folder()) as file:
+        file.truncate(4 * channels * (h + 2 * margin) * (w + 2 * margin))  # zeros
+        file.seek(4 * channels * margin * (w + 2 * margin))
+        for top, bottom in scene.image.strips():
+            values = scene.image.rows(top, bottom)[0]
+            there = np.ones(values.shape[:2], bool) if scene.there is None else scene.there[top:bottom]
+            strip = np.zeros((bottom - top, w + 2 * margin, channels), np.float32)
+            strip[:, margin : margin + w][there] = change(values[there])
+            strip.tofile(file)
+        return np.memmap(file, np.float32, "r+", shape=(h + 2 * margin, w + 2 * margin, channels))

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from hsilib.data import described, imagesets, polygons, synthetic
-from hsilib.data.formats import image_file, kind_of, label_map, open_image
-from hsilib.data.registry import PUBLISHED_IMAGES, REGISTRY, SYNTHETIC_IMAGES, image_names, names
+from hsilib.data import described, ground, imagesets, synthetic
+from hsilib.data.formats import kind_of, label_map, open_image
+from hsilib.data.registry import PUBLISHED_IMAGES, REGISTRY, SYNTHETIC_IMAGES, image_names, names, own_names
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.errors import HsiError, known
 from hsilib.files import fingerprint, own_folder, write_array, write_atomically
 
 SAMPLE = 20_000  # pixels of a scene that are looked at
-RGB = (640, 550, 470)  # nm of the false-colour image, where the wavelengths are known
+RGB = (640, 550, 470)  # nm
 
 
 def add_scene(
@@ -40,37 +40,45 @@ def add_scene(
     >>> add_scene("my_field", "field.npy", "field_gt.npy", classes=["wheat", "oats"])
     """
     _check_name(name, {*REGISTRY, *synthetic.SCENES, *image_names()})
-    path = image_file(Path(cube).resolve())
+    path = ground.image_file(Path(cube).resolve())
     image = open_image(path, cube_key)
     image = image if nodata is None else replace(image, nodata=nodata)
     if np.isinf(image.nodata or 0):
         raise HsiError(f"{path}: nodata must be a number, not {image.nodata}")
     if rgb and max(rgb) >= image.shape[2]:
         raise HsiError(f"{path}: rgb must be three of its {image.shape[2]} bands")
-    entry = {"title": described.plain(title or name), "cube": _file(path, cube_key)}
-    maps, burnt, named = {}, {}, []
-    given = {"labels": labels, "train": train, "test": test}
-    for part, file in {part: Path(file).resolve() for part, file in given.items() if file}.items():
-        if kind_of(file) == "polygons":
-            burnt[part], found = polygons.burn(file, label_key, image)
-            maps[part], named = burnt[part], named or [described.plain(one) for one in found]
-        else:
+    entry, maps, named = {"title": described.plain(title or name), "cube": _file(path, cube_key)}, {}, []
+    for part, file in {"labels": labels, "train": train, "test": test}.items():
+        if file and kind_of(file := Path(file).resolve()) == "polygons":
+            maps[part], found = ground.burn(file, label_key, image)
+            named = named or [described.plain(one) for one in found]
+        elif file:
             maps[part], entry[part] = label_map(file, label_key, image.shape), _file(file, label_key)
     marks, notes = _looked_at(image, maps["labels"])
-    if marks.max() == 0:
-        raise HsiError(f"{labels}: no labelled pixel")
-    count = max(int(numbers.max()) for numbers in maps.values())
+    most = max(int(numbers.max()) for numbers in maps.values())
     classes = [described.plain(one) for one in classes] or named
-    classes = classes or [f"class {i}" for i in range(1, count + 1)]
-    if len(classes) < count:
-        raise HsiError(f"{labels}: labels up to {count}, but {len(classes)} class names")
-    notes += _of_classes(classes, marks, labels)
+    classes = classes or [f"class {i}" for i in range(1, most + 1)]
+    repeated = [one for one, times in Counter(classes).items() if times > 1]
+    for wrong, says in (
+        (marks.max() == 0, "no labelled pixel"),
+        (len(classes) < most, f"labels up to {most}, but {len(classes)} class names"),
+        ("" in classes, f"class {[*classes, ''].index('') + 1} has no name"),
+        (repeated, f"two classes are called {''.join(repeated[:1])!r}"),
+    ):
+        if wrong:
+            raise HsiError(f"{labels}: {says}")
+    counts = dict(zip(classes, np.bincount(marks.ravel(), minlength=len(classes) + 1)[1:].tolist()))
+    for number, says in ((1, "no split can divide a class of one pixel"), (0, "no pixel of")):
+        if few := ", ".join(one for one, count in counts.items() if count == number):
+            notes += [f"{says}: {few}"]
     if named and named != classes:
         renamed = ", ".join(map(" → ".join, zip(named, classes)))
         notes += [f"names are given to the polygons' classes in the order of the alphabet: {renamed}"]
-    counts = np.bincount(marks.ravel(), minlength=len(classes) + 1)[1:]
+    colours = [image.shape[2] * part // 10 for part in (6, 3, 1)]  # of the false-colour image
+    if image.wavelengths:
+        colours = [int(np.abs(np.array(image.wavelengths) - want).argmin()) for want in RGB]
     entry |= {"shape": image.shape, "classes": classes, "wavelengths": list(image.wavelengths)}
-    entry |= {"rgb": list(rgb or _colours(image)), "bad": list(image.bad), "nodata": image.nodata}
+    entry |= {"rgb": list(rgb or colours), "bad": list(image.bad), "nodata": image.nodata}
     entry |= {"crs": image.crs, "transform": list(image.transform)}
     entry = {key: value for key, value in entry.items() if value not in ([], "", None)}
     path = own_folder() / f"{name}.scene.json"
@@ -78,9 +86,9 @@ def add_scene(
         notes += [f"{name} was there before and is replaced"]
     for line in notes:
         say(f"note: {line}")
-    say("labelled pixels: " + ", ".join(f"{one} {number}" for one, number in zip(classes, counts)))
-    for part, numbers in burnt.items():
-        write_array(own_folder() / f"{name}.{part}.npy", numbers)
+    say("labelled pixels: " + ", ".join(f"{one} {count}" for one, count in counts.items()))
+    for part in [part for part in maps if part not in entry]:  # burnt of polygons
+        write_array(own_folder() / f"{name}.{part}.npy", maps[part])
         entry[part] = _file(own_folder() / f"{name}.{part}.npy", "")
     write_atomically(path, json.dumps(entry, indent=1))
     load_scene.cache_clear()
@@ -89,14 +97,6 @@ def add_scene(
 
 def _file(path, key):
     return [str(Path(path).resolve()), key, "sha256:" + fingerprint(path)]
-
-
-def _colours(image):
-    """Return the bands of the false-colour image: red, green and blue where the wavelengths are known."""
-    if not image.wavelengths:
-        bands = image.shape[2]
-        return bands * 3 // 5, bands * 3 // 10, bands // 10
-    return [int(np.abs(np.array(image.wavelengths) - want).argmin()) for want in RGB]
 
 
 def _looked_at(image, labels):
@@ -110,7 +110,8 @@ def _looked_at(image, labels):
         raise HsiError(f"{image.where}: every pixel holds {image.nodata:g}, which stands for no data")
     if (values == values.flat[0]).all():
         raise HsiError(f"{image.where}: all values are {values.flat[0]:g}; there is nothing to learn from")
-    notes = [says for says in [_misread(values)] if says]
+    notes = [f"the spectra would be far smoother if the file were read {how}; is its type right?"
+             for how in [_misread(values)] if how]
     flat = values[(values == values[:, :1]).all(1), 0] if values.shape[1] > 1 else values[:0, 0]
     value, count = Counter(flat.tolist()).most_common(1)[0] if len(flat) else (0, 0)
     if image.nodata is None and count > 0.01 * len(values):
@@ -122,35 +123,20 @@ def _looked_at(image, labels):
 
 
 def _misread(values):
-    """Return a warning where 16-bit integers are far smoother along the bands if they are read otherwise."""
+    """Say how 16-bit integers are to be read if they are far smoother along the bands then."""
     whole = values.shape[1] >= 8 and (values == np.round(values)).all()
     if not whole or values.min() < -32768 or values.max() > 65535:
         return ""
-    bits, how = values.astype(np.int64).astype(np.uint16), ""
+    bits = values.astype(np.int64).astype(np.uint16)
 
     def step(values, each=1):  # from band to band
         return np.abs(np.diff(values.astype(float), axis=1)).mean() / max(each, 1e-9)
 
-    if values.max() > 32767 and step(bits.view("i2")) < 0.3 * step(values):
-        how = "as signed numbers"
     swapped = [bits.byteswap().view(kind) for kind in ("u2", "i2")]
     if min(step(other, other.std()) for other in swapped) < 0.3 * step(values, values.std()):
-        how = "with its bytes in the other order"
-    return how and f"the spectra would be far smoother if the file were read {how}; is its type right?"
-
-
-def _of_classes(classes, labels, where):
-    """Refuse empty and repeated class names, and return warnings of classes that no split can divide."""
-    if "" in classes:
-        raise HsiError(f"{where}: class {list(classes).index('') + 1} has no name")
-    name, times = Counter(classes).most_common(1)[0]
-    if times > 1:
-        raise HsiError(f"{where}: two classes are called {name!r}")
-    counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)[1:]
-    few = ", ".join(f"{name} (1)" for name, count in zip(classes, counts) if count == 1)
-    none = ", ".join(name for name, count in zip(classes, counts) if count == 0)
-    says = [f"no split can divide a class of one pixel: {few}"] if few else []
-    return says + ([f"no pixel of: {none}"] if none else [])
+        return "with its bytes in the other order"
+    signed = values.max() > 32767 and step(bits.view("i2")) < 0.3 * step(values)
+    return "as signed numbers" if signed else ""
 
 
 def _check_name(name, taken):
@@ -173,23 +159,16 @@ def named(scene: Scene | str) -> str:
     if scene.cube is None:
         raise HsiError(f"scene {name}: only one with a cube in memory can be kept under a name")
     _check_name(name, ())
+    parts = {"cube": scene.cube, "labels": scene.labels, "train": scene.train_map, "test": scene.test_map}
     files, shape = {}, np.shape(scene.cube)
-    for part in ("cube", "labels", "train_map", "test_map"):
-        array = getattr(scene, part)
-        if array is None:
-            continue
+    for part, array in ((part, array) for part, array in parts.items() if array is not None):
         if np.shape(array)[:2] != shape[:2]:
             raise HsiError(f"scene {name}: {part} has the shape {np.shape(array)}, the cube {shape}")
-        short = part.removesuffix("_map")
-        files[short] = own_folder() / f"{name}.{short}.npy"
-        write_array(files[short], np.asarray(array))
+        files[part] = own_folder() / f"{name}.{part}.npy"
+        write_array(files[part], np.asarray(array))
     words = dict(classes=scene.classes, title=scene.title, rgb=scene.rgb)
     add_scene(name, **files, **words, say=lambda text: None)
     return name
-
-
-def _notes_of(name):
-    return [own_folder() / f"{name}.{kind}.json" for kind in ("scene", "images")]
 
 
 def remove(name: str) -> None:
@@ -197,20 +176,20 @@ def remove(name: str) -> None:
 
     >>> remove("my_field")
     """
-    if not name.isidentifier() or not is_own(name):  # a name, and no path
-        known("scene of your own", name, [other for other in names() if is_own(other)])
-    for path in [*_notes_of(name), *own_folder().glob(f"{name}.*.npy")]:
-        path.unlink(missing_ok=True)
+    known("scene of your own", name, own_names())  # a name, and no path
+    for end in ("scene.json", "images.json", "*.npy"):
+        for path in own_folder().glob(f"{name}.{end}"):
+            path.unlink()
     load_scene.cache_clear()
 
 
 def is_own(name: str) -> bool:
     """Say whether a scene or a set of images is your own."""
-    return any(path.is_file() for path in _notes_of(name))
+    return name in own_names()
 
 
 def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
-    """Register your own set of images, and return the files left out.
+    """Register your own set of images, each of which is looked at once, and return the files left out.
 
     An image that is damaged or not RGB is an error; with ``skip`` it is left out instead.
 
@@ -219,7 +198,8 @@ def add_images(name: str, path: Path | str, skip: bool = False) -> list[str]:
     """
     mine = set(image_names()) - {*PUBLISHED_IMAGES, SYNTHETIC_IMAGES}
     _check_name(name, set(names()) - mine)
-    left = imagesets.add(name, path, own_folder(), skip)
+    entry, left = imagesets.described_set(path, skip)
+    write_atomically(own_folder() / f"{name}.images.json", json.dumps({"title": name} | entry))
     load_scene.cache_clear()
     return left
 

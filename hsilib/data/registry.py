@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tomllib
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hsilib.data import described, synthetic
-from hsilib.errors import HsiError, known, reason
+from hsilib.errors import HsiError, reason, unknown
 from hsilib.files import cache_folder, fingerprint, own_folder
 
 HOSTS = {"EHU/": "https://www.ehu.eus/ccwintco/uploads/", "GIT/": "https://raw.githubusercontent.com/"}
@@ -46,7 +47,7 @@ class Entry:
     labels: File
     train: File | None = None
     test: File | None = None
-    form: str = "cube"  # how the files become a cube: see ``pieces``
+    form: str = "cube"  # how the files become a cube: see ``scenes.FORMS``
     bands: tuple[int, ...] = ()  # of pictures: which bands of the distributor's cube they show, from 1
     corners: tuple[tuple[int, int], ...] = ()  # of crops: their first row and column, from 0
     whole: tuple[int, ...] = ()  # rows and columns of the label map, of which the scene is a crop
@@ -83,11 +84,10 @@ def _entry(table):
 
 
 def _registry():
-    text = Path(__file__).with_name("scenes.toml").read_text()
+    text, tables = Path(__file__).with_name("scenes.toml").read_text(), {}
     for short, address in HOSTS.items():
         text = text.replace(f'"{short}', f'"{address}')
-    tables = tomllib.loads(text)
-    for name, table in tables.items():
+    for name, table in tomllib.loads(text).items():
         tables[name] = tables.get(table.pop("like", None), {}) | table
     split = {name: [c.strip() for c in table["classes"].split(",")] for name, table in tables.items()}
     return {name: _entry(table | {"classes": split[name]}) for name, table in tables.items()}
@@ -102,8 +102,10 @@ PUBLISHED_IMAGES = {"rsscn7": ("RSSCN7 (RGB)", "rsscn7_128.zip", RSSCN7)}
 
 def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
-    if name not in _own("scene"):
-        return REGISTRY[_named(name)]
+    if name in REGISTRY:
+        return REGISTRY[name]
+    if name not in own_names("scene"):
+        raise unknown("scene", name, names())
     with _description(name, "scene") as table:
         content = [table["cube"][1:], table["labels"][1:], table["classes"]]
         content += [table[part][1:] for part in ("train", "test") if part in table]
@@ -115,11 +117,10 @@ def entry(name: str) -> Entry:
 def own_images(name: str) -> dict[str, Any]:
     """Return the description of a set of images of your own."""
     with _description(name, "images") as table:
-        labels, files, path = table["labels"], tuple(table["files"]), str(table["path"])
-        if len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= len(table["classes"]):
-            raise HsiError("labels must be the number of its class for each file")
-        if not path or max(map(len, (path, *files))) > 4000:
-            raise HsiError("path and files must be names of files")
+        labels, files, path = table["labels"], tuple(map(str, table["files"])), str(table["path"])
+        most = len(table["classes"])
+        if not path or len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= most:
+            raise HsiError("it must name the path, and of each file the class")
         table = described.named(table) | {"files": files, "path": path}
         return {part: table[part] for part in ("title", "path", "files", "classes", "labels", "digest")}
 
@@ -134,27 +135,20 @@ def _description(name, kind):
         raise HsiError(f"{path}: damaged ({reason(error)}); add the {kind} again") from None
 
 
-def _named(name):
-    if str(name) not in names() and (Path(name).suffix or Path(name).name != str(name)):
-        says = "a file is no name of a scene; add_scene(name, cube, labels) makes a scene of files"
-        raise HsiError(f"{name}: {says}")
-    return known("scene", name, names())
-
-
-def _own(kind):
-    """Return the names of your own scenes, or sets of ``images``."""
-    mark = f".{kind}.json"
-    return sorted(path.name.removesuffix(mark) for path in own_folder().glob(f"*{mark}"))
+def own_names(*kinds: str) -> list[str]:
+    """Return the names of your own scenes and sets of images, or those of one kind."""
+    files = [path for kind in kinds or ("scene", "images") for path in own_folder().glob(f"*.{kind}.json")]
+    return sorted(path.name.removesuffix("".join(path.suffixes[-2:])) for path in files)
 
 
 def image_names() -> list[str]:
     """Return the names of all sets of images: published, synthetic and own ones."""
-    return list(dict.fromkeys([*PUBLISHED_IMAGES, SYNTHETIC_IMAGES, *_own("images")]))
+    return list(dict.fromkeys([*PUBLISHED_IMAGES, SYNTHETIC_IMAGES, *own_names("images")]))
 
 
 def names() -> list[str]:
     """Return the names of all scenes: published, synthetic and own ones, then the sets of images."""
-    return list(dict.fromkeys([*REGISTRY, *synthetic.SCENES, *_own("scene"), *image_names()]))
+    return list(dict.fromkeys([*REGISTRY, *synthetic.SCENES, *own_names("scene"), *image_names()]))
 
 
 def identity(name: str) -> str:
@@ -163,19 +157,18 @@ def identity(name: str) -> str:
         return f"{name}@{synthetic.VERSION}"
     if name in (*PUBLISHED_IMAGES, SYNTHETIC_IMAGES):  # a published file is checked when it is read
         return name
-    if name in image_names():
+    if name not in REGISTRY and name in image_names():
         return f"{name}@{own_images(name)['digest']}"
     listing = entry(name)
-    marks = [name, listing.digest]
-    for file in listing.files:
-        path = local(file)
-        if path and file.own:
+    marks, here = [name, listing.digest], at_hand(listing.files)
+    for file in filter(here.get, listing.files):
+        path = here[file]
+        if file.own:
             _checked(file, path)  # the scene is what it was when it was added, or nothing is said of it
-        elif path and (sidecar(path) or not file.check):
+        elif sidecar(path) or not file.check:
             kind, _, want = file.check.partition(":")
-            when = path.stat().st_mtime_ns
-            if remembered(path, when, kind or "sha256") != want:
-                marks.append(remembered(path, when)[:12])
+            if remembered(path, path.stat().st_mtime_ns, kind or "sha256") != want:
+                marks.append(remembered(path, path.stat().st_mtime_ns)[:12])
     return "@".join(filter(None, marks))
 
 
@@ -189,9 +182,7 @@ class Place(NamedTuple):
 
 def place(name: str) -> Place:
     """Check the name of a scene, and return what a run needs to know of the scene."""
-    _named(name)
-    content = identity(name)
-    return Place(name, content, 1e-3 if name in (*synthetic.SCENES, *image_names()) else entry(name).lr)
+    return Place(name, identity(name), REGISTRY.get(name, Entry).lr)  # any other has the rate of most
 
 
 def data_folders() -> list[Path]:
@@ -202,21 +193,33 @@ def data_folders() -> list[Path]:
     return ([Path(named)] if named else []) + [cache_folder() / "scenes"]
 
 
-def local(file: File) -> Path | None:
-    """Return where the file is on disk, or None."""
-    if file.own:
-        return Path(file.name) if Path(file.name).is_file() else None
-    for folder in data_folders():
-        top = folder / file.name
-        for hit in [top] if top.is_file() else sorted(folder.rglob(file.name)):
-            return hit
-    return None
+def at_hand(files: Iterable[File]) -> dict[File, Path]:
+    """Return where those of these files are that are on disk; each folder is searched once, at any depth."""
+    here = {file: Path(file.name) for file in files if file.own and Path(file.name).is_file()}
+    wanted = [file for file in files if not file.own]
+    for folder in data_folders() if wanted else []:
+        for top in sorted(top for top, *_ in os.walk(folder)):
+            here = {f: Path(top, f.name) for f in wanted if os.path.isfile(f"{top}/{f.name}")} | here
+    return here
+
+
+def found(name: str) -> tuple[Entry, dict[File, Path]]:
+    """Return all that it takes to open a scene: its entry, and its files, each the one it must be."""
+    listing = entry(name)
+    here = at_hand(listing.files)
+    paths = {file: here.get(file) or _download(file, name) for file in listing.files}
+    return listing, {file: _checked(file, path) for file, path in paths.items()}
+
+
+def locate(file: File, scene: str) -> Path:
+    """Return where one file is, which is the one it must be; see ``found``."""
+    return _checked(file, at_hand([file]).get(file) or _download(file, scene))
 
 
 def sidecar(path: Path) -> str:
     """Return the SHA-256 that a deliberate substitute has beside it in ``NAME.sha256``, or an empty text."""
     side = path.with_name(path.name + ".sha256")
-    return side.read_text().split()[0].lower() if side.is_file() and side.read_text().split() else ""
+    return "".join(side.read_text().split()[:1]).lower() if side.is_file() else ""
 
 
 @lru_cache
@@ -228,45 +231,36 @@ def remembered(path: Path, when: int, kind: str = "sha256") -> str:
 def _checked(file, path):
     """Return the path of a file that is the one it must be."""
     kind, _, want = file.check.partition(":")
-    if file.own:
-        if remembered(path, path.stat().st_mtime_ns) != want:
-            says = "it is another file than when the scene was added; add it again with scenes --add"
-            raise HsiError(f"{path}: {says}")
-        return path
-    if own := sidecar(path):
-        kind, want = "sha256", own
-    if want and fingerprint(path, kind) != want:
-        raise HsiError(
-            f"{path}: checksum does not match ({kind} of the published file is {want[:12]}...); get the file "
-            f"again, or, if this one is meant, write its SHA-256 into {path.name}.sha256 beside it"
-        )
+    if not file.own and (substitute := sidecar(path)):
+        kind, want = "sha256", substitute
+    if want and remembered(path, path.stat().st_mtime_ns, kind) != want:
+        says = "it is another file than when the scene was added; add it again with scenes --add"
+        if not file.own:
+            says = f"checksum does not match ({kind} of the published file is {want[:12]}...); get the file "
+            says += f"again, or, if this one is meant, write its SHA-256 into {path.name}.sha256 beside it"
+        raise HsiError(f"{path}: {says}")
     return path
 
 
-def locate(file: File, scene: str) -> Path:
-    """Look in ``HSILIB_DATA``, then the cache, then download; else say in one line where to put the file."""
-    path, reason = local(file), ""
-    if path is not None:
-        return _checked(file, path)
+def _download(file, scene):
+    """Fetch a file into the cache; else say in one line where to put it."""
     if file.own:
         says = "is not there; put it back, or add the scene again with scenes --add"
         raise HsiError(f"scene {scene}: {file.name} {says}")
+    folder, why, where = cache_folder() / "scenes", "", f" (public copy: {file.url})" * bool(file.url)
     if file.url and not file.check:
-        reason = " and is not downloaded, for nobody told what it must contain"
+        why = " and is not downloaded, for nobody told what it must contain"
     elif file.url:
         import pooch
 
-        part = cache_folder() / "scenes" / (file.name + ".part")
+        part = folder / (file.name + ".part")
         words = dict(known_hash=None, fname=part.name, path=part.parent, progressbar=sys.stderr.isatty())
         try:
             pooch.retrieve(file.url, **words)
             return _checked(file, part).rename(part.with_suffix(""))
         except OSError as error:  # requests' errors are OSErrors too
-            reason = f" and could not be downloaded ({type(error).__name__})"
+            why = f" and could not be downloaded ({type(error).__name__})"
         finally:
             part.unlink(missing_ok=True)  # a wrong download must not stand in for the file next time
-    folder = os.environ.get("HSILIB_DATA") or str(cache_folder() / "scenes")
-    where = f" (public copy: {file.url})" if file.url else ""
-    raise HsiError(
-        f"scene {scene}: {file.name} not found{reason}; put it into {folder} or set HSILIB_DATA{where}"
-    )
+    put = f"put it into {os.environ.get('HSILIB_DATA') or folder} or set HSILIB_DATA"
+    raise HsiError(f"scene {scene}: {file.name} not found{why}; {put}{where}")

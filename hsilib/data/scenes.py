@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hsilib.data import damage, synthetic
-from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array
-from hsilib.data.registry import Entry, entry, image_names, locate
+from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array, readable
+from hsilib.data.registry import REGISTRY, Entry, entry, found, image_names, locate
 from hsilib.errors import HsiError, shown
-from hsilib.files import readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,15 +58,14 @@ class Scene:
 
     @property
     def bands(self) -> int:
-        """How many bands it has; a card does not say."""
-        held = next(part for part in (self.cube, self.spectra, self.image) if part is not None)
-        return int(held.shape[-1])
+        """How many bands it has; a card has none."""
+        held = [part.shape[-1] for part in (self.cube, self.spectra, self.image) if part is not None]
+        return int(held[0]) if held else 0
 
     def __repr__(self) -> str:
         count, (h, w) = len(self.classes), self.labels.shape
-        known = any(part is not None for part in (self.cube, self.spectra, self.image))
         size = f"{h} images" if self.of_images else f"{h} x {w} pixels"
-        bands = f", {self.bands} bands" if known else ""
+        bands = f", {self.bands} bands" if self.bands and not self.of_images else ""
         return f"Scene({self.name!r}, {size}{bands}, {count} class{'es' * (count != 1)})"
 
     def plot(self, *maps: np.ndarray, titles: Sequence[str] = ()) -> "Figure":
@@ -75,14 +73,14 @@ class Scene:
 
         >>> load_scene("synthetic_urban_small").plot().savefig("scene.png")
         """
-        from hsilib.data import pictures  # here, for it builds on cards, and these on scenes
+        from hsilib.data import cards  # here, for these build on scenes
 
         named = [*titles, *[f"map {i}" for i in range(len(titles) + 1, 99)]]
         panels = [("ground truth", self.labels), *zip(named, maps)]
         if self.cube is not None:
-            colours = pictures.false_colour(self.cube.reshape(-1, self.bands), self.rgb)
+            colours = cards.false_colour(self.cube.reshape(-1, self.bands), self.rgb)
             panels.insert(0, ("false colour", colours.reshape(*self.labels.shape, 3)))
-        return pictures.side_by_side(panels, self.classes)
+        return cards.side_by_side(panels, self.classes)
 
 
 @lru_cache(maxsize=3)
@@ -96,17 +94,17 @@ def load_scene(name: str) -> Scene:
     if name in synthetic.SCENES:
         made = synthetic.make(name)
         return Scene(name, made.pop("title"), synthetic=True, **made)
-    if name in image_names():
-        from hsilib.data.imagesets import open_set
+    if name not in REGISTRY and name in image_names():
+        from hsilib.data.imagesets import open_set  # here, for sets build on scenes
 
         return open_set(name)
-    listing = entry(name)
     with readable(f"scene {name}: cannot be loaded"):
-        return _side_by_side(name, listing) if listing.of else _loaded(name, listing)
+        listing, paths = found(name)
+        return _side_by_side(name, listing) if listing.of else _loaded(name, listing, paths)
 
 
-def _loaded(name, listing):
-    paths = {file: locate(file, name) for file in listing.files}
+def _loaded(name, listing, paths):
+    """Read the cube and the maps of a scene; what is without data has no label."""
     made, held = read(listing, [paths[file] for file in listing.cube]), {"cube": None}
     if not isinstance(made, Image):
         held |= dict(of_spectra=True, spectra=made[0])
@@ -118,7 +116,23 @@ def _loaded(name, listing):
     if not there.any():
         says = f"every pixel holds {listing.nodata:g}, which stands for no data"
         raise HsiError(f"{paths[listing.cube[0]]}: {says}")
-    held |= {part: labels * there for part, labels in _maps(listing, paths).items()}
+    shape, whole = listing.shape[:2], listing.whole or listing.shape
+    numbers = {"labels": listing.label_numbers, "train": listing.train_numbers}
+    for part, file in (("labels", listing.labels), ("train", listing.train), ("test", listing.test)):
+        if file is None:
+            continue
+        if listing.form == "columns":  # the class of a pixel is its largest abundance
+            labels = read_array(paths[file], file.key).argmax(0).reshape(shape[::-1]).T + 1
+        else:
+            labels = sum(label_map(paths[file], key, whole) for key in file.key.split("+"))
+        if listing.whole:
+            (row, column), *_ = listing.corners
+            labels = labels[row : row + shape[0], column : column + shape[1]]
+        labels = np.array(numbers[part], np.uint8)[labels] if numbers.get(part) else labels.astype(np.uint8)
+        held[part if part == "labels" else f"{part}_map"] = labels * there
+    if held["labels"].max() > len(listing.classes):
+        says = f"label {held['labels'].max()} but only {len(listing.classes)} classes"
+        raise HsiError(f"{paths[listing.labels]}: {says}")
     held["there"] = None if there.all() and isinstance(made, Image) else there
     taken = ("title", "classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
     return Scene(name, **held, **{part: getattr(listing, part) for part in taken})
@@ -144,33 +158,12 @@ def _side_by_side(name, listing):
 def image_of(name: str) -> Image:
     """Return a scene as an image that is read by rows, from its file where it is all in one."""
     listing = None if name in (*synthetic.SCENES, *image_names()) else entry(name)
-    if listing and listing.form == "cube":
+    if listing and listing.form == "cube":  # its labels need not be there
         return read(listing, [locate(file, name) for file in listing.cube])
     cube = load_scene(name).cube
     if cube is None:
         raise HsiError(f"{name} is no image of the ground: it has no windows")
     return of_array(cube, name)
-
-
-def _maps(listing, paths):
-    """Read the label map, and the training and test maps if any are published."""
-    shape, made = listing.shape[:2], {}
-    for part, numbers in (("labels", listing.label_numbers), ("train", listing.train_numbers), ("test", ())):
-        file = getattr(listing, part)
-        if file is None:
-            continue
-        if listing.form == "columns":  # the class of a pixel is its largest abundance
-            labels = read_array(paths[file], file.key).argmax(0).reshape(shape[::-1]).T + 1
-        else:
-            labels = sum(label_map(paths[file], key, listing.whole or shape) for key in file.key.split("+"))
-        if listing.whole:
-            (row, column), *_ = listing.corners
-            labels = labels[row : row + shape[0], column : column + shape[1]]
-        made[part] = np.array(numbers, np.uint8)[labels] if numbers else labels.astype(np.uint8)
-    if made["labels"].max() > len(listing.classes):
-        says = f"label {made['labels'].max()} but only {len(listing.classes)} classes"
-        raise HsiError(f"{paths[listing.labels]}: {says}")
-    return {part if part == "labels" else f"{part}_map": labels for part, labels in made.items()}
 
 
 # ------------------------------------------------------- how the files of a published scene become its cube
@@ -221,12 +214,8 @@ def _undamaged(listing, paths):
     return damage.rebuild(copy, crop, listing.corners[0])
 
 
-def _damaged(listing, paths):
-    """The same, and every byte 13 turned to 10."""
-    return damage.text_mode(_undamaged(listing, paths))
-
-
 FORMS = {
-    "cube": _cube, "columns": _columns, "pictures": _pictures, "spectra": _spectra,
-    "turned": partial(_pictures, turns=1), "undamaged": _undamaged, "damaged": _damaged,
+    "cube": _cube, "columns": _columns, "pictures": _pictures, "turned": partial(_pictures, turns=1),
+    "spectra": _spectra, "undamaged": _undamaged,
+    "damaged": lambda listing, paths: damage.text_mode(_undamaged(listing, paths)),  # every byte 13 is 10
 }

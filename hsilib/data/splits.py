@@ -148,16 +148,6 @@ def near(mask: np.ndarray, window: int = WINDOW) -> np.ndarray:
     return maximum_filter(mask, size=window, mode="constant", cval=False)
 
 
-def training_pixels_in_window(split: Split, shape: tuple[int, int], window: int = WINDOW) -> np.ndarray:
-    """Count for each pixel of the scene the training pixels inside its window."""
-    mask = np.zeros(shape, int)
-    mask.flat[split.train] = 1
-    # sums of all that lies above and left; four corners give the sum inside a window
-    sums = np.pad(mask, window // 2 + 1)[:-1, :-1].cumsum(0).cumsum(1)
-    upper, lower = sums[:-window], sums[window:]
-    return lower[:, window:] - upper[:, window:] - lower[:, :-window] + upper[:, :-window]
-
-
 def _random(labels, fraction, rng):
     """Draw a fraction of each class to train, and leave at least one pixel on either side."""
     train = np.zeros_like(labels)

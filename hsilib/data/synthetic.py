@@ -1,8 +1,7 @@
 """Embedded synthetic scenes, with which everything runs on a machine that holds no data.
 
-They imitate what makes the real scenes hard: class spectra that nearly coincide in pairs, parcels that differ
-from each other within a class, slow spatial variation, mixed pixels at the borders, band-dependent noise,
-unlabelled gaps, rare classes, and a training map made of whole parcels.
+They imitate what makes the real scenes hard: class spectra that nearly coincide in pairs, unlike parcels of
+a class, mixed pixels at borders, noise, gaps, rare classes, and a training map made of whole parcels.
 """
 
 from typing import Any
@@ -54,10 +53,8 @@ def make(name: str) -> dict[str, Any]:
     names = tuple(f"{'crop' if 'fields' in name else 'cover'} {i + 1}" for i in range(classes))
     test = np.where(train > 0, 0, labels).astype(np.uint8) if "urban" in name else None
     rgb = (bands * 3 // 5, bands * 3 // 10, bands // 10)
-    return dict(
-        title=title, cube=cube, labels=labels, classes=names, train_map=train, test_map=test,
-        train_fraction=share, rgb=rgb,
-    )
+    maps = dict(labels=labels, train_map=train, test_map=test)
+    return dict(title=title, cube=cube, classes=names, **maps, train_fraction=share, rgb=rgb)
 
 
 def _parcels(h, w, low, high, rng):

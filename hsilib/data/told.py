@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from hsilib.data import damage, imagesets, registry, scenes, synthetic
-from hsilib.data.formats import open_image
-from hsilib.errors import HsiError, known
-from hsilib.files import readable, write_array
+from hsilib.data.formats import open_image, readable
+from hsilib.errors import HsiError
+from hsilib.files import write_array
 
 
 def of_all() -> list[str]:
@@ -34,14 +34,14 @@ def at_hand(name: str) -> bool:
     try:
         if name in registry.image_names():
             return bool(imagesets.open_set(name).files)
-        return name in synthetic.SCENES or all(map(registry.local, registry.entry(name).files))
+        files = () if name in synthetic.SCENES else registry.entry(name).files
+        return len(registry.at_hand(files)) == len(files)
     except HsiError:
         return False
 
 
 def of_scene(name: str) -> list[str]:
     """Tell what is known of a scene."""
-    known("scene", name, registry.names())
     if name in synthetic.SCENES or name in registry.image_names():
         scene = scenes.load_scene(name)
         return [f"title: {scene.title}", f"classes: {', '.join(scene.classes)}"]
@@ -55,9 +55,10 @@ def of_scene(name: str) -> list[str]:
     told["reference system"] = entry.crs.split('"')[1] if '"' in entry.crs else entry.crs
     told["upper left corner"] = " ".join(f"{entry.transform[i]:.2f}" for i in (2, 5) if entry.transform)
     told |= {"note": entry.note, "source": entry.citation}
+    here = registry.at_hand(entry.files)
     for file in entry.files:
-        path = registry.local(file)
-        told[f"file {Path(file.name).name}"] = str(path or f"not here ({file.url or 'no public copy'})")
+        where = here.get(file, f"not here ({file.url or 'no public copy'})")
+        told[f"file {Path(file.name).name}"] = str(where)
     return [f"{what}: {text}" for what, text in told.items() if text]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hsilib.data import large, registry
+from hsilib.data import registry
 from hsilib.data.formats import Image
 from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError
@@ -22,7 +22,9 @@ def of_scene(scene: Scene) -> dict[str, Any]:
     """Return what a file is to say of the scene that its network learnt."""
     values = scene.spectra if scene.of_spectra else scene.cube
     if values is None:
-        seen = large.moments(scene)
+        from hsilib.data.inputs import moments  # here, for it loads torch
+
+        seen = moments(scene)
         low, high = seen.low.min(), seen.high.max()
     else:
         values = values[scene.there] if scene.there is not None and not scene.of_spectra else values

@@ -134,7 +134,7 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         raise HsiError(f"{path}: not a study file (it has other than [[part]]); book/study.toml is one")
     for part in parts:
         try:
-            described.part(part)
+            described.held("part", part)
         except HsiError as error:
             raise HsiError(f"{path}: {error}") from None
         if part["title"] in runs:
