@@ -9,12 +9,14 @@ from hsilib.errors import HsiError
 from hsilib.identity import Recipe
 from hsilib.methods.compact.lens import Lens
 from hsilib.methods.quantize.integer import Int8CNN2D, fold_batch_norm
-from hsilib.methods.task import Task
 from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
 from hsilib.models.measure import macs, measured, parameters, payload
 from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, Outputs, initialise
 from hsilib.models.train import TrainingSet, fit, flips_and_rotations
+from hsilib.study.execute import task_of
 from hsilib.study.runs import make_run
+
+from test_compact import after_training
 
 
 @pytest.mark.parametrize(
@@ -36,24 +38,12 @@ def test_multiply_adds():
     assert macs(LSTM(200, 16), torch.zeros(1, 200)) == 4 * (200 * 64 + 3 * 64 * 64) + 64 * 16
 
 
-def randomised(net, seed=0):
-    """Batch norm with real statistics, so that a mistake in it shows."""
-    torch.manual_seed(seed)
-    for module in initialise(net, seed).modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-            module.weight.data.uniform_(0.5, 2)
-            module.bias.data.normal_()
-    return net.eval()
-
-
 @pytest.mark.parametrize("make", [lambda: CNN2D(40, 9), lambda: CNN2D(40, 9, WIDTHS[95], batch_norm=False), lambda: CNN3D(40, 9)])
 @pytest.mark.parametrize("strip", [pytest.param(128, marks=pytest.mark.nightly), 20])
 def test_dense_equals_patchwise_on_every_pixel(make, strip, monkeypatch):
     monkeypatch.setattr("hsilib.models.evaluate.STRIP", strip)
     scene = load_scene("synthetic_urban_small")
-    net = randomised(make())
+    net = after_training(make())
     inputs = make_inputs(scene, make_split(scene, "random", 0), "patches")
     pixels = torch.arange(scene.labels.size)
     if isinstance(net, CNN3D):
@@ -63,7 +53,7 @@ def test_dense_equals_patchwise_on_every_pixel(make, strip, monkeypatch):
 
 
 def test_cnn3d_is_a_3d_convolution():
-    net = randomised(CNN3D(40, 9))
+    net = after_training(CNN3D(40, 9))
     x = torch.randn(2, 40, 19, 19)
     f = F.relu(net.bn1(net.conv1(x[:, None])))
     f = F.relu(net.bn2(net.conv2(f))).flatten(1, 2)
@@ -94,12 +84,6 @@ def test_equal_scores_share_the_places_left():
     scores = np.zeros((10, 10))
     scores[:, 0] = 1
     assert metrics(scores, np.arange(10))["top5"] == pytest.approx(100 * (1 + 9 * 4 / 9) / 10)
-
-
-def test_too_few_bands_is_one_line():
-    for net, bands in ((CNN1D, 7), (CNN3D, 20)):
-        with pytest.raises(HsiError, match="needs at least"):
-            net(bands, 3)
 
 
 def test_what_is_to_train_along_does_and_then_rests():
@@ -192,13 +176,14 @@ def test_a_network_that_cannot_be_measured_is_refused_before_it_trains():
             raise AttributeError("not now")
 
     Moody.__module__ = "__main__"
-    scene = load_scene("synthetic_urban_small")
-    task = Task(make_run(scene.name, "random", "mlp", epochs=1), scene, make_split(scene, "random", 0))
     with pytest.raises(HsiError, match="Moody cannot be measured: AttributeError: not now"):
-        task.network(Moody)
+        task_of(make_run("synthetic_urban_small", "random", "mlp", epochs=1)).network(Moody)
 
 
 def test_what_a_network_is_not_given_is_said():
+    for net, bands in ((CNN1D, 7), (CNN3D, 20)):
+        with pytest.raises(HsiError, match="needs at least"):
+            net(bands, 3)
     scene = load_scene("synthetic_urban_small")
     split = make_split(scene, "random", 0)
     with pytest.raises(HsiError, match="unknown kind of inputs 'spectra'; did you mean: bands, minmax, patches, windows"):

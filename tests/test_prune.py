@@ -7,8 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hsilib import methods
-from hsilib.data.scenes import load_scene
-from hsilib.data.splits import split_of
 from hsilib.methods.prune import sfp, thinet
 from hsilib.methods.prune.criterion import criterion
 from hsilib.methods.prune.l1 import l1
@@ -16,7 +14,6 @@ from hsilib.methods.prune.lots import lots
 from hsilib.methods.prune.slimming import slimming
 from hsilib.methods.prune.strategies import layer_by_layer, multi_pass, one_shot
 from hsilib.methods.prune.surgery import LAYERS, cut, refresh_batch_norm, strongest
-from hsilib.methods.task import Task
 from hsilib.models.measure import parameters
 from hsilib.models.networks import WIDTHS
 from hsilib.study.execute import execute, task_of, trained
@@ -80,8 +77,9 @@ def test_torch_pruning_cuts_the_same_network():
             return self.inner(x).logits
 
     other = Plain(deepcopy(net))
-    for layer, cutter in zip(LAYERS, (tp.prune_conv_out_channels, tp.prune_conv_out_channels, tp.prune_linear_out_channels)):
+    for layer in LAYERS:
         module = getattr(other.inner, layer)
+        cutter = tp.prune_linear_out_channels if layer == "fc1" else tp.prune_conv_out_channels
         graph = tp.DependencyGraph().build_dependency(other, example_inputs=torch.randn(2, 8, 19, 19))
         gone = [c for c in range(len(module.bias)) if c not in keep[layer]]
         graph.get_pruning_group(module, cutter, idxs=gone).prune()
@@ -164,9 +162,7 @@ def test_thinet_chooses_and_rescales_as_brute_force_does():
 
 
 def task_for(name, ratio=90, **options):
-    run = make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options)
-    scene = load_scene(SMALL)
-    return Task(run, scene, split_of(scene, "disjoint"))
+    return task_of(make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options))
 
 
 def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
