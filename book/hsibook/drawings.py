@@ -67,10 +67,3 @@ def heat(
     )
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     return ax
-
-
-def class_heat(values: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> plt.Figure:
-    """Recall per class (rows of ``values`` = methods), annotated; blank where there is no test pixel."""
-    figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
-    heat(ax, values, names, classes, label="recall, %")
-    return figure
