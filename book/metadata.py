@@ -27,8 +27,7 @@ MIT = "https://spdx.org/licenses/MIT"
 def facts() -> dict:
     """Version, date, description and address: each from its one place."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    changes = (ROOT / "CHANGELOG.md").read_text()
-    version, date = re.search(r"(?m)^## (\S+), (\d{4}-\d\d-\d\d)$", changes).groups()
+    version, date = re.search(r"(?m)^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text()).groups()
     return project | {"version": version, "date": date, "url": os.environ.get("HSILIB_REPOSITORY", "")}
 
 
@@ -125,8 +124,7 @@ def model_card(name: str, card: dict) -> str:
     index = {"task": {"type": "image-segmentation"}, "dataset": data, "metrics": metrics}
     spread = {kind: "{:.1f} ± {:.1f}".format(*card["over seeds"][kind]) for kind in KINDS}
     lines = [f"| {KINDS[kind]} | {card[kind]:.1f} | {spread[kind]} |\n" for kind in KINDS]
-    recall = {what: "–" if one is None else one for what, one in card["recall"].items()}
-    lines += [f"| Recall of {what} | {one} | |\n" for what, one in recall.items()]
+    lines += [f"| Recall of {what} | {'–' if x is None else x} | |\n" for what, x in card["recall"].items()]
     said = card | {"name": name, "why": card["why"][0].upper() + card["why"][1:], "lines": "".join(lines)}
     said["index"] = json.dumps([{"name": name, "results": [index]}])  # JSON is YAML
     said["small"] = card["small"].replace(" ", ", ") or "at least 30"
@@ -190,7 +188,8 @@ def release_files(f: dict, folder: Path) -> dict:
     for name in entries():
         card, data = json.loads((FOLDER / f"{name}.json").read_text()), (FOLDER / f"{name}.onnx").read_bytes()
         files |= {f"qgis/{name}.onnx": for_qgis(data), f"models/{name}.onnx": data}
-        files |= {f"models/{name}.md": model_card(name, card), f"models/{name}.stac.json": stac(f, name, card)}
+        files |= {f"models/{name}.md": model_card(name, card)}
+        files |= {f"models/{name}.stac.json": stac(f, name, card)}
     return files
 
 

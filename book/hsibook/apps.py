@@ -1,4 +1,4 @@
-"""The parts of the site that one can use: a chooser and an explorer of all rows; maps are in their chapter.
+"""What the parts of the site that one can use know: chooser, explorer of all rows, maps under a swipe.
 
 Each is a box with its data and a plain table in it; ``book/_static/apps.js`` brings it to life, and a page
 without scripts shows the table.
@@ -13,14 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hsibook.figures import FAMILIES, kind
-from hsibook.stats import spread
 from hsibook.tables import as_html
-from hsibook.text import brief, pm
-from hsilib.data import registry, synthetic
+from hsilib.data import registry
 from hsilib.data.scenes import entry
 from hsilib.deploy.predict import FOLDER
 from hsilib.deploy.stream import STACK, costs
@@ -207,33 +204,6 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
             }
         )
     return lines
-
-
-def _title(scene):
-    return synthetic.SCENES[scene][0] if scene in synthetic.SCENES else entry(scene).title
-
-
-def chooser(store: Store) -> None:
-    """Which network at which budget."""
-    found = networks(store.rows())
-    names = dict.fromkeys(one["scene"] for one in found)
-    parts = {name: name.partition(", ") for name in names}
-    scenes = {name: f"{brief(_title(scene))}, {split}" for name, (scene, _, split) in parts.items()}
-    data = {"networks": found, "scenes": scenes, "least": LEAST}
-    lines = []
-    for scene in scenes:
-        for limit in (5, 10, 20, 50, 500, 5000):
-            small = [one for one in found if one["scene"] == scene and one["payload"] <= 1000 * limit]
-            if small:
-                best = max(small, key=lambda one: np.mean(one["oa"]) + np.mean(one["aa30"]))
-                accuracy = [pm(*spread(best[metric])[:2]) for metric in ("oa", "aa30", "aa")]
-                costs = (best[cost] for cost in ("payload", "flash", "ram64"))
-                costs = [f"{cost / 1e3:.1f}" if cost else "–" for cost in costs]
-                accuracy += [len(best["seed"]), *costs]
-                lines.append([scenes[scene], f"{limit} kB", best["name"], *accuracy])
-    columns = ["scene", "payload at most", "highest mean of OA and AA30", "OA %", "AA30 %", "AA %", "seeds"]
-    columns += ["payload, kB", "flash, kB", "RAM at a line of 64, kB"]
-    show("chooser", data, pd.DataFrame(lines, columns=columns))
 
 
 COLUMNS = {

@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from hsilib.data.cards import class_legend as class_legend
 from hsilib.data.cards import show_map as show_map
 from hsilib.data.cards import side_by_side
 from hsilib.data.scenes import Scene
