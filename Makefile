@@ -54,7 +54,7 @@ $(EVERY)-%.ipynb: notebooks/21-every-run.md $(LIBRARY) $(STORE) $(READY) | conte
 $(ALL_CLAIMS): book/claims.json
 
 pdf: book
-	$(PY) -m hsibook.pdf
+	$(PY) book/report/pdf.py
 
 report: $(READY)
 	$(PY) book/report/report.py

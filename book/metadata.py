@@ -27,11 +27,8 @@ MIT = "https://spdx.org/licenses/MIT"
 def facts() -> dict:
     """Version, date, description and address: each from its one place."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    changes = (ROOT / "CHANGELOG.md").read_text()
-    version, date = re.search(r"(?m)^## (\S+), (\d{4}-\d\d-\d\d)$", changes).groups()
-    if version != project["version"]:
-        raise SystemExit(f"CHANGELOG.md begins with {version}, pyproject.toml says {project['version']}")
-    return project | {"date": date, "url": os.environ.get("HSILIB_REPOSITORY", "")}
+    version, date = re.search(r"(?m)^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text()).groups()
+    return project | {"version": version, "date": date, "url": os.environ.get("HSILIB_REPOSITORY", "")}
 
 
 def project_files(f: dict) -> dict:
@@ -40,12 +37,10 @@ def project_files(f: dict) -> dict:
     citation = re.sub(rf"(?m)^({'|'.join(said)}): .*\n", "", (ROOT / "CITATION.cff").read_text())
     citation += "".join(f"{key}: {value}\n" for key, value in said.items() if value)
     both = {key: f[key] for key in ("description", "version", "keywords")}
-    files = {
-        "codemeta.json": {
-            "dateModified": f["date"], "runtimePlatform": f"Python {f['requires-python']}",
-            "softwareRequirements": f["dependencies"], "codeRepository": f["url"],
-        },
-        ".zenodo.json": {"title": f"hsilib {f['version']}", "publication_date": f["date"]},
+    files = {".zenodo.json": {"title": f"hsilib {f['version']}", "publication_date": f["date"]}}
+    files["codemeta.json"] = {
+        "dateModified": f["date"], "runtimePlatform": f"Python {f['requires-python']}",
+        "softwareRequirements": f["dependencies"], "codeRepository": f["url"],
     }
     files = {name: json.loads((ROOT / name).read_text()) | both | said for name, said in files.items()}
     files = {name: {key: value for key, value in said.items() if value} for name, said in files.items()}
@@ -61,12 +56,9 @@ def croissant(f: dict, table: str, columns: dict[str, str], rows: list, **said) 
     """A data set, with a table of columns (of these kinds) that stands in the file itself."""
     ids = {f"{table}/{column}": f"sc:{kind}" for column, kind in columns.items()}
     fields = [thing("cr:Field", place, dataType=kind) for place, kind in ids.items()]
-    context = json.loads((ROOT / "book" / "croissant.json").read_text())  # the standard's own, and geocr
-    return {
-        "@context": context, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "url": f["url"] or PAPER, "version": f["version"], "datePublished": f["date"],
-        "recordSet": [thing("cr:RecordSet", table, field=fields, data=[dict(zip(ids, row)) for row in rows])],
-    } | said
+    records = thing("cr:RecordSet", table, field=fields, data=[dict(zip(ids, row)) for row in rows])
+    said |= {"url": f["url"] or PAPER, "version": f["version"], "datePublished": f["date"]}
+    return template("croissant") | {"recordSet": [records]} | said  # its context is the standard's, and geocr
 
 
 def croissant_scene(f: dict, name: str) -> dict:
@@ -96,36 +88,29 @@ def croissant_pack(f: dict, path: Path, names: list[str]) -> dict:
     return croissant(f, "splits", *splits, **said)
 
 
+def template(name: str) -> dict:
+    """What is the same in every file of a kind."""
+    return json.loads((ROOT / "book" / f"{name}.json").read_text())
+
+
 def stac(f: dict, name: str, card: dict) -> dict:
     """A model as a STAC item with the extension for machine learning."""
-    scene, task, axes = card["scene"], ["semantic-segmentation"], ["height", "width", "bands"]
-    bands = registry.entry(scene).shape[2]
-    cube = {"shape": [-1, -1, bands], "dim_order": axes, "data_type": "float32"}
-    out = {"shape": [-1, -1], "dim_order": axes[:2], "data_type": "uint8"}
-    names = [f"band {i}" for i in range(1, bands + 1)]
-    given = {"name": "cube", "bands": names, "input": cube}
-    classes = [{"value": i, "name": re.sub(r"[^\w-]", "_", label), "title": label, "description": label}
-               for i, label in enumerate(card["recall"], 1)]
-    model = {
-        "name": name, "architecture": name.removeprefix(f"{scene}-"), "tasks": task, "framework": "ONNX",
-        "accelerator": None, "memory_size": card["payload"], "pretrained": True, "pretrained_source": scene,
-        "input": [given | {"norm_by_channel": False, "resize_type": None}],
-        "output": [{"name": "map", "tasks": task, "classification:classes": classes, "result": out}],
-        "hyperparameters": {key: card[key] for key in ("split", "seed", "run")},
-    }
-    said = {"datetime": f"{f['date']}T00:00:00Z", "title": card["why"], "license": "MIT"}
-    said["bands"] = [{"name": name} for name in names]
-    asset = {
-        "href": f"./{name}.onnx", "type": "application/octet-stream; framework=onnx", "title": name,
-        "roles": ["mlm:model", "data"], "mlm:artifact_type": "onnx", "file:size": card["file"],
-        "file:checksum": f"1220{card['sha256']}",
-    }
-    used = "mlm/v1.4.0", "classification/v2.0.0", "file/v2.1.0"
-    return {
-        "type": "Feature", "stac_version": "1.1.0", "id": name, "geometry": None, "links": [],
-        "stac_extensions": [f"https://stac-extensions.github.io/{one}/schema.json" for one in used],
-        "properties": said | {f"mlm:{key}": what for key, what in model.items()}, "assets": {"model": asset},
-    }
+    scene, item = card["scene"], template("stac")
+    said, asset = item["properties"], item["assets"]["model"]
+    (given,), (made,) = said["mlm:input"], said["mlm:output"]
+    given["bands"] = [f"band {i}" for i in range(1, registry.entry(scene).shape[2] + 1)]
+    given["input"]["shape"] = [-1, -1, len(given["bands"])]
+    made["classification:classes"] = [
+        {"value": i, "name": re.sub(r"[^\w-]", "_", label), "title": label, "description": label}
+        for i, label in enumerate(card["recall"], 1)
+    ]
+    said |= {"datetime": f"{f['date']}T00:00:00Z", "title": card["why"], "mlm:name": name}
+    said |= {"mlm:architecture": name.removeprefix(f"{scene}-"), "mlm:pretrained_source": scene}
+    said |= {"mlm:memory_size": card["payload"], "bands": [{"name": name} for name in given["bands"]]}
+    said["mlm:hyperparameters"] = {key: card[key] for key in ("split", "seed", "run")}
+    asset |= {"href": f"./{name}.onnx", "title": name, "file:size": card["file"]}
+    asset["file:checksum"] = f"1220{card['sha256']}"
+    return {"id": name} | item
 
 
 KINDS = {"oa": "Overall accuracy", "aa30": "Mean recall of classes of at least 30 test pixels"}
@@ -136,27 +121,14 @@ def model_card(name: str, card: dict) -> str:
     """A model as the card that hubs show: what machines read in front, what people read behind it."""
     metrics = [{"type": kind, "name": what, "value": card[kind]} for kind, what in KINDS.items()]
     data = {"name": card["scene"], "type": card["scene"], "split": card["split"]}
-    result = {"task": {"type": "image-segmentation"}, "dataset": data, "metrics": metrics}
-    front = {
-        "license": "mit", "library_name": "onnx", "tags": ["hyperspectral", "land-cover", card["scene"]],
-        "pipeline_tag": "image-segmentation", "model-index": [{"name": name, "results": [result]}],
-    }
+    index = {"task": {"type": "image-segmentation"}, "dataset": data, "metrics": metrics}
     spread = {kind: "{:.1f} ± {:.1f}".format(*card["over seeds"][kind]) for kind in KINDS}
     lines = [f"| {KINDS[kind]} | {card[kind]:.1f} | {spread[kind]} |\n" for kind in KINDS]
-    recall = {what: "–" if one is None else one for what, one in card["recall"].items()}
-    lines += [f"| Recall of {what} | {one} | |\n" for what, one in recall.items()]
-    said = {"name": name, "why": card["why"][0].upper() + card["why"][1:], "lines": "".join(lines)}
-    said |= {"small": card["small"].replace(" ", ", ") or "at least 30", "front": json.dumps(front, indent=1)}
-    return (ROOT / "book" / "card.template").read_text().format(**card | said)  # JSON is YAML
-
-
-QGIS = """qgis (float[1, {bands}, 64, 64] qgis_image) => (float[1, {classes}, 64, 64] qgis_planes)
-<float qgis_scale = {{255}}, int64[1] qgis_first = {{0}}> {{
-    qgis_counts = Mul(qgis_image, qgis_scale)
-    qgis_squeezed = Squeeze(qgis_counts, qgis_first)
-    cube = Transpose<perm = [1, 2, 0]>(qgis_squeezed)
-    qgis_planes = Unsqueeze(scores, qgis_first)
-}}"""  # around a model, which makes ``scores`` of ``cube``
+    lines += [f"| Recall of {what} | {'–' if x is None else x} | |\n" for what, x in card["recall"].items()]
+    said = card | {"name": name, "why": card["why"][0].upper() + card["why"][1:], "lines": "".join(lines)}
+    said["index"] = json.dumps([{"name": name, "results": [index]}])  # JSON is YAML
+    said["small"] = card["small"].replace(" ", ", ") or "at least 30"
+    return (ROOT / "book" / "card.template").read_text().format(**said)
 
 
 def for_qgis(data: bytes) -> bytes:
@@ -165,7 +137,8 @@ def for_qgis(data: bytes) -> bytes:
 
     model = onnx.load_from_string(data)
     said = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    graph = onnx.parser.parse_graph(QGIS.format(bands=said["bands"], classes=len(said["classes"])))
+    around = (ROOT / "book" / "qgis.txt").read_text()  # it makes ``cube``, and the model ``scores`` of that
+    graph = onnx.parser.parse_graph(around.format(bands=said["bands"], classes=len(said["classes"])))
     graph.node.extend([*model.graph.node, graph.node.pop()])
     graph.initializer.extend(model.graph.initializer)
     model.graph.CopyFrom(graph)
@@ -179,28 +152,26 @@ def for_qgis(data: bytes) -> bytes:
 
 def crate(f: dict, store: Store) -> dict:
     """The published runs as a Workflow Run RO-Crate: an action for each method of a split."""
-    rows, version, profile = store.rows(), "https://w3id.org/ro/crate/1.1", "https://w3id.org/ro/wfrun/process/0.5"
+    rows, said = store.rows(), template("crate")
     held = {path.name: path.read_text() for path in sorted(store.folder.glob("*.csv"))}
     file, actions = {"encodingFormat": "text/csv", "description": "one row a run, sealed"}, []
     for (scene, split, method), part in rows.groupby(["scene", "split", "method"]):
-        said = {"name": f"{method} on {scene}, {split}: {len(part)} runs", "object": [{"@id": f"#{scene}"}]}
-        said["result"] = [{"@id": name} for name in held if f",{method}," in held[name]]
-        said |= {"endTime": f["date"], "instrument": {"@id": "#hsilib"}}
-        actions.append(thing("CreateAction", f"#{scene}-{split}-{method}", **said))
-    whole = {
+        about = {"name": f"{method} on {scene}, {split}: {len(part)} runs", "endTime": f["date"]}
+        about |= {"object": [{"@id": f"#{scene}"}], "instrument": {"@id": "#hsilib"}}
+        about["result"] = [{"@id": name} for name in held if f",{method}," in held[name]]
+        actions.append(thing("CreateAction", f"#{scene}-{split}-{method}", **about))
+    said["@graph"][-1] |= {  # the data set
         "description": f"{len(rows)} runs: scene, split, method, seed, recipe, accuracies and costs of each",
-        "name": f"Runs of hsilib {f['version']}", "datePublished": f["date"], "license": {"@id": MIT},
-        "conformsTo": {"@id": profile}, "hasPart": [{"@id": name} for name in held],
+        "name": f"Runs of hsilib {f['version']}", "datePublished": f["date"],
+        "hasPart": [{"@id": name} for name in held],
         "mentions": [{"@id": action["@id"]} for action in actions],
     }
-    return {"@context": f"{version}/context", "@graph": [
-        thing("CreativeWork", "ro-crate-metadata.json", about={"@id": "./"}, conformsTo={"@id": version}),
-        thing("Dataset", "./", **whole), thing("CreativeWork", MIT, name="MIT", identifier=MIT),
-        thing("CreativeWork", profile, name="Process Run Crate", version="0.5"),
+    said["@graph"] += [
+        *actions, *(thing("File", name, **file) for name in held),
         thing("SoftwareApplication", "#hsilib", version=f["version"], url=f["url"] or PAPER),
-        *(thing("File", name, **file) for name in held), *actions,
         *(thing("Dataset", f"#{name}") for name in sorted(rows["scene"].unique())),
-    ]}
+    ]
+    return said
 
 
 def release_files(f: dict, folder: Path) -> dict:

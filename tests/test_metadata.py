@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
@@ -114,7 +115,7 @@ def test_a_model_card_says_what_the_store_says(name):
 
     text = metadata.model_card(name, card(name))
     assert card(name)["why"][1:] in text  # kB stays kB
-    front = json.loads(text.split("---\n")[1])  # JSON is YAML
+    front = yaml.safe_load(text.split("---\n")[1])
     row = Store(ROOT / "book" / "results").rows().set_index("run").loc[card(name)["run"]]
     for metric in front["model-index"][0]["results"][0]["metrics"]:
         assert metric["value"] == pytest.approx(row[metric["type"]])

@@ -139,7 +139,7 @@ def test_a_method_of_a_page_is_mapped_and_exported_from_the_command_line(copy, c
         one = apps.networks(rows, least=1)[0]
         assert one["name"].startswith("Own net") and one["payload"] > 0 and one["command"] is None
         assert apps.called("own_net", 98, "width=3") == "Own net 98 %, width 3"
-        apps.chooser(Store()), apps.explorer(Store())
+        apps.explorer(Store())
         assert main(["map", "own_net", *words, "--page", "baselines"]) == 2
         assert main(["map", "own_net", *words, "--page", str(tmp_path / "none.md")]) == 2
     finally:

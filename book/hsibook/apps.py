@@ -1,11 +1,10 @@
-"""The parts of the site that one can use: a chooser, an explorer of all rows, maps under a swipe.
+"""What the parts of the site that one can use know: chooser, explorer of all rows, maps under a swipe.
 
 Each is a box with its data and a plain table in it; ``book/_static/apps.js`` brings it to life, and a page
 without scripts shows the table.
 """
 
 import ast
-import base64
 import json
 import re
 from collections.abc import Sequence
@@ -14,25 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from hsibook.chapter import usual_splits
 from hsibook.figures import FAMILIES, kind
-from hsibook.stats import spread
 from hsibook.tables import as_html
-from hsibook.text import brief, pm
-from hsilib.data import cards, registry, synthetic
-from hsilib.data.cards import CLASSES
+from hsilib.data import registry
 from hsilib.data.scenes import entry
-from hsilib.data.splits import split_of
 from hsilib.deploy.predict import FOLDER
 from hsilib.deploy.stream import STACK, costs
 from hsilib.deploy.zoo import entries, run_of
 from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods import METHODS, get, title
-from hsilib.models.evaluate import confusion, per_class
 from hsilib.models.networks import initialise
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
@@ -214,33 +206,6 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
     return lines
 
 
-def _title(scene):
-    return synthetic.SCENES[scene][0] if scene in synthetic.SCENES else entry(scene).title
-
-
-def chooser(store: Store) -> None:
-    """Which network at which budget."""
-    found = networks(store.rows())
-    names = dict.fromkeys(one["scene"] for one in found)
-    parts = {name: name.partition(", ") for name in names}
-    scenes = {name: f"{brief(_title(scene))}, {split}" for name, (scene, _, split) in parts.items()}
-    data = {"networks": found, "scenes": scenes, "least": LEAST}
-    lines = []
-    for scene in scenes:
-        for limit in (5, 10, 20, 50, 500, 5000):
-            small = [one for one in found if one["scene"] == scene and one["payload"] <= 1000 * limit]
-            if small:
-                best = max(small, key=lambda one: np.mean(one["oa"]) + np.mean(one["aa30"]))
-                accuracy = [pm(*spread(best[metric])[:2]) for metric in ("oa", "aa30", "aa")]
-                costs = (best[cost] for cost in ("payload", "flash", "ram64"))
-                costs = [f"{cost / 1e3:.1f}" if cost else "–" for cost in costs]
-                accuracy += [len(best["seed"]), *costs]
-                lines.append([scenes[scene], f"{limit} kB", best["name"], *accuracy])
-    columns = ["scene", "payload at most", "highest mean of OA and AA30", "OA %", "AA30 %", "AA %", "seeds"]
-    columns += ["payload, kB", "flash, kB", "RAM at a line of 64, kB"]
-    show("chooser", data, pd.DataFrame(lines, columns=columns))
-
-
 COLUMNS = {
     "oa": 2, "aa30": 2, "aa": 2, "kappa": 2, "f1": 2, "payload": 0, "ram64": 0, "macs": 0, "leakage": 2,
     "epochs": 0, "seed": 0
@@ -271,55 +236,3 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
         ]
     count = words.groupby(["scene", "split"], sort=False).size().rename("runs").reset_index()
     show("explorer", data, count)
-
-
-def _png(labels):
-    """A class map as the text of a PNG."""
-    return base64.b64encode(cards.png(labels)).decode()
-
-
-def maps(store: Store, scenes: Sequence[str], shown: Sequence[tuple]) -> None:
-    """Maps of networks under a swipe, on the first split of each scene: ``shown`` [(method, size, options)];
-    what has no stored map of the first seed is left out."""
-    rows, data, lines = store.rows(), {"scenes": [], "colours": [list(map(int, c)) for c in CLASSES]}, []
-    for name in scenes:
-        card, _, spectra = store.card(name)
-        split_name = usual_splits(card)[0]
-        split = split_of(card, split_name, 0)
-        tested = np.zeros(card.labels.size, np.uint8)
-        tested[split.test] = split.test_y + 1
-        found = []
-        for method, ratio, options in shown:
-            run = rows[
-                (rows["scene"] == name) & (rows["split"] == split_name) & (rows["seed"] == 0)
-                & (rows["method"] == method) & (rows["ratio"] == ratio) & (rows["options"] == options)
-            ]
-            run = run[run["run"].isin(usual(run))]
-            if run.empty:
-                continue
-            labels = store.read_map(run["run"].iloc[0])
-            predicted = labels.ravel()[split.test].astype(int) - 1
-            recall = per_class(confusion(split.test_y, predicted, len(card.classes)))
-            one, label = run.iloc[0], called(method, ratio, options)
-            found.append(
-                {
-                    "name": label, "oa": round(one["oa"], 2), "aa": round(one["aa"], 2),
-                    "aa30": None if np.isnan(one["aa30"]) else round(one["aa30"], 2),
-                    "map": _png(labels),
-                    "recall": [None if np.isnan(share) else round(share, 1) for share in recall],
-                }
-            )
-            lines.append([brief(card.title), label, *(f"{one[m]:.1f}" for m in ("oa", "aa30", "aa"))])
-        means = spectra[list(card.classes)].to_numpy()
-        scale = np.nanmax(np.abs(means))
-        along = card.wavelengths or range(1, len(means) + 1)
-        data["scenes"].append(
-            {
-                "name": brief(card.title), "split": split_name, "classes": list(card.classes),
-                "truth": _png(card.labels), "test": _png(tested.reshape(card.labels.shape)),
-                "height": card.labels.shape[0], "width": card.labels.shape[1], "networks": found,
-                "spectra": np.round(means.T / scale, 3).tolist(), "along": [round(float(x)) for x in along],
-                "unit": "nm" if card.wavelengths else "band",
-            }
-        )
-    show("maps", data, pd.DataFrame(lines, columns=["scene", "network", "OA %", "AA30 %", "AA %"]))

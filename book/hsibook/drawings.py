@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from hsilib.data.cards import class_legend as class_legend
 from hsilib.data.cards import show_map as show_map
 from hsilib.data.cards import side_by_side
 from hsilib.data.scenes import Scene
@@ -67,10 +66,3 @@ def heat(
     )
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     return ax
-
-
-def class_heat(values: np.ndarray, names: Sequence[str], classes: Sequence[str]) -> plt.Figure:
-    """Recall per class (rows of ``values`` = methods), annotated; blank where there is no test pixel."""
-    figure, ax = plt.subplots(figsize=(8, 0.38 * len(names) + 1.9))
-    heat(ax, values, names, classes, label="recall, %")
-    return figure

@@ -20,15 +20,6 @@ NEAR = "pavia_university_visible"  # the scene that chapters about one scene loo
 PAPER = {"pavia_university_visible": "pavia_university"}  # scenes that are a part of one of the paper's
 
 
-def by_scene(rows: pd.DataFrame, names: Sequence[str], metric: str = "oa") -> pd.DataFrame:
-    """One accuracy of these models, a column each, a line for each scene and split, mean ± sd over draws."""
-    lines = []
-    for (scene, split), part in rows.groupby(["scene", "split"], sort=False):
-        texts = {title(name): mean_sd(stats.pick(part, method=name)[metric]) for name in names}
-        lines.append({"set and split": f"{short(scene)}, {split}"} | texts)
-    return pd.DataFrame(lines)
-
-
 def short(scene: str) -> str:
     """How a scene is called in a sentence."""
     return brief(entry(scene).title)

@@ -108,48 +108,32 @@ def name_points(
     ax: plt.Axes, points: np.ndarray, names: Sequence[str], character: float = 4.9, height: int = 11
 ) -> None:
     """Write each name beside its point, within the axes, where it covers no name already there and the
-    fewest points, with a thin line to it."""
+    fewest points and bars, with a thin line to it."""
     inch = 72 / ax.figure.dpi  # all in points, as the offsets are
-    pixels, frame = ax.transData.transform(points) * inch, ax.get_window_extent().extents * inch
-    drawn = np.concatenate([line.get_xydata() for line in ax.lines if line.get_marker() != "None"])
-    marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in ax.transData.transform(drawn) * inch]
-    strokes = [line.get_xydata() for line in ax.lines if line.get_linestyle() != "None"]
-    bars = [part.get_segments() for part in ax.collections if hasattr(part, "get_segments")]
-    strokes += [bar for some in bars for bar in some]
-    for stroke in strokes:  # bars and lines too are not to be written over
-        ends = ax.transData.transform(stroke) * inch
-        for (x0, y0), (x1, y1) in zip(ends, ends[1:]):
-            share = np.linspace(0, 1, int(np.hypot(x1 - x0, y1 - y0) // 6) + 2)
-            at = zip(x0 + share * (x1 - x0), y0 + share * (y1 - y0))
-            marks += [(x - 1, y - 1, x + 1, y + 1) for x, y in at]
+    frame = ax.get_window_extent().extents * inch
+    bars = [ax.transData.transform(bar) for part in ax.collections for bar in part.get_segments()]
+    marks = [ax.transData.transform(line.get_xydata()) for line in ax.lines if line.get_marker() != "None"]
+    marks = np.concatenate([*marks, *(np.linspace(*ends, 20) for ends in bars)]) * inch
     written = []
 
-    def covered(box, others):
-        return sum(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in others)
+    def cost(box):
+        names = sum((box[:2] < other[2:]).all() and (other[:2] < box[2:]).all() for other in written)
+        outside = (box[:2] < frame[:2]).any() or (box[2:] > frame[2:]).any()
+        return names + outside, ((box[:2] - 3 < marks) & (marks < box[2:] + 3)).all(1).sum()
 
-    for (x, y), name, point in zip(pixels, names, points):
+    for place, name, point in zip(ax.transData.transform(points) * inch, names, points):
         half = character * len(name) / 2
         aside = half + 8
-        places = [
+        offsets = [
             (0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
             *((x, y) for y in (27, -27, 42, -42) for x in (0, half, -half))
         ]
-        boxes = [
-            (x + dx - half, y + dy - height / 2, x + dx + half, y + dy + height / 2) for dx, dy in places
-        ]
-        outside = [b[0] < frame[0] or b[1] < frame[1] or b[2] > frame[2] or b[3] > frame[3] for b in boxes]
-        threads = []
-        for dx, dy in places:
-            at = np.arange(8, np.hypot(dx, dy), 6)[:, None] / np.hypot(dx, dy) * (dx, dy) + (x, y)
-            threads.append(np.concatenate([at, at + 1], axis=1))
-        crossed = [sum(covered(at, marks) > 0 for at in thread) for thread in threads]
-        cost = [(covered(b, written) + o, covered(b, marks) + c) for b, o, c in zip(boxes, outside, crossed)]
-        best = cost.index(min(cost))
-        written.append(boxes[best])
-        # to the point that is meant
+        size = np.array([-half, -height / 2, half, height / 2])
+        box, best = min(((size + 2 * (*(place + one),), one) for one in offsets), key=lambda it: cost(it[0]))
+        written.append(box)
         thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)
-        place = dict(xytext=places[best], textcoords="offset points", ha="center", va="center")
-        ax.annotate(name, point, **place, arrowprops=thread, fontsize=8)
+        where = dict(xytext=best, textcoords="offset points", ha="center", va="center")
+        ax.annotate(name, point, **where, arrowprops=thread, fontsize=8)
 
 
 def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> plt.Figure:
@@ -180,44 +164,46 @@ def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> 
     return figure
 
 
-def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> plt.Figure:
-    """Paired differences with 95 % intervals side by side, {what: table}; zero is the line to look at."""
-    names = next(iter(tables.values()))["comparison"]
-    size = (8, 0.36 * len(names) + 1.0)
-    figure, axes = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False)
-    for ax, (what, part) in zip(axes.flat, tables.items()):
-        for y, (_, line) in enumerate(part.iterrows()):
-            clear = line["low"] > 0 or line["high"] < 0
-            ax.plot([line["low"], line["high"]], [y, y], color="#0072b2", lw=2)
-            ax.plot(line["difference"], y, "o", ms=7, color="#0072b2", mfc="#0072b2" if clear else "white")
+def _beside_zero(panels, names):
+    """Panels side by side, {label: [(height, difference with its ends, look, whether filled), ...]}; zero is
+    the line to look at."""
+    size = (8, 0.36 * len(names) + 1.2)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for ax, (label, lines) in zip(axes.flat, panels.items()):
+        for y, line, (colour, marker), filled in lines:
+            ax.plot([line["low"], line["high"]], [y, y], color=colour, lw=1.8)
+            ax.plot(line["difference"], y, marker, color=colour, mfc=colour if filled else "white", ms=7)
         ax.axvline(0, color="black", lw=1)
-        ax.set_xlabel(f"{what}, {xlabel}")
+        ax.set_xlabel(label)
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     return figure
+
+
+def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> plt.Figure:
+    """Paired differences with 95 % intervals, {what: table}; filled where the interval excludes zero."""
+    panels = {
+        f"{what}, {xlabel}": [
+            (y, line, ("#0072b2", "o"), line["low"] > 0 or line["high"] < 0)
+            for y, line in enumerate(part.to_dict("records"))
+        ]
+        for what, part in tables.items()
+    }
+    return _beside_zero(panels, next(iter(tables.values()))["comparison"])
 
 
 def gains(scenes: dict) -> plt.Figure:
     """What methods change against another one, two measures side by side, with 95 % intervals; filled marks
     for the first scene, hollow ones for the next.  ``scenes`` is as ``elsewhere.gains`` returns it."""
     metrics = next(iter(scenes.values()))
-    order = list(metrics["oa"].index)
-    size = (8, 0.36 * len(order) + 1.4)
-    figure, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
-    for ax, metric in zip(axes.flat, metrics):
-        for place, found in enumerate(scenes.values()):
-            for y, name in enumerate(order):
-                if metric not in found or name not in found[metric].index:
-                    continue
-                line, height = found[metric].loc[name], y + 0.34 * place
-                colour, marker = method_style(name)
-                ax.plot([line["low"], line["high"]], [height] * 2, color=colour, lw=1.5)
-                face = "white" if place else colour
-                ax.plot(line["difference"], height, marker, color=colour, mfc=face, ms=7, mew=1.4)
-        ax.axvline(0, color="black", lw=1)
-        ax.set_xlabel(f"change of {METRICS[metric].removesuffix(' %')}, points")
-    axes[0, 0].set_yticks(range(len(order)), map(title, order))
-    axes[0, 0].invert_yaxis()
+    order, panels = list(metrics["oa"].index), {}
+    for metric in metrics:
+        panels[f"change of {METRICS[metric].removesuffix(' %')}, points"] = [
+            (y + 0.34 * place, found[metric].loc[name], method_style(name), not place)
+            for place, found in enumerate(scenes.values()) for y, name in enumerate(order)
+            if metric in found and name in found[metric].index
+        ]
+    figure = _beside_zero(panels, list(map(title, order)))
     if len(scenes) > 1:
         faces = zip(scenes, ("#555555", "white"))
         marks = [plt.Line2D([], [], marker="o", color="#555555", mfc=f, ls="", label=n) for n, f in faces]

@@ -5,15 +5,13 @@ Nothing is trained for it: a claim whose runs are not stored is not here.
 """
 
 import hashlib
-import html
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from hsibook import kernel, runner
-from hsibook.claim import MIME, mark
-from hsibook.elsewhere import short
+from hsibook.claim import MIME
 from hsibook.forked import Forked
 from hsilib.errors import known
 from hsilib.files import project, write_atomically
@@ -118,38 +116,6 @@ def lines() -> list[dict[str, Any]]:
                 head |= {"by": one.get("by", ""), "scenes": {}}
                 found.setdefault(key, head)["scenes"][scene] = one
     return list(found.values())
-
-
-def counts() -> dict[str, dict[str, int]]:
-    """{scene: {state: how many claims have it there}}"""
-    found = {scene: {} for scene in SCENES}
-    for line in lines():
-        for scene, one in line["scenes"].items():
-            found[scene][one["state"]] = found[scene].get(one["state"], 0) + 1
-    return found
-
-
-def table() -> str:
-    """All claims as HTML: a line for each, its marks by scene, its evidence folded in it."""
-    heads = "".join(f"<th scope='col'>{html.escape(short(scene).partition(',')[0])}</th>" for scene in SCENES)
-    rows, before = [f"<thead><tr><th scope='col' class='hsi-text'>claim</th>{heads}</tr></thead><tbody>"], ""
-    for line in lines():
-        if line["chapter"] != before:
-            before = line["chapter"]
-            link = f"<a href='{before}.html'>{html.escape(line['title'])}</a>"
-            whole = f"class='hsi-text' colspan='{len(SCENES) + 1}'"
-            rows.append(f"<tr><th scope='rowgroup' {whole}>{link}</th></tr>")
-        told = "".join(
-            f"<li>{mark(one['state'])} {html.escape(short(scene))}: {html.escape(one['evidence'])}</li>"
-            for scene, one in line["scenes"].items() if one["evidence"]
-        )
-        text = html.escape(line["claim"], quote=False) + f" <em>({line['by']})</em>" * bool(line["by"])
-        text = f"<details><summary>{text}</summary><ul>{told}</ul></details>" if told else text
-        states = [line["scenes"].get(scene, {}).get("state", "not here") for scene in SCENES]
-        cells = "".join(f"<td class='hsi-{state.replace(' ', '-')}'>{mark(state)}</td>" for state in states)
-        rows.append(f"<tr><td class='hsi-text'>{text}</td>{cells}</tr>")
-    whole = f"<table class='hsi-table hsi-claims'>{''.join(rows)}</tbody></table>"
-    return f"<div class='hsi-scroll' tabindex='0'>{whole}</div>"
 
 
 if __name__ == "__main__":

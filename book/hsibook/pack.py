@@ -13,31 +13,9 @@ from hsilib.data.cards import png
 from hsilib.data.registry import entry
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import FEW, SPLITS, TRANSFER, Split, split_of
-from hsilib.files import write_atomically
+from hsilib.files import project, write_atomically
 
 READINGS = [name for name in SPLITS if name not in ("random", "blocks", "choice", *TRANSFER, *FEW)]  # no seed
-CREDIT = """\
-The training maps are those of the IEEE GRSS Data and Algorithm Standard Evaluation (DASE) site, the ground
-truths those of UPV/EHU; cite the sources named in splits.json.  That training map and ground reference of
-Indian Pines contradict each other was first found, and corrected, by xdrl1/SpatiallyDisjointHSI on GitHub."""
-READ_ME = f"""Divisions of land-cover scenes into training and test pixels
-
-SCENE/labels.png            ground truth
-SCENE/SPLIT-train.png       training pixels
-SCENE/SPLIT-test.png        test pixels
-splits.json                 scenes, classes, sources; what each split is, its leakage; errata by pixel
-counts.csv                  pixels of each class, scene and split
-
-A mask is a PNG of one byte a pixel: 0 is none, 1 the first class of splits.json.  In Python:
-
-    import numpy as np
-    from PIL import Image
-    train = np.array(Image.open("SCENE/SPLIT-train.png"))
-
-Leakage is the share of test pixels with a training pixel inside their own 19 x 19 window.
-
-{CREDIT}
-"""
 
 
 def mask_of(scene: Scene, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -84,7 +62,7 @@ def write_pack(path: Path | str, scenes: Sequence[Scene]) -> pd.DataFrame:
             counts.append(counted(scene, split))
         about[scene.name] = said
     counts = pd.concat(counts, ignore_index=True)
-    files["README.txt"] = READ_ME.encode()
+    files["README.txt"] = (project() / "book" / "splits.txt").read_bytes()
     files["splits.json"] = json.dumps(about, indent=1).encode()
     files["counts.csv"] = counts.to_csv(index=False, lineterminator="\n").encode()
     data = io.BytesIO()

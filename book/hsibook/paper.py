@@ -10,7 +10,7 @@ from hsibook import stats
 from hsibook.text import number, pm, signed
 from hsilib.errors import HsiError
 from hsilib.files import project
-from hsilib.methods import METHODS, get, title
+from hsilib.methods import get, title
 
 PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_university": "UP"}
 
@@ -43,31 +43,6 @@ def within(values: Sequence, published: float) -> float:
     if sd == 0:
         low = high = mean
     return np.nan if pd.isna(low) or pd.isna(published) else float(low - 0.05 <= published <= high + 0.05)
-
-
-STRATEGIES = {"I": "l1", "II": "l1_iterative", "III": "l1_multipass"}  # of Table 9; rows I are in others too
-ORDER = ["baselines", "controls", "pruning", "strategies", "quantization", "offline", "online", "self"]
-
-
-def compared() -> tuple[list[str], pd.DataFrame]:
-    """Methods of the paper that are here, in the order of the chapters, and its accuracies, a line each, with
-    the method, ``oa`` or ``top5``, and the value as ``paper``."""
-    ours = {m.paper: m.name for m in METHODS.values() if m.paper and m.family != "strategies"}
-    theirs = pd.concat([paper(place) for place in (3, *range(6, 14))], ignore_index=True)
-    theirs = theirs[theirs["metric"].isin(["top1", "top5"])].fillna({"ratio": 0, "strategy": ""})
-    theirs = theirs.replace({"metric": {"top1": "oa"}}).astype({"ratio": int})
-    theirs = theirs.rename(columns={"value": "paper"})
-    named = theirs["strategy"].map(STRATEGIES).where(theirs["table"] == 9, theirs["method"].map(ours))
-    names = [name for name in METHODS if name in (*ours.values(), *STRATEGIES.values())]
-    return sorted(names, key=lambda name: ORDER.index(get(name).family)), theirs.assign(method=named)
-
-
-def beside(cell: pd.Series, rows: pd.DataFrame) -> pd.Series:
-    """Our runs of a cell of the paper, and whether its value is what one more run might give."""
-    runs = stats.pick(rows, method=cell["method"], ratio=cell["ratio"], split=cell["split"])[cell["metric"]]
-    mean, sd, _ = stats.spread(runs)
-    inside = within(runs, cell["paper"])
-    return pd.Series(dict(seeds=len(runs), mean=mean, sd=sd, inside=inside, difference=mean - cell["paper"]))
 
 
 def beside_paper(rows: pd.DataFrame, table: int, scene: str) -> pd.DataFrame:

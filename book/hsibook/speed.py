@@ -3,7 +3,7 @@
 import numpy as np
 
 from hsibook.tables import benchmarks
-from hsibook.text import number, pm
+from hsibook.text import pm
 
 EAGER, FOLDED = "PyTorch", "PyTorch, folded"
 FLOAT, DYNAMIC, STATIC = (f"ONNX Runtime, {form}" for form in ("32 bits", "dynamic int8", "static int8"))
@@ -28,10 +28,6 @@ class Speed:
 
     def text(self, ratio: int, engine: str, batch: str = "1", digits: int = 2) -> str:
         return pm(*self.ms(ratio, engine, batch), digits)
-
-    def times_as_fast(self, fast: tuple, slow: tuple, batch: str = "1") -> str:
-        """How many times as fast one is as another, as text; each is (size, engine)."""
-        return number(self.ms(*slow, batch)[0] / self.ms(*fast, batch)[0])
 
     def file(self, ratio: int, form: str) -> float:
         """Bytes of the exported file, from raw spectra to classes."""

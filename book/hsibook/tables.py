@@ -119,13 +119,6 @@ def as_html(table: pd.DataFrame) -> str:
     return f"<table class='hsi-table{wide}'><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
 
 
-def in_order(rows: pd.DataFrame, names: Sequence[str], ratios: Sequence[int]) -> pd.DataFrame:
-    """The rows of a strip plot from above: the dense network, then these methods at each size."""
-    keys = [("cnn2d", 0), *((name, ratio) for ratio in ratios for name in names)]
-    place = [keys.index(key) if key in keys else -1 for key in zip(rows["method"], rows["ratio"])]
-    return rows.assign(place=place).query("place >= 0").sort_values("place", kind="stable")
-
-
 def benchmarks() -> dict:
     """What ``python -m hsilib bench --save`` found, yours before the published; {} if it was never run."""
     found = {}

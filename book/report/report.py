@@ -17,11 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book"))
 
 import yaml  # noqa: E402
+from pdf import QUIET, browser  # noqa: E402
 
 import metadata  # noqa: E402
 from hsibook import paper  # noqa: E402
 from hsibook.claim import MARKS, claims_of  # noqa: E402
-from hsibook.pdf import QUIET, browser  # noqa: E402
 from hsibook.text import number  # noqa: E402
 from hsilib import Store  # noqa: E402
 from hsilib.data.cards import side_by_side  # noqa: E402
@@ -34,12 +34,6 @@ SCENE, SEEDS = "indian_pines_8bit", {"disjoint": 10, "random": 3}  # as in the c
 TABLE3, SHOWN = 3, 98  # the paper's dense networks, and the size of which its Tables 8 and 13 are
 BEST = "635678246c9f"  # the network of nine kilobytes that is offered for download
 MOST = 10  # pages that the journal asks for
-STYLE = """@page { size: A4; margin: 20mm 18mm } body { font: 10pt/1.35 'DejaVu Serif', serif; hyphens: auto }
-h1 { font-size: 17pt; line-height: 1.2 } h2 { font-size: 12.5pt } h3 { font-size: 11pt } img { width: 100% }
-table { border-collapse: collapse; margin: 6pt 0; font-size: 8.5pt; width: 100% } tr { break-inside: avoid }
-th, td { border-bottom: .4pt solid #999; padding: 1.5pt 5pt; text-align: left } caption { text-align: left }
-.claim { margin: 3pt 0 3pt 1.4em; text-indent: -1.4em; break-inside: avoid } small { color: #444 }
-.about { font-size: 8.5pt; color: #333; border-left: 2pt solid #888; padding-left: 8pt }"""
 
 
 def about(f: dict) -> dict:
@@ -143,7 +137,8 @@ def page(store: Store, folder: Path) -> str:
     made = MarkdownIt().render(text)
     for name, what in parts.items():
         made = made.replace(f"<p>{{{name}}}</p>", what).replace(f"{{{name}}}", what)
-    head = f"<meta charset=utf-8><title>hsilib: report</title><style>{STYLE}</style>"
+    style = Path(__file__).with_name("report.css").read_text()
+    head = f"<meta charset=utf-8><title>hsilib: report</title><style>{style}</style>"
     return f"<!doctype html><html lang=en>{head}{made}</html>"
 
 
