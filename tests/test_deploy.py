@@ -197,6 +197,15 @@ def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spe
     assert part.shape == (30, 20) and (part[inside] == labels[inside]).mean() > 0.999
 
 
+@pytest.mark.parametrize("form", ["onnx", "c"])
+def test_filtered_scores_of_a_network_of_spectra_are_refused_in_one_line(form, tmp_path, shared, capsys):
+    words = ["-o", "of", "mlp", "--scene", SMALL, "--epochs", "1", "--format", form, "--output", f"net.{form}"]
+    assert main(["export", "filtered", *words]) == 2 and not Path(f"net.{form}").exists()
+    error = capsys.readouterr().err
+    assert error.startswith("error: filtered cannot be exported: filtered scores of a network of spectra have no graph")
+    assert error.count("\n") == 1
+
+
 def test_a_first_layer_is_stored_in_bytes_and_the_raw_values_are_not_rounded(tmp_path, shared):
     run = run_of("static lens")
     size = deploy.export(run, tmp_path / "net.onnx")
