@@ -44,7 +44,7 @@ def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:
 def _graph(net, scene, inputs, name, tile=None, **said):
     """Write a network with what it was given of its scene; what ``predict`` would refuse is not written."""
     if isinstance(net, After) and not hasattr(net.net, "dense"):
-        says = "filtered scores of a network of spectra have no graph; export that network, and filter its map"
+        says = "filtered scores of a network of spectra have no graph; export that network and filter its map"
         raise HsiError(f"{name} cannot be exported: {says}")
     metadata = dict(scene=scene.name, **said, **contract.of_scene(scene))
     made = traced(net.cpu(), inputs.reduction, scene.classes, tile, **metadata)
