@@ -197,6 +197,15 @@ def test_any_network_of_bands_and_any_with_a_dense_form_is_exported_from_raw_spe
     assert part.shape == (30, 20) and (part[inside] == labels[inside]).mean() > 0.999
 
 
+@pytest.mark.parametrize("form", ["onnx", "c"])
+def test_filtered_scores_of_a_network_of_spectra_are_refused_in_one_line(form, tmp_path, shared, capsys):
+    words = ["-o", "of", "mlp", "--scene", SMALL, "--epochs", "1", "--format", form, "--output", f"net.{form}"]
+    assert main(["export", "filtered", *words]) == 2 and not Path(f"net.{form}").exists()
+    error = capsys.readouterr().err
+    assert error.startswith("error: filtered cannot be exported: filtered scores of a network of spectra have no graph")
+    assert error.count("\n") == 1
+
+
 def test_a_first_layer_is_stored_in_bytes_and_the_raw_values_are_not_rounded(tmp_path, shared):
     run = run_of("static lens")
     size = deploy.export(run, tmp_path / "net.onnx")
@@ -245,29 +254,27 @@ def narrow(bands=12, classes=4, seed=0):
     ("classes", "classes must be names of classes"), ("huge", "a tensor is larger than such a file"),
 ])
 def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp_path):
-    net, rng = worn(bands=4, classes=3, widths=(4, 6, 8), batch_norm=False), np.random.default_rng(0)
-    reduction = rng.normal(size=9), rng.normal(size=(9, 4)), rng.normal(size=4)
-    model = onnx.load_from_string(traced(net, reduction, ["a", "b", "c"], model="m", low=0.0, high=1.0))
+    model = onnx.load_from_string(narrow())
     nodes, weights = model.graph.node, model.graph.initializer
-    of = {kind: next(node for node in nodes if node.op_type == kind) for kind in ("ArgMax",)}
+    chosen = next(node for node in nodes if node.op_type == "ArgMax")
     held = {node.output[0]: node.attribute[0].t for node in nodes if node.op_type == "Constant"}
     if attack == "loop":
-        of["ArgMax"].op_type = "Loop"
+        chosen.op_type = "Loop"
     elif attack == "outside":
         weights[0].data_location = onnx.TensorProto.EXTERNAL
     elif attack == "bomb":  # a margin of a hundred thousand pixels
         margins = next(one for one in held.values() if list(one.dims) == [6])
         margins.raw_data = np.array([0, 0, 10**5, 10**5, 10**5, 10**5]).tobytes()
     elif attack == "lie":
-        (last,) = (node for node in nodes if node.op_type == "Add" and of["ArgMax"].output[0] in node.input)
+        (last,) = (node for node in nodes if node.op_type == "Add" and chosen.output[0] in node.input)
         held[last.input[1]].raw_data = np.array(2).tobytes()
     elif attack == "classes":
-        next(prop for prop in model.metadata_props if prop.key == "classes").value = '["<img src=x>", "b", "c"]'
+        next(prop for prop in model.metadata_props if prop.key == "classes").value = '["<img src=x>", "b", "c", "d"]'
     else:
         weights[0].dims[:] = [2**40]
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(HsiError, match=says) as told:
-        predict(tmp_path / "net.onnx", rng.random((5, 6, 9), np.float32))
+        predict(tmp_path / "net.onnx", np.ones((5, 6, 12), np.float32))
     assert "\n" not in str(told.value)
 
 

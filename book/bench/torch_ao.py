@@ -61,9 +61,11 @@ def static(net: CNN2D, x: torch.Tensor, grids: Sequence[Grid] | None = None) -> 
             weight = ao.PerChannelMinMaxObserver.with_args(
                 quant_min=-64, quant_max=63, dtype=torch.qint8, qscheme=torch.per_channel_symmetric
             )
-            last = ao.HistogramObserver.with_args(quant_min=0, quant_max=255)  # torch rounds the scores too
-            observers = [*(_fixed(ao, grid) for grid in grids), last]
-            for name, observer in zip(("quant", *LAYERS), observers):
+            byte, fixed = dict(quant_min=0, quant_max=255), ao.FixedQParamsObserver.with_args
+            words = dict(dtype=torch.quint8, qscheme=torch.per_tensor_affine, **byte)
+            ranges = [fixed(scale=float(g.scale), zero_point=int(g.zero), **words) for g in grids]
+            ranges.append(ao.HistogramObserver.with_args(**byte))  # torch rounds the scores too
+            for name, observer in zip(("quant", *LAYERS), ranges):
                 getattr(model, name).qconfig = ao.QConfig(observer, weight)
         ready = ao.prepare(model)
         ready(x)
@@ -75,11 +77,6 @@ def bytes_of(model: nn.Module) -> int:
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     return len(file.getvalue())
-
-
-def _fixed(ao, grid):
-    levels = dict(dtype=torch.quint8, qscheme=torch.per_tensor_affine, quant_min=0, quant_max=255)
-    return ao.FixedQParamsObserver.with_args(scale=float(grid.scale), zero_point=int(grid.zero), **levels)
 
 
 def package() -> ModuleType:

@@ -20,7 +20,7 @@ from hsilib.deploy.export import graph_of
 from hsilib.deploy.predict import session
 from hsilib.deploy.stages import NoStages
 from hsilib.deploy.stream import MARGIN, STACK, Plan, digits
-from hsilib.deploy.written import Writer, filled, header, listed
+from hsilib.deploy.written import Writer, filled, header, learnt, listed
 from hsilib.errors import HsiError, reason
 from hsilib.files import write_atomically
 from hsilib.identity import Run
@@ -69,9 +69,8 @@ def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> d
     top, left = (max(size - part, 0) // 2 for size, part in zip((h, w), PART))
     part = plan.raw_values(scene.cube[top : top + PART[0], left : left + PART[1]])
     labels = session(made).run(["map"], {"cube": (part / plan.gain).astype(np.float32)})[0]
-    words = dict(scene=scene.name, model=model, lines=len(part), width=part.shape[1], kind=plan.kind)
+    words = learnt(plan, asked) | dict(scene=scene.name, model=model, lines=len(part), width=part.shape[1])
     words |= dict(values=listed(part.ravel().tolist()), labels=listed(labels.ravel().tolist()))
-    words |= {end: round(asked[end] * plan.gain) for end in ("low", "high")}
     write_atomically(files[2], filled("test.c", name, **words))
     write_atomically(files[3], filled("scene.h", name, **words))
     told = {"arithmetic": "whole numbers", "files": list(map(str, files)), "macs": plan.macs()}
@@ -83,37 +82,29 @@ def floats(run: Run, path: Path, scene: Scene, tile: tuple[int, int]) -> dict[st
     (rows, columns), (h, w) = tile, scene.labels.shape
     if not (1 <= rows <= h and 1 <= columns <= w):
         raise HsiError(f"a tile must have 1 to {h} rows and 1 to {w} columns, not {rows} and {columns}")
+    compiler, onnx = needs("emx_onnx_cgen.compiler", "C code"), needs("onnx", "C code")
     made, name, test = graph_of(run, tile), path.stem, path.with_name(f"{path.stem}_test.c")
+    try:
+        options = compiler.CompilerOptions(model_name=name, large_weight_threshold=0)
+        code = compiler.Compiler(options).compile(onnx.load_from_string(made))
+    except Exception as error:
+        raise HsiError(f"{name}.c: emx-onnx-cgen could not write it ({reason(error)})") from None
     opened, around = session(made), np.pad(scene.cube, [(MARGIN, MARGIN)] * 2 + [(0, 0)], "edge")
     height, width, bands = opened.get_inputs()[0].shape
     top, left = (len(around) - height) // 2, (around.shape[1] - width) // 2
     cube = np.ascontiguousarray(around[top : top + height, left : left + width])
     labels, asked = opened.run(["map"], {"cube": cube})[0], of_scene(scene)
-    write_atomically(path, generated(made, name) + refusals(name, bands, asked))
-    words = dict(h=height, w=width, bands=bands, rows=rows, columns=columns, classes=len(scene.classes))
+    low, high, waves = asked["low"], asked["high"], asked.get("wavelengths")
+    words = dict(low=low, high=high, below=2 * low - high, above=2 * high - low, narrow=(high - low) / NARROW)
+    words = {end: f"{value:.9g}" for end, value in words.items()} | dict(bands=bands, h=height, w=width)
+    code += filled("refuses.c", name, **words)
+    if waves:
+        code += filled("waves.c", name, bands=bands, waves=listed(waves), number="double", apart=APART)
+    write_atomically(path, code)
     words |= dict(values=listed(f"{value:.9g}" for value in cube.ravel()), labels=listed(labels.ravel()))
-    words |= dict(scene=run.scene, model=run, low=f"{asked['low']:.9g}", high=f"{asked['high']:.9g}")
+    words |= dict(scene=run.scene, model=run, rows=rows, columns=columns, classes=len(scene.classes))
     write_atomically(test, filled("floats.c", name, **words))
     return {"files": [str(path), str(test)], "tile": [rows, columns], "given": 4 * cube.size, **sizes(path)}
-
-
-def generated(made: bytes, name: str) -> str:
-    """Return the C that emx-onnx-cgen makes of an ONNX file whose sizes are fixed."""
-    compiler, onnx = needs("emx_onnx_cgen.compiler", "C code"), needs("onnx", "C code")
-    try:
-        options = compiler.CompilerOptions(model_name=name, large_weight_threshold=0)
-        return compiler.Compiler(options).compile(onnx.load_from_string(made))
-    except Exception as error:
-        raise HsiError(f"{name}.c: emx-onnx-cgen could not write it ({reason(error)})") from None
-
-
-def refusals(name: str, bands: int, asked: dict[str, Any]) -> str:
-    """Return functions in C that refuse a scene of another kind; one of wavelengths where they are known."""
-    low, high, waves = asked["low"], asked["high"], asked.get("wavelengths")
-    ends = dict(low=low, high=high, below=2 * low - high, above=2 * high - low, narrow=(high - low) / NARROW)
-    code = filled("refuses.c", name, bands=bands, **{end: f"{value:.9g}" for end, value in ends.items()})
-    words = dict(bands=bands, number="double", apart=APART)
-    return code + (filled("waves.c", name, waves=listed(waves), **words) if waves else "")
 
 
 def sizes(path: Path) -> dict[str, Any]:

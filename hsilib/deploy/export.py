@@ -19,6 +19,7 @@ from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
 from hsilib.files import write_atomically
 from hsilib.identity import Run
+from hsilib.methods.compact.filters import After
 from hsilib.methods.quantize.integer import Int8CNN2D
 from hsilib.models.networks import CNN2D
 from hsilib.study.execute import task_of, trained
@@ -42,6 +43,9 @@ def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:
 
 def _graph(net, scene, inputs, name, tile=None, **said):
     """Write a network with what it was given of its scene; what ``predict`` would refuse is not written."""
+    if isinstance(net, After) and not hasattr(net.net, "dense"):
+        says = "filtered scores of a network of spectra have no graph; export that network and filter its map"
+        raise HsiError(f"{name} cannot be exported: {says}")
     metadata = dict(scene=scene.name, **said, **contract.of_scene(scene))
     made = traced(net.cpu(), inputs.reduction, scene.classes, tile, **metadata)
     return vetted(made, f"{name} cannot be exported")

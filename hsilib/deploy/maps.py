@@ -53,7 +53,9 @@ def write_map(
         return files
     colours = {i: (*colour, 255) for i, colour in enumerate(CLASSES[: len(classes) + 1])}
     _geotiff(f"{base}.tif", labels.astype(np.uint8), crs, transform, 0, classes, colours)
-    write_atomically(f"{base}.tif.aux.xml", _names(classes))
+    named = "".join(f"<Category>{escape(name)}</Category>" for name in ["none", *classes])
+    named = f'<PAMRasterBand band="1"><CategoryNames>{named}</CategoryNames></PAMRasterBand>'
+    write_atomically(f"{base}.tif.aux.xml", f"<PAMDataset>{named}</PAMDataset>\n")  # GDAL and QGIS read it
     files.append(f"{base}.tif")
     if confidence is not None:
         _geotiff(f"{base}-confidence.tif", confidence.astype(np.float32), crs, transform)
@@ -77,12 +79,3 @@ def _geotiff(path, array, crs, transform, nodata=None, classes=(), colours=None)
             write_atomically(path, memory.read())
     except (rasterio.errors.RasterioError, ValueError) as error:
         raise HsiError(f"{path}: cannot be written ({reason(error)})") from None
-
-
-def _names(classes):
-    """The names of the classes as GDAL and QGIS read them from a file beside the GeoTIFF."""
-    categories = "".join(f"<Category>{escape(name)}</Category>" for name in ["none", *classes])
-    return (
-        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>'
-        "</PAMRasterBand></PAMDataset>\n"
-    )

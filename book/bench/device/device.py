@@ -23,12 +23,6 @@ CORES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
 LEVELS = "-Os", "-O2", "-O3"
 TOOLS = "qemu-system-arm", "arm-none-eabi-gcc"
 LINES, WIDTH = 20, 64  # of the made-up scene, on which instructions are counted
-SCENE = """\
-#define LINES {lines}
-#define WIDTH {width}
-static const {kind} scene[] = {{{values}}};
-static const uint8_t want[] = {{{classes}}};
-"""
 
 
 def missing() -> str:
@@ -39,6 +33,7 @@ def missing() -> str:
 def made_up(model: bytes, header: str) -> str:
     """Return a scene of smooth and noisy values over the range that was learnt, and its classes, as C."""
     from hsilib.deploy.predict import session
+    from hsilib.deploy.written import filled, listed
 
     kind, low, high = re.search(r"Values: (\w+), (-?\d+) to (-?\d+)", header).groups()
     bands, gain = (int(re.search(rf"_{word} (\d+)", header)[1]) for word in ("BANDS", "GAIN"))
@@ -47,9 +42,9 @@ def made_up(model: bytes, header: str) -> str:
     smooth = (smooth - smooth.min()) / np.ptp(smooth) + 0.05 * rng.normal(size=smooth.shape)
     cube = np.clip(np.rint(int(low) + span * smooth), int(low), int(high)).astype(np.int64)
     classes = session(model).run(["map"], {"cube": (cube / gain).astype(np.float32)})[0]
-    listed = {"values": cube, "classes": classes}
-    listed = {key: ",".join(map(str, array.ravel().tolist())) for key, array in listed.items()}
-    return SCENE.format(kind=kind, lines=LINES, width=WIDTH, **listed)
+    words = dict(kind=kind, lines=LINES, width=WIDTH, scene="a made-up scene", model="")
+    words |= dict(values=listed(cube.ravel().tolist()), labels=listed(classes.ravel().tolist()))
+    return filled("scene.h", "network", **words)
 
 
 def board(core: str, folder: Path, *words: Path | str) -> dict[str, int]:
