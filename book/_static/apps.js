@@ -76,14 +76,15 @@
     const [best, next] = order;
     if (!best) return { count: 0 };
     const fresh = (network) => new Map(network.seed.map((seed, place) => [seed, score(network)[place]]).slice(half(network)));
-    let gap = null;
-    if (next) {
-      const other = fresh(next);
+    const against = (network) => {
+      const other = fresh(network);
       const pairs = [...fresh(best)].filter(([seed]) => other.has(seed)).map(([seed, value]) => value - other.get(seed));
       const reach = pairs.length > 1 ? (T975[pairs.length - 1] || 1.96) * sd(pairs) / Math.sqrt(pairs.length) : NaN;
-      if (pairs.length) gap = { mean: mean(pairs), low: mean(pairs) - reach, high: mean(pairs) + reach, seeds: pairs.length };
-    }
-    return { count: within.length, best, next, gap, from: half(best) };
+      return pairs.length ? { mean: mean(pairs), low: mean(pairs) - reach, high: mean(pairs) + reach, seeds: pairs.length } : null;
+    };
+    const gap = next ? against(next) : null;
+    const ready = best.file ? null : order.find((network) => network.file && against(network)?.low <= 0);
+    return { count: within.length, best, next, gap, ready, from: half(best) };
   }
   window.hsiChoose = choose;
 
@@ -99,7 +100,7 @@
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
     function answer() {
       const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), flash: limit("flash", 1000), ram: limit("ram", 1000), line: inputs.line.value };
-      const { count, best, next, gap, from } = choose(data.networks, budget);
+      const { count, best, next, gap, ready, from } = choose(data.networks, budget);
       if (!count) {
         out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on flash or RAM leaves out those of which no C was made."));
         return;
@@ -112,10 +113,11 @@
       let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {
         const interval = Number.isNaN(gap.low) ? "" : ` [${signed(gap.low)}, ${signed(gap.high)}]`;
-        const clear = gap.low > 0 ? "better" : gap.high < 0 ? "worse, on these seeds" : "not shown to differ";
+        const clear = gap.seeds < 3 ? "too few seeds to tell" : gap.low > 0 ? "better" : gap.high < 0 ? "worse, on these seeds" : "not shown to differ";
         sure = `Against the next, ${next.name}: ${signed(gap.mean)}${interval} points over ${gap.seeds} paired seeds${from ? " that did not pick it" : ""}: ${clear}.`;
       } else if (next) sure = `The next is ${next.name}; they share no seed.`;
       const links = el("p", {});
+      if (ready) links.append(`Not shown to differ from it, and ready to download: ${ready.name}, ${fixed(ready.payload / 1000)} kB, `, el("a", { href: "14-models.html" }, ready.file), ". ");
       if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), best.command ? " · " : "");
       if (best.command) links.append(el("code", {}, best.command));
       else if (!best.file) links.append("No single command exports it.");
@@ -124,7 +126,7 @@
       const seeds = from ? `the ${best.seed.length - from} seeds that did not pick it` : `${best.seed.length} seeds`;
       out.replaceChildren(
         el("p", { className: "hsi-best" }, best.name), el("p", {}, cost.join(", ")),
-        el("p", {}, `Overall accuracy ${fresh(best.oa)} %, AA30 ${fresh(best.aa30)} % (${seeds}${count > 1 ? `; the highest mean of the ${count} networks that fit and have ${data.least} seeds` : ""}).${small}`),
+        el("p", {}, `Overall accuracy ${fresh(best.oa)} %, AA30 ${fresh(best.aa30)} % (${seeds}${count > 1 ? `; the highest mean of the ${count} networks that fit and have at least ${data.least} seeds` : ""}).${small}`),
         el("p", {}, sure), links,
       );
     }

@@ -36,6 +36,8 @@ TITLED = re.compile(
 RAM = {"ram": 145, "ram64": 64}  # for lines of so many pixels
 NO_C = {"ram": None, "ram64": None, "flash": None, "instructions": None}
 FILTERS = {"before": "means", "after": "mean scores", "vote": "vote"}  # sizes in pixels
+PLAIN = {"int8 True": "int8", "learnt False": "fixed components", "centre 0": "no layer on the centre",
+         "augment none": "no flips", "batch_norm False": "no batch norm"}  # options as one says them
 NETWORK = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
 
 
@@ -92,7 +94,8 @@ def called(method: str, ratio: int, options: str) -> str:
         size = given.pop(key, own.get(key, 0))
         if size > 1:
             name = name.removesuffix(f", {word}") + f", {word} of {size} × {size}"
-    return name + ", " * bool(given) + " ".join(f"{key} {value}" for key, value in given.items())
+    words = (PLAIN.get(f"{key} {value}", f"{key} {value}") for key, value in given.items())
+    return name + ", " * bool(given) + " ".join(words)
 
 
 def usual(rows: pd.DataFrame) -> list[str]:
@@ -106,7 +109,7 @@ def usual(rows: pd.DataFrame) -> list[str]:
     return found
 
 
-NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd")  # by hsilib export
+NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd", "filtered")  # by hsilib export
 ABOUT_A_FILE = ["indian_pines_rebuilt", "indian_pines_undamaged"]  # scenes that nobody would deploy on
 LEAST = 3  # seeds from which on the chooser offers a network; the explorer has all
 
@@ -164,6 +167,8 @@ def streamed(scene: str, name: str) -> dict[str, int]:
 
 def takes(row: Any) -> dict[str, int | None]:
     """What the C of a row's network takes: as a file with its layers does, or of RAM by its layers alone."""
+    if row["method"] == "filtered":  # the C of a network has no filter
+        return NO_C
     found = on_devices().get((row["scene"], row["payload"], row["macs"]), NO_C)
     of = options_of(row["options"]).get("of")
     if found["ram64"] or not of or row["method"] not in ("static", "qat"):
