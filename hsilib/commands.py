@@ -85,12 +85,10 @@ def study_command(args: Namespace) -> None:
     from hsilib.data.scenes import load_scene
     from hsilib.files import project
     from hsilib.study import merge, runs, sweep
-    from hsilib.study.store import Store, published
+    from hsilib.study.store import Store
 
     sweep.usable(args.device)
-    if args.publish and published() is None:
-        raise HsiError("no published rows here: --publish is for a checkout of the book")
-    store = Store(published() if args.publish else None)
+    store = merge.book() if args.publish else Store()
     rows = store.rows()
     file = args.file or project() / "book" / "study.toml"
     if not args.file and not file.is_file():
@@ -133,7 +131,7 @@ def results_command(args: Namespace) -> None:
 
     from hsilib.files import write_atomically
     from hsilib.study import merge
-    from hsilib.study.store import Store, published
+    from hsilib.study.store import Store
 
     store = Store()
     if args.merge is not None or args.publish is not None:
@@ -141,8 +139,7 @@ def results_command(args: Namespace) -> None:
             store.check()
             taken, known, refused = merge.merge(store, Path(args.merge))
         else:
-            taken, known, refused = merge.publish(Path(args.publish))
-            store = Store(published())
+            taken, known, refused = merge.publish(store := merge.book(), Path(args.publish))
         print(f"{taken} runs taken over into {store.folder}, {known} were here already")
         for line in refused:
             print(f"refused: {line}")
