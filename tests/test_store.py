@@ -225,6 +225,11 @@ def test_a_store_of_an_earlier_edition_is_read_merged_and_converted(tmp_path, mo
     old, _ = of_an_earlier_edition(tmp_path / "old")
     assert merge.merge(Store(tmp_path / "new"), old.folder) == (3, 0, [])
     assert merge.merge(Store(tmp_path / "new"), store.folder) == (0, 3, [])
+    table = pd.read_csv(old.folder / "baselines.csv", dtype=str)
+    table.drop(columns="payload").to_csv(old.folder / "baselines.csv", index=False)  # of the first edition
+    (old.folder / "measures" / "measures.csv").unlink()
+    rows = old.rows().sort_values("run", ignore_index=True)
+    assert rows["payload"].isna().all() and rows["oa"].equals(before.sort_values("run", ignore_index=True)["oa"])
 
 
 def test_a_packed_map_of_a_large_scene_keeps_what_can_be_tested(tmp_path, monkeypatch):

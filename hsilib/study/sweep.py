@@ -50,7 +50,7 @@ def collect(
     if missing:
         _sweep(missing, rows, store, jobs, device, on or usual["on"], say)
         rows = store.rows()
-    rows = rows.drop_duplicates("run").set_index("run", drop=False)
+    rows = rows.set_index("run", drop=False)
     return rows.loc[[run.id for run in runs]].reset_index(drop=True)
 
 
@@ -72,7 +72,7 @@ def check(
 
     The same machine does, to the last bit; another may differ in the last digits, and then says by how much.
     """
-    rows = store.rows().drop_duplicates("run").set_index("run")
+    rows = store.rows().set_index("run")
     stored = [r for r in runs if r.id in rows.index]
     if count < 1:
         raise HsiError(f"the number of runs to check must be at least 1, not {count}")
@@ -117,11 +117,9 @@ class Work:
         self.runs = sum(self.levels, [])
         self.costs = costs_of(self.runs, rows, device=device)  # before any worker starts
         self.left = sum(self.costs.values())
-        if not jobs and self.left < 2 * STARTING:
-            self.jobs = 1  # here and now: workers would still be starting
-        else:
-            self.jobs = min(jobs or os.cpu_count(), len(self.runs))
-            self.left += STARTING * self.jobs
+        here = not jobs and self.left < 2 * STARTING  # and now: workers would still be starting
+        self.jobs = 1 if here else min(jobs or os.cpu_count(), len(self.runs))
+        self.left += 0 if here else STARTING * self.jobs
 
     @property
     def seconds(self) -> float:
@@ -130,8 +128,7 @@ class Work:
 
     def __str__(self) -> str:
         many, jobs = len(self.runs), self.jobs
-        sizes = {name: load_scene(name).labels.size for name in {run.scene for run in self.runs}}
-        disk = max(1, sum(DISK + sizes[run.scene] / 6 for run in self.runs) / 1e6)
+        disk = max(1, sum(DISK + load_scene(run.scene).labels.size / 6 for run in self.runs) / 1e6)
         cores, runs = f"{jobs} core{'s' * (jobs > 1)}", f"{many} run{'s' * (many > 1)}"
         return f"{runs} to train on {cores}, about {duration(self.seconds)}, {disk:.0f} MB of disk"
 
@@ -168,8 +165,8 @@ def _sweep(runs, rows, store, jobs, device, on, say):
             bar.set_postfix_str(still, refresh=False)
             bar.update(cost)
     if failed:
-        what = f"{len(failed)} of {len(names)} runs could not be trained"
-        raise HsiError(f"{what}: {'; '.join(failed[:3])}{'; …' * (len(failed) > 3)}")
+        told = "; ".join([*failed[:3], *["…"] * (len(failed) > 3)])
+        raise HsiError(f"{len(failed)} of {len(names)} runs could not be trained: {told}")
     say(f"done in {duration(time.perf_counter() - start)}")
 
 
