@@ -36,19 +36,15 @@ COUNTS = {*WHOLE, "params", "macs", "payload"}
 def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:
     """Return the rows of a CSV table that are whole, and {number of a line: what is wrong with it}.
 
-    A ValueError says that it is no table of rows.  Further columns are left out.
+    A ValueError or an error of csv says that it is no table of rows.  Further columns are left out.
     """
-    try:
-        header, *lines = csv.reader(io.StringIO(text))
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"no table: {error}") from None
+    header, *lines = csv.reader(io.StringIO(text))
     missing = [name for name in COLUMNS if name not in header and name != "payload"]
     if missing or len({*header}) < len(header):
         raise ValueError(f"columns missing: {', '.join(missing)}" if missing else "two columns of one name")
-    numbers = [number for number, cells in enumerate(lines, 2) if len(cells) == len(header)]
-    cut = set(range(2, len(lines) + 2)) - set(numbers)
-    table = pd.DataFrame([lines[number - 2] for number in numbers], columns=header, dtype=str)
-    table, wrong = checked(table)
+    whole = {number: cells for number, cells in enumerate(lines, 2) if len(cells) == len(header)}
+    cut, numbers = set(range(2, len(lines) + 2)) - set(whole), list(whole)
+    table, wrong = checked(pd.DataFrame(list(whole.values()), columns=header, dtype=str))
     return table, dict.fromkeys(cut, "cut off") | {numbers[place]: why for place, why in wrong.items()}
 
 

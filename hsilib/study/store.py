@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from hsilib.data import cards, described
-from hsilib.errors import HsiError, reason
-from hsilib.files import cache_folder, clear, own_folder, project, temporary, workplace, write
+from hsilib.errors import HsiError
+from hsilib.files import cache_folder, clear, own_folder, project, readable, temporary, workplace, write
 from hsilib.study import measures, rows
 
 # a file in the folder of a run -> the folder and the ending that it has where runs are packed
@@ -64,10 +64,8 @@ def packed(folder: Path) -> dict[str, pd.DataFrame]:
 @lru_cache
 def _packed(path, state):
     """The rows of one CSV file, read once while it stays as it is."""
-    try:
+    with readable(f"{path}: not a table of runs"):
         table, wrong = rows.read(path.read_text())
-    except (ValueError, OSError) as error:
-        raise HsiError(f"{path}: not a table of runs ({reason(error)})") from None
     _warn({f"{path}, line {line}": why for line, why in wrong.items()})
     return table
 

@@ -64,10 +64,7 @@ def usable(device: str) -> str:
     return device
 
 
-def check(
-    runs: Iterable[Run], store: Store, count: int, seed: int | None = None,
-    say: Callable[[str], None] = print
-) -> bool:
+def check(runs: Iterable[Run], store: Store, count: int) -> bool:
     """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies.
 
     The same machine does, to the last bit; another may differ in the last digits, and then says by how much.
@@ -80,12 +77,12 @@ def check(
         raise HsiError("no run of this study is stored yet: nothing to check")
     same = 0
     with tempfile.TemporaryDirectory() as folder:
-        for run in random.Random(seed).sample(stored, min(count, len(stored))):
+        for run in random.sample(stored, min(count, len(stored))):
             row, there = execute(run, Store(folder))[0], rows.loc[run.id]
             far = max(abs(row[metric] - there[metric]) for metric in METRICS)
             same += far == 0
             off = f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
-            say(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
+            print(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
     return same == min(count, len(stored))
 
 
