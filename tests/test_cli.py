@@ -172,8 +172,11 @@ def executed(tmp_path, monkeypatch, body, given):
 
 
 def test_a_notebook_of_ones_own_runs_says_where_it_came_from_and_is_a_page(tmp_path, monkeypatch):
-    made = executed(tmp_path, monkeypatch, "print(factor * 21)", {"factor": 2})
+    body = "import pandas as pd\nfrom hsilib import publish\nprint(factor * 21)\npublish(pd.DataFrame({'x': [factor]}), 'sizes')"
+    made = executed(tmp_path, monkeypatch, body, {"factor": 2})
     done = json.loads(made.read_text())
+    assert pd.read_csv(made.parent / "tables" / "90-mine-sizes.csv")["x"].tolist() == [2]
+    assert "[This table as CSV](tables/90-mine-sizes.csv)" in made.read_text()
     assert "42" in json.dumps(done["cells"][-1]["outputs"])
     assert "".join(done["cells"][0]["source"]).startswith(
         "# Mine, after {cite:p}`hinton2015distilling`\n\n```{important}\nMade with `factor = 2`."
@@ -188,13 +191,6 @@ def test_a_notebook_of_ones_own_runs_says_where_it_came_from_and_is_a_page(tmp_p
     monkeypatch.chdir(tmp_path / "data")  # its page is rendered from any folder, with its references
     page = rendered.render(made).read_text()
     assert "Distilling the knowledge" in page and ">42" in page
-
-
-def test_a_table_lies_beside_its_page_under_the_name_of_the_page(tmp_path, monkeypatch):
-    body = "import pandas as pd\nfrom hsilib import publish\npublish(pd.DataFrame({'x': [factor]}), 'sizes')"
-    done = executed(tmp_path, monkeypatch, body, {"factor": 3})
-    assert pd.read_csv(done.parent / "tables" / "90-mine-sizes.csv")["x"].tolist() == [3]
-    assert "[This table as CSV](tables/90-mine-sizes.csv)" in done.read_text()
 
 
 def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill(tmp_path, monkeypatch):

@@ -25,6 +25,10 @@ def run(seed=0, method="mlp"):
     return make_run(SMALL, "random", method, seed=seed, epochs=1)
 
 
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
 @pytest.fixture
 def shared(tmp_path, monkeypatch):
     """A folder of published rows that nobody may write."""
@@ -137,9 +141,6 @@ def test_a_study_is_published_on_purpose(tmp_path, monkeypatch, capsys):
 
 
 def test_a_write_that_fails_leaves_nothing_and_names_the_file(tmp_path, monkeypatch, capsys):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     path = tmp_path / "map.npy"
     write_atomically(path, b"old")
     for name in ("fsync", "replace"):
@@ -158,10 +159,6 @@ def test_a_run_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     execute(run(0), other)
     files = other.files(run(0).id)
     assert sorted(files) == ["log.csv", "map.png", "run.json"]
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     for name in ("fsync", "rename"):
         monkeypatch.setattr(os, name, full)
         with pytest.raises(OSError, match=f"No space left on device: .*{run(0).id}"):

@@ -21,13 +21,10 @@ COLUMNS = (
 TEXTS = "run scene split method options schedule precision version device commit versions parents".split()
 SHOWN = "scene split method schedule precision version device commit versions".split()  # as they are
 EMPTY = {"options", "parents", "commit"}  # texts that may be empty
-RANGES = {  # of the numbers: lowest, highest
-    "ratio": (0, 99), "seed": (0, np.inf), "oa": (0, 100), "top5": (0, 100), "aa": (0, 100),
-    "kappa": (-100, 100), "f1": (0, 100), "train": (1, np.inf), "test": (1, np.inf), "leakage": (0, 100),
-    "params": (0, np.inf), "macs": (0, np.inf), "bytes": (0, np.inf), "epochs": (1, np.inf),
-    "lr": (0, np.inf), "batch": (1, np.inf), "threads": (0, np.inf),
-    "seconds": (0, np.inf), "payload": (0, np.inf),
-}
+RANGES = {"ratio": (0, 99), "kappa": (-100, 100)}  # of the numbers: lowest, highest
+RANGES |= dict.fromkeys("oa top5 aa f1 leakage".split(), (0, 100))
+RANGES |= dict.fromkeys("train test epochs batch".split(), (1, np.inf))
+RANGES |= dict.fromkeys("seed params macs bytes lr threads seconds payload".split(), (0, np.inf))
 MAY_LACK = {"top5", "leakage", "params", "macs", "payload"}  # numbers that not every method has
 WHOLE = "ratio seed train test epochs batch threads bytes".split()
 COUNTS = {*WHOLE, "params", "macs", "payload"}
