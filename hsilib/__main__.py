@@ -59,15 +59,14 @@ def parser() -> argparse.ArgumentParser:
 
     example = "--add my_field cube.npy labels.npy --classes wheat,oats"
     p = add(commands.scenes_command, "list the scenes; show, add, check or forget one", example)
+    one = p.add_mutually_exclusive_group()
     two_forms = "NAME CUBE LABELS: .npy, .npz, .mat, ENVI or GeoTIFF, labels from polygons too; "
     two_forms += "NAME FOLDER: a folder or .zip of images, one folder a class"
-    one = p.add_mutually_exclusive_group()
     one.add_argument("--add", nargs="+", metavar=("NAME", "FILE"), help=two_forms)
     one.add_argument("--show", metavar="NAME", help="print what is known of a scene")
     one.add_argument("--remove", metavar="NAME", help="forget a scene of your own; its files stay")
     one.add_argument("--check", metavar="FILE", help="say whether a cube of 16-bit numbers has lost bytes")
-    again = "with --check: write a copy in which what is certain is put right"
-    p.add_argument("--repair", metavar="FILE.npy", help=again)
+    p.add_argument("--repair", metavar="FILE.npy", help="with --check: a copy with what is certain put right")
     p.add_argument("--skip", action="store_true", help="leave out images that are damaged or not RGB")
     p.add_argument("--cube-key", default="", help="array in the cube's file, if it holds several")
     p.add_argument("--label-key", default="", help="array in the label map's file, or attribute of polygons")
@@ -84,8 +83,7 @@ def parser() -> argparse.ArgumentParser:
     p = add(commands.study_command, what, "--list")
     p.add_argument("file", nargs="?", help="a study file (default: book/study.toml, what the book holds)")
     p.add_argument("--list", action="store_true", help="say what is missing and what it costs, and stop")
-    again = "train N stored runs anew, drawn at random, and compare"
-    p.add_argument("--check", type=int, metavar="N", help=again)
+    p.add_argument("--check", type=int, metavar="N", help="train N stored runs anew, at random, and compare")
     p.add_argument("--jobs", type=int, help="processes that train (default: one a core)")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     p.add_argument("--on", metavar="ADDRESS", default="", help=commands.ELSEWHERE)
@@ -97,14 +95,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--merge", metavar="FOLDER", help="take over the rows of another store, and their maps")
     again = "recompute identity and accuracies of rows from somebody else; --page names their method's file"
     one.add_argument("--check", metavar="FOLDER", help=again)
-    again = "bring the published rows here: from a checkout, a release's .zip or its address"
-    one.add_argument("--fetch", metavar="SOURCE", help=again)
+    one.add_argument("--fetch", metavar="SOURCE", help="bring published rows from a checkout or a release")
     one.add_argument("--export", metavar="FILE.csv", help="write all rows into one file")
     one.add_argument("--remove", metavar="METHOD", help="take your rows of a method out, and their maps")
-    again = "make folders of your runs that an earlier edition kept in tables"
-    one.add_argument("--convert", action="store_true", help=again)
-    again = "for maintainers: take over a store into the published tables of this checkout"
-    one.add_argument("--publish", metavar="FOLDER", help=again)
+    one.add_argument("--convert", action="store_true", help="make folders of an earlier edition's tables")
+    one.add_argument("--publish", metavar="FOLDER", help="take a store into this checkout's published tables")
 
     p = add(commands.map_command, "class map of a whole scene: PNG, .npy, GeoTIFF", f"scratch {small}")
     run_arguments(p)

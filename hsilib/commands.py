@@ -6,7 +6,7 @@ from argparse import Namespace
 from ast import literal_eval
 from typing import Any
 
-from hsilib.errors import HsiError, joined, known
+from hsilib.errors import HsiError, joined, known, unknown
 from hsilib.identity import Run
 
 ELSEWHERE = "train on the workers of a Dask scheduler, tcp://HOST:8786; or local:4, four workers here"
@@ -42,7 +42,7 @@ def _add_scene(args):
         return
     if len(args.add) != 3:
         raise HsiError("scenes --add takes NAME CUBE LABELS, or NAME and a folder of images")
-    words = {part: getattr(args, part) for part in ("cube_key", "label_key", "train", "test", "nodata")}
+    words = {part: getattr(args, part) for part in "cube_key label_key train test nodata".split()}
     words["classes"] = [c.strip() for c in args.classes.split(",")] if args.classes else ()
     path = own.add_scene(*args.add, **words)
     print("\n".join([f"{name}: written to {path}", *told.of_scene(name)]))
@@ -85,12 +85,10 @@ def study_command(args: Namespace) -> None:
     from hsilib.data.scenes import load_scene
     from hsilib.files import project
     from hsilib.study import merge, runs, sweep
-    from hsilib.study.store import Store, published
+    from hsilib.study.store import Store
 
     sweep.usable(args.device)
-    if args.publish and published() is None:
-        raise HsiError("no published rows here: --publish is for a checkout of the book")
-    store = Store(published() if args.publish else None)
+    store = merge.book() if args.publish else Store()
     rows = store.rows()
     file = args.file or project() / "book" / "study.toml"
     if not args.file and not file.is_file():
@@ -98,10 +96,10 @@ def study_command(args: Namespace) -> None:
     parts = runs.declared(file)
     declared = list(dict.fromkeys(sum(parts.values(), [])))
     if args.check is not None:
-        if not sweep.check(declared, store, args.check):
-            says = "not every run gave its stored accuracies; on another processor or version that can be"
-            raise HsiError(says)
-        return
+        if sweep.check(declared, store, args.check):
+            return
+        says = "not every run gave its stored accuracies; on another processor or version that can be"
+        raise HsiError(says)
 
     def scene_of(name):
         """A scene for its divisions: its card, or else its files; nothing is written."""
@@ -133,29 +131,22 @@ def results_command(args: Namespace) -> None:
 
     from hsilib.files import write_atomically
     from hsilib.study import merge
-    from hsilib.study.store import Store, published
+    from hsilib.study.store import Store
 
     store = Store()
     if args.merge is not None or args.publish is not None:
         if args.merge is not None:
             store.check()
-            taken, known, refused = merge.merge(store, Path(args.merge))
+            taken, same, refused = merge.merge(store, Path(args.merge))
         else:
-            taken, known, refused = merge.publish(Path(args.publish))
-            store = Store(published())
-        print(f"{taken} runs taken over into {store.folder}, {known} were here already")
-        for line in refused:
-            print(f"refused: {line}")
-        if refused:
-            raise HsiError(f"{len(refused)} runs were refused")
+            taken, same, refused = merge.publish(store := merge.book(), Path(args.publish))
+        print(f"{taken} runs taken over into {store.folder}, {same} were here already")
+        _say_refused(refused)
     elif args.check is not None:
         from hsilib.study.contributed import check
 
         count, refused = check(args.check)
-        for line in refused:
-            print(f"refused: {line}")
-        if refused:
-            raise HsiError(f"{len(refused)} of {count} runs were refused")
+        _say_refused(refused, f" of {count}")
         print(f"{args.check}: {count} runs, each what it says it is")
     elif args.fetch is not None:
         from hsilib.study.fetch import fetch
@@ -176,16 +167,21 @@ def results_command(args: Namespace) -> None:
         print(f"yours are in {store.folder}")
 
 
+def _say_refused(lines, of=""):
+    for line in lines:
+        print(f"refused: {line}")
+    if lines:
+        raise HsiError(f"{len(lines)}{of} runs were refused")
+
+
 def chosen_run(args: Namespace) -> Run:
     """Return the run that the words of ``run_arguments`` name."""
     from hsilib.methods import METHODS
     from hsilib.study.runs import make_run
 
     if args.method not in METHODS:
-        try:
-            known("method", args.method, METHODS)
-        except HsiError as error:
-            raise HsiError(f"{error}; written in a page of yours: --page PAGE") from None
+        says = "written in a page of yours: --page PAGE"
+        raise HsiError(f"{unknown('method', args.method, METHODS)}; {says}")
     options = {name: value(text) for name, text in args.option}
     return make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
 
@@ -197,8 +193,7 @@ def unless_told(name: str) -> str:
     return os.path.relpath(workplace() / "results" / name)
 
 
-def file_name(args: Namespace, run: Run) -> str:
-    """Return how files of a run are called unless ``--output`` says otherwise."""
+def _name_of(args, run):
     return unless_told(f"{args.method}-{args.ratio}-{args.scene}-{args.split}-{args.seed}-{run.id}")
 
 
@@ -221,7 +216,7 @@ def export_command(args: Namespace) -> None:
             print(f"{rows} x {columns} pixels a call; stored in 8 bits where it is, computed in floats")
         print(f"bytes: flash {report['flash']}, state {state}, stack {report['stack']} ({report['by']})")
         return
-    path = args.output or f"{file_name(args, run)}.onnx"
+    path = args.output or f"{_name_of(args, run)}.onnx"
     print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
 
 
@@ -270,6 +265,6 @@ def map_command(args: Namespace) -> None:
     if not fits(labels, scene):
         raise HsiError(f"{store.map_path(run.id)}: no map of {run.scene}; delete it and its row")
     sure = confidence(run, store) if scene.transform else None
-    base = args.output or file_name(args, run)
+    base = args.output or _name_of(args, run)
     files = write_map(base, labels, sure, scene.classes, scene.crs, scene.transform)
     print(f"{run}: {joined(files)}, {labels.shape[0]} x {labels.shape[1]} pixels, classes from 1")

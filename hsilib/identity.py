@@ -41,10 +41,9 @@ class Recipe:
         known("precision", self.precision, ("fp32", "bf16"))
         for name, least in (("epochs", 1), ("batch", 2)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise HsiError(f"{name} must be a whole number of at least {least}, not {value!r}")
-            if value > LARGEST:
-                raise HsiError(f"{name} must be at most {LARGEST}, not {value}")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or not least <= value <= LARGEST:
+                raise HsiError(f"{name} must be a whole number from {least} to {LARGEST}, not {value!r}")
         if not isinstance(self.lr, int | float) or not 0 < self.lr < 10:
             raise HsiError(f"lr must lie between 0 and 10, not {self.lr!r}")
 

@@ -15,11 +15,9 @@ MANY = 4
 
 def row(writer, number):
     """A row of a run that never was."""
-    numbers = dict(ratio=0, seed=number, oa=50.0, top5=90.0, aa=50.0, kappa=40.0, f1=50.0, train=100, test=100, leakage=0.0)
-    numbers |= dict(params=10, macs=10, bytes=10, epochs=1, lr=0.001, batch=10, threads=1, seconds=1.0, payload=10)
-    texts = dict(scene="x", split="random", method="mlp", options="", schedule="constant", precision="float32")
-    texts |= dict(version="1", device="x", commit="", versions="x", parents="")
-    return dict(run=f"{writer:04x}{number:08x}", **numbers, **texts)
+    from hsilib.study.rows import COLUMNS, EMPTY
+
+    return dict.fromkeys(COLUMNS, 1) | dict.fromkeys(EMPTY, "") | {"run": f"{writer:04x}{number:08x}", "seed": number}
 
 
 def write(folder, writer, until, done):

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 SMALL = "synthetic_urban_small"
@@ -55,10 +56,8 @@ def armed(place):
 
         setattr(owner, name, wrapped)
 
-    around(os, "fsync")
-    around(os, "replace")
-    around(os, "rename")
-    around(os, "unlink")
+    for name in ("fsync", "replace", "rename", "unlink"):
+        around(os, name)
     around(files.Path, "mkdir")
     return passed
 
@@ -88,12 +87,9 @@ def alive(folder):
     """The processes that work for a folder still."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            told = path.read_bytes()
-        except OSError:
-            continue
-        if str(folder).encode() in told and int(path.parent.name) != os.getpid():
-            found.append(int(path.parent.name))
+        with suppress(OSError):
+            if str(folder).encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
     return found
 
 
@@ -102,24 +98,13 @@ def state(folder):
 
     What a killed process was writing has a name with a dot, and is removed after a day.
     """
-    held = {}
-    for path in sorted((folder / "store").rglob("*")) + sorted((folder / "cache").rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_dir() or "/." in name:
-            continue
-        if path.name == "run.json":
-            said = json.loads(path.read_text())
-            held[name] = [said["row"][column] for column in MEASURED] + [said["measured"]]
-        else:
-            held[name] = path.read_bytes()
+    files = [path for part in ("store", "cache") for path in (folder / part).rglob("*") if path.is_file()]
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    held = {name: path.read_bytes() for name, path in names.items() if "/." not in name}
+    for name in [name for name in held if name.endswith("run.json")]:
+        said = json.loads(held[name])
+        held[name] = [said["row"][column] for column in MEASURED] + [said["measured"]]
     return held
-
-
-def differs(folder, whole):
-    """Say how a study that was finished after a kill differs from the undisturbed one."""
-    here = state(folder)
-    apart = [str(key) for key in {*here, *whole} if here.get(key) != whole.get(key)]
-    return ", ".join(sorted(apart)[:5])
 
 
 def attempt(whole, place, seconds, jobs, temporary):
@@ -130,10 +115,8 @@ def attempt(whole, place, seconds, jobs, temporary):
         pid = child(folder, place, jobs)
         if seconds is not None:
             time.sleep(seconds)
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         ended(pid)
         if (folder / "store").is_dir():
             from hsilib import Store
@@ -147,10 +130,11 @@ def attempt(whole, place, seconds, jobs, temporary):
             return f"alive after 10 s: {alive(folder)}"
     if not ended(child(folder, None, jobs)):
         return "it could not be finished"
-    return differs(folder, whole)
+    here = state(folder)
+    return ", ".join(sorted(key for key in {*here, *whole} if here.get(key) != whole.get(key))[:5])
 
 
-def main(count=300, seed=None, most_of_two=20):
+def main(count=300, seed=None):
     """Try all places, then random moments; one kill in fifteen meets two workers."""
     for name in ("OWN", "DATA", "RESULTS"):
         os.environ[f"HSILIB_{name}"] = tempfile.mkdtemp()
@@ -169,13 +153,12 @@ def main(count=300, seed=None, most_of_two=20):
         print(f"seed {seed}; {len(whole)} rows and files, {places} places, {took:.1f} s undisturbed", flush=True)
         step, wrong = max(1, places // max(1, count // 2)), 0
         todo = [(place, None, 1) for place in range(draw.randrange(step), places, step)][: count // 2]
-        two = min(int(most_of_two), count // 10)
+        two = min(20, count // 10)
         todo += [(None, draw.uniform(0, 1.1 * took), 1) for _ in range(count - len(todo) - two)]
         todo += [(None, draw.uniform(0, 12), 2) for _ in range(two)]
         for number, (place, seconds, jobs) in enumerate(todo, 1):
-            says = attempt(whole, place, seconds, jobs, temporary)
             where = f"place {place}" if seconds is None else f"{seconds:.2f} s"
-            if says:
+            if says := attempt(whole, place, seconds, jobs, temporary):
                 wrong += 1
                 print(f"killed at {where}, {jobs} jobs: {says}", flush=True)
             if number % 50 == 0:

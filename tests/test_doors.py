@@ -222,13 +222,14 @@ def test_a_teacher_is_a_network(capsys, by, says):
 
 
 def test_one_line_is_one_line_whatever_other_packages_warn_of(tmp_path):
-    """A file of Python 2, of which numpy warns, and a name with signs that a terminal obeys."""
+    """A file of Python 2, of which numpy warns, a name with signs that a terminal obeys, and one that lacks signs."""
     with open(tmp_path / "c.npy", "wb") as file:
         np.save(file, CUBE)
     old = (tmp_path / "c.npy").read_bytes().replace(b"(24, 20, 9), }   ", b"(24L, 20L, 9L), }", 1)
     (tmp_path / "c.npy").write_bytes(old)
     words = ["scenes", "--add", "mine", "c.npy", "no\n\x1b[31m\u202elabels.npy"]
-    done = subprocess.run([sys.executable, "-m", "hsilib", *words], cwd=tmp_path, capture_output=True, text=True)
+    poor = dict(env=os.environ | {"PYTHONIOENCODING": "ascii"}, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "hsilib", *words], **poor)
     assert b"24L" in old and done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.strip().isprintable()
 

@@ -3,8 +3,6 @@
 ``python tests/test_identities.py`` adds what is new to the list and takes nothing away.
 """
 
-import re
-from ast import literal_eval
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +10,10 @@ from pathlib import Path
 import pandas as pd
 from hsilib import methods
 from hsilib.files import project
-from hsilib.identity import Recipe
-from hsilib.study.runs import declared, make_run
+from hsilib.study import contributed
+from hsilib.study.runs import declared
 from hsilib.study.store import Store
 
-NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|True|False")  # and not 3*lens_9
 LIST = Path(__file__).with_name("identities.txt")
 
 
@@ -25,13 +22,9 @@ def rows():
 
 
 def run_of(row):
-    """The run that a stored row is of, made from what the row says."""
-    options = dict(part.split("=", 1) for part in row["options"].split())
-    options = {name: literal_eval(text) if NUMBER.fullmatch(text) else text for name, text in options.items()}
-    options = {name: 1 / 3 if value == 0.333333 else value for name, value in options.items()}  # six digits are stored
-    made = make_run(row["scene"], row["split"], row["method"], int(row["ratio"]), int(row["seed"]), options=options)
-    recipe = {name: type(value)(row[name]) for name, value in vars(made.recipe).items()}
-    return replace(made, recipe=Recipe(**recipe))
+    """The run that a stored row is of, made from what the row says; six digits of an option are stored."""
+    run = contributed.run_of(row)
+    return replace(run, options=tuple((name, 1 / 3 if value == 0.333333 else value) for name, value in run.options))
 
 
 @lru_cache

@@ -25,6 +25,10 @@ def run(seed=0, method="mlp"):
     return make_run(SMALL, "random", method, seed=seed, epochs=1)
 
 
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
 @pytest.fixture
 def shared(tmp_path, monkeypatch):
     """A folder of published rows that nobody may write."""
@@ -137,9 +141,6 @@ def test_a_study_is_published_on_purpose(tmp_path, monkeypatch, capsys):
 
 
 def test_a_write_that_fails_leaves_nothing_and_names_the_file(tmp_path, monkeypatch, capsys):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     path = tmp_path / "map.npy"
     write_atomically(path, b"old")
     for name in ("fsync", "replace"):
@@ -158,10 +159,6 @@ def test_a_run_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     execute(run(0), other)
     files = other.files(run(0).id)
     assert sorted(files) == ["log.csv", "map.png", "run.json"]
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     for name in ("fsync", "rename"):
         monkeypatch.setattr(os, name, full)
         with pytest.raises(OSError, match=f"No space left on device: .*{run(0).id}"):
@@ -225,6 +222,11 @@ def test_a_store_of_an_earlier_edition_is_read_merged_and_converted(tmp_path, mo
     old, _ = of_an_earlier_edition(tmp_path / "old")
     assert merge.merge(Store(tmp_path / "new"), old.folder) == (3, 0, [])
     assert merge.merge(Store(tmp_path / "new"), store.folder) == (0, 3, [])
+    table = pd.read_csv(old.folder / "baselines.csv", dtype=str)
+    table.drop(columns="payload").to_csv(old.folder / "baselines.csv", index=False)  # of the first edition
+    (old.folder / "measures" / "measures.csv").unlink()
+    rows = old.rows().sort_values("run", ignore_index=True)
+    assert rows["payload"].isna().all() and rows["oa"].equals(before.sort_values("run", ignore_index=True)["oa"])
 
 
 def test_a_packed_map_of_a_large_scene_keeps_what_can_be_tested(tmp_path, monkeypatch):

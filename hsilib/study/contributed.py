@@ -62,14 +62,12 @@ def check(folder: Path | str) -> tuple[int, list[str]]:
 
     Returns how many rows there are, and a line for each that is not what it says.
     """
-    if not Path(folder).is_dir():
-        raise HsiError(f"{folder}: no folder with rows of yours")
     store = Store(folder)
     with redirect_stderr(io.StringIO()) as unread:
         rows = store.written().to_dict("records")
     refused = unread.getvalue().splitlines()
     many = len(rows) + len(refused)
     if not many:
-        raise HsiError(f"{folder}: no rows in it")
+        raise HsiError(f"{folder}: no folder with rows of yours")
     wrong = ((row, _wrong(row, store)) for row in rows)
     return many, refused + [f"{told(row)}: {says}" for row, says in wrong if says]

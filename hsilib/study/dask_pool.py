@@ -82,18 +82,16 @@ class DaskPool:
     ) -> None:
         self.on, self.store, self.device, self.say = on, store, device, say
         self.client, self.topic = _client(on, stack), f"hsilib-{secrets.token_hex(4)}"
-        self.lacks: dict[str, str] = {}  # of each worker that has answered
-        self.read = 0  # how many answers
-        plugin = dumps(Approval(self.topic, {run.scene: run.content for run in runs}))
-        register = self.client.scheduler.register_worker_plugin
-        self._ask(register, plugin=plugin, name="hsilib", idempotent=False)
-        late, waits = time.monotonic() + LOADING, False
-        while (unheard := self._look()) or not self.lacks:  # none has come, or one is still loading
+        self.lacks: dict[str, str] = {}  # of each worker that is there and has answered
+        approval = dumps(Approval(self.topic, {run.scene: run.content for run in runs}))
+        words = dict(plugin=approval, name="hsilib", idempotent=False)
+        self._ask(self.client.scheduler.register_worker_plugin, **words)
+        late = time.monotonic() + LOADING
+        if not self._look() and not self.lacks:
+            say(f"waiting for a worker of {on}")
+        while self._look() or not self.lacks:  # one is still loading, or none has come
             if self.jobs and time.monotonic() > late:
                 break
-            if not unheard and not waits:
-                say(f"waiting for a worker of {on}")
-                waits = True
             time.sleep(0.2)
         if not self.jobs:
             told = "; ".join(f"worker {worker} is left out: {lacks}" for worker, lacks in self.lacks.items())
@@ -117,16 +115,16 @@ class DaskPool:
 
     def _look(self):
         """Say which workers are gone or left out; return those that have not answered."""
-        workers = set(self._ask(self.client.scheduler.identity)["workers"])
-        for worker in self.lacks.keys() - workers:
-            if not self.lacks.pop(worker):
+        workers = self._ask(self.client.scheduler.identity)["workers"].keys()
+        answers = dict(answer for _, answer in self._ask(self.client.scheduler.events, topic=self.topic))
+        known, self.lacks = self.lacks, {worker: answers[worker] for worker in workers & answers.keys()}
+        for worker in known.keys() - workers:
+            if not known[worker]:
                 self.say(f"worker {worker} is gone; another trains what it trained, and is waited for")
-        answers = self._ask(self.client.scheduler.events, topic=self.topic)[self.read :]
-        for _, (worker, lacks) in answers:
-            self.read, self.lacks[worker] = self.read + 1, lacks
-            if lacks:
-                self.say(f"worker {worker} is left out: {lacks}")
-        return workers - self.lacks.keys()
+        for worker in self.lacks.keys() - known:
+            if self.lacks[worker]:
+                self.say(f"worker {worker} is left out: {self.lacks[worker]}")
+        return workers - answers.keys()
 
     def rows(self, work: "Work") -> Iterator[dict[str, Any]]:
         """Train: a run is a task that waits for those it starts from; only this process writes the store."""
@@ -141,7 +139,7 @@ class DaskPool:
             words["resources"] = {"hsilib": 1}
             futures[run.id] = self.client.submit(far_row, run, sent, self.device, *starts, **words)
         pending = {futures[run.id]: run for run in work.runs}
-        del futures
+        del futures  # a result that is kept here is forgotten there
         while pending:
             with self.client.as_current(), suppress(TimeoutError, concurrent.futures.CancelledError):
                 wait(list(pending), timeout=LOOK, return_when="FIRST_COMPLETED")
@@ -176,6 +174,11 @@ class Quiet(Client):
         pass
 
 
+async def _answer(address):
+    async with rpc(address) as scheduler:
+        await scheduler.identity()
+
+
 def _client(on, stack):
     local = re.fullmatch(r"local:([1-9]\d{0,2})", on)
     if not local and not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+:\d+", on):
@@ -184,16 +187,12 @@ def _client(on, stack):
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they meet is told in one line
 
-    async def answer():
-        async with rpc(on) as scheduler:
-            await scheduler.identity()
-
     try:
         if local:
             words = dict(threads_per_worker=1, dashboard_address=None, silence_logs=50)
             on = stack.enter_context(LocalCluster(n_workers=int(local[1]), **words))
         else:  # a client would wait for what listens there and says nothing
-            asyncio.run(asyncio.wait_for(answer(), PATIENCE))
+            asyncio.run(asyncio.wait_for(_answer(on), PATIENCE))
         client = Quiet(on, timeout=PATIENCE, set_as_default=False)
     except RuntimeError:
         says = "a script must call it under if __name__ == '__main__':"
@@ -201,11 +200,11 @@ def _client(on, stack):
     except Exception as error:  # another program may answer anything
         raise HsiError(f"{on}: no Dask scheduler answers there ({reason(error)})") from None
 
+    @stack.callback
     def close():
         with suppress(OSError):  # a lost scheduler is not waited for
             client.close(timeout=PATIENCE)
 
-    stack.callback(close)
     return client
 
 

@@ -16,8 +16,8 @@ from torch import nn
 from hsilib import methods
 from hsilib.data import scenes
 from hsilib.data.splits import WINDOW, split_of
-from hsilib.errors import HsiError, reason
-from hsilib.files import cache_folder, write_atomically
+from hsilib.errors import HsiError
+from hsilib.files import cache_folder, readable, write_atomically
 from hsilib.identity import Run, columns_of
 from hsilib.methods.task import Task
 from hsilib.models import evaluate, measure
@@ -58,7 +58,7 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
     path = weights_path(run)
     if not path.is_file():
         return execute(run, store or Store(), device)[1]
-    try:
+    with readable(f"{path}: not a stored model of {run}; delete it to train it"):
         with safe_open(path, framework="pt") as handle:
             metadata = json.loads(handle.metadata()["hsilib"])
             weights = {key: handle.get_tensor(key) for key in handle.keys()}
@@ -73,9 +73,6 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
             raise ValueError("weights of another size than its configuration says")
         model = NETWORKS[metadata["network"]](**metadata["config"])
         model.load_state_dict(weights)
-    except Exception as error:
-        says = f"not a stored model of {run} ({reason(error)}); delete it to train it"
-        raise HsiError(f"{path}: {says}") from None
     return execute(run, store or Store(), device)[1] if old else model.to(device).eval()
 
 

@@ -6,8 +6,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from hsilib.errors import HsiError, reason
-from hsilib.files import cache_folder, own_folder
+from hsilib.errors import HsiError
+from hsilib.files import cache_folder, own_folder, readable
 
 PART = re.compile(r"(?:.*/)?book/results/((?:[\w-]+/){0,2}[\w.@-]+\.(?:csv|json|png))")
 MOST = 1 << 30  # bytes that they may take
@@ -18,19 +18,21 @@ def fetch(source: str) -> tuple[Path, int]:
 
     source: the folder of a checkout, a .zip that holds ``book/results``, or the address of one.
     """
+    says = "no archive that can be read; name a checkout, or the .zip of a release or its address"
+    with readable(f"{source}: {says}"):
+        files = dict(_in_folder(Path(source)) if Path(source).is_dir() else _in_archive(source))
+    if not files:
+        raise HsiError(f"{source}: it holds no published rows (book/results)")
     target = own_folder() / "published"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as place:
-        count, work = 0, Path(place) / "results"
-        for name, data in _in_folder(Path(source)) if Path(source).is_dir() else _in_archive(source):
+        work = Path(place) / "results"
+        for name, data in files.items():
             (work / name).parent.mkdir(parents=True, exist_ok=True)
             (work / name).write_bytes(data)
-            count += 1
-        if not count:
-            raise HsiError(f"{source}: it holds no published rows (book/results)")
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)
-    return target, count
+    return target, len(files)
 
 
 def _in_folder(folder):
@@ -41,17 +43,12 @@ def _in_folder(folder):
 
 
 def _in_archive(source):
-    path = source
-    try:
-        if source.startswith("https://"):
-            import pooch
+    if source.startswith("https://"):
+        import pooch
 
-            path = pooch.retrieve(source, None, path=cache_folder() / "releases")
-        with zipfile.ZipFile(path) as archive:
-            parts = [(part, PART.fullmatch(part.filename)) for part in archive.infolist()]
-            if sum(part.file_size for part, name in parts if name) > MOST:
-                raise HsiError(f"{path}: its rows take more than {MOST:,} bytes")
-            yield from ((name[1], archive.read(part)) for part, name in parts if name)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        says = "name a checkout, or the .zip of a release or its address"
-        raise HsiError(f"{source}: no archive that can be read ({reason(error)}); {says}") from None
+        source = pooch.retrieve(source, None, path=cache_folder() / "releases")
+    with zipfile.ZipFile(source) as archive:
+        parts = [(part, name) for part in archive.infolist() if (name := PART.fullmatch(part.filename))]
+        if sum(part.file_size for part, _ in parts) > MOST:
+            raise HsiError(f"{source}: its rows take more than {MOST:,} bytes")
+        yield from ((name[1], archive.read(part)) for part, name in parts)

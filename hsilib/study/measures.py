@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from hsilib.errors import HsiError, reason
-from hsilib.files import write_atomically
+from hsilib.files import readable, write_atomically
 from hsilib.study import rows
 
 COSTS = ["macs", "payload"]  # where they are other than the row says
@@ -27,14 +26,11 @@ def file(folder: Path) -> Path:
 @lru_cache
 def _table(path, changed):
     """The measures of one store, read once while the file stays as it is."""
-    try:
+    with readable(f"{path}: not the measures of a store; get it from where the store came from"):
         table = pd.read_csv(path, dtype={"run": str, "small": str}).drop_duplicates("run").set_index("run")
         if not table.index.str.fullmatch("[0-9a-f]{12}").all():
             raise ValueError("other runs than a store has")
         return of_runs(table)
-    except (ValueError, KeyError, OSError) as error:
-        says = f"not the measures of a store ({reason(error)}); get it from where the store came from"
-        raise HsiError(f"{path}: {says}") from None
 
 
 def of_runs(table: pd.DataFrame) -> pd.DataFrame:

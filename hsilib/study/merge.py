@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hsilib.data.cards import fits, png
 from hsilib.errors import HsiError, known
 from hsilib.files import inside, write_atomically
 from hsilib.study import measures, rows
-from hsilib.study.store import PARTS, Store, published
+from hsilib.study.store import PARTS, Store, packed, published
 
 # what a run is; two rows of one identity that differ here are not of one run
 DECIDED = "scene split method ratio seed options epochs lr batch schedule precision version parents".split()
@@ -39,9 +40,7 @@ def listing(store: Store) -> pd.DataFrame:
 
 def _wrong(store, run, scene):
     """Say what is wrong with the files of a run of another store, or nothing."""
-    places = [store.folder / run / part for part in ("run.json", *PARTS)]
-    places += [store.folder / part / f"{run}.{ending}" for part, ending in PARTS.values()]
-    if not all(inside(place, store.folder) for place in places):
+    if not all(inside(store.path(run, part), store.folder) for part in ("run.json", *PARTS)):
         return "a link out of its folder lies beside it"
     files = store.files(run)
     if "map.png" not in files:
@@ -53,10 +52,9 @@ def _wrong(store, run, scene):
                 read(run)
     except HsiError as error:
         return str(error)
-    try:
+    with suppress(HsiError):  # a scene that is not here: nothing is shown of it
         return "" if fits(labels, Store().card(scene)[0]) else f"its map is none of {scene}"
-    except HsiError:  # a scene that is not here: nothing is shown of it
-        return "" if labels.ndim == 2 else "its map is none"
+    return "" if labels.ndim == 2 else "its map is none"
 
 
 def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
@@ -91,26 +89,22 @@ def convert(store: Store) -> int:
     """Make folders of your runs that an earlier edition packed into tables; return how many."""
     if published() is not None and store.folder.resolve() == published().resolve():
         raise HsiError(f"{store.folder}: published runs stay in tables")
-    mine, count = Store(store.folder), 0
-    for family, table in mine.packed(store.folder).items():
+    mine, tables = Store(store.folder), packed(store.folder)
+    for family, table in tables.items():
         for run in table["run"]:
             store.take(run, mine.files(run))
-            count += 1
         (store.folder / f"{family}.csv").unlink()
         for run in table["run"]:
             for part, ending in PARTS.values():
                 (store.folder / part / f"{run}.{ending}").unlink(missing_ok=True)
     measures.file(store.folder).unlink(missing_ok=True)
-    return count
+    return sum(map(len, tables.values()))
 
 
 def pack(store: Store) -> int:
     """Move the runs of a store that are folders into its tables; return how many."""
-    table, count = store.written().set_index("run", drop=False), 0
-    beside, lines = {}, {}
-    for run in store.runs():
-        if run not in table.index:
-            continue
+    whole, beside, lines = set(store.written()["run"]), {}, {}
+    for run in filter(whole.__contains__, store.runs()):
         files = store.files(run)
         said = json.loads(files["run.json"])
         if "map.png" in files and (drawn := store.read_map(run)).size >= LARGE:
@@ -120,14 +114,13 @@ def pack(store: Store) -> int:
                 write_atomically(store.folder / folder / f"{run}.{ending}", files[part])
         beside[run] = rows.measured(said.get("measured"))
         lines.setdefault(said["family"], []).append(said["row"])
-        count += 1
     if beside:
         measures.add(store.folder, beside)
     for family, more in lines.items():
         path = store.folder / f"{family}.csv"
         write_atomically(path, _joined(path.read_text() if path.exists() else "", more))
     store.remove(set(beside))
-    return count
+    return len(beside)
 
 
 def _joined(text, more):
@@ -140,11 +133,15 @@ def _joined(text, more):
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def publish(folder: Path) -> tuple[int, int, list[str]]:
-    """Take over the runs of a store into the published tables; see ``merge``."""
+def book() -> Store:
+    """Return the published rows as a store to write in."""
     if published() is None:
         raise HsiError("no published rows here: --publish is for a checkout of the book")
-    store = Store(published())
+    return Store(published())
+
+
+def publish(store: Store, folder: Path) -> tuple[int, int, list[str]]:
+    """Take over the runs of a store into the published tables; see ``merge``."""
     told = merge(store, folder)
     pack(store)
     return told

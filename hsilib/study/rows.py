@@ -21,13 +21,10 @@ COLUMNS = (
 TEXTS = "run scene split method options schedule precision version device commit versions parents".split()
 SHOWN = "scene split method schedule precision version device commit versions".split()  # as they are
 EMPTY = {"options", "parents", "commit"}  # texts that may be empty
-RANGES = {  # of the numbers: lowest, highest
-    "ratio": (0, 99), "seed": (0, np.inf), "oa": (0, 100), "top5": (0, 100), "aa": (0, 100),
-    "kappa": (-100, 100), "f1": (0, 100), "train": (1, np.inf), "test": (1, np.inf), "leakage": (0, 100),
-    "params": (0, np.inf), "macs": (0, np.inf), "bytes": (0, np.inf), "epochs": (1, np.inf),
-    "lr": (0, np.inf), "batch": (1, np.inf), "threads": (0, np.inf),
-    "seconds": (0, np.inf), "payload": (0, np.inf),
-}
+RANGES = {"ratio": (0, 99), "kappa": (-100, 100)}  # of the numbers: lowest, highest
+RANGES |= dict.fromkeys("oa top5 aa f1 leakage".split(), (0, 100))
+RANGES |= dict.fromkeys("train test epochs batch".split(), (1, np.inf))
+RANGES |= dict.fromkeys("seed params macs bytes lr threads seconds payload".split(), (0, np.inf))
 MAY_LACK = {"top5", "leakage", "params", "macs", "payload"}  # numbers that not every method has
 WHOLE = "ratio seed train test epochs batch threads bytes".split()
 COUNTS = {*WHOLE, "params", "macs", "payload"}
@@ -36,19 +33,15 @@ COUNTS = {*WHOLE, "params", "macs", "payload"}
 def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:
     """Return the rows of a CSV table that are whole, and {number of a line: what is wrong with it}.
 
-    A ValueError says that it is no table of rows.  Further columns are left out.
+    A ValueError or an error of csv says that it is no table of rows.  Further columns are left out.
     """
-    try:
-        header, *lines = csv.reader(io.StringIO(text))
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"no table: {error}") from None
+    header, *lines = csv.reader(io.StringIO(text))
     missing = [name for name in COLUMNS if name not in header and name != "payload"]
     if missing or len({*header}) < len(header):
         raise ValueError(f"columns missing: {', '.join(missing)}" if missing else "two columns of one name")
-    numbers = [number for number, cells in enumerate(lines, 2) if len(cells) == len(header)]
-    cut = set(range(2, len(lines) + 2)) - set(numbers)
-    table = pd.DataFrame([lines[number - 2] for number in numbers], columns=header, dtype=str)
-    table, wrong = checked(table)
+    whole = {number: cells for number, cells in enumerate(lines, 2) if len(cells) == len(header)}
+    cut, numbers = set(range(2, len(lines) + 2)) - set(whole), list(whole)
+    table, wrong = checked(pd.DataFrame(list(whole.values()), columns=header, dtype=str))
     return table, dict.fromkeys(cut, "cut off") | {numbers[place]: why for place, why in wrong.items()}
 
 

@@ -4,6 +4,7 @@ A `Run` is all that decides a result.  Its identity is computed from all of it, 
 raised method version is another run and never a stale hit.
 """
 
+import itertools
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,8 +16,8 @@ from hsilib.data import described, registry
 from hsilib.data.own import named
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import SPLITS
-from hsilib.errors import HsiError, known, reason, shown
-from hsilib.files import outside
+from hsilib.errors import HsiError, known, shown
+from hsilib.files import outside, readable
 from hsilib.identity import Recipe, Run
 
 if TYPE_CHECKING:
@@ -88,21 +89,18 @@ def plan(
     """
     splits, names = ([given] if isinstance(given, str) else given for given in (splits, names))
     ratios = [ratios] if isinstance(ratios, int) else ratios
-    for name in names:
-        methods.get(name)
     for ratio in ratios:
         known("size", str(ratio), {str(r) for m in methods.METHODS.values() for r in m.ratios})
+    sizes = {name: methods.get(name).ratios for name in names}
+    sizes = {name: [r for r in has if r in ratios] or has for name, has in sizes.items()}
     runs, place = [], registry.place(named(scene))
     for split in splits:
         many = seeds[split] if isinstance(seeds, dict) else seeds
-        if many < 1:
-            raise HsiError(f"nothing to run: the number of seeds must be at least 1, not {many}")
-        if many > MOST_SEEDS:
-            raise HsiError(f"the number of seeds must be at most {MOST_SEEDS}, not {many}")
-        for seed in range(many):
-            for name in names:
-                sizes = [r for r in methods.get(name).ratios if r in ratios] or list(methods.get(name).ratios)
-                runs += [_run(place, split, name, ratio, seed, **common) for ratio in sizes]
+        if not 1 <= many <= MOST_SEEDS:
+            most = f"at least 1 and at most {MOST_SEEDS}"
+            raise HsiError(f"nothing to run: the number of seeds must be {most}, not {many}")
+        grid = itertools.product(range(many), names)
+        runs += [_run(place, split, name, r, seed, **common) for seed, name in grid for r in sizes[name]]
     if names and not runs:
         raise HsiError("nothing to run: no split is left")
     return list(dict.fromkeys(runs))
@@ -122,17 +120,15 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
 
     That is a TOML file with a ``[[part]]`` for each grid; its methods are names or families.
     """
-    try:
+    with readable(f"{path}: not a study file, as book/study.toml is one"):
         text = outside(path, 1_000_000).decode()
         if max(map(len, text.splitlines()), default=0) > 10_000:
             raise ValueError("a line is longer than 10,000 characters")
         said = tomllib.loads(text)
-    except (HsiError, RecursionError, ValueError) as error:
-        raise HsiError(f"{path}: not a study file ({reason(error)}); book/study.toml is one") from None
-    parts, runs, many = said.get("part"), {}, 0
-    if list(said) != ["part"] or not isinstance(parts, list):
-        raise HsiError(f"{path}: not a study file (it has other than [[part]]); book/study.toml is one")
-    for part in parts:
+        if list(said) != ["part"] or not isinstance(said["part"], list):
+            raise ValueError("it has other than [[part]]")
+    runs, many = {}, 0
+    for part in said["part"]:
         try:
             described.held("part", part)
         except HsiError as error:

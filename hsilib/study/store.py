@@ -7,13 +7,11 @@ yours in earlier editions.  Reading gives both, and needs neither torch nor a cu
 """
 
 import json
-import operator
 import os
 import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from hsilib.data import cards, described
-from hsilib.errors import HsiError, reason
-from hsilib.files import cache_folder, clear, own_folder, project, temporary, workplace, write
+from hsilib.errors import HsiError
+from hsilib.files import cache_folder, clear, own_folder, project, readable, temporary, workplace, write
 from hsilib.study import measures, rows
 
 # a file in the folder of a run -> the folder and the ending that it has where runs are packed
@@ -46,40 +44,46 @@ def smoke_store() -> "Store":
     return Store(workplace() / "_build" / "smoke" / "results")
 
 
-def _warn(where, wrong):
+def _warn(wrong):
     """What is not whole is named and left out, so that its run is trained again."""
-    for place, why in wrong.items():
+    for where, why in wrong.items():
         says = "it counts no more, and its run is trained again when it is asked for"
-        print(f"{where(place)}: {why}; {says}", file=sys.stderr)
-
-
-@lru_cache
-def _packed(path, changed):
-    """The rows of one CSV file, read once while it stays as it is."""
-    try:
-        table, wrong = rows.read(path.read_text())
-    except (ValueError, OSError) as error:
-        raise HsiError(f"{path}: not a table of runs ({reason(error)})") from None
-    _warn(lambda line: f"{path}, line {line}", wrong)
-    return table
-
-
-@lru_cache(maxsize=8)
-def _unpacked(paths, changed):
-    """The rows of all runs that are folders, and what is measured of them, read once while they stay."""
-    table, said, wrong = rows.of_json_files(map(_text_of, paths))
-    _warn(lambda place: paths[place], wrong)
-    told = {run: rows.measured(part.get("measured")) for run, part in zip(table["run"], said)}
-    return table, measures.of_runs(pd.DataFrame.from_dict(told, orient="index").rename_axis("run"))
-
-
-def _text_of(path):
-    return path.read_bytes() if path.is_file() else b""  # a pipe never ends
+        print(f"{where}: {why}; {says}", file=sys.stderr)
 
 
 def _state(path):
     """What is another when a file is another one."""
     return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
+
+
+def packed(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the rows of the CSV tables of a folder, by family."""
+    return {path.stem: _packed(path, _state(path)) for path in sorted(folder.glob("*.csv"))}
+
+
+@lru_cache
+def _packed(path, state):
+    """The rows of one CSV file, read once while it stays as it is."""
+    with readable(f"{path}: not a table of runs"):
+        table, wrong = rows.read(path.read_text())
+    _warn({f"{path}, line {line}": why for line, why in wrong.items()})
+    return table
+
+
+def _paths(folder):
+    """The row of each run that is a folder."""
+    names = sorted(filter(IDENTITY.fullmatch, os.listdir(folder))) if folder.is_dir() else []
+    return [folder / run / "run.json" for run in names]
+
+
+def _unpacked(folder):
+    """The rows of all runs that are folders, and what is measured of them."""
+    paths = _paths(folder)
+    texts = [path.read_bytes() if path.is_file() else b"" for path in paths]  # a pipe never ends
+    table, said, wrong = rows.of_json_files(texts)
+    _warn({paths[place]: why for place, why in wrong.items()})
+    told = {run: rows.measured(part.get("measured")) for run, part in zip(table["run"], said)}
+    return table, measures.of_runs(pd.DataFrame.from_dict(told, orient="index").rename_axis("run"))
 
 
 def _whole(folder):
@@ -88,26 +92,18 @@ def _whole(folder):
     return path.is_file() and not rows.of_json_files([path.read_bytes()])[2]
 
 
-def _joined(tables):
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        return rows.checked(pd.DataFrame(columns=rows.COLUMNS, dtype=str))[0]
-    return pd.concat(tables, ignore_index=True).drop_duplicates("run", ignore_index=True)
-
-
-class _Same(tuple):
-    """Tables, which are the same as others if each is the same object."""
-
-    def __hash__(self):
-        return hash(tuple(map(id, self)))
-
-    def __eq__(self, other):
-        return len(self) == len(other) and all(map(operator.is_, self, other))
-
-
-@lru_cache(maxsize=2)  # pages ask for all rows a hundred times
-def _beside(tables, measured):
-    return measures.beside(_joined(tables), measured)
+@lru_cache(maxsize=4)  # pages ask for all rows a hundred times
+def _rows(folders, states):
+    """All rows of some folders as they were written, and with what is measured of them."""
+    written, measured = [], []
+    for folder in folders:
+        table, beside = _unpacked(folder)
+        written = [*packed(folder).values(), table, *written]  # those of the first folder come last
+        measured += [beside, measures.held(folder)]
+    empty = rows.checked(pd.DataFrame(columns=rows.COLUMNS, dtype=str))[0]
+    table = pd.concat([table for table in written if len(table)] or [empty], ignore_index=True)
+    table = table.drop_duplicates("run", ignore_index=True)
+    return table, measures.beside(table, measured)
 
 
 class Store:
@@ -147,36 +143,28 @@ class Store:
         Beside what a row says stand AA30 and the test pixels of small classes (``aa30``, ``small``), its
         multiply-adds and payload are those from raw bands on, and what else was measured comes last.
         """
-        own = [self._unpacked(folder)[1] for folder in self.folders]
-        tables = [table for folder in reversed(self.folders) for table in self._tables(folder)]
-        return _beside(_Same(tables), _Same([*own, *map(measures.held, self.folders)])).copy()
+        return self._rows()[1].copy()
 
     def written(self) -> pd.DataFrame:
         """Return all rows as they were written."""
-        return _joined([table for folder in reversed(self.folders) for table in self._tables(folder)])
+        return self._rows()[0].copy()
 
-    def _tables(self, folder):
-        return [*self.packed(folder).values(), self._unpacked(folder)[0]]
+    def _rows(self):
+        if self.folder.exists() and not self.folder.is_dir():
+            raise HsiError(f"{self.folder}: no folder, which a store is")
+        files = [measures.file(folder) for folder in self.folders]
+        for folder in self.folders:
+            files += [*_paths(folder), *folder.glob("*.csv")]
+        return _rows(tuple(self.folders), tuple((path, _state(path)) for path in files))
 
-    def packed(self, folder: Path) -> dict[str, pd.DataFrame]:
-        """Return the rows of the CSV tables of a folder, by family."""
-        if folder.exists() and not folder.is_dir():
-            raise HsiError(f"{folder}: no folder, which a store is")
-        return {path.stem: _packed(path, _state(path)) for path in sorted(folder.glob("*.csv"))}
-
-    def runs(self, folder: Path | None = None) -> list[str]:
+    def runs(self) -> list[str]:
         """Return the identities of your runs that are folders."""
-        folder = folder or self.folder
-        return sorted(filter(IDENTITY.fullmatch, os.listdir(folder))) if folder.is_dir() else []
-
-    def _unpacked(self, folder):
-        paths = tuple(folder / run / "run.json" for run in self.runs(folder))
-        return _unpacked(paths, tuple(map(_state, paths)))
+        return [path.parent.name for path in _paths(self.folder)]
 
     def _row(self, run):
         """(table, family, row) of a run that is packed, or nothing."""
         for folder in self.folders:
-            for family, table in self.packed(folder).items():
+            for family, table in packed(folder).items():
                 for row in table[table["run"] == run].to_dict("records"):
                     return folder, family, row
 
@@ -197,30 +185,24 @@ class Store:
         its map, the predicted class of each pixel, 1-based; history: the loss terms per epoch; notes: what
         else its method tells.
         """
-        with self._new(row["run"]) as part:
-            write(part / "run.json", rows.as_file(family, row, measured or {}))
-            if labels is not None:
-                write(part / "map.png", cards.png(labels))
-            if history:
-                table = pd.DataFrame(history).round(5)
-                write(part / "log.csv", table.to_csv(index_label="epoch", lineterminator="\n"))
-            if notes:
-                write(part / "notes.json", f"{json.dumps(notes)}\n")
+        files = {"run.json": rows.as_file(family, row, measured or {})}
+        if labels is not None:
+            files["map.png"] = cards.png(labels)
+        if history:
+            files["log.csv"] = pd.DataFrame(history).round(5).to_csv(index_label="epoch", lineterminator="\n")
+        if notes:
+            files["notes.json"] = f"{json.dumps(notes)}\n"
+        self.take(row["run"], files)
 
-    def take(self, run: str, files: Mapping[str, bytes]) -> None:
-        """Keep a run whose files are at hand, by name, unless it is there already."""
-        with self._new(run) as part:
-            for name, data in files.items():
-                write(part / name, data)
-
-    @contextmanager
-    def _new(self, run):
-        """Give a folder under another name, which is renamed once when all is in it."""
+    def take(self, run: str, files: Mapping[str, bytes | str]) -> None:
+        """Keep a run whose files are at hand, by name, unless it is there already: they are written into a
+        folder under another name, which is renamed once when all is in it."""
         folder = self.folder / run
         part = temporary(folder)
         try:
             part.mkdir(parents=True)
-            yield part
+            for name, data in files.items():
+                write(part / name, data)
             if folder.is_dir() and not _whole(folder):  # a damaged one makes room
                 os.replace(folder, temporary(folder))
             try:
@@ -235,7 +217,7 @@ class Store:
 
     def files(self, run: str) -> dict[str, bytes]:
         """Return the files of a run by name, as ``take`` keeps them, whether it is packed or not."""
-        found = {part: self._path(run, part) for part in ("run.json", *PARTS)}
+        found = {part: self.path(run, part) for part in ("run.json", *PARTS)}
         files = {part: path.read_bytes() for part, path in found.items() if path.is_file()}
         if "run.json" not in files and (packed := self._row(run)):
             folder, family, row = packed
@@ -255,7 +237,7 @@ class Store:
         places = [folder.joinpath(*names) for folder in self.folders]
         return next((place for place in places if place.exists()), places[0])
 
-    def _path(self, run, part):
+    def path(self, run: str, part: str) -> Path:
         """Return where a file of a run lies, or if it is nowhere, where it would."""
         packed, ending = PARTS.get(part, ("", ""))
         places = [(folder / run / part, folder / packed / f"{run}.{ending}") for folder in self.folders]
@@ -263,7 +245,7 @@ class Store:
 
     def map_path(self, run: str) -> Path:
         """Return where the class map of a run is kept."""
-        return self._path(run, "map.png")
+        return self.path(run, "map.png")
 
     def read_map(self, run: str) -> np.ndarray:
         """Return the predicted class of each pixel, 1-based."""
@@ -280,14 +262,12 @@ class Store:
     def _read(self, run, part, read):
         """Read what belongs to a row; if it is not there or damaged, say how to mend that."""
         try:
-            return cards.read_or_say(self._path(run, part), read)
+            return cards.read_or_say(self.path(run, part), read)
         except HsiError as error:
             folder, family, _ = self._row(run) or (self.folder, "", {})
             place = f"the line of {run} in {folder / family}.csv" if family else folder / run
             says = f"get it from where the row came from, or delete {place}, and it is trained again"
             raise HsiError(f"{error}; {says}") from None
-
-    # ---------------------------------------------------------------------------- what pages show of scenes
 
     def card(self, name: str) -> cards.Card:
         """Return (Scene without cube, false-colour image, spectra), from the store or else from the scene.
@@ -295,8 +275,3 @@ class Store:
         The last two are None for a set of images.
         """
         return cards.read_card([folder / "scenes" / name for folder in self.folders], name)
-
-    def thumbnails(self, scene: str, numbers: Sequence[int], size: int = 64) -> list[np.ndarray]:
-        """Return images of a set, (size, size, 3) bytes each."""
-        places = [folder / "scenes" / scene for folder in self.folders]
-        return cards.thumbnails(places, scene, numbers, size)

@@ -50,7 +50,7 @@ def collect(
     if missing:
         _sweep(missing, rows, store, jobs, device, on or usual["on"], say)
         rows = store.rows()
-    rows = rows.drop_duplicates("run").set_index("run", drop=False)
+    rows = rows.set_index("run", drop=False)
     return rows.loc[[run.id for run in runs]].reset_index(drop=True)
 
 
@@ -64,15 +64,12 @@ def usable(device: str) -> str:
     return device
 
 
-def check(
-    runs: Iterable[Run], store: Store, count: int, seed: int | None = None,
-    say: Callable[[str], None] = print
-) -> bool:
+def check(runs: Iterable[Run], store: Store, count: int) -> bool:
     """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies.
 
     The same machine does, to the last bit; another may differ in the last digits, and then says by how much.
     """
-    rows = store.rows().drop_duplicates("run").set_index("run")
+    rows = store.rows().set_index("run")
     stored = [r for r in runs if r.id in rows.index]
     if count < 1:
         raise HsiError(f"the number of runs to check must be at least 1, not {count}")
@@ -80,12 +77,12 @@ def check(
         raise HsiError("no run of this study is stored yet: nothing to check")
     same = 0
     with tempfile.TemporaryDirectory() as folder:
-        for run in random.Random(seed).sample(stored, min(count, len(stored))):
+        for run in random.sample(stored, min(count, len(stored))):
             row, there = execute(run, Store(folder))[0], rows.loc[run.id]
             far = max(abs(row[metric] - there[metric]) for metric in METRICS)
             same += far == 0
             off = f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
-            say(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
+            print(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
     return same == min(count, len(stored))
 
 
@@ -117,11 +114,9 @@ class Work:
         self.runs = sum(self.levels, [])
         self.costs = costs_of(self.runs, rows, device=device)  # before any worker starts
         self.left = sum(self.costs.values())
-        if not jobs and self.left < 2 * STARTING:
-            self.jobs = 1  # here and now: workers would still be starting
-        else:
-            self.jobs = min(jobs or os.cpu_count(), len(self.runs))
-            self.left += STARTING * self.jobs
+        here = not jobs and self.left < 2 * STARTING  # and now: workers would still be starting
+        self.jobs = 1 if here else min(jobs or os.cpu_count(), len(self.runs))
+        self.left += 0 if here else STARTING * self.jobs
 
     @property
     def seconds(self) -> float:
@@ -130,8 +125,7 @@ class Work:
 
     def __str__(self) -> str:
         many, jobs = len(self.runs), self.jobs
-        sizes = {name: load_scene(name).labels.size for name in {run.scene for run in self.runs}}
-        disk = max(1, sum(DISK + sizes[run.scene] / 6 for run in self.runs) / 1e6)
+        disk = max(1, sum(DISK + load_scene(run.scene).labels.size / 6 for run in self.runs) / 1e6)
         cores, runs = f"{jobs} core{'s' * (jobs > 1)}", f"{many} run{'s' * (many > 1)}"
         return f"{runs} to train on {cores}, about {duration(self.seconds)}, {disk:.0f} MB of disk"
 
@@ -168,8 +162,8 @@ def _sweep(runs, rows, store, jobs, device, on, say):
             bar.set_postfix_str(still, refresh=False)
             bar.update(cost)
     if failed:
-        what = f"{len(failed)} of {len(names)} runs could not be trained"
-        raise HsiError(f"{what}: {'; '.join(failed[:3])}{'; …' * (len(failed) > 3)}")
+        told = "; ".join([*failed[:3], *["…"] * (len(failed) > 3)])
+        raise HsiError(f"{len(failed)} of {len(names)} runs could not be trained: {told}")
     say(f"done in {duration(time.perf_counter() - start)}")
 
 
