@@ -6,11 +6,12 @@ import os
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsilib.errors import HsiError
+from hsilib.errors import HsiError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,6 +94,17 @@ def write_array(path: Path | str, array: "np.ndarray") -> None:
     data = io.BytesIO()
     np.save(data, array)
     write_atomically(path, data.getvalue())
+
+
+@contextmanager
+def readable(says: str) -> Iterator[None]:
+    """Turn whatever a reader raises on a file from outside into one line: what ``says``, and why."""
+    try:
+        yield
+    except HsiError:
+        raise
+    except Exception as error:  # a file may be damaged in any way
+        raise HsiError(f"{says} ({reason(error)})") from None
 
 
 def outside(path: Path | str, most: int) -> bytes:

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from hsilib.data import described, imagesets, registry, scenes
-from hsilib.data.formats import needs, of_array, readable
+from hsilib.data.formats import needs, of_array
 from hsilib.errors import HsiError
-from hsilib.files import write_atomically
+from hsilib.files import readable, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,21 +112,6 @@ def numbers(path: Path, index: str) -> pd.DataFrame:
     if not all(kind.kind in "if" for kind in table.dtypes) or list(table.index) != list(range(len(table))):
         raise ValueError("not a table of numbers")
     return table.rename(columns=lambda name: described.plain(name, 300))  # a class, and " sd" behind it
-
-
-def thumbnails(
-    folders: Sequence[Path], scene: str, numbers: Sequence[int], size: int = 64
-) -> list[np.ndarray]:
-    """Return small images of a set, (size, size, 3) bytes each; once shown they stay in the first folder."""
-    mark, shown = registry.identity(scene).partition("@")[2], []  # of an own set's contents
-    for number in numbers:
-        places = [folder / f"image{number}{mark}.png" for folder in folders]
-        path = next((place for place in places if place.exists()), places[0])
-        if not path.exists():
-            picture = scenes.load_scene(scene).read(size)[number]
-            write_atomically(path, encode(picture.transpose(1, 2, 0), "RGB"))
-        shown.append(read_png(path))
-    return shown
 
 
 def false_colour(spectra: np.ndarray, bands: tuple[int, int, int]) -> np.ndarray:

@@ -8,7 +8,6 @@ import itertools
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from hsilib.data.described import plain
 from hsilib.errors import HsiError, reason, starved
+from hsilib.files import readable
 
 SIGNATURES = {
     b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"MATLAB 5.0": "mat", b"MATLAB 7.3": "hdf", b"\x89HDF": "hdf",
@@ -27,21 +27,9 @@ SIGNATURES = {
 MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 32 bits
 LARGE, EMPTY = 1 << 27, 12  # values from which on an array of more values a byte of its file is refused
 
-
 # of MATLAB 5 to 7.2: how numbers are stored; types of elements; classes of arrays, and a flag of them
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 ARRAY, COMPRESSED, NUMBERS, COMPLEX = 14, 15, range(6, 16), 8
-
-
-@contextmanager
-def readable(says: str) -> Iterator[None]:
-    """Turn whatever a reader raises on a file from outside into one line: what ``says``, and why."""
-    try:
-        yield
-    except HsiError:
-        raise
-    except Exception as error:  # a file may be damaged in any way
-        raise HsiError(f"{says} ({reason(error)})") from None
 
 
 @dataclass(frozen=True)

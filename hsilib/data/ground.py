@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hsilib.data.formats import SIGNATURES, Image, first_bytes, needs, readable
+from hsilib.data.formats import SIGNATURES, Image, first_bytes, needs
 from hsilib.errors import HsiError
+from hsilib.files import readable
 
 
 def image_file(path: Path) -> Path:

@@ -16,11 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hsilib.data import described, synthetic
-from hsilib.data.formats import readable
 from hsilib.data.registry import PUBLISHED_IMAGES, SYNTHETIC_IMAGES, File, locate, own_images
 from hsilib.data.scenes import Scene
 from hsilib.errors import HsiError
-from hsilib.files import inside, outside
+from hsilib.files import inside, outside, readable
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"}
 LARGEST = 50_000_000  # bytes of one image: more is a mistake or an attack

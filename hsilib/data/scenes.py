@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hsilib.data import damage, synthetic
-from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array, readable
+from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array
 from hsilib.data.registry import REGISTRY, Entry, entry, found, image_names, locate
 from hsilib.errors import HsiError, shown
+from hsilib.files import readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

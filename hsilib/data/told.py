@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from hsilib.data import damage, imagesets, registry, scenes, synthetic
-from hsilib.data.formats import open_image, readable
+from hsilib.data.formats import open_image
 from hsilib.errors import HsiError
-from hsilib.files import write_array
+from hsilib.files import readable, write_array
 
 
 def of_all() -> list[str]:
