@@ -106,7 +106,8 @@ def make(words: list[str], anew: bool) -> None:
 
 
 def lines() -> list[dict[str, Any]]:
-    """One entry for each claim: chapter, title, claim, by, and what is found on each scene."""
+    """One entry for each claim: chapter, title, claim, by, and what is found on each scene.  What is about
+    scenes of its own, and so the same wherever it is asked, counts once."""
     found = {}
     for stem, chapter in read().items():
         for scene, asked in chapter["scenes"].items():
@@ -114,7 +115,9 @@ def lines() -> list[dict[str, Any]]:
                 key = stem, one["claim"]
                 head = {"chapter": stem, "title": chapter["title"], "claim": one["claim"]}
                 head |= {"by": one.get("by", ""), "scenes": {}}
-                found.setdefault(key, head)["scenes"][scene] = one
+                scenes = found.setdefault(key, head)["scenes"]
+                if one["state"] == "not here" or one not in scenes.values():
+                    scenes[scene] = one
     return list(found.values())
 
 
