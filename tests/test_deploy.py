@@ -251,7 +251,7 @@ def narrow(bands=12, classes=4, seed=0):
 @pytest.mark.parametrize("attack, says", [
     ("loop", "operator 'Loop' is not one of those"), ("outside", "its weights lie in another file"),
     ("bomb", "cannot be run|its map is not"), ("lie", "its map is not that of the scores"),
-    ("classes", "classes must be names of classes"), ("huge", "a tensor is larger than such a file"),
+    ("classes", "classes must be a list, each a text"), ("huge", "a tensor is larger than such a file"),
 ])
 def test_a_file_from_somebody_else_is_held_to_what_it_promises(attack, says, tmp_path):
     model = onnx.load_from_string(narrow())
