@@ -6,7 +6,7 @@ from argparse import Namespace
 from ast import literal_eval
 from typing import Any
 
-from hsilib.errors import HsiError, joined, known, unknown
+from hsilib.errors import HsiError, joined, known
 from hsilib.identity import Run
 
 ELSEWHERE = "train on the workers of a Dask scheduler, tcp://HOST:8786; or local:4, four workers here"
@@ -179,9 +179,10 @@ def chosen_run(args: Namespace) -> Run:
     from hsilib.methods import METHODS
     from hsilib.study.runs import make_run
 
-    if args.method not in METHODS:
-        says = "written in a page of yours: --page PAGE"
-        raise HsiError(f"{unknown('method', args.method, METHODS)}; {says}")
+    try:
+        known("method", args.method, METHODS)
+    except HsiError as error:
+        raise HsiError(f"{error}; written in a page of yours: --page PAGE") from None
     options = {name: value(text) for name, text in args.option}
     return make_run(args.scene, args.split, args.method, args.ratio, args.seed, args.epochs, options)
 

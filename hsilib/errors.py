@@ -38,20 +38,14 @@ def starved(error: BaseException) -> bool:
 def known(kind: str, name: str, names: Iterable[str]) -> str:
     """Return ``name`` if it is one of ``names``; otherwise raise an error that lists the close ones."""
     names = list(names)
-    if name not in names:
-        raise unknown(kind, name, names)
-    return name
-
-
-def unknown(kind: str, name: str, names: Iterable[str]) -> HsiError:
-    """Return the error that a name is none of ``names``, of which it lists the close ones."""
-    names = list(names)
+    if name in names:
+        return name
     if not names:
-        return HsiError(f"unknown {kind} {name!r:.100}; there is none")
+        raise HsiError(f"unknown {kind} {name!r:.100}; there is none")
     close = get_close_matches(str(name)[:100], names, n=4, cutoff=0.5) or sorted(names)
     hint = "did you mean" if len(close) < len(names) or len(names) <= 4 else "known are"
     more = f" and {len(close) - SHOWN} more" if len(close) > SHOWN else ""
-    return HsiError(f"unknown {kind} {name!r:.100}; {hint}: {', '.join(close[:SHOWN])}{more}")
+    raise HsiError(f"unknown {kind} {name!r:.100}; {hint}: {', '.join(close[:SHOWN])}{more}")
 
 
 def joined(texts: Iterable) -> str:

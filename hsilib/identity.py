@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hsilib.errors import HsiError, known, unknown
+from hsilib.errors import HsiError, known
 from hsilib.source import stamp
 
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ def get(name: str) -> Method:
     >>> get("soft_targets").family
     'offline'
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    method = METHODS[name]
+    method = METHODS[known("method", name, METHODS)]
     if method.live:
         version = version_of(name, method.train, method.network)
         if version != method.version:

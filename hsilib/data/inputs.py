@@ -16,7 +16,7 @@ import torch
 from hsilib.data.formats import of_array
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import WINDOW, Split
-from hsilib.errors import HsiError, unknown
+from hsilib.errors import HsiError, known
 from hsilib.files import cache_folder
 
 MARGIN = WINDOW // 2
@@ -146,8 +146,7 @@ def make_inputs(scene: Scene, split: Split, kind: str, components: int = 40, fit
     """
     h, w = scene.labels.shape
     for what, given, names in (("kind of inputs", kind, KINDS), ("pca_fit", fit, ("scene", "train"))):
-        if given not in names:
-            raise unknown(what, given, names)
+        known(what, given, names)
     if kind in WINDOWED and scene.of_spectra:
         raise HsiError(f"{scene.name} is a set of spectra: it has no windows, which this method needs")
     if kind == "patches" and components < 1:

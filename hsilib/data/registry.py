@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hsilib.data import described, synthetic
-from hsilib.errors import HsiError, reason, unknown
+from hsilib.errors import HsiError, known, reason
 from hsilib.files import cache_folder, fingerprint, own_folder
 
 HOSTS = {"EHU/": "https://www.ehu.eus/ccwintco/uploads/", "GIT/": "https://raw.githubusercontent.com/"}
@@ -104,8 +104,7 @@ def entry(name: str) -> Entry:
     """Return the registry entry of a scene, own scenes included."""
     if name in REGISTRY:
         return REGISTRY[name]
-    if name not in own_names("scene"):
-        raise unknown("scene", name, names())
+    known("scene", name, names())
     with _description(name, "scene") as table:
         content = [table["cube"][1:], table["labels"][1:], table["classes"]]
         content += [table[part][1:] for part in ("train", "test") if part in table]

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_cdt, label, maximum_filter
 
 from hsilib.data.scenes import Scene
-from hsilib.errors import HsiError, unknown
+from hsilib.errors import HsiError, known
 
 WINDOW = 19  # rows and columns of a patch
 SPLITS = {
@@ -83,8 +83,7 @@ def split_of(scene: Scene, name: str, seed: int = 0) -> Split:
 
 def make_split(scene: Scene, name: str, seed: int) -> Split:
     """Make a split from a raw seed, which drives all that is drawn; runs have ``split_of``."""
-    if name not in SPLITS:
-        raise unknown("split", name, SPLITS)
+    known("split", name, SPLITS)
     if scene.of_images and name != "random":
         raise HsiError(f"{scene.name} is a set of images: it has the split random only")
     rng = np.random.default_rng(seed)

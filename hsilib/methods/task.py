@@ -11,7 +11,7 @@ from torch import nn
 from hsilib.data.inputs import WINDOWED, Images, Inputs, make_inputs
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import TRANSFER, Split, seed_of
-from hsilib.errors import HsiError, known, unknown
+from hsilib.errors import HsiError, known
 from hsilib.identity import Run
 from hsilib.methods.registry import OURS
 from hsilib.models.measure import measured
@@ -82,9 +82,7 @@ class Task:
 
     def network(self, net: type[nn.Module], role: str = "init", **config: Any) -> nn.Module:
         """Build a fresh network whose initial weights depend only on the repetition and on its own shape."""
-        kind = getattr(net, "kind", None)
-        if kind not in (*WINDOWED, "bands", "images"):
-            raise unknown("kind of the network", kind, (*WINDOWED, "bands", "images"))
+        kind = known("kind of the network", getattr(net, "kind", None), (*WINDOWED, "bands", "images"))
         seed, inputs = self.seed(role), self.inputs(kind)
         sample = inputs.samples(torch.zeros(1, dtype=torch.long, device=self.device))
         made = initialise(net(sample.shape[1], self.classes, **config), seed).to(self.device)
