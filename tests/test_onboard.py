@@ -6,22 +6,24 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from hsilib.data.scenes import load_scene
 from hsilib.deploy import zoo
 from hsilib.deploy.c99 import WARNINGS
 from hsilib.deploy.predict import predict
 from hsilib.files import project
+from hsilib.methods.compact.filters import smoothed
 
 HEADER = "ENVI\nsamples = {}\nlines = {}\nbands = {}\nheader offset = 3\ndata type = {}\ninterleave = {}\nbyte order = 0\n"
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 
-def mapped(name, cube, order, folder, kind=1):
+def mapped(name, cube, order, folder, kind=1, vote=1):
     """Build the example with the C of a model, and give it a scene."""
     with zipfile.ZipFile(zoo.FOLDER / f"{name}-c.zip") as file:
         file.extractall(folder)
     code = project() / "examples" / "onboard" / "onboard.c"
-    command = ["gcc", *WARNINGS, "-O2", "-I", folder, code, folder / "network.c", "-o", folder / "onboard"]
+    command = ["gcc", *WARNINGS, "-O2", f"-DVOTE_SIZE={vote}", "-I", folder, code, folder / "network.c", "-o", folder / "onboard"]
     subprocess.run(command, check=True)
     lines, width, bands = cube.shape
     (folder / "scene.hdr").write_text(HEADER.format(width, lines, bands, kind, order))
@@ -29,10 +31,13 @@ def mapped(name, cube, order, folder, kind=1):
     return subprocess.run([folder / "onboard", folder / "scene.hdr"], input=scene, capture_output=True)
 
 
-def the_map_is_that_of_the_file(name, cube, order, folder):
-    head, drawn = mapped(name, cube, order, folder).stdout.split(b"255\n", 1)
+def the_map_is_that_of_the_file(name, cube, order, folder, vote=1):
+    head, drawn = mapped(name, cube, order, folder, vote=vote).stdout.split(b"255\n", 1)
     assert head == "P5\n{1} {0}\n".format(*cube.shape).encode()
-    assert (np.frombuffer(drawn, np.uint8) == predict(zoo.FOLDER / f"{name}.onnx", cube)[0].ravel()).all()
+    classes = torch.from_numpy(predict(zoo.FOLDER / f"{name}.onnx", cube)[0].astype(int)) - 1
+    scores = torch.nn.functional.one_hot(classes).permute(2, 0, 1).float()
+    want = smoothed(scores, torch.ones(1, 1, *classes.shape), 1, vote).argmax(0) + 1
+    assert (np.frombuffer(drawn, np.uint8) == want.numpy().ravel()).all()
 
 
 @pytest.mark.parametrize("order", ["bip", "bil"])
@@ -43,6 +48,13 @@ def test_lines_from_standard_input_become_the_map_of_the_file(order, tmp_path):
     assert refused.returncode == 2 and refused.stdout == b"" and b"values are of another type" in refused.stderr
 
 
+@pytest.mark.parametrize("shape, vote", [((21, 30), 9), ((3, 4), 9), ((1, 1), 5), ((20, 7), 15)])
+def test_a_vote_after_the_network_is_that_of_the_library(shape, vote, tmp_path):
+    cube = np.random.default_rng(0).integers(0, 256, (*shape, 200)).astype(np.float32)
+    the_map_is_that_of_the_file("indian_pines_8bit-perceptron-int8", cube, "bip", tmp_path, vote)
+
+
 def test_the_whole_scene_through_the_example(real_data, tmp_path):
     cube = load_scene("indian_pines_8bit").cube
     the_map_is_that_of_the_file("indian_pines_8bit-lens-int8", cube, "bil", tmp_path)
+    the_map_is_that_of_the_file("indian_pines_8bit-perceptron-int8", cube, "bip", tmp_path, vote=9)

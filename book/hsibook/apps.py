@@ -34,6 +34,7 @@ TITLED = re.compile(
     r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
 )
 RAM = {"ram": 145, "ram64": 64}  # for lines of so many pixels
+VOTE = 16  # bytes that a vote keeps beside its lines of classes
 NO_C = {"ram": None, "ram64": None, "flash": None, "instructions": None}
 FILTERS = {"before": "means", "after": "mean scores", "vote": "vote"}  # sizes in pixels
 PLAIN = {"int8 True": "int8", "learnt False": "fixed components", "centre 0": "no layer on the centre",
@@ -166,11 +167,21 @@ def streamed(scene: str, name: str) -> dict[str, int]:
 
 
 def takes(row: Any) -> dict[str, int | None]:
-    """What the C of a row's network takes: as a file with its layers does, or of RAM by its layers alone."""
-    if row["method"] == "filtered":  # the C of a network has no filter
-        return NO_C
+    """What the C of a row's network takes: as a file with its layers does, or of RAM by its layers alone.
+
+    A vote behind an int8 network takes what ``examples/onboard/vote.h`` does with a square of 9 x 9.
+    """
     found = on_devices().get((row["scene"], row["payload"], row["macs"]), NO_C)
-    of = options_of(row["options"]).get("of")
+    options = options_of(row["options"])
+    if row["method"] == "filtered":
+        if options.get("int8") is not True or set(options) - {"of", "vote", "int8"}:
+            return NO_C  # the C of a network has no other filter
+        alike = [one for (scene, _, macs), one in on_devices().items()
+                 if (scene, macs) == (row["scene"], row["macs"]) and one["flash"]]
+        more = json.loads((FOLDER.parent / "results" / "device.json").read_text())["vote"]
+        more |= {key: options["vote"] * width + VOTE for key, width in RAM.items()}
+        return {key: size and size + more[key] for key, size in alike[0].items()} if alike else NO_C
+    of = options.get("of")
     if found["ram64"] or not of or row["method"] not in ("static", "qat"):
         return found
     return found | streamed(row["scene"], of)
@@ -192,17 +203,22 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
     for values, group in groups.items():
         key = dict(zip(NETWORK, values))
         one, given = group.iloc[0], options_of(key["options"])
-        words = [f"hsilib export {key['method']}", f"--scene {key['scene']} --split {key['split']}"]
+        cost = takes(one)
+        voted = key["method"] == "filtered" and cost["flash"]  # the C of an int8 network, and vote.h
+        words = [f"hsilib export {'static' if voted else key['method']}"]
+        words += [f"--scene {key['scene']} --split {key['split']}"]
         words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
-        words += [f"-o {option} {value}" for option, value in given.items()]
-        exported = one["run"] in known and key["method"] not in NOT_EXPORTED
+        words += [f"-o {option} {value}" for option, value in given.items()
+                  if not voted or option == "of"]
+        words += [f"--format c  # and examples/onboard/vote.h, VOTE_SIZE {given['vote']}"] if voted else []
+        exported = one["run"] in known and (voted or key["method"] not in NOT_EXPORTED)
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
         lines.append(
             {
                 "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
                 "payload": round(group["payload"].mean()),
                 "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                **takes(one), "seed": group["seed"].tolist(),
+                **cost, "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
                 "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
                 "command": " ".join(words) if exported else None, "file": file,

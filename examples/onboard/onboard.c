@@ -2,8 +2,13 @@
 
    onboard scene.hdr < scene.img > map.pgm
 
-   scene.hdr is the header of an ENVI file whose pixels lie by lines (BIP or BIL), in this machine's byte order. */
+   scene.hdr is the header of an ENVI file whose pixels lie by lines (BIP or BIL), in this machine's byte order.
+   Compiled with -DVOTE_SIZE=9, each class becomes the most frequent one of the 9 x 9 pixels around it. */
+#ifndef VOTE_SIZE
+#define VOTE_SIZE 1
+#endif
 #include "network.h"
+#include "vote.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,21 +56,27 @@ int main(int count, char **words)
 
     const size_t width = (size_t)columns, values = width * NETWORK_BANDS;
     NETWORK_RAW *line = malloc(2 * values * sizeof *line), *turned = line + values;
-    uint8_t *classes = malloc(width);
+    uint8_t *classes = malloc(2 * width), *voted = classes + width, *held = malloc(VOTE_BYTES(width));
+    struct vote vote;
     void *state = malloc(NETWORK_STATE_BYTES(width));
-    if (!line || !classes || !state)
+    if (!line || !classes || !held || !state)
         stop("not enough memory");
     printf("P5\n%ld %ld\n255\n", columns, lines);
     network_reset(state, width);
+    vote_reset(&vote, held, width);
     for (long i = 0; i < lines; i++) {
         if (fread(line, sizeof *line, values, stdin) != values)
             stop("the scene ends before its last line");
         if (by_band)
             turn(line, turned, width);
-        if (network_line(state, by_band ? turned : line, classes, NULL))
-            fwrite(classes, 1, width, stdout);
+        if (network_line(state, by_band ? turned : line, classes, NULL) &&
+            vote_line(&vote, classes, voted))
+            fwrite(voted, 1, width, stdout);
     }
     while (network_flush(state, classes, NULL))
-        fwrite(classes, 1, width, stdout);
+        if (vote_line(&vote, classes, voted))
+            fwrite(voted, 1, width, stdout);
+    while (vote_flush(&vote, voted))
+        fwrite(voted, 1, width, stdout);
     return ferror(stdout) || fflush(stdout);
 }

@@ -2,9 +2,9 @@
 
 ``make device`` cross-compiles the C of every archive, feeds it the part of a scene that lies beside it and a
 made-up scene, compares every class with that of the exported file, and writes ``book/results/device.json``;
-also what it takes to check weights and to mend them.  ``device.py FOLDER`` counts the layers of Lens in the
-CMSIS-NN of a folder instead.  It needs qemu-system-arm and arm-none-eabi-gcc, and counts instructions, not
-cycles.
+also what a vote takes, and what it takes to check weights and mend them.  ``device.py FOLDER`` counts the
+layers of Lens in the CMSIS-NN of a folder instead.  It needs qemu-system-arm and arm-none-eabi-gcc, and
+counts instructions, not cycles.
 """
 
 import json
@@ -85,6 +85,18 @@ def mending() -> dict[str, int]:
         return board("cortex-m4", folder, "-O2", HERE / "mended.c", folder / "mend.o") | {"code": code}
 
 
+def voting() -> dict[str, int]:
+    """Return what a vote of 9 x 9 takes: instructions a pixel, bytes of code and of stack."""
+    from hsilib.deploy.c99 import sizes
+
+    header = HERE.parents[2] / "examples" / "onboard" / "vote.h"
+    with tempfile.TemporaryDirectory() as place:
+        folder, code = Path(place), Path(place) / "vote.c"
+        counted = board("cortex-m4", folder, "-O3", "-I", header.parent, HERE / "voted.c")
+        code.write_text(header.read_text().replace("static inline ", ""))
+        return counted | {key: sizes(code)[key] for key in ("flash", "stack")}
+
+
 def apart(library: Path) -> dict[str, int]:
     """Return the instructions a pixel of each layer of Lens in the kernels of CMSIS-NN."""
     kinds = "ConvolutionFunctions/*_s8*.c", "PoolingFunctions/*_s8.c", "NNSupportFunctions/*_[sq][0-9]*.c"
@@ -131,7 +143,7 @@ def main() -> int:
         told["networks"] = {
             name: measure(path, (models / f"{name}.onnx").read_bytes()) for name, path in archives.items()
         }
-        told["mending"] = mending()
+        told |= {"mending": mending(), "vote": voting()}
     path.write_text(json.dumps(told, indent=1) + "\n")
     return 0
 
