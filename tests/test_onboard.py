@@ -14,7 +14,7 @@ from hsilib.deploy.predict import predict
 from hsilib.files import project
 from hsilib.methods.compact.filters import smoothed
 
-HEADER = "ENVI\nsamples = {}\nlines = {}\nbands = {}\nheader offset = 3\ndata type = {}\ninterleave = {}\nbyte order = 0\n"
+HEADER = "ENVI\ndescription = {{bil}}\ndefault bands = {{30,20,10}}\nsamples = {}\nlines = {}\nbands = {}\nheader offset = 3\ndata type = {}\ninterleave = {}\nbyte order = 0\n"
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 
@@ -46,6 +46,7 @@ def test_lines_from_standard_input_become_the_map_of_the_file(order, tmp_path):
     the_map_is_that_of_the_file(name, cube, order, tmp_path)
     refused = mapped(name, cube, order, tmp_path, kind=12)
     assert refused.returncode == 2 and refused.stdout == b"" and b"values are of another type" in refused.stderr
+    assert b"must be bip or bil" in mapped(name, cube, "bsq", tmp_path).stderr
 
 
 @pytest.mark.parametrize("shape, vote", [((21, 30), 9), ((3, 4), 9), ((1, 1), 5), ((20, 7), 15)])

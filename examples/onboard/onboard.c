@@ -19,13 +19,21 @@ static void stop(const char *says)
     exit(2);
 }
 
+/* What the header says of a name at the beginning of a line, or NULL. */
+static const char *said(const char *header, const char *name)
+{
+    const size_t length = strlen(name);
+    for (const char *at = header; at; at = strchr(at, '\n'), at += at != NULL)
+        if (!strncmp(at, name, length) && at[length + strspn(at + length, " \t")] == '=')
+            return at + length + strspn(at + length, " \t=");
+    return NULL;
+}
+
 /* A whole number of the header, or what it is where the header is silent. */
 static long number(const char *header, const char *name, long silent)
 {
-    const char *at = strstr(header, name);
-    if (at && (at = strchr(at, '=')) != NULL)
-        return strtol(at + 1, NULL, 10);
-    return silent;
+    const char *at = said(header, name);
+    return at ? strtol(at, NULL, 10) : silent;
 }
 
 /* Band by band becomes pixel by pixel. */
@@ -43,11 +51,13 @@ int main(int count, char **words)
     if (!file || !fread(header, 1, sizeof header - 1, file))
         stop("give the header of an ENVI file: onboard scene.hdr < scene.img > map.pgm");
     const long columns = number(header, "samples", 0), lines = number(header, "lines", 0);
-    const char *order = strstr(header, "interleave");
-    const int by_band = order && (strstr(order, "bil") || strstr(order, "BIL"));
-    if (!by_band && !(order && (strstr(order, "bip") || strstr(order, "BIP"))))
+    const char *order = said(header, "interleave");
+    const int by_band = order && (!strncmp(order, "bil", 3) || !strncmp(order, "BIL", 3));
+    if (!by_band && !(order && (!strncmp(order, "bip", 3) || !strncmp(order, "BIP", 3))))
         stop("its interleave must be bip or bil");
-    if (columns < 1 || columns > 1 << 20 || lines < 1 || number(header, "bands", 0) != NETWORK_BANDS)
+    if (columns < 1 || columns > 1 << 20 || lines < 1)
+        stop("its samples and lines must be numbers above zero");
+    if (number(header, "bands", 0) != NETWORK_BANDS)
         stop("it has other bands than the network takes");
     if (number(header, "data type", 0) != NETWORK_ENVI_TYPE || number(header, "byte order", 0))
         stop("its values are of another type than the network takes");

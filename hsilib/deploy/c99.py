@@ -28,6 +28,7 @@ from hsilib.identity import Run
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
 FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")  # what generated floats are compiled with
 PART = 20, 24  # lines and columns of a scene in the test
+UNKNOWN = {"flash": 0, "stack": 0, "by": ""}  # until a compiler has measured it
 ARM = "arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"
 
 
@@ -40,7 +41,7 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32), ram: i
     """
     path = Path(path)
     if path.suffix != ".c" or not path.stem.isidentifier():
-        raise HsiError(f"{path}: the name of the file must end in .c and be a name in C before it")
+        raise HsiError(f"{path}: name the file NAME.c, with a NAME that functions in C may begin with")
     scene = load_scene(run.scene)
     if scene.cube is None:
         raise HsiError(f"{run.scene} is not held in memory as an image, and the test needs a part of it")
@@ -50,29 +51,34 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32), ram: i
     except NoStages as error:
         if ram:
             raise HsiError(f"{run.method} is computed in floats ({error}), not in {ram} bytes") from None
-        return floats(run, path, scene, tile) | {"arithmetic": f"floats ({error})"}
+        says = f"; for int8: static -o of {run.method}" * (run.method not in ("static", "qat"))
+        return floats(run, path, scene, tile) | {"arithmetic": f"floats ({error}){says}"}
 
 
 def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> dict[str, Any]:
     """Write an exported file as a stream, its header and its test."""
     name, plan, asked = path.stem, Plan(made, *digits(scene.cube)), of_scene(scene)
-    files = [path.with_name(name + end) for end in (".c", ".h", "_test.c", "_scene.h")]
+    ends = ".c", ".h", "_test.c", "_scene.h"
     there = scene.cube.reshape(-1, scene.bands) if scene.there is None else scene.cube[scene.there]
     asked["mean"], writer, (h, w) = there.mean(0), Writer(plan), scene.labels.shape
-    write_atomically(path, writer.code(name, model, asked))
-    about = {"constants": writer.flash, "strip": w, "flash": 0, "stack": 0, "by": ""}
+    code, about = writer.code(name, model, asked), {"constants": writer.flash, "strip": w} | UNKNOWN
     words = name, plan, scene.classes, model, asked
-    write_atomically(files[1], header(*words, about))  # the compiler wants one
-    about |= {key: value for key, value in sizes(path).items() if key in about}
+    with tempfile.TemporaryDirectory() as folder:  # to be measured: the compiler wants a header
+        measured = Path(folder) / path.name
+        measured.write_text(code)
+        measured.with_suffix(".h").write_text(header(*words, about))
+        about |= {key: value for key, value in sizes(measured).items() if key in about}
     about["strip"] = plan.strip(w, ram, about["stack"] or STACK)
-    write_atomically(files[1], header(*words, about))
+    made_header = header(*words, about)
     top, left = (max(size - part, 0) // 2 for size, part in zip((h, w), PART))
     part = plan.raw_values(scene.cube[top : top + PART[0], left : left + PART[1]])
     labels = session(made).run(["map"], {"cube": (part / plan.gain).astype(np.float32)})[0]
     words = learnt(plan, asked) | dict(scene=scene.name, model=model, lines=len(part), width=part.shape[1])
     words |= dict(values=listed(part.ravel().tolist()), labels=listed(labels.ravel().tolist()))
-    write_atomically(files[2], filled("test.c", name, **words))
-    write_atomically(files[3], filled("scene.h", name, **words))
+    test = filled("test.c", name, **words), filled("scene.h", name, **words)
+    files = [path.with_name(name + end) for end in ends]
+    for file, text in zip(files, (code, made_header, *test)):
+        write_atomically(file, text)
     told = {"arithmetic": "whole numbers", "files": list(map(str, files)), "macs": plan.macs()}
     return told | {"state": {str(columns): plan.state_bytes(columns) for columns in (64, 145)}} | about
 

@@ -66,7 +66,7 @@ class Writer:
         low, high = self.plan.computed[layer]
         if layer is self.plan.raw:
             self.write("spectra", layer, kind=self.plan.kind, middle=TYPES[self.plan.kind][2])
-            self.write("product", layer, x=f"x{self.plan.layers.index(layer)}")
+            self.write("bands", layer)
         elif layer.size > 1:
             self.rows(layer, low)
             self.write("depth" if layer.depth else "taps", layer)

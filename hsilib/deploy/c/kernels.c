@@ -13,7 +13,7 @@ static inline void product(const int16_t *x, const int8_t *weight, int32_t *sums
 {
     for (int o = 0; o < outputs; o++, weight += count) {
         int32_t a = 0, b = 0, c = 0, d = 0;
-#ifdef __ARM_FEATURE_SIMD32
+#ifdef PAIRS
         for (int i = 0; i < count; i += 4) {
             const uint32_t w = word(weight + i), even = extend(w), odd = extend(w >> 8 | w << 24);
             const int16x2_t left = (int16x2_t)((even & 0xffff) | odd << 16);
@@ -39,7 +39,8 @@ static inline void product(const int16_t *x, const int8_t *weight, int32_t *sums
     }
 }
 
-/* A kernel of its own for every channel: size x size taps that lie apart, from the rows of a ring. */
+/* A kernel of its own for every channel: size x size taps that lie apart, from the rows of a ring.  Of the
+   last four cells of a line some may lie behind it: what is read there, within the state, is not used. */
 static inline void depth(const uint8_t *const row[], size_t at, const int8_t *weight, int32_t *sums, int size,
                          int apart, int channels)
 {
@@ -52,7 +53,7 @@ static inline void depth(const uint8_t *const row[], size_t at, const int8_t *we
     }
 }
 
-/* A column of depthwise sums: what is positive of it added up, and its largest, for a pool that follows. */
+/* A column of depthwise sums: the sum of its positive values, and the largest, for a pool that follows. */
 static inline void column(const uint8_t *const row[], size_t at, const int8_t *weight, const int32_t *bias,
                           int32_t *total, int32_t *most, int size, int apart, int channels, int pool)
 {
@@ -111,7 +112,7 @@ static inline void keep(const int16_t *from, uint8_t *row, size_t cells, int cha
             row[c] = (uint8_t)from[c];
 }
 
-/* The largest of 2 x 2 go into a row, a column later than what they end at. */
+/* The largest of 2 x 2 go into a row, each a column to the right of the last pixel that it covers. */
 static inline void largest(const int16_t *from, uint8_t *above, uint8_t *before, uint8_t *row, size_t cells,
                            int channels, int step, int stride)
 {
@@ -133,7 +134,7 @@ static inline void choose(const int32_t *sums, const int32_t *times, const int64
         for (int c = 0; c < channels; c++) {
             const int64_t score = (int64_t)*sums++ * times[c] + plus[c];
             if (scores)
-                *scores++ = (int32_t)(score >> 31);
+                *scores++ = (int32_t)(score < 0 ? ~(~score >> 31) : score >> 31);
             if (c == 0 || score > best) {
                 best = score;
                 classes[cell] = (uint8_t)(c + 1);

@@ -19,6 +19,10 @@ for (size_t k = 0; l->spectra && k < 4; k++) {
     for (size_t b = 0; b < $taken; b++)
         x$i[k * $count + b] = (int16_t)(from[b] - $middle);
 }
+//// bands inside
+int32_t sums$i[4 * $channels] = {0};
+if (l->spectra)
+    product(x$i, $weights, sums$i, $count, $channels);
 //// beside inside
 int16_t x$i[4 * $count]$zero;
 //// from before

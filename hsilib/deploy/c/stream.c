@@ -1,7 +1,8 @@
 /* $model: a line of raw spectra in, a line of classes out.
    Whole numbers alone, C99, no library. How to call it stands in $name.h. */
 #include "$name.h"
-#ifdef __ARM_FEATURE_SIMD32
+#if defined(__ARM_FEATURE_SIMD32) && !defined(__ARM_BIG_ENDIAN)
+#define PAIRS /* of products in one instruction */
 #include <arm_acle.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ struct state {
     uint8_t rows[];
 };
 
-/* The row of a ring that is so many lines old. */
+/* The row of a ring from so many lines ago. */
 static inline uint8_t *ring(struct state *s, size_t fixed, size_t each, uint32_t rows, size_t margin,
                             size_t channels, int32_t age)
 {
