@@ -58,6 +58,11 @@ def test_the_chooser_knows_the_ram_of_networks_whose_file_is_offered_and_of_othe
     assert streamed(scene, "liunet") == streamed(scene, "lens_taught") == {}
     row = {"scene": scene, "payload": 1, "macs": 1, "method": "static", "options": "of=lens_5k"}
     assert takes(row)["ram64"] == known["ram64"] and takes(row)["flash"] is None
+    # a vote behind it takes its lines of classes, and its code
+    options, code = "int8=True of=lens_taught vote=9", on_device("indian_pines_8bit-lens-int8")
+    row |= {"payload": 9337, "macs": 1841620, "method": "filtered", "options": options}
+    assert takes(row)["ram"] == code["ram"] + 9 * 145 + 16 and 0 < takes(row)["flash"] - code["flash"] < 512
+    assert not any(takes(row | {"options": other})["flash"] for other in ("of=lens_taught vote=9", options + " after=3"))
     assert takes(row | {"method": "lens_5k", "options": ""})["ram64"] is None, "in 32 bits it has no such C"
 
 
@@ -74,8 +79,3 @@ def test_without_an_emulator_it_says_what_is_missing(device, monkeypatch, capsys
     monkeypatch.setattr(device.shutil, "which", lambda tool: None)
     assert device.main() == 0
     assert "skipped: qemu-system-arm, arm-none-eabi-gcc not here (Debian: " in capsys.readouterr().out
-    # a vote behind it takes its lines of classes, and its code
-    options, code = "int8=True of=lens_taught vote=9", on_device("indian_pines_8bit-lens-int8")
-    row |= {"payload": 9337, "macs": 1841620, "method": "filtered", "options": options}
-    assert takes(row)["ram"] == code["ram"] + 9 * 145 + 16 and 0 < takes(row)["flash"] - code["flash"] < 512
-    assert not any(takes(row | {"options": other})["flash"] for other in ("of=lens_taught vote=9", options + " after=3"))

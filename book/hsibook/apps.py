@@ -210,7 +210,7 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
         words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
         words += [f"-o {option} {value}" for option, value in given.items()
                   if not voted or option == "of"]
-        words += [f"--format c  # and examples/onboard/vote.h, VOTE_SIZE {given['vote']}"] if voted else []
+        words += [f"--format c  # vote.h, VOTE_SIZE {given['vote']}"] if voted else []
         exported = one["run"] in known and (voted or key["method"] not in NOT_EXPORTED)
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
         lines.append(
