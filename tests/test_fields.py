@@ -22,9 +22,10 @@ def test_an_interval_over_fields_is_wider_where_one_field_carries_the_difference
     even = [np.array([5, 5, 5, 5]) + noise for noise in (0, 1, -1, 0)]
     one = [np.array([20, 0, 0, 0]) + noise for noise in (0, 1, -1, 0)]
     same = [sizes] * 4, [classes] * 4
-    mean, low, high = stats.over_fields(even, *same)
+    mean, low, high, *corrected = stats.over_fields(even, *same)
     assert mean == pytest.approx(10) and 8 < low < 10 < high < 12
-    mean, low, high = stats.over_fields(one, *same)
+    assert corrected == pytest.approx([low, high], abs=0.3), "nothing is lopsided"
+    mean, low, high, *_ = stats.over_fields(one, *same)
     assert mean == pytest.approx(10) and low < 0 < 25 < high, "the field may not be drawn, or often"
     assert [stats.over_fields(one, *same, least=least)[0] for least in (1, 90)] == pytest.approx([10, 10])
     rare = np.array([50, 50, 50, 2])
@@ -37,14 +38,23 @@ def test_an_interval_over_fields_is_wider_where_one_field_carries_the_difference
 
 
 def test_the_interval_covers_what_a_new_scene_of_such_fields_would_have():
-    rng, hits = np.random.default_rng(0), 0
+    rng, hits, mended = np.random.default_rng(0), 0, 0
     sizes = [np.full(40, 20)] * 5
     for _ in range(200):
         field = rng.normal(1, 4, 40)  # pixels; of this population 5 points are the truth
         gained = [field + rng.normal(0, 1) + rng.normal(0, 1, 40) for _ in range(5)]
-        _, low, high = stats.over_fields(gained, sizes, [np.zeros(40, int)] * 5, draws=400)
+        _, low, high, *corrected = stats.over_fields(gained, sizes, [np.zeros(40, int)] * 5, draws=400)
         hits += low <= 5 <= high
-    assert 0.88 < hits / 200 <= 1
+        mended += corrected[0] <= 5 <= corrected[1]
+    assert 0.88 < hits / 200 <= 1 and 0.88 < mended / 200 <= 1
+
+
+def test_an_interval_is_corrected_where_most_draws_lie_on_one_side():
+    """Of two classes one is a large field, level, and a sliver that the first network has right."""
+    sizes, classes = [np.array([50, 50, 50, 2])] * 5, [np.array([0, 0, 1, 1])] * 5
+    gained = [np.array([1, 0, 0, 2]) + noise for noise in (0, 1, -1, 0, 0)]
+    mean, low, high, *corrected = stats.over_fields(gained, sizes, classes, least=1)
+    assert corrected[0] < low < mean < corrected[1] < high
 
 
 def test_signs():

@@ -10,7 +10,7 @@ import pandas as pd
 from hsibook import stats
 from hsibook.claim import above, agreed
 from hsibook.tables import METRICS
-from hsibook.text import signed
+from hsibook.text import between, signed
 from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of, whole
 from hsilib.models.evaluate import LEAST
@@ -60,9 +60,13 @@ class Pair:
 
     def interval(self, metric: str, draws: int = 4000) -> tuple[float, float, float]:
         """Difference in points, and its 95 % interval over seeds and fields."""
+        return self._ends(metric, draws)[:3]
+
+    def _ends(self, metric, draws=4000):
+        """The same with the interval that is corrected for bias."""
         seeds = self.over_seeds(metric)
         if len(self.seeds) < 2 or np.isnan(seeds[0]):  # no class may have 30 test pixels
-            return seeds
+            return *seeds, *seeds[1:]
         return stats.over_fields(self.gained, self.sizes, self.classes, CLASSES[metric], draws)
 
     def over_seeds(self, metric: str) -> tuple[float, float, float]:
@@ -70,19 +74,36 @@ class Pair:
         return stats.paired(*(part.groupby("seed")[metric].mean() for part in self.rows))[:3]
 
     @cached_property
+    def _both(self):
+        found = {metric: self._ends(metric) for metric in ("oa", "aa30")}
+        return {metric: ends for metric, ends in found.items() if metric == "oa" or not np.isnan(ends[0])}
+
+    @property
     def both(self) -> dict[str, tuple[float, float, float]]:
         """``interval`` of overall accuracy, and of AA30 where a class has 30 test pixels."""
-        found = {metric: self.interval(metric) for metric in ("oa", "aa30")}
-        return {metric: ends for metric, ends in found.items() if metric == "oa" or not np.isnan(ends[0])}
+        return {metric: ends[:3] for metric, ends in self._both.items()}
+
+    @property
+    def corrected(self) -> dict[str, tuple[float, float]]:
+        """The ends of these intervals corrected for bias and skew."""
+        return {metric: ends[3:] for metric, ends in self._both.items()}
 
     def better(self, margin: float = 0.0) -> dict:
         """Whether the first is better in both measures, as ``claim`` takes it; with a ``margin`` whether it
-        is not worse by so many points.  One seed leaves it open."""
+        is not worse by so many points.  One seed leaves it open, and so does a correction for bias that
+        says otherwise."""
         if not self.seeds:
             return {"holds": None}
-        holds = agreed(*(above(low + margin, high + margin) for _, low, high in self.both.values()))
+        plain, mended = (
+            agreed(*(above(ends[-2] + margin, ends[-1] + margin) for ends in found.values()))
+            for found in (self.both, self.corrected)
+        )
         each = (f"{LABELS[metric]} {signed(*ends)}" for metric, ends in self.both.items())
         told = f"{', '.join(each)} points{', one seed' * (len(self.seeds) == 1)}"
+        if plain != mended:
+            each = (f"{LABELS[metric]} {between(*ends)}" for metric, ends in self.corrected.items())
+            told += f"; corrected for bias {', '.join(each)}"
+        holds = agreed(plain, mended)
         runs = [run for rows in self.rows for run in rows["run"]]
         return {"holds": "open" if len(self.seeds) == 1 else holds, "evidence": told, "runs": runs}
 

@@ -40,13 +40,19 @@ def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
     '+1.9 [+0.04, +3.9]'
     """
 
-    def one(value):
-        places = digits if round(value, digits) else digits + 1
-        return f"{value:+.{places}f}".replace("-", "−") if round(value, places) else f"{0:.{digits}f}"
-
     if pd.isna(low):
-        return "–" if pd.isna(mean) else one(mean)
-    return f"{one(mean)} [{one(low)}, {one(high)}]"
+        return "–" if pd.isna(mean) else _one(mean, digits)
+    return f"{_one(mean, digits)} {between(low, high, digits)}"
+
+
+def between(low: float, high: float, digits: int = 1) -> str:
+    """[+0.1, +1.5]"""
+    return f"[{_one(low, digits)}, {_one(high, digits)}]"
+
+
+def _one(value, digits):
+    places = digits if round(value, digits) else digits + 1
+    return f"{value:+.{places}f}".replace("-", "−") if round(value, places) else f"{0:.{digits}f}"
 
 
 def number(value: float, digits: int = 1) -> str:
