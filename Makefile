@@ -77,7 +77,7 @@ device: $(READY)
 	$(PY) book/bench/device/device.py
 
 upsets: $(READY)
-	PYTHONPATH=book $(PY) book/bench/upsets.py
+	PYTHONPATH=book $(PY) -m bench.upsets
 
 notebooks: $(READY)
 	$(PY) -m hsilib notebooks my-notebooks
