@@ -114,8 +114,10 @@ def study_command(args: Namespace) -> None:
             line += f"; to train the others needs the files of {', '.join(absent)}"
         elif missing:
             try:
-                seconds = sum(sweep.costs_of(missing, rows, scene_of).values())
+                whole = sum(sweep.levels(missing, rows), [])
+                seconds = sum(sweep.costs_of(whole, rows, scene_of).values())
                 line += f", about {sweep.duration(seconds)} of one core missing"
+                line += ", with the runs that they start from" * (len(whole) > len(missing))
             except HsiError as error:
                 line += f"; {error}"
         print(line, flush=True)

@@ -83,7 +83,11 @@ def test_a_declared_study_says_what_is_missing_trains_it_and_is_checked_by_train
     assert main(["study", str(path), "--check", "1"]) == 2 and "nothing to check" in capsys.readouterr().err
     assert main(["study", str(path), "--list"]) == 0
     said = capsys.readouterr().out
-    assert "small: 0 of 2 runs stored, about" in said and "of one core missing" in said
+    assert "small: 0 of 2 runs stored, about" in said and said.endswith("of one core missing\n")
+    pruned = path.with_name("pruned.toml")
+    pruned.write_text(STUDY.replace('"baselines", "scratch"', '"l1"'))
+    assert main(["study", str(pruned), "--list"]) == 0
+    assert capsys.readouterr().out.endswith("of one core missing, with the runs that they start from\n")
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()], "a list writes nothing"
     assert main(["study", str(path)]) == 0 and main(["study", str(path), "--list"]) == 0
     assert capsys.readouterr().out.endswith("small: 2 of 2 runs stored\n")

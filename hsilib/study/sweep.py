@@ -110,7 +110,7 @@ class Work:
     """Runs that are to be trained, with those they start from, and what that costs."""
 
     def __init__(self, runs: Iterable[Run], rows: pd.DataFrame, jobs: int | None, device: str) -> None:
-        self.levels = _levels(runs, set(rows["run"]))
+        self.levels = levels(runs, rows)
         self.runs = sum(self.levels, [])
         self.costs = costs_of(self.runs, rows, device=device)  # before any worker starts
         self.left = sum(self.costs.values())
@@ -184,9 +184,10 @@ def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
     return (seconds + weight) / (costs + weight)
 
 
-def _levels(runs, stored):
-    """Parents before children; a stored parent whose weights are cached needs no run."""
-    pending, stack, levels = {run.id: run for run in runs}, list(runs), []
+def levels(runs: Iterable[Run], rows: pd.DataFrame) -> list[list[Run]]:
+    """Return the runs and those they start from, parents before children; a stored parent whose weights are
+    cached needs no run."""
+    pending, stack, found, stored = {run.id: run for run in runs}, list(runs), [], set(rows["run"])
     while stack:
         for parent in parents(stack.pop()):
             done = parent.id in stored and weights_path(parent).is_file()
@@ -194,10 +195,10 @@ def _levels(runs, stored):
                 pending[parent.id] = parent
                 stack.append(parent)
     while pending:
-        levels.append([run for run in pending.values() if not any(p.id in pending for p in parents(run))])
-        for run in levels[-1]:
+        found.append([run for run in pending.values() if not any(p.id in pending for p in parents(run))])
+        for run in found[-1]:
             del pending[run.id]
-    return levels
+    return found
 
 
 def estimate(run: Run, rows: pd.DataFrame, train: int) -> float:
