@@ -67,7 +67,8 @@ def usable(device: str) -> str:
 def check(runs: Iterable[Run], store: Store, count: int) -> bool:
     """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies.
 
-    The same machine does, to the last bit; another may differ in the last digits, and then says by how much.
+    The same machine does, to the last bit, if it also trained what they start from; another may differ, and
+    then says by how much.
     """
     rows = store.rows().set_index("run")
     stored = [r for r in runs if r.id in rows.index]
@@ -82,6 +83,8 @@ def check(runs: Iterable[Run], store: Store, count: int) -> bool:
             far = max(abs(row[metric] - there[metric]) for metric in METRICS)
             same += far == 0
             off = f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
+            began = rows["device"].reindex([parent.id for parent in parents(run)]).dropna().unique()
+            off += f"; it starts from runs of {', '.join(began)}" * bool(len(began))
             print(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
     return same == min(count, len(stored))
 
