@@ -101,14 +101,15 @@ def stac(f: dict, name: str, card: dict) -> dict:
     given["bands"] = [f"band {i}" for i in range(1, registry.entry(scene).shape[2] + 1)]
     given["input"]["shape"] = [-1, -1, len(given["bands"])]
     made["classification:classes"] = [
-        {"value": i, "name": re.sub(r"[^\w-]", "_", label), "title": label, "description": label}
+        {"value": i, "name": re.sub(r"[^\w-]", "_", label), "description": label}
         for i, label in enumerate(card["recall"], 1)
     ]
     said |= {"datetime": f"{f['date']}T00:00:00Z", "title": card["why"], "mlm:name": name}
     said |= {"mlm:architecture": name.removeprefix(f"{scene}-"), "mlm:pretrained_source": scene}
-    said |= {"mlm:memory_size": card["payload"], "bands": [{"name": name} for name in given["bands"]]}
+    said["mlm:memory_size"] = card["payload"]
     said["mlm:hyperparameters"] = {key: card[key] for key in ("split", "seed", "run")}
     asset |= {"href": f"./{name}.onnx", "title": name, "file:size": card["file"]}
+    asset["bands"] = [{"name": name} for name in given["bands"]]
     asset["file:checksum"] = f"1220{card['sha256']}"
     return {"id": name} | item
 

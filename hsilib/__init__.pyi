@@ -47,7 +47,8 @@ from .methods.compact.spectral import Perceptron as Perceptron
 
 # study: Runs, sweeps and the store.
 from .study.execute import execute as execute, task_of as task_of, trained as trained
-from .study.runs import Run as Run, make_run as make_run, plan as plan
+from .identity import Run as Run
+from .study.runs import make_run as make_run, plan as plan
 from .study.store import Store as Store
 from .study.sweep import collect as collect
 

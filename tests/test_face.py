@@ -113,6 +113,7 @@ def test_contributed_rows_that_are_right_pass(tmp_path, capsys):
 
 WRONG = {
     "number": ({"oa": 99.0}, "oa is 99.0, its map gives"),
+    "pixels": ({"train": 1}, "train is 1, its split gives"),
     "identity": ({"lr": 0.5}, "its identity is"),
     "seed": ({"seed": 7}, "its identity is"),
     "code": ({"version": "2"}, "the code of mlp is another: version 2, here it is 1"),

@@ -36,10 +36,11 @@ def test_version_and_date_stand_in_one_place():
     for name, said in metadata.project_files(FACTS).items():
         held = (ROOT / name).read_text()
         assert said == (held if name == "CITATION.cff" else json.loads(held)), f"{name}: make metadata"
-    cff = (ROOT / "CITATION.cff").read_text()
+    cff, first = ((ROOT / name).read_text() for name in ("CITATION.cff", "notebooks/00-overview.md"))
     version, date = re.search(r"(?m)^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text()).groups()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"version: {version}\n" in cff and f"date-released: {date}\n" in cff and project["version"] == version
+    assert f"This is version {version}, of {date}." in " ".join(first.split())
 
 
 def test_the_address_comes_from_the_environment(monkeypatch):
@@ -97,7 +98,7 @@ def test_a_model_as_stac(name):
     # as the schemas of the extensions ask, which lie on the network: a word for each class, the bands of the item
     (out,), (given,) = said["properties"]["mlm:output"], said["properties"]["mlm:input"]
     assert all(re.fullmatch("[0-9A-Za-z_-]+", one["name"]) for one in out["classification:classes"])
-    assert [one["name"] for one in said["properties"]["bands"]] == given["bands"]
+    assert [one["name"] for one in said["assets"]["model"]["bands"]] == given["bands"]
     schema = pytest.importorskip("stac_model.schema", reason="pip install '.[release]'")
     schema.MLModelProperties.model_validate(said["properties"])
     import pystac
