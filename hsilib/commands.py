@@ -149,7 +149,7 @@ def results_command(args: Namespace) -> None:
 
         count, refused = check(args.check)
         _say_refused(refused, f" of {count}")
-        print(f"{args.check}: {count} runs, each what it says it is")
+        print(f"{args.check}: {count} runs: identities, accuracies and counts of pixels are confirmed")
     elif args.fetch is not None:
         from hsilib.study.fetch import fetch
 

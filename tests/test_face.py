@@ -108,7 +108,7 @@ def contributed(folder, change=None):
 
 def test_contributed_rows_that_are_right_pass(tmp_path, capsys):
     assert main(["results", "--check", str(contributed(tmp_path / "theirs"))]) == 0
-    assert "1 runs, each what it says it is" in capsys.readouterr().out
+    assert "1 runs: identities, accuracies and counts of pixels are confirmed" in capsys.readouterr().out
 
 
 WRONG = {
@@ -135,6 +135,12 @@ def test_a_contributed_row_without_its_map_or_whole_is_refused(tmp_path, capsys)
     folder = contributed(tmp_path / "theirs", {"oa": "many"})
     assert main(["results", "--check", str(folder)]) == 2
     assert "it counts no more" in capsys.readouterr().out
+    theirs = contributed(tmp_path / "good")
+    other = theirs / ("0" * 12)  # beside a good one
+    other.mkdir()
+    (other / "run.json").write_text("{")
+    assert main(["results", "--check", str(theirs)]) == 2
+    assert "1 of 2 runs were refused" in capsys.readouterr().err
     bare = contributed(tmp_path / "bare")
     next(bare.glob("*/map.png")).unlink()
     assert main(["results", "--check", str(bare)]) == 2 and "its map is missing" in capsys.readouterr().out

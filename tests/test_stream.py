@@ -174,6 +174,9 @@ def test_strips_of_columns_give_the_map_of_the_whole(lens):
     net, reduction, report, folder = lens
     code, cube = Code(folder), values((20, 60), seed=3)
     assert 1 < code.strip == report["strip"] < 40 and code.bytes(code.strip + 17) + report["stack"] <= 16_000
+    whole = code.bytes(40) + report["stack"]  # of a scene of 40 columns, that have no halo
+    said = stream(traced(net, reduction, CLASSES), folder / "whole.c", scene_of(values((9, 40))), "lens", ram=whole)
+    assert code.bytes(said["strip"] + 17) + said["stack"] <= whole, "a strip of a wider scene fits too"
     assert (code.strips(cube) == code.map(cube)).all() and (code.map(cube) == classes_of(net, reduction, cube)).all()
     with pytest.raises(HsiError, match="300 bytes hold no strip; one column takes") as error:
         stream(traced(net, reduction, CLASSES), folder / "other.c", scene_of(cube), "lens", ram=300)

@@ -153,14 +153,14 @@ class Plan:
         return np.clip(np.rint(cube * self.gain), least, most).astype(self.kind.removesuffix("_t"))
 
     def strip(self, width: int, ram: int, stack: int) -> int:
-        """Return how many columns go into so many bytes of state and stack with their halo, or all."""
-        if not ram or self.state_bytes(width) + stack <= ram:
+        """Return how many columns go into so many bytes of state and stack with their halo, at most all."""
+        if not ram:
             return width
         columns = (ram - stack - self.fixed - 3) // max(self.each, 1) - self.margin - self.lag
         if columns < 1:
             least = self.state_bytes(1 + self.margin + self.lag) + stack
             raise HsiError(f"{ram} bytes hold no strip; one column takes {least} with its halo")
-        return columns
+        return min(columns, width)
 
     def state_bytes(self, width: int) -> int:
         """Return the bytes of the state at a width of so many pixels."""

@@ -51,6 +51,7 @@ def checked(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, str]]:
     numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in RANGES}  # "nan" is none
     wrong = _bad(table, numbers)
     table = table.assign(**numbers).drop(index=list(wrong))
+    table = table.astype(dict.fromkeys(set(WHOLE) - MAY_LACK, int))  # a value that was none made them floats
     for name in SHOWN:  # rows may come from somebody else
         table[name] = table[name].map({cell: plain(cell) if cell else "" for cell in table[name].unique()})
     return table.reset_index(drop=True), wrong
