@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-_stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text())
+_stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
 _modules = {name.name: "hsilib." * line.level + line.module for line in _stub.body for name in line.names}
 _book = [name for name, module in _modules.items() if module.startswith("hsibook.")]
 __all__ = sorted(_modules if find_spec("hsibook") else _modules.keys() - _book)

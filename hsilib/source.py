@@ -43,6 +43,12 @@ def stamp(what: Any, name: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def of_module(name: str) -> str:
+    """Return eight hexadecimal digits that change with the code of a module."""
+    text = Path(sys.modules[name].__file__).read_text("utf-8")
+    return hashlib.sha256(_dump(_parsed(text)).encode()).hexdigest()[:8]
+
+
 def outside(function: types.FunctionType) -> bool:
     """Tell whether a function was written outside of this library and of installed packages."""
     return not _installed(function.__code__.co_filename)
@@ -84,7 +90,7 @@ def _tell(what, where, name, seen) -> Iterator[str]:
         if _library(what.__name__) or not getattr(what, "__file__", None):
             yield f"module {_once(what.__name__)}"
         else:  # its text, and what it takes from others, which may be the user's
-            yield _dump(_parsed(Path(what.__file__).read_text()))
+            yield _dump(_parsed(Path(what.__file__).read_text("utf-8")))
             yield from each((key, part) for key, part in sorted(vars(what).items()) if _taken_by(what, part))
     elif isinstance(what, types.FunctionType):
         closed = dict(zip(what.__code__.co_freevars, what.__closure__ or ()))

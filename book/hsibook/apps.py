@@ -130,18 +130,19 @@ def names(rows: pd.DataFrame) -> pd.Series:
 def on_devices() -> dict[tuple, dict[str, int | None]]:
     """{(scene, payload, multiply-adds): what the C of such a network takes}: those that agree in all three
     have the same layers, whatever taught them."""
-    said = {name: (json.loads((FOLDER / f"{name}.json").read_text()), on_device(name)) for name in entries()}
+    cards = {name: json.loads((FOLDER / f"{name}.json").read_text("utf-8")) for name in entries()}
+    said = {name: (card, on_device(name)) for name, card in cards.items()}
     return {(card["scene"], card["payload"], card["macs"]): takes for card, takes in said.values()}
 
 
 def on_device(name: str) -> dict[str, int | None]:
     """What the C of a file to download takes: bytes of flash, of RAM for a line of 145 and of 64 pixels with
     the stack, and instructions a pixel on an emulated Cortex-M4; None without C."""
-    code = json.loads((FOLDER / f"{name}.json").read_text()).get("c")
+    code = json.loads((FOLDER / f"{name}.json").read_text("utf-8")).get("c")
     if not code:
         return NO_C
     counted = FOLDER.parent / "results" / "device.json"
-    told = json.loads(counted.read_text())["networks"].get(name, {}) if counted.is_file() else {}
+    told = json.loads(counted.read_text("utf-8"))["networks"].get(name, {}) if counted.is_file() else {}
     found = {key: code["state"][str(width)] + code["stack"] for key, width in RAM.items()}
     found["flash"] = code["flash"]
     return found | {"instructions": told["cortex-m4"]["-O3"]["instructions"] if told else None}
@@ -178,7 +179,7 @@ def takes(row: Any) -> dict[str, int | None]:
             return NO_C  # the C of a network has no other filter
         alike = [one for (scene, _, macs), one in on_devices().items()
                  if (scene, macs) == (row["scene"], row["macs"]) and one["flash"]]
-        more = json.loads((FOLDER.parent / "results" / "device.json").read_text())["vote"]
+        more = json.loads((FOLDER.parent / "results" / "device.json").read_text("utf-8"))["vote"]
         more |= {key: options["vote"] * width + VOTE for key, width in RAM.items()}
         return {key: size and size + more[key] for key, size in alike[0].items()} if alike else NO_C
     of = options.get("of")

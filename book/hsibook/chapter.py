@@ -139,8 +139,8 @@ def chapter(
     ``smoke`` the random one; ``further_seeds``: repetitions of the splits after the first, if those are to be
     fewer.
 
-    >>> c = chapter("offline", scene="indian_pines_8bit", seeds=5, epochs=30)
-    >>> rows = c.collect(c.plan(["scratch", *c.names]))
+    >>> c = chapter("baselines", scene="synthetic_urban_small", methods=["mlp"], budget="smoke")
+    >>> rows = c.collect(c.plan(c.names))
     """
     known("budget", budget, ("paper", "smoke"))
     figures.style()

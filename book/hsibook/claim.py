@@ -75,7 +75,7 @@ def better(store: "Store", mine: "pd.DataFrame", other: "pd.DataFrame", margin: 
 
 def claims_of(notebook: Path) -> Iterator[dict]:
     """Give the claims of an executed notebook, in their order."""
-    for cell in json.loads(notebook.read_text())["cells"]:
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         for output in cell.get("outputs", ()):
             if MIME in output.get("metadata", {}):
                 yield output["metadata"][MIME]

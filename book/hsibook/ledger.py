@@ -34,7 +34,7 @@ def path() -> Path:
 
 def read() -> dict:
     """{chapter: {"title": …, "scenes": {scene: {"source": …, "claims": […]}}}}"""
-    return json.loads(path().read_text()) if path().is_file() else {}
+    return json.loads(path().read_text("utf-8")) if path().is_file() else {}
 
 
 def code(source: Path) -> str:
@@ -85,7 +85,7 @@ def make(words: list[str], anew: bool) -> None:
     for word in words:
         known("chapter or scene", word, [*sources, *SCENES])
     names, places = [w for w in words if w in sources], [w for w in words if w in SCENES]
-    there = {source.stem for source in sources.values() if "claim(" in source.read_text()}
+    there = {source.stem for source in sources.values() if "claim(" in source.read_text("utf-8")}
     for name, source in sources.items():
         declared, stem = runner.parameters_of(name), source.stem
         if stem not in there or declared.get("budget", ["paper"])[0] == "smoke":  # which proves nothing

@@ -36,7 +36,7 @@ def evidence(store: Store) -> tuple[dict, np.ndarray]:
     folder = store.find("damage")
     if not (folder / "evidence.json").is_file():
         _write(folder)
-    found = read_or_say(folder / "evidence.json", lambda path: json.loads(path.read_text()))
+    found = read_or_say(folder / "evidence.json", lambda path: json.loads(path.read_text("utf-8")))
     return found, read_png(folder / "band.png")
 
 

@@ -24,7 +24,7 @@ PART = "  - caption: Your own pages\n    numbered: true\n    chapters:\n"
 
 def block(kind: str) -> str:
     """Return the code that "Write your own" prints for a kind."""
-    text = (project() / "notebooks" / TEMPLATE).read_text()
+    text = (project() / "notebooks" / TEMPLATE).read_text("utf-8")
     blocks = re.findall(r"```(?:python|\{code-cell\} ipython3)\n(.*?)\n```", text, re.S)
     return next(code for code in blocks if KINDS[kind][0] in code)
 
@@ -50,7 +50,7 @@ def new(name: str, kind: str) -> Path:
         sizes="[0]" if small else "c.ratios", recipe=', lr=2e-3, schedule="one_cycle"' if small else "",
         method=_renamed(block(kind), called, name, title) if called else "",
     )
-    text = Template((project() / "book" / "page.template").read_text()).substitute(words)
+    text = Template((project() / "book" / "page.template").read_text("utf-8")).substitute(words)
     head, method, train, see, terms = re.split(r"(?m)^(?=## )", text)
     text = head + (method if called else "") + train + see + ("" if kind == "quantization" else terms)
     if built() != project():
@@ -63,7 +63,7 @@ def new(name: str, kind: str) -> Path:
     path = project() / "notebooks" / f"{max(numbers) + 1:02d}-{label}.md"
     write_atomically(path, text)
     contents = project() / "_toc.yml"
-    lines, entry = contents.read_text(), f"      - file: book/chapters/{path.stem}\n"
+    lines, entry = contents.read_text("utf-8"), f"      - file: book/chapters/{path.stem}\n"
     before, reference, after = lines.partition(REFERENCE)
     part = "" if PART in before else PART  # behind all others: the numbers of chapters stay what they are
     write_atomically(contents, f"{before}{part}{entry}{reference}{after}")
@@ -75,7 +75,7 @@ def remove(name: str) -> Path:
     contents, label, folder = project() / "_toc.yml", name.replace("_", "-"), project() / "notebooks"
     if built() != project():
         raise HsiError(f"no checkout of the book, out of which a page could be taken; delete {label}.md")
-    text = contents.read_text()
+    text = contents.read_text("utf-8")
     mine, listed = text.partition(PART)[2], re.findall(r"file: book/chapters/(\S+)", text)
     mine = [page for page in listed if f"/{page}\n" in mine or not source_of(page)]
     pages = {page.split("-", 1)[-1]: page for page in mine}
@@ -85,7 +85,7 @@ def remove(name: str) -> Path:
     (project() / "book" / "chapters" / f"{page}.ipynb").unlink(missing_ok=True)
     source, kept = folder / f"{page}.md", project() / "results" / "pages" / f"{page}.md"
     if source.is_file():
-        write_atomically(kept, source.read_text())
+        write_atomically(kept, source.read_text("utf-8"))
         source.unlink()
     return kept
 

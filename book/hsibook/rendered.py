@@ -19,7 +19,7 @@ def render(path: Path) -> Path:
     """One executed notebook as a page of its own, with the book's settings; returns the HTML file."""
     import yaml
 
-    config = yaml.safe_load((project() / "_config.yml").read_text())
+    config = yaml.safe_load((project() / "_config.yml").read_text("utf-8"))
     config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
     config["sphinx"]["local_extensions"] = {
         k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()
@@ -35,12 +35,12 @@ def render(path: Path) -> Path:
     shutil.rmtree(work, ignore_errors=True)
     page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")
-    here.write_text(yaml.safe_dump(config))
-    page.write_text(OTHER.sub(r"\1", page.read_text()))  # pages that are not beside this one
-    notebook = json.loads(page.read_text())
-    if "{cite" in page.read_text():  # in the book they stand on a page of their own
+    here.write_text(yaml.safe_dump(config), "utf-8")
+    page.write_text(OTHER.sub(r"\1", page.read_text("utf-8")), "utf-8")  # pages that are not beside this one
+    notebook = json.loads(page.read_text("utf-8"))
+    if "{cite" in page.read_text("utf-8"):  # in the book they stand on a page of their own
         cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}
-        page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}))
+        page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}), "utf-8")
     build = "from jupyter_book.cli.main import main; main()"
     command = [
         sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",

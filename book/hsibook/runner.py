@@ -58,7 +58,7 @@ def source_of(page: str) -> Path | None:
 def check_contents() -> None:
     """Refuse a ``_toc.yml`` that lists a page which is not there: the book would fail when all has run."""
     contents = project() / "_toc.yml"
-    for file in re.findall(r"file: (\S+)", contents.read_text() if contents.is_file() else ""):
+    for file in re.findall(r"file: (\S+)", contents.read_text("utf-8") if contents.is_file() else ""):
         name = file.rpartition("/")[2]
         chapter = file.startswith("book/chapters/")
         there = f"notebooks/{name}.md" if chapter else f"{file}.md"
@@ -103,7 +103,7 @@ def source(chapter: str) -> Path:
     if not path.is_file():
         raise HsiError(f"{path}: no such notebook")
     try:
-        head = path.read_text()[:500]
+        head = path.read_text("utf-8")[:500]
         json.dumps(jupytext.read(path))
     except Exception as error:  # whatever the parser meets
         raise HsiError(f"{path}: no notebook ({reason(error)})") from None
@@ -271,7 +271,7 @@ def _told(given):
 
 def _stamp(path, source_path, given, told, seconds):
     """Provenance into the notebook's metadata; machine paths and timings of single cells out of it."""
-    notebook = json.loads(path.read_text())
+    notebook = json.loads(path.read_text("utf-8"))
     title, *rest = "".join(notebook["cells"][0]["source"]).split("\n")
     title += f": {given['family']}" if "family" in given else ""
     notebook["cells"][0]["source"] = "\n".join([title, *(["", *_told(told)] if told else []), *rest])
@@ -286,4 +286,4 @@ def _stamp(path, source_path, given, told, seconds):
         "parameters": given, "commit": machine.commit(), "versions": machine.versions(),
         "device": machine.cpu_name(), "threads": os.cpu_count(), "seconds": round(seconds, 1)
     }
-    path.write_text(json.dumps(notebook, indent=1) + "\n")
+    path.write_text(json.dumps(notebook, indent=1) + "\n", "utf-8")

@@ -124,5 +124,5 @@ def benchmarks() -> dict:
     found = {}
     for folder in reversed(Store().folders):
         if (folder / "bench.json").exists():
-            found |= json.loads((folder / "bench.json").read_text())
+            found |= json.loads((folder / "bench.json").read_text("utf-8"))
     return found

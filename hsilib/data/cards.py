@@ -77,7 +77,7 @@ def read_card(folders: Sequence[Path], name: str) -> Card:
     identity = registry.identity(name)  # or it is of other files under the same name
     for folder in folders:
         with suppress(HsiError, OSError, ValueError, LookupError, TypeError):  # a damaged one is made again
-            card = described.named(json.loads((folder / "card.json").read_text()))
+            card = described.named(json.loads((folder / "card.json").read_text("utf-8")))
             if card.pop("identity") == identity:
                 break
     else:

@@ -84,7 +84,7 @@ def _entry(table):
 
 
 def _registry():
-    text, tables = Path(__file__).with_name("scenes.toml").read_text(), {}
+    text, tables = Path(__file__).with_name("scenes.toml").read_text("utf-8"), {}
     for short, address in HOSTS.items():
         text = text.replace(f'"{short}', f'"{address}')
     for name, table in tomllib.loads(text).items():
@@ -129,7 +129,7 @@ def _description(name, kind):
     """Give what a file of your own says; whatever is wrong with it is one line."""
     path = own_folder() / f"{name}.{kind}.json"
     try:
-        yield described.of_json(path.read_text())
+        yield described.of_json(path.read_text("utf-8"))
     except Exception as error:
         raise HsiError(f"{path}: damaged ({reason(error)}); add the {kind} again") from None
 
@@ -218,7 +218,7 @@ def locate(file: File, scene: str) -> Path:
 def sidecar(path: Path) -> str:
     """Return the SHA-256 that a deliberate substitute has beside it in ``NAME.sha256``, or an empty text."""
     side = path.with_name(path.name + ".sha256")
-    return "".join(side.read_text().split()[:1]).lower() if side.is_file() else ""
+    return "".join(side.read_text("utf-8").split()[:1]).lower() if side.is_file() else ""
 
 
 @lru_cache

@@ -199,7 +199,7 @@ def _pictures(listing, paths, turns=0):
 def _spectra(listing, paths):
     """A list of spectra with the places of their pixels, and crops of the cube."""
     h, w, bands = listing.shape
-    rows, columns = np.array([row["xy"] for row in json.loads(paths[1].read_text())["rows"]]).T
+    rows, columns = np.array([row["xy"] for row in json.loads(paths[1].read_text("utf-8"))["rows"]]).T
     cube, there = np.zeros(listing.shape, np.float32), np.zeros((h, w), bool)
     cube[rows, columns], there[rows, columns] = np.fromfile(paths[0], "<f4").reshape(len(rows), bands), True
     for file, path, (row, column) in zip(listing.cube[2:], paths[2:], listing.corners):

@@ -65,8 +65,8 @@ def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> d
     words = name, plan, scene.classes, model, asked
     with tempfile.TemporaryDirectory() as folder:  # to be measured: the compiler wants a header
         measured = Path(folder) / path.name
-        measured.write_text(code)
-        measured.with_suffix(".h").write_text(header(*words, about))
+        measured.write_text(code, "utf-8")
+        measured.with_suffix(".h").write_text(header(*words, about), "utf-8")
         about |= {key: value for key, value in sizes(measured).items() if key in about}
     about["strip"] = plan.strip(w, ram, about["stack"] or STACK)
     made_header = header(*words, about)
@@ -129,7 +129,7 @@ def sizes(path: Path) -> dict[str, Any]:
             raise HsiError(f"{path}: {command[0]} does not take it ({reason(done.stderr)})")
         size = command[0].replace("gcc", "size")
         text, data, bss = subprocess.run([size, str(out)], capture_output=True, text=True).stdout.split()[6:9]
-        stack = deepest(out.with_suffix(".ci").read_text())
+        stack = deepest(out.with_suffix(".ci").read_text("utf-8"))
     by = "Cortex-M4, gcc -O2" if command is ARM else "this machine, gcc -O2"
     return {"flash": int(text) + int(data), "static": int(data) + int(bss), "stack": stack, "by": by}
 

@@ -43,7 +43,7 @@ OPERATORS = set(
 def entries() -> dict[str, dict[str, Any]]:
     """Return {name: what ``zoo.toml`` says of a model to download}."""
     try:
-        return tomllib.loads((FOLDER / "zoo.toml").read_text())
+        return tomllib.loads((FOLDER / "zoo.toml").read_text("utf-8"))
     except OSError:
         raise HsiError(f"{FOLDER} holds no models: they lie in a clone of the project") from None
 

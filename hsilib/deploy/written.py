@@ -18,7 +18,7 @@ C = Path(__file__).with_name("c")
 ENVI = {"uint8_t": 1, "int16_t": 2, "uint16_t": 12}
 WHERE = {"before": 4, "inside": 8, "behind": 4}  # of the loop over cells, and how far a line is moved in
 # of layers.c, by the names and places that it says
-FRAGMENTS = dict(part.split("\n", 1) for part in (C / "layers.c").read_text().split("//// ")[1:])
+FRAGMENTS = dict(part.split("\n", 1) for part in (C / "layers.c").read_text("utf-8").split("//// ")[1:])
 LETTERS = {"int8": "weights", "int32": "times", "int64": "plus", "uint8": "edge"}
 
 
@@ -181,7 +181,7 @@ def learnt(plan: Plan, asked: dict[str, Any]) -> dict[str, Any]:
 def kernels(code: str) -> str:
     """Return the kernels that some code calls, and those that they call."""
     kept = ""
-    for kernel in reversed((C / "kernels.c").read_text().strip().split("\n\n")):
+    for kernel in reversed((C / "kernels.c").read_text("utf-8").strip().split("\n\n")):
         if re.search(r"inline void (\w+)", kernel)[1] + "(" in kept + code:
             kept = f"{kernel}\n\n{kept}"
     return kept.strip()
@@ -194,7 +194,7 @@ def wide(count: int) -> int:
 
 def filled(template: str, name: str, **words: Any) -> str:
     """Return a file of C from its template; NAME is the name in capitals."""
-    return Template((C / template).read_text()).substitute(name=name, NAME=name.upper(), **words)
+    return Template((C / template).read_text("utf-8")).substitute(name=name, NAME=name.upper(), **words)
 
 
 def listed(values: Iterable[int]) -> str:

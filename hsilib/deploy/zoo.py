@@ -71,7 +71,7 @@ def build() -> None:
         if said["payload"] < SMALL:
             there = code.exists() and told.exists()
             try:
-                said["c"] = json.loads(told.read_text())["c"] if there else _zip(run, path, code)
+                said["c"] = json.loads(told.read_text("utf-8"))["c"] if there else _zip(run, path, code)
             except NoStages as error:
                 said["no C"] = f"it computes in floats: {error}"
         write_atomically(told, json.dumps(said, indent=1) + "\n")
@@ -86,7 +86,7 @@ def _zip(run, model, path):
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
             for part in map(Path, report["files"]):
                 file = zipfile.ZipInfo(part.name, (2000, 1, 1, 0, 0, 0))
-                packed.writestr(file, part.read_text(), zipfile.ZIP_DEFLATED)
+                packed.writestr(file, part.read_text("utf-8"), zipfile.ZIP_DEFLATED)
     write_atomically(path, out.getvalue())
     return {key: report[key] for key in ("constants", "flash", "stack", "by", "state", "macs")}
 

@@ -11,6 +11,7 @@ from hsilib.data.described import plain
 from hsilib.errors import HsiError, known, shown
 from hsilib.identity import METHODS, Method, Run, get, version_of
 from hsilib.models.networks import NETWORKS
+from hsilib.source import of_module
 
 OURS = "hsilib."
 
@@ -76,6 +77,14 @@ def method(
         return train
 
     return register
+
+
+def code(name: str) -> str:
+    """Return the version of a method with digits of the file that it stands in, which tell when that was
+    changed under the same version."""
+    chosen = get(name)
+    own = inspect.unwrap(chosen.train).__module__
+    return f"{chosen.version}-{of_module(own)}" if own.startswith(OURS) else str(chosen.version)
 
 
 def mine() -> list[Method]:

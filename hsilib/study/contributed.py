@@ -43,9 +43,10 @@ def differ(found: float, said: float, apart: float = APART) -> bool:
 def _wrong(row, store):
     """Say what is wrong with a row, or nothing."""
     try:
-        here = methods.get(row["method"]).version
-        if str(here) != str(row["version"]):
-            return f"the code of {row['method']} is another: version {row['version']}, here it is {here}"
+        known = {"version": methods.get(row["method"]).version, "code": methods.code(row["method"])}
+        for name, here in known.items():
+            if isinstance(said := row.get(name), str | int) and str(said) != str(here):
+                return f"the code of {row['method']} is another: version {said}, here it is {here}"
         if (run := run_of(row)).id != row["run"]:
             return f"its identity is {run.id}, by what it says of itself"
         path = store.map_path(run.id)
@@ -56,7 +57,7 @@ def _wrong(row, store):
         if not fits(labels, scene) or not (drawn := labels.ravel()[split.test].astype(int)).all():
             return f"its map is none of {run.scene}"
         found = metrics(np.eye(len(scene.classes))[drawn - 1], split.test_y)
-        apart = [name for name in SEEN if name in row and differ(found[name], row[name])]
+        apart = [name for name in SEEN if not np.isnan(row[name]) and differ(found[name], row[name])]
         says = [f"{name} is {row[name]}, its map gives {found[name]:.4f}" for name in apart]
         here = {"train": len(split.train), "test": len(split.test), "leakage": 100 * split.leakage}
         says += [f"{name} is {row[name]}, its split gives {value:.6g}" for name, value in here.items()
@@ -73,7 +74,7 @@ def check(folder: Path | str) -> tuple[int, list[str]]:
     """
     store = Store(folder)
     with redirect_stderr(io.StringIO()) as unread:
-        rows = store.written().to_dict("records")
+        rows = store.rows().to_dict("records")
     refused = unread.getvalue().splitlines()
     many = len(rows) + len(refused)
     if not many:

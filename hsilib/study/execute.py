@@ -137,6 +137,7 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
         seconds = time.perf_counter() - start
         figures = evaluate.metrics(scores[split.test], split.test_y)
         beside = {"aa30": round(figures["aa30"], 4), "small": evaluate.small(np.bincount(split.test_y))}
+        beside["code"] = methods.code(run.method)
         one = torch.zeros(1, dtype=torch.long, device=task.device)
         window, channels = getattr(model, "window", WINDOW), inputs.pixels.shape[1]
         costs = measure.measured(model, inputs.samples(one, window), inputs.bands, channels)

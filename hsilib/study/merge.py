@@ -118,7 +118,7 @@ def pack(store: Store) -> int:
         measures.add(store.folder, beside)
     for family, more in lines.items():
         path = store.folder / f"{family}.csv"
-        write_atomically(path, _joined(path.read_text() if path.exists() else "", more))
+        write_atomically(path, _joined(path.read_text("utf-8") if path.exists() else "", more))
     store.remove(set(beside))
     return len(beside)
 

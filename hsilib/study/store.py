@@ -65,7 +65,7 @@ def packed(folder: Path) -> dict[str, pd.DataFrame]:
 def _packed(path, state):
     """The rows of one CSV file, read once while it stays as it is."""
     with readable(f"{path}: not a table of runs"):
-        table, wrong = rows.read(path.read_text())
+        table, wrong = rows.read(path.read_text("utf-8"))
     _warn({f"{path}, line {line}": why for line, why in wrong.items()})
     return table
 
@@ -257,7 +257,7 @@ class Store:
 
     def read_note(self, run: str) -> dict[str, Any]:
         """Return what else the method told of a run."""
-        return self._read(run, "notes.json", lambda path: described.notes(path.read_text()))
+        return self._read(run, "notes.json", lambda path: described.notes(path.read_text("utf-8")))
 
     def _read(self, run, part, read):
         """Read what belongs to a row; if it is not there or damaged, say how to mend that."""

@@ -20,7 +20,7 @@ from hsilib.study.execute import execute, weights_path
 from hsilib.study.pools import local_rows
 from hsilib.study.store import Store
 
-METRICS = ("oa", "top5", "aa", "kappa", "f1")
+METRICS, COSTS = ("oa", "top5", "aa", "kappa", "f1"), ("params", "macs", "payload")
 
 
 def lacking(runs: Iterable[Run], rows: pd.DataFrame) -> list[Run]:
@@ -65,12 +65,13 @@ def usable(device: str) -> str:
 
 
 def check(runs: Iterable[Run], store: Store, count: int) -> bool:
-    """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies.
+    """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies and
+    costs.
 
     The same machine does, to the last bit, if it also trained what they start from; another may differ, and
     then says by how much.
     """
-    rows = store.rows().set_index("run")
+    rows = store.written().set_index("run")
     stored = [r for r in runs if r.id in rows.index]
     if count < 1:
         raise HsiError(f"the number of runs to check must be at least 1, not {count}")
@@ -81,11 +82,14 @@ def check(runs: Iterable[Run], store: Store, count: int) -> bool:
         for run in random.sample(stored, min(count, len(stored))):
             row, there = execute(run, Store(folder))[0], rows.loc[run.id]
             far = max(abs(row[metric] - there[metric]) for metric in METRICS)
-            same += far == 0
+            dear = [name for name in COSTS if abs((row[name] or 0) - there[name]) > 0]  # not where it is NaN
+            same += far == 0 and not dear
             off = f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
             began = rows["device"].reindex([parent.id for parent in parents(run)]).dropna().unique()
             off += f"; it starts from runs of {', '.join(began)}" * bool(len(began))
             print(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
+            for name in dear:
+                print(f"  its {name} is {there[name]:.0f}, here it is {row[name]}")
     return same == min(count, len(stored))
 
 
