@@ -87,3 +87,12 @@ def test_a_new_run_is_measured_from_its_map_and_keeps_what_else_is_measured(tmp_
     measures.file(packed.folder).write_text("run,aa30\nx,1\n")
     with pytest.raises(HsiError, match="not the measures of a store"):
         packed.rows()
+
+
+def test_a_network_costs_the_same_with_every_seed():
+    """But for what is pickled."""
+    rows = published().rows()
+    rows = rows[~rows["method"].isin(["rf", "svm", "svm_mean", "mlr_mean"])].fillna({"macs": 0})
+    same = ["scene", "split", "method", "ratio", "options", "epochs", "lr", "schedule", "batch"]
+    apart = rows.groupby(same)[["payload", "macs"]].nunique().max(axis=1)
+    assert apart[apart > 1].index.tolist() == []

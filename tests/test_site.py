@@ -140,7 +140,7 @@ def chosen(networks, budget):
         return limit is None or (value is not None and value <= limit)
 
     some = [n for n in networks if n["scene"] == budget["scene"] and fits(n["payload"], budget["bytes"])]
-    some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["ram"], budget["ram"])]
+    some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["ram"] and n["ram"] + 145 * n["spectrum"], budget["ram"])]
     some = [n for n in some if fits(n["flash"], budget["flash"])]
     if not some:
         return [0, None, None, None]
@@ -148,8 +148,10 @@ def chosen(networks, budget):
     for n in some:
         table = n["table"]
         score = table[["oa", "aa30"]].mean(axis=1) if budget["metric"] == "both" else table[budget["metric"]]
-        half = -(-len(score) // 2) if len(score) >= 4 else 0
-        tables.append((score.iloc[:half].mean() if half else score.mean(), -n["payload"], n["name"], score.iloc[half:]))
+        odd = score.index % 2 == 1
+        odd = odd if len(score) > 3 and 0 < odd.sum() < len(odd) else None
+        pick, tell = (score, score) if odd is None else (score[~odd], score[odd])
+        tables.append((pick.mean(), -n["payload"], n["name"], tell))
     first, *others = sorted(tables, key=lambda entry: entry[:2], reverse=True)
     if not others:
         return [1, first[2], None, None]

@@ -63,19 +63,31 @@
     both: (network) => network.oa.map((value, place) => (value + network.aa30[place]) / 2),
   };
 
-  // The network with the highest mean within a budget.  With four seeds or more the first half of them picks, and
-  // the others, which had no part in it, say how good it is and how it compares with the next.
+  // What stands for the seeds that pick (0) or tell (1): all of it where there are fewer than four seeds.
+  function half(network, values, odd) {
+    const some = (which) => values.filter((value, place) => network.seed[place] % 2 === which);
+    return network.seed.length > 3 && some(0).length && some(1).length ? some(odd) : values;
+  }
+
+  // RAM that a device needs: the state and stack of the network, and a line of raw spectra.
+  const PIXELS = { ram: 145, ram64: 64 };
+  const memory = (network, line = "ram") => network[line] === null ? null : network[line] + PIXELS[line] * network.spectrum;
+
+  // The network with the highest mean within a budget.  With four seeds or more the even ones pick, and the odd
+  // ones, which had no part in it, say how good it is and how it compares with the next.
   function choose(networks, budget) {
     const fits = (value, limit) => limit === null || (value !== null && value <= limit);
     const within = networks.filter((network) => network.scene === budget.scene && fits(network.payload, budget.bytes)
-      && fits(network.macs, budget.macs) && fits(network[budget.line || "ram"], budget.ram) && fits(network.flash, budget.flash));
+      && fits(network.macs, budget.macs) && fits(memory(network, budget.line), budget.ram) && fits(network.flash, budget.flash));
     const score = SCORES[budget.metric];
-    const half = (network) => (network.seed.length >= 4 ? Math.ceil(network.seed.length / 2) : 0);
-    const picking = (network) => mean(score(network).slice(0, half(network) || undefined));
+    const picking = (network) => mean(half(network, score(network), 0));
     const order = [...within].sort((a, b) => picking(b) - picking(a) || a.payload - b.payload);
     const [best, next] = order;
     if (!best) return { count: 0 };
-    const fresh = (network) => new Map(network.seed.map((seed, place) => [seed, score(network)[place]]).slice(half(network)));
+    const fresh = (network) => {
+      const values = score(network), seeds = half(network, network.seed, 1);
+      return new Map(seeds.map((seed) => [seed, values[network.seed.indexOf(seed)]]));
+    };
     const against = (network) => {
       const other = fresh(network);
       const pairs = [...fresh(best)].filter(([seed]) => other.has(seed)).map(([seed, value]) => value - other.get(seed));
@@ -83,8 +95,8 @@
       return pairs.length ? { mean: mean(pairs), low: mean(pairs) - reach, high: mean(pairs) + reach, seeds: pairs.length } : null;
     };
     const gap = next ? against(next) : null;
-    const ready = best.file ? null : order.find((network) => network.file && against(network)?.low <= 0);
-    return { count: within.length, best, next, gap, ready, from: half(best) };
+    const ready = best.file ? null : order.find((network) => network.file && !(against(network)?.low > 0));
+    return { count: within.length, best, next, gap, ready, behind: ready && against(ready) };
   }
   window.hsiChoose = choose;
 
@@ -100,38 +112,40 @@
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
     function answer() {
       const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), flash: limit("flash", 1000), ram: limit("ram", 1000), line: inputs.line.value };
-      const { count, best, next, gap, ready, from } = choose(data.networks, budget);
+      const { count, best, next, gap, ready, behind } = choose(data.networks, budget);
       if (!count) {
         out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on flash or RAM leaves out those of which no C was made."));
         return;
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
       if (best.macs !== null) cost.push(`${(best.macs / 1e6).toPrecision(3)} million multiply-adds a pixel`);
-      const ram = best[budget.line], pixels = inputs.line.selectedOptions[0].text;
-      if (ram !== null) cost.push(`${fixed(best.flash / 1000)} kB of flash, ${fixed(ram / 1000)} kB of RAM for a line of ${pixels}`);
+      const ram = memory(best, budget.line), pixels = inputs.line.selectedOptions[0].text;
+      if (best.flash) cost.push(`${fixed(best.flash / 1000)} kB of flash`);
+      if (ram !== null) cost.push(`${fixed(ram / 1000)} kB of RAM for a line of ${pixels}, that line included`);
       if (best.instructions) cost.push(`${best.instructions.toLocaleString("en")} instructions a pixel on a Cortex-M4`);
+      const told = half(best, best.seed, 1).length, few = "too few seeds to tell";
       let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {
         const interval = Number.isNaN(gap.low) ? "" : ` [${signed(gap.low)}, ${signed(gap.high)}]`;
-        const clear = gap.seeds < 3 ? "too few seeds to tell" : gap.low > 0 ? "better" : gap.high < 0 ? "worse, on these seeds" : "not shown to differ";
-        sure = `Against the next, ${next.name}: ${signed(gap.mean)}${interval} points over ${gap.seeds} paired seeds${from ? " that did not pick it" : ""}: ${clear}.`;
-      } else if (next) sure = `The next is ${next.name}; they share no seed.`;
+        const clear = gap.low > 0 ? "better over these seeds" : gap.high < 0 ? "worse over these seeds" : "not shown to differ";
+        sure = `Against the next, ${next.name}: ${signed(gap.mean)}${interval} points over ${gap.seeds} paired seeds${told < best.seed.length ? " that did not pick it" : ""}: ${gap.seeds < 3 ? few : clear}.`;
+      } else if (next) sure = `The next is ${next.name}; no seed is left to compare them.`;
       const links = el("p", {});
-      if (ready) links.append(`Not shown to differ from it, and ready to download: ${ready.name}, ${fixed(ready.payload / 1000)} kB, `, el("a", { href: "14-models.html" }, ready.file), ". ");
+      if (ready) links.append(`Ready to download, and ${behind?.seeds > 2 ? "not shown to differ from it" : few}: ${ready.name}, ${fixed(ready.payload / 1000)} kB, `, el("a", { href: "14-models.html" }, ready.file), ". ");
       if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), best.command ? " · " : "");
-      if (best.command) links.append(el("code", {}, best.command));
+      if (best.command) links.append(`Export ${best.name}: `, el("code", {}, best.command));
       else if (!best.file) links.append("No single command exports it.");
-      const fresh = (values) => spread(values.slice(from));
+      const fresh = (values) => spread(half(best, values, 1));
       const small = best.small ? ` Over all classes the average is ${fresh(best.aa)} %; the smallest of them have ${best.small.replaceAll(" ", ", ")} test pixels.` : "";
-      const seeds = from ? `the ${best.seed.length - from} seeds that did not pick it` : `${best.seed.length} seeds`;
+      const seeds = told < best.seed.length ? `the ${told} seeds that did not pick it` : `${told} seeds`;
       out.replaceChildren(
         el("p", { className: "hsi-best" }, best.name), el("p", {}, cost.join(", ")),
-        el("p", {}, `Overall accuracy ${fresh(best.oa)} %, AA30 ${fresh(best.aa30)} % (${seeds}${count > 1 ? `; the highest mean of the ${count} networks that fit and have at least ${data.least} seeds` : ""}).${small}`),
+        el("p", {}, `Overall accuracy ${fresh(best.oa)} %, AA30 ${fresh(best.aa30)} % (${seeds}${count > 1 ? `; the highest mean of the ${count} networks that fit and have at least ${data.least} seeds` : ""}${budget.flash !== null || budget.ram !== null ? "; those without C are left out" : ""}).${small}`),
         el("p", {}, sure), links,
       );
     }
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
-      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C, at most kB", inputs.flash), field("RAM with stack, at most kB", inputs.ram), field("pixels of a line", inputs.line),
+      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C, at most kB", inputs.flash), field("RAM with stack and a line of spectra, at most kB", inputs.ram), field("pixels of a line", inputs.line),
       field("multiply-adds, at most million", inputs.macs), field("what counts", inputs.metric)), out);
     answer();
   }

@@ -188,6 +188,20 @@ def takes(row: Any) -> dict[str, int | None]:
     return found | streamed(row["scene"], of)
 
 
+@lru_cache
+def spectrum(scene: str) -> int:
+    """Bytes of a raw spectrum of a scene, which a device holds for each pixel of a line beside the network."""
+    return entry(scene).shape[2] * (1 if "8-bit" in entry(scene).title else 2)
+
+
+def halves(one: dict, metric: str) -> tuple[list[float], list[float]]:
+    """The accuracies of a network with the seeds that pick, and with those that say how good the pick is: even
+    and odd seeds, or all for both where there are fewer than four."""
+    pairs = list(zip(one["seed"], one[metric]))
+    parts = [[value for seed, value in pairs if seed % 2 == odd] for odd in (0, 1)]
+    return (parts[0], parts[1]) if len(pairs) > 3 and all(parts) else (one[metric], one[metric])
+
+
 def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
     """One entry for each network that was trained on a division into separate areas with at least so many
     seeds: what it is, what it costs, and its accuracies by seed.
@@ -209,6 +223,8 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
         words = [f"hsilib export {'static' if voted else key['method']}"]
         words += [f"--scene {key['scene']} --split {key['split']}"]
         words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
+        if voted:
+            given = {"of": get("filtered").options["of"]} | given
         words += [f"-o {option} {value}" for option, value in given.items()
                   if not voted or option == "of"]
         words += [f"--format c  # vote.h, VOTE_SIZE {given['vote']}"] if voted else []
@@ -219,7 +235,7 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
                 "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
                 "payload": round(group["payload"].mean()),
                 "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                **cost, "seed": group["seed"].tolist(),
+                **cost, "spectrum": spectrum(key["scene"]), "seed": group["seed"].tolist(),
                 "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
                 "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
                 "command": " ".join(words) if exported else None, "file": file,
