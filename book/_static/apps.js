@@ -114,7 +114,7 @@
       const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), flash: limit("flash", 1000), ram: limit("ram", 1000), line: inputs.line.value };
       const { count, best, next, gap, ready, behind } = choose(data.networks, budget);
       if (!count) {
-        out.replaceChildren(el("p", {}, "No network that was trained on this scene fits in that. A limit on flash or RAM leaves out those of which no C was made."));
+        out.replaceChildren(el("p", {}, "No network that was trained on this scene fits these limits. A limit on flash or RAM excludes networks that have no C code."));
         return;
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
@@ -145,7 +145,7 @@
       );
     }
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
-      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C, at most kB", inputs.flash), field("RAM with stack and a line of spectra, at most kB", inputs.ram), field("pixels of a line", inputs.line),
+      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C code, at most kB", inputs.flash), field("RAM with stack and a line of spectra, at most kB", inputs.ram), field("pixels of a line", inputs.line),
       field("multiply-adds, at most million", inputs.macs), field("what counts", inputs.metric)), out);
     answer();
   }
@@ -190,7 +190,7 @@
       field("scene", pick("scene", all("scene"))), field("split", pick("split", all("split"))), field("family", pick("family", all("family"))),
       field("size", pick("size", all("size"))), field("leakage", pick("leak", [["", "any"], ["no", "none"], ["some", "some"]])),
       field("name contains", inputs.name), field("across", pick("x", axis)), field("up", pick("y", axis)),
-      field("show", pick("front", [["", "all networks"], ["1", "the front: no cheaper one is better"]]))), out.text, out.plot, out.legend, more, " ", link, out.table);
+      field("show", pick("front", [["", "all networks"], ["1", "the Pareto front: no cheaper one is better"]]))), out.text, out.plot, out.legend, more, " ", link, out.table);
 
     function set(name, to) {
       state[name] = to;

@@ -23,7 +23,7 @@ SCENES = {  # what a chapter is told there; without leakage small networks of on
     "jasper_ridge": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
     "samson": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
 }
-MAIN = next(iter(SCENES))
+MAIN, OWN = next(iter(SCENES)), "its own data"
 SCENES["pavia_centre_visible"] = {}
 ABOUT = {"unseen": "pavia_centre_visible"}  # the chapters that are about another scene than the first
 
@@ -106,18 +106,19 @@ def make(words: list[str], anew: bool) -> None:
 
 
 def lines() -> list[dict[str, Any]]:
-    """One entry for each claim: chapter, title, claim, by, and what is found on each scene.  What is about
-    scenes of its own, and so the same wherever it is asked, counts once."""
+    """One entry for each claim: chapter, title, claim, by, and what is found on each scene.  What is about data
+    of its own, and so the same wherever it is asked, is found there alone."""
     found = {}
     for stem, chapter in read().items():
         for scene, asked in chapter["scenes"].items():
             for one in asked["claims"]:
-                key = stem, one["claim"]
                 head = {"chapter": stem, "title": chapter["title"], "claim": one["claim"]}
                 head |= {"by": one.get("by", ""), "scenes": {}}
-                scenes = found.setdefault(key, head)["scenes"]
-                if one["state"] == "not here" or one not in scenes.values():
-                    scenes[scene] = one
+                found.setdefault((stem, one["claim"]), head)["scenes"][scene] = one
+    for line in found.values():
+        told = list(line["scenes"].values())
+        if list(line["scenes"]) == [MAIN] or len(told) > 1 and all(one == told[0] for one in told):
+            line["scenes"] = {OWN: told[0]} if told[0]["state"] != "not here" else {}
     return list(found.values())
 
 
