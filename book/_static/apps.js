@@ -146,7 +146,7 @@
     }
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
       field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C code, at most kB", inputs.flash), field("RAM with stack and a line of spectra, at most kB", inputs.ram), field("pixels of a line", inputs.line),
-      field("multiply-adds, at most million", inputs.macs), field("what counts", inputs.metric)), out);
+      field("multiply-adds, at most million", inputs.macs), field("measure of accuracy", inputs.metric)), out);
     answer();
   }
 
@@ -189,7 +189,7 @@
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
       field("scene", pick("scene", all("scene"))), field("split", pick("split", all("split"))), field("family", pick("family", all("family"))),
       field("size", pick("size", all("size"))), field("leakage", pick("leak", [["", "any"], ["no", "none"], ["some", "some"]])),
-      field("name contains", inputs.name), field("across", pick("x", axis)), field("up", pick("y", axis)),
+      field("name contains", inputs.name), field("x axis", pick("x", axis)), field("y axis", pick("y", axis)),
       field("show", pick("front", [["", "all networks"], ["1", "the Pareto front: no cheaper one is better"]]))), out.text, out.plot, out.legend, more, " ", link, out.table);
 
     function set(name, to) {
@@ -246,7 +246,7 @@
       for (const [name, now] of Object.entries(state)) if (now !== start[name]) params.set(name, now);
       history.replaceState(null, "", `${location.pathname}${params.size ? "?" + params : ""}${location.hash}`);
       link.href = location.href;
-      out.text.textContent = `${all.length} runs of ${groups.length} networks; the line joins the ${best.length} that no network as cheap or cheaper beats.`;
+      out.text.textContent = `${all.length} runs of ${groups.length} networks; the line joins the Pareto front: the ${best.length} that no network as cheap or cheaper beats.`;
       box.dataset.runs = all.length;
       box.dataset.networks = groups.length;
       box.dataset.front = JSON.stringify(best.map((one) => one.name));

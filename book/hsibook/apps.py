@@ -190,13 +190,13 @@ def takes(row: Any) -> dict[str, int | None]:
 
 @lru_cache
 def spectrum(scene: str) -> int:
-    """Bytes of a raw spectrum of a scene, which a device holds for each pixel of a line beside the network."""
+    """Bytes of a raw spectrum of a scene, which a device holds for each pixel of a line."""
     return entry(scene).shape[2] * (1 if "8-bit" in entry(scene).title else 2)
 
 
 def halves(one: dict, metric: str) -> tuple[list[float], list[float]]:
-    """The accuracies of a network with the seeds that pick, and with those that say how good the pick is: even
-    and odd seeds, or all for both where there are fewer than four."""
+    """The accuracies of a network with the seeds that pick, and with those that say how good the pick is:
+    even and odd seeds, or all for both where there are fewer than four."""
     pairs = list(zip(one["seed"], one[metric]))
     parts = [[value for seed, value in pairs if seed % 2 == odd] for odd in (0, 1)]
     return (parts[0], parts[1]) if len(pairs) > 3 and all(parts) else (one[metric], one[metric])

@@ -119,5 +119,5 @@ taught("lens_5k", "pink P")
 taught("perceptron", "sky P")
 taught("lens", "pink D", "lens_ca_mkd", "Lens, taught as by CA-MKD", weigh="right")
 # the rivals: the paper's networks learn from the same teachers in the same way
-taught("scratch", "grey P", title="Student of CNN2D, taught", family="controls")
+taught("scratch", "grey P", title="Narrow CNN2D, taught", family="controls")
 taught("cnn2d", "red <", title="CNN2D, taught", family="controls")
