@@ -26,6 +26,7 @@ def __getattr__(name):
 
         return version("hsilib")
     if name not in __all__:
-        says = ", which comes with the book: pip install hsibook" if name in _book else ""
+        brings = ", which comes with the book: pip install hsibook (in a clone: ./book)"
+        says = brings if name in _book else ""
         raise AttributeError(f"module 'hsilib' has no attribute {name!r}{says}")
     return getattr(import_module(_modules[name]), name)

@@ -33,8 +33,9 @@ class Parser(argparse.ArgumentParser):
         if "expected 2 arguments" in message:
             message += f": name and value are two words, {'-o width 12' if '-o' in message else '-p seeds 2'}"
         if re.search(r"COMMAND: invalid choice: '(run|chapters|notebooks|new|bench)'", message):
-            message = "the chapters are a package of their own: pip install hsibook"
-        self.exit(2, f"error: {message}" + (f"; for example: {example}" if example else "") + "\n")
+            message = "the chapters are a package of their own: pip install hsibook (in a clone: ./book)"
+        told = example and not message.startswith("argument --")  # of other words than these
+        self.exit(2, f"error: {message}" + (f"; for example: {example}" if told else "") + "\n")
 
 
 def _pairs(p, flag, name, **more):

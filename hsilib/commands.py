@@ -92,7 +92,8 @@ def study_command(args: Namespace) -> None:
     rows = store.rows()
     file = args.file or project() / "book" / "study.toml"
     if not args.file and not file.is_file():
-        raise HsiError("the book's study comes with pip install hsibook; name a file to train one of yours")
+        brings = "the book's study comes with pip install hsibook (in a clone: ./book)"
+        raise HsiError(f"{brings}; name a file to train one of yours")
     parts = runs.declared(file)
     declared = list(dict.fromkeys(sum(parts.values(), [])))
     if args.check is not None:
@@ -203,6 +204,7 @@ def _name_of(args, run):
 def export_command(args: Namespace) -> None:
     """Write one trained network as an ONNX file, or as C."""
     from hsilib.deploy.export import export
+    from hsilib.study.store import Store
 
     run = chosen_run(args)
     if args.format == "c":
@@ -218,9 +220,13 @@ def export_command(args: Namespace) -> None:
             state = f"{report['static']} static and {report['given']} that a call is given"
             print(f"{rows} x {columns} pixels a call; stored in 8 bits where it is, computed in floats")
         print(f"bytes: flash {report['flash']}, state {state}, stack {report['stack']} ({report['by']})")
-        return
-    path = args.output or f"{_name_of(args, run)}.onnx"
-    print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
+    else:
+        path = args.output or f"{_name_of(args, run)}.onnx"
+        print(f"{run}: {path}, {export(run, path) / 1e6:.3f} MB")
+    rows = Store().rows()
+    for row in rows[rows["run"] == run.id].to_dict("records"):
+        told = (f"{word} {row[key]:.1f} %" for word, key in (("OA", "oa"), ("AA30", "aa30"), ("AA", "aa")))
+        print(f"on the test set, with this seed: {', '.join(told)}; leakage {row['leakage']:.1f} %")
 
 
 def predict_command(args: Namespace) -> None:

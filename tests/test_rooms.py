@@ -45,7 +45,7 @@ def test_words_of_the_book_say_what_is_missing(monkeypatch, capsys, words):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(words) == 2
     error = capsys.readouterr().err
-    assert "seaborn, papermill not installed; chapters need the extra book" in error and error.count("\n") == 1
+    assert "seaborn, papermill not installed; chapters need more packages" in error and error.count("\n") == 1
 
 
 def test_without_the_book_its_words_and_names_say_where_it_is(monkeypatch, capsys, tmp_path):
@@ -53,7 +53,7 @@ def test_without_the_book_its_words_and_names_say_where_it_is(monkeypatch, capsy
     for words in (["run", "baselines", "-p", "seeds", "2"], ["chapters"], ["new", "my_loss"]):
         with pytest.raises(SystemExit):
             main(words)
-        assert capsys.readouterr().err == "error: the chapters are a package of their own: pip install hsibook\n"
+        assert capsys.readouterr().err == "error: the chapters are a package of their own: pip install hsibook (in a clone: ./book)\n"
     monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path))
     assert main(["study", "--list"]) == 2 and "pip install hsibook" in capsys.readouterr().err
     code = """

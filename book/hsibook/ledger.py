@@ -106,8 +106,8 @@ def make(words: list[str], anew: bool) -> None:
 
 
 def lines() -> list[dict[str, Any]]:
-    """One entry for each claim: chapter, title, claim, by, and what is found on each scene.  What is about data
-    of its own, and so the same wherever it is asked, is found there alone."""
+    """One entry for each claim: chapter, title, claim, by, and what is found on each scene.  What is about
+    data of its own, and so the same wherever it is asked, is found there alone."""
     found = {}
     for stem, chapter in read().items():
         for scene, asked in chapter["scenes"].items():

@@ -35,7 +35,7 @@ def needs() -> None:
     """Say in one line when what executes chapters is not installed, or the chapters are not there."""
     missing = [name for name in ("seaborn", "jupytext", "papermill", "ipykernel") if find_spec(name) is None]
     if missing:
-        says = "chapters need the extra book: pip install hsibook"
+        says = "chapters need more packages: pip install hsibook (in a clone: ./book)"
         raise HsiError(f"{', '.join(missing)} not installed; {says}")
     if not (project() / "_config.yml").is_file():
         says = "neither a checkout of the book nor what its wheel holds; HSILIB_PROJECT names one"
@@ -99,7 +99,11 @@ def source(chapter: str) -> Path:
     """The source of a chapter by its name, or by that of its page for a family, or at a path."""
     import jupytext
 
-    path = Path(chapter) if chapter.endswith(".md") else chapters()[known("chapter", chapter, chapters())]
+    own = f"{chapter.removesuffix('.md')}.md"  # in the current folder, or at a path
+    if chapter.endswith(".md") or chapter not in chapters() and Path(own).is_file():
+        path = Path(own)
+    else:
+        path = chapters()[known("chapter", chapter, chapters())]
     if not path.is_file():
         raise HsiError(f"{path}: no such notebook")
     try:
