@@ -172,7 +172,7 @@ def executed(tmp_path, monkeypatch, body, given):
         monkeypatch.setattr(runner, name, lambda: tmp_path)
     path = tmp_path / "90-mine.md"
     path.write_text(NOTEBOOK % body)
-    return runner.run(str(path), given, say=lambda text: None)
+    return runner.run(str(path.with_suffix("")), given, say=lambda text: None)  # as one says it, without .md
 
 
 def test_a_notebook_of_ones_own_runs_says_where_it_came_from_and_is_a_page(tmp_path, monkeypatch):
