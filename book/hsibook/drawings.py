@@ -59,6 +59,8 @@ def heat(
         annot_kws={"size": 7}, ax=ax, cbar=bool(label), xticklabels=list(columns), yticklabels=list(rows),
         **settings
     )
+    for number in ax.texts:
+        number.set_text(number.get_text().replace("-", "−"))
     ax.tick_params(length=0, labelsize=8)
     ax.set_xticklabels(
         ax.get_xticklabels(), rotation=45 if len(columns) > 4 else 0,

@@ -23,7 +23,8 @@ def style() -> None:
             "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 10,
             "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
             "grid.color": "#dddddd", "grid.linewidth": 0.7, "legend.frameon": False,
-            "figure.constrained_layout.use": True
+            "figure.constrained_layout.use": True,
+            "axes.prop_cycle": plt.cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"]),
         }
     )
 
@@ -47,7 +48,7 @@ def strips(
                 ax.plot([mine[metric].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2)
             if paper and metric == "oa":
                 ax.plot(paper(name, split, ratio), y, "x", color="black", ms=7, mew=1.6)
-        ax.set_title(split, fontsize=10)
+        ax.set_title(split if len({one for one, _ in panels}) > 1 else "", fontsize=10)
         ax.set_xlabel(METRICS[metric])
     axes[0, 0].set_yticks(range(len(keys)), [title(*key) for key in keys])
     axes[0, 0].invert_yaxis()
@@ -78,7 +79,7 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_title(title(name), fontsize=10)
-        ax.legend(fontsize=6, ncols=2)
+        ax.legend(fontsize=8, ncols=2)
     for ax in axes.flat[max(0, len(logs) - columns) : len(logs)]:  # the lowest of each column
         ax.set_xlabel("epoch")
         ax.tick_params(labelbottom=True)
