@@ -9,7 +9,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 TRAVELS = """_config.yml notebooks/[0-9]*.md book/references.bib book/glossary.md book/study.toml
-book/page.template book/splits.txt book/declared/*.toml book/paper/*.csv book/_static/* book/_ext/*.py""".split()
+book/page.template book/splits.txt book/declared/*.toml book/paper/*.csv book/_static/*
+book/_ext/*.py""".split()
 
 
 class Build(build_py):

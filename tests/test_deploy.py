@@ -385,7 +385,8 @@ def test_c_in_whole_numbers_is_streamed(name, ratio, tmp_path, shared, capsys):
 
 @pytest.mark.parametrize(
     "path, tile, says",
-    [("net.onnx", (1, 4), "name the file NAME.c"), ("my-net.c", (1, 4), "functions in C may begin with"), ("net.c", (1, 400), "1 to 48 columns")],
+    [("net.onnx", (1, 4), "name the file NAME.c"), ("my-net.c", (1, 4), "functions in C may begin with"),
+     ("net.c", (1, 400), "1 to 48 columns")],
 )
 def test_a_mistake_in_asking_for_c_is_one_line(path, tile, says, tmp_path):
     pytest.importorskip("emx_onnx_cgen")

@@ -14,7 +14,17 @@ from hsilib.deploy.predict import predict
 from hsilib.files import project
 from hsilib.methods.compact.filters import smoothed
 
-HEADER = "ENVI\ndescription = {{bil}}\ndefault bands = {{30,20,10}}\nsamples = {}\nlines = {}\nbands = {}\nheader offset = 3\ndata type = {}\ninterleave = {}\nbyte order = 0\n"
+HEADER = """ENVI
+description = {{bil}}
+default bands = {{30,20,10}}
+samples = {}
+lines = {}
+bands = {}
+header offset = 3
+data type = {}
+interleave = {}
+byte order = 0
+"""
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 

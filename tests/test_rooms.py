@@ -53,7 +53,8 @@ def test_without_the_book_its_words_and_names_say_where_it_is(monkeypatch, capsy
     for words in (["run", "baselines", "-p", "seeds", "2"], ["chapters"], ["new", "my_loss"]):
         with pytest.raises(SystemExit):
             main(words)
-        assert capsys.readouterr().err == "error: the chapters are a package of their own: pip install hsibook (in a clone: ./book)\n"
+        told = capsys.readouterr().err
+        assert told == "error: the chapters are a package of their own: pip install hsibook (in a clone: ./book)\n"
     monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path))
     assert main(["study", "--list"]) == 2 and "pip install hsibook" in capsys.readouterr().err
     code = """

@@ -140,8 +140,8 @@ def chosen(networks, budget):
         return limit is None or (value is not None and value <= limit)
 
     some = [n for n in networks if n["scene"] == budget["scene"] and fits(n["payload"], budget["bytes"])]
-    some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["ram"] and n["ram"] + 145 * n["spectrum"], budget["ram"])]
-    some = [n for n in some if fits(n["flash"], budget["flash"])]
+    some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["flash"], budget["flash"])]
+    some = [n for n in some if fits(n["ram"] and n["ram"] + 145 * n["spectrum"], budget["ram"])]
     if not some:
         return [0, None, None, None]
     tables = []

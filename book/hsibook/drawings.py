@@ -13,7 +13,7 @@ from hsilib.data.scenes import Scene
 
 def bare(ax: plt.Axes, title: str = "") -> plt.Axes:
     ax.set(xticks=[], yticks=[], frame_on=False)
-    ax.set_title(title, fontsize=10)
+    ax.set_title(title)
     return ax
 
 
@@ -46,25 +46,22 @@ def arrow(
 
 def heat(
     ax: plt.Axes, values: np.ndarray, rows: Sequence = (), columns: Sequence = (), low: float = 0,
-    high: float = 100, colours: str = "cividis", form: str = ".0f", label: str = "", **settings
+    high: float = 100, colours: str = "cividis", form: str = ".0f", **settings
 ) -> plt.Axes:
-    """A table as colours, its numbers written in (``form`` empty: not); ``label`` names the colour bar, if
-    there is to be one.  Blank where a value is missing."""
+    """A table as colours, its numbers written in.  Blank where a value is missing."""
     import seaborn  # here: it takes most of a second to load
 
-    if label:
-        settings["cbar_kws"] = {"label": label} | settings.get("cbar_kws", {})
     seaborn.heatmap(
-        np.asarray(values), vmin=low, vmax=high, cmap=colours, annot=bool(form), fmt=form,
-        annot_kws={"size": 7}, ax=ax, cbar=bool(label), xticklabels=list(columns), yticklabels=list(rows),
+        np.asarray(values), vmin=low, vmax=high, cmap=colours, annot=True, fmt=form,
+        annot_kws={"size": 9}, ax=ax, cbar=False, xticklabels=list(columns), yticklabels=list(rows),
         **settings
     )
-    for number in ax.texts:
-        number.set_text(number.get_text().replace("-", "−"))
-    ax.tick_params(length=0, labelsize=8)
-    ax.set_xticklabels(
-        ax.get_xticklabels(), rotation=45 if len(columns) > 4 else 0,
-        ha="right" if len(columns) > 4 else "center"
-    )
+    mesh = ax.collections[0]
+    shades = mesh.get_facecolors()[~np.ma.getmaskarray(mesh.get_array()).ravel()]
+    for number, shade in zip(ax.texts, shades):  # the ink that stands out more
+        light = shade[:3] ** 2.2 @ (0.2126, 0.7152, 0.0722)
+        number.set(text=number.get_text().replace("-", "−"), color="black" if light > 0.18 else "white")
+    ax.tick_params(length=0, labelsize=10)
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=90 if len(columns) > 4 else 0)
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     return ax

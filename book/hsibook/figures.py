@@ -4,10 +4,12 @@ One message each; the same colour and marker for the same method everywhere; leg
 """
 
 from collections.abc import Callable, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hsibook import stats
@@ -15,12 +17,15 @@ from hsibook.colours import method_style
 from hsibook.tables import METRICS
 from hsilib.methods import get, title
 
+WIDE = 5.8  # inches of every figure: with letters of 11 points it can be read on a phone
+
 
 def style() -> None:
     """House style; call once per chapter."""
     plt.rcParams.update(
         {
-            "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 10,
+            "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 11,
+            "axes.titlesize": 11, "legend.fontsize": 10,
             "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
             "grid.color": "#dddddd", "grid.linewidth": 0.7, "legend.frameon": False,
             "figure.constrained_layout.use": True,
@@ -36,7 +41,7 @@ def strips(
     panels = [(split, metric) for split in dict.fromkeys(rows["split"]) for metric in metrics]
     keys = list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(8, 0.34 * len(keys) + 1.2), sharey=True, squeeze=False
+        1, len(panels), figsize=(WIDE, 0.36 * len(keys) + 1.5), sharey=True, squeeze=False
     )
     for ax, (split, metric) in zip(axes.flat, panels):
         for y, (name, ratio, options) in enumerate(keys):
@@ -48,8 +53,9 @@ def strips(
                 ax.plot([mine[metric].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2)
             if paper and metric == "oa":
                 ax.plot(paper(name, split, ratio), y, "x", color="black", ms=7, mew=1.6)
-        ax.set_title(split if len({one for one, _ in panels}) > 1 else "", fontsize=10)
+        ax.set_title(split if len({one for one, _ in panels}) > 1 else "")
         ax.set_xlabel(METRICS[metric])
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     axes[0, 0].set_yticks(range(len(keys)), [title(*key) for key in keys])
     axes[0, 0].invert_yaxis()
     handles = [
@@ -59,7 +65,7 @@ def strips(
     theirs = [paper(name, split, ratio) for split, _ in panels for name, ratio, _ in keys] if paper else []
     if not np.isnan(theirs).all():
         handles.append(plt.Line2D([], [], marker="x", mew=1.6, color="black", ls="none", label="paper"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -67,7 +73,7 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
     """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of
     terms}."""
     rows = -(-len(logs) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(8, 2.3 * rows + 0.2), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDE, 2.3 * rows + 0.2), sharex=True, squeeze=False)
     for ax in axes.flat[len(logs) :]:
         ax.set_visible(False)
     for ax, (name, log) in zip(axes.flat, logs.items()):
@@ -78,8 +84,8 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.set_title(title(name), fontsize=10)
-        ax.legend(fontsize=8, ncols=2)
+        ax.set_title(title(name))
+        ax.legend(fontsize=9, ncols=2)
     for ax in axes.flat[max(0, len(logs) - columns) : len(logs)]:  # the lowest of each column
         ax.set_xlabel("epoch")
         ax.tick_params(labelbottom=True)
@@ -106,7 +112,7 @@ def kind(name: str) -> str:
 
 
 def name_points(
-    ax: plt.Axes, points: np.ndarray, names: Sequence[str], character: float = 4.9, height: int = 11
+    ax: plt.Axes, points: np.ndarray, names: Sequence[str], character: float = 5.5, height: int = 12
 ) -> None:
     """Write each name beside its point, within the axes, where it covers no name already there and the
     fewest points and bars, with a thin line to it."""
@@ -134,14 +140,15 @@ def name_points(
         written.append(box)
         thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)
         where = dict(xytext=best, textcoords="offset points", ha="center", va="center")
-        ax.annotate(name, point, **where, arrowprops=thread, fontsize=8)
+        halo = [withStroke(linewidth=3, foreground="white")]
+        ax.annotate(name, point, **where, arrowprops=thread, fontsize=9, path_effects=halo)
 
 
 def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> plt.Figure:
     """Accuracy against payload, a point for each network of ``found`` {label: rows}, filled if in int8, with
     a black edge if taught.  ``groups`` {name: (colour, marker)}, ``group(label)`` one of them; ``named`` are
     written beside their points."""
-    figure, axes = plt.subplots(2, 1, figsize=(7.5, 8), sharex=True)
+    figure, axes = plt.subplots(2, 1, figsize=(WIDE, 8), sharex=True)
     size = {label: rows["payload"].iloc[0] / 1e3 for label, rows in found.items()}
     for ax, metric in zip(axes, ("oa", "aa30")):
         for label, rows in found.items():
@@ -168,14 +175,15 @@ def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> 
 def _beside_zero(panels, names):
     """Panels side by side, {label: [(height, difference with its ends, look, whether filled), ...]}; zero is
     the line to look at."""
-    size = (8, 0.36 * len(names) + 1.2)
+    size = (WIDE, 0.36 * len(names) + 1.5)
     figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for ax, (label, lines) in zip(axes.flat, panels.items()):
         for y, line, (colour, marker), filled in lines:
             ax.plot([line["low"], line["high"]], [y, y], color=colour, lw=1.8)
             ax.plot(line["difference"], y, marker, color=colour, mfc=colour if filled else "white", ms=7)
         ax.axvline(0, color="black", lw=1)
-        ax.set_xlabel(label)
+        ax.set_xlabel(fill(label, 44 // len(panels)))
+        ax.xaxis.set_major_locator(MaxNLocator(4 if len(panels) < 3 else 3))
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     return figure
@@ -208,5 +216,5 @@ def gains(scenes: dict) -> plt.Figure:
     if len(scenes) > 1:
         faces = zip(scenes, ("#555555", "white"))
         marks = [plt.Line2D([], [], marker="o", color="#555555", mfc=f, ls="", label=n) for n, f in faces]
-        figure.legend(handles=marks, loc="outside lower center", ncols=2, fontsize=9)
+        figure.legend(handles=marks, loc="outside lower center", ncols=2)
     return figure

@@ -169,7 +169,7 @@ def class_legend(figure: "Figure", classes: Sequence[str]) -> None:
     patch = needs("matplotlib.patches", "a picture").Patch
     named = zip(CLASSES, ["unlabelled", *classes])
     marks = [patch(fc=np.array(colour) / 255, ec="#777", label=name) for colour, name in named]
-    figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(handles=marks, loc="outside lower center", ncols=3, fontsize=9)
 
 
 def side_by_side(
@@ -179,9 +179,9 @@ def side_by_side(
     plt = needs("matplotlib.pyplot", "a picture")
     h, w = panels[0][1].shape[:2]
     columns = min(columns, len(panels))
-    rows, height = -(-len(panels) // columns), 8 / columns * h / w
+    rows, height = -(-len(panels) // columns), 5.8 / columns * h / w
     figure, axes = plt.subplots(
-        rows, columns, figsize=(8, rows * height + 1.4), squeeze=False, layout="constrained"
+        rows, columns, figsize=(5.8, rows * height + 1.6), squeeze=False, layout="constrained"
     )
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
