@@ -160,7 +160,7 @@ def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> 
         ax.set(xscale="log", ylabel=METRICS[metric])
         ax.margins(x=0.18, y=0.14)
     axes[-1].set_xlabel("payload, kB")
-    axes[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[-1].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes[-1].xaxis.set_major_formatter("{x:g}")
     axes[-1].xaxis.set_minor_formatter(NullFormatter())
     looks = [dict(color=colour, marker=marker, mfc="white", ls="") for colour, marker in groups.values()]
@@ -182,7 +182,7 @@ def _beside_zero(panels, names):
             ax.plot([line["low"], line["high"]], [y, y], color=colour, lw=1.8)
             ax.plot(line["difference"], y, marker, color=colour, mfc=colour if filled else "white", ms=7)
         ax.axvline(0, color="black", lw=1)
-        ax.set_xlabel(fill(label, 44 // len(panels)))
+        ax.set_xlabel(fill(label, 44 // len(panels) if len(panels) < 3 else 12))
         ax.xaxis.set_major_locator(MaxNLocator(4 if len(panels) < 3 else 3))
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
