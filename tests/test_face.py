@@ -13,6 +13,8 @@ import pytest
 import torch
 from hsilib import HsiError, Scene, load_scene, plan, split_of
 from hsilib.__main__ import main
+from hsilib.methods import METHODS
+from hsilib.models.networks import NETWORKS
 from PIL import Image
 
 NAMES = [name for name in hsilib.__all__ if callable(getattr(hsilib, name))]
@@ -61,7 +63,10 @@ def test_the_example_runs_as_printed(name, at_hand, monkeypatch):
     example = doctest.DocTestParser().get_doctest(text, names, name, None, None)
     torch.manual_seed(0)
     said = []
+    before = [(registry, dict(registry)) for registry in (METHODS, NETWORKS)]
     doctest.DocTestRunner(Shown(), optionflags=doctest.ELLIPSIS).run(example, out=said.append, clear_globs=False)
+    for registry, was in before:  # an example may have added to it
+        registry.clear(), registry.update(was)
     assert not said, "".join(said)
 
 

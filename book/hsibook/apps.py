@@ -19,6 +19,7 @@ from hsibook.figures import FAMILIES, kind
 from hsibook.tables import as_html
 from hsilib.data import registry
 from hsilib.data.scenes import entry
+from hsilib.data.synthetic import SCENES
 from hsilib.deploy.predict import FOLDER
 from hsilib.deploy.stream import STACK, costs
 from hsilib.deploy.zoo import entries, run_of
@@ -191,6 +192,8 @@ def takes(row: Any) -> dict[str, int | None]:
 @lru_cache
 def spectrum(scene: str) -> int:
     """Bytes of a raw spectrum of a scene, which a device holds for each pixel of a line."""
+    if scene in SCENES:
+        return 2 * SCENES[scene][3]
     return entry(scene).shape[2] * (1 if "8-bit" in entry(scene).title else 2)
 
 
