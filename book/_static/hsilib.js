@@ -1,4 +1,4 @@
-// Pages of the book: what stands under "More" is folded, code hides behind one switch, words are explained.
+// Pages of the book: code hides behind one switch, words are explained.
 // Without this script everything is shown.
 "use strict";
 document.documentElement.classList.add("hsi-js");
@@ -8,7 +8,6 @@ document.addEventListener("DOMContentLoaded", () => {
   searchSentences();
   chooseTables();
   explainOnDemand();
-  foldMore();
   switchCode();
   explainMarks();
   explainWords();
@@ -35,34 +34,6 @@ function forwardToggles() {
     const [first, ...others] = document.querySelectorAll(kind);
     for (const button of others) button.addEventListener("click", () => first.click());
   }
-}
-
-// ---- More ----------------------------------------------------------------------------------------------
-
-function foldMore() {
-  for (const section of document.querySelectorAll("section#more > section")) {
-    const [head, ...rest] = [...section.children].filter((child) => child.tagName !== "SPAN");
-    const details = make("details", { className: "hsi-more" }, make("summary", {}, head), ...rest);
-    section.append(details);
-  }
-  const open = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (!target) return;
-    for (let node = target; node; node = node.parentElement) if (node.matches("details")) node.open = true;
-    const inside = target.querySelector(":scope > details.hsi-more");
-    if (inside) inside.open = true;
-    target.scrollIntoView();
-  };
-  addEventListener("hashchange", open);
-  open();
-  const all = [...document.querySelectorAll("details.hsi-more")];
-  if (new URLSearchParams(location.search).has("highlight")) all.forEach((one) => (one.open = true));
-  let shut = [];
-  addEventListener("beforeprint", () => {
-    shut = all.filter((one) => !one.open);
-    shut.forEach((one) => (one.open = true));
-  });
-  addEventListener("afterprint", () => shut.forEach((one) => (one.open = false)));
 }
 
 // ---- claims --------------------------------------------------------------------------------------------
