@@ -122,7 +122,7 @@
       const ram = memory(best, budget.line), pixels = inputs.line.selectedOptions[0].text;
       if (best.flash) cost.push(`${fixed(best.flash / 1000)} kB of flash`);
       if (ram !== null) cost.push(`${fixed(ram / 1000)} kB of RAM for a line of ${pixels}, that line included`);
-      if (best.instructions) cost.push(`${best.instructions.toLocaleString("en")} instructions a pixel on a Cortex-M4`);
+      if (best.instructions) cost.push(`${best.instructions.toLocaleString("en")} instructions a pixel on a Cortex-M4 (gcc -O2)`);
       const told = half(best, best.seed, 1).length, few = "too few seeds to tell";
       let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {

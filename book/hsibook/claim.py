@@ -31,6 +31,7 @@ def claim(text: str, holds: bool | str | None, evidence: str = "", runs: tuple =
     state = holds if isinstance(holds, str) else states[None if holds is None else bool(holds)]
     text, evidence = (" ".join(part.split()) for part in (text, evidence))
     shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark(state)} "
+    shown += f"<b>{state.capitalize()}:</b> " * (state != "holds")
     shown += html.escape(text, quote=False)
     shown += f" <em>({html.escape(by)})</em>" * bool(by)
     small = f" <small>{html.escape(evidence, quote=False)}</small>" * bool(evidence)

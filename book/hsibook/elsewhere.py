@@ -53,7 +53,7 @@ def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence
     """OA and AA30 at each size, mean ± sd over seeds, of labels alone, of these methods and of ``more`` in
     the chapter's recipe, and of the same small networks in the recipe of the compact ones."""
     better = designed(c, ["scratch_aug", "scratch_taught"])
-    usual = [("labels alone", "scratch"), *((title(name), name) for name in names)]
+    usual = [("Scratch (labels alone)", "scratch"), *((title(name), name) for name in names)]
     parts = [*((label, stats.pick(rows, method=name)) for label, name in usual), *more]
     parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in parts if len(part)]
     for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
