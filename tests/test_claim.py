@@ -31,6 +31,7 @@ def test_a_claim_shows_its_mark_and_lies_in_the_notebook(holds, state, monkeypat
     claim("Flips <help>.", holds, evidence="OA +1.0 [+0.2, +1.8]")
     (data, metadata), = shown
     assert f"hsi-{state.replace(' ', '-')}" in data["text/html"] and "Flips &lt;help&gt;." in data["text/html"]
+    assert ("</b>" in data["text/html"]) == (state != "holds")  # what is not shown is said in a word as well
     assert f"{state}: Flips <help>. (OA +1.0" in data["text/plain"]
     page = {"cells": [{"outputs": [{"data": data, "metadata": metadata}]}, {"source": ""}]}
     (tmp_path / "page.ipynb").write_text(json.dumps(page))

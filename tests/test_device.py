@@ -53,7 +53,10 @@ def test_the_chooser_knows_the_ram_of_networks_whose_file_is_offered_and_of_othe
     """Of others with the stack that is set aside where no compiler measures it."""
     scene, offered = "indian_pines_8bit", on_device("indian_pines_8bit-lens_5k-int8")
     known = streamed(scene, "lens_5k")
-    assert offered["ram64"] <= 40_000 < offered["ram"] and 5_000 < offered["instructions"] < 22_000
+    assert offered["ram64"] <= 40_000 < offered["ram"]
+    counted = json.loads((project() / "book" / "results" / "device.json").read_text())["networks"]
+    built = counted["indian_pines_8bit-lens_5k-int8"]["cortex-m4"]["-O2"]  # whose flash is told
+    assert offered["instructions"] == built["instructions"] < 22_000
     assert 0 < known["ram64"] - offered["ram64"] == known["ram"] - offered["ram"] < STACK
     assert streamed(scene, "liunet") == streamed(scene, "lens_taught") == {}
     row = {"scene": scene, "payload": 1, "macs": 1, "method": "static", "options": "of=lens_5k"}

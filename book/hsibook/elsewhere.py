@@ -58,6 +58,9 @@ def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence
     parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in parts if len(part)]
     for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
         parts.append((label, "chapter 16", stats.pick(better, method=f"scratch_{kind}")))
+    of = {"of": "scratch_taught"}
+    int8 = stored(c.store, c.scene, [c.first], ["static"], c.ratios, options=of, **DESIGNED)
+    parts.append(("the same in int8", "chapter 16", int8))
     lines = []
     for label, recipe, part in (one for one in parts if len(one[2])):
         cells = {f"{METRICS[metric]}, {size} %": mean_sd(part[metric][part["ratio"] == size])
