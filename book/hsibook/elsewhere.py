@@ -56,11 +56,11 @@ def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence
     usual = [("Scratch (labels alone)", "scratch"), *((title(name), name) for name in names)]
     parts = [*((label, stats.pick(rows, method=name)) for label, name in usual), *more]
     parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in parts if len(part)]
-    for label, kind in (("labels and flips", "aug"), ("flips and three teachers", "taught")):
-        parts.append((label, "chapter 16", stats.pick(better, method=f"scratch_{kind}")))
+    for name in ("scratch_aug", "scratch_taught"):
+        parts.append((title(name), "chapter 16", stats.pick(better, method=name)))
     of = {"of": "scratch_taught"}
     int8 = stored(c.store, c.scene, [c.first], ["static"], c.ratios, options=of, **DESIGNED)
-    parts.append(("the same in int8", "chapter 16", int8))
+    parts.append((title("scratch_taught") + ", in int8", "chapter 16", int8))
     lines = []
     for label, recipe, part in (one for one in parts if len(one[2])):
         cells = {f"{METRICS[metric]}, {size} %": mean_sd(part[metric][part["ratio"] == size])
