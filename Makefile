@@ -100,11 +100,11 @@ smoke: $(READY)
 
 $(READY): requirements.lock pyproject.toml book/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11, 5) else "make env needs Python 3.11.5 or later")'
-	@echo "making the environment in $(VENV), once: some minutes, 1.5 GB (6 GB where torch brings CUDA along)"
+	@echo "making the environment in $(VENV), once: some minutes, 2.2 GB (7 GB where torch brings CUDA along)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q --no-compile --disable-pip-version-check torch==2.13.0  # which build is the machine's choice
 	$(PY) -m pip install -q --no-compile --disable-pip-version-check -r requirements.lock  # each file is checked by its hash
-	$(PY) -m pip install -q --no-compile --disable-pip-version-check --no-deps -e . -e ./book
+	$(PY) -m pip install -q --no-compile --disable-pip-version-check --no-deps --config-settings editable_mode=compat -e . -e ./book
 	@# on all cores, once: else every process reads torch's source anew where PYTHONDONTWRITEBYTECODE is set
 	@$(PY) -m compileall -qq -j 0 $(VENV)/lib/python3*/site-packages || true
 	touch $@
