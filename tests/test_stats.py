@@ -108,10 +108,10 @@ def test_differences_are_paired_by_seed_and_orders_are_compared_over_methods():
     mean, low, high = here.loc[("one", 98), "oa"]
     assert abs(mean - 2) < 0.02 and low < 2 < high and high - low < 0.1  # the spread of Scratch itself is gone
     assert abs(here.loc[("one", 98), "aa"][0] + 2) < 1e-9 and here.loc[("one", 98), "seeds"] == 4
-    assert stats.alike(here["oa"].str[0], there["oa"].str[0], 2).mean() == 1
+    assert stats.alike(here["oa"].str[0], there["oa"].str[0]).mean() == 1
     turned = dict(zip(names, [4.0, 3.0, 2.0, 1.0]))
     other = elsewhere.differences(runs_of(turned), names, (90, 98), "disjoint", "scratch")
-    assert stats.alike(here["oa"].str[0], other["oa"].str[0], 2).mean() == -1
+    assert stats.alike(here["oa"].str[0], other["oa"].str[0]).mean() == -1
 
 
 def test_orders_of_few_seeds_are_unsure():

@@ -37,15 +37,13 @@ def designed(c: Chapter, names: Sequence[str]) -> pd.DataFrame:
     return stored(c.store, c.scene, [c.first], names, c.ratios, **DESIGNED)
 
 
-def gains(
-    c: Chapter, less: Less, names: Sequence[str], other: str = "scratch"
-) -> dict[str, dict[str, pd.DataFrame]]:
-    """What methods change against another one on the chapter's scene, and on the scene beside it where the
-    store has them: {scene: tables}, as ``figures.gains`` draws them."""
-    scenes = {brief(c.card.title): less.gains(names, other)}
+def gains(c: Chapter, less: Less, names: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
+    """What methods change against Scratch on the chapter's scene, and on the scene beside it where the store
+    has them: {scene: tables}, as ``figures.gains`` draws them."""
+    scenes = {brief(c.card.title): less.gains(names, "scratch")}
     if not c.smoke and c.scene != NEAR:
-        rows = held({NEAR: [c.first]}, [*names, other], [0, *c.ratios])
-        scenes[short(NEAR)] = Less(c, rows).gains(names, other)
+        rows = held({NEAR: [c.first]}, [*names, "scratch"], [0, *c.ratios])
+        scenes[short(NEAR)] = Less(c, rows).gains(names, "scratch")
     return {scene: tables for scene, tables in scenes.items() if tables.get("oa") is not None}
 
 

@@ -58,22 +58,25 @@ def strips(
         ax.xaxis.set_major_locator(MaxNLocator(4))
     axes[0, 0].set_yticks(range(len(keys)), [title(*key) for key in keys])
     axes[0, 0].invert_yaxis()
-    handles = [
-        plt.Line2D([], [], marker="o", color="#666", ls="none", label="one run"),
-        plt.Line2D([], [], marker="|", ms=11, mew=2, color="#666", ls="none", label="mean"),
-    ]
+    looks = {"one run": dict(marker="o", color="#666"), "mean": dict(marker="|", ms=11, mew=2, color="#666")}
     theirs = [paper(name, split, ratio) for split, _ in panels for name, ratio, _ in keys] if paper else []
     if not np.isnan(theirs).all():
-        handles.append(plt.Line2D([], [], marker="x", mew=1.6, color="black", ls="none", label="paper"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        looks["paper"] = dict(marker="x", mew=1.6, color="black")
+    _legend(figure, looks, 3)
     return figure
 
 
-def terms(logs: dict, columns: int = 2) -> plt.Figure:
-    """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of
-    terms}."""
-    rows = -(-len(logs) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDE, 2.3 * rows + 0.2), sharex=True, squeeze=False)
+def _legend(figure, looks, columns=2):
+    """A legend of marks below a figure, {what it says: how it looks}."""
+    marks = [plt.Line2D([], [], ls="none", **look) for look in looks.values()]
+    figure.legend(marks, looks, loc="outside lower center", ncols=columns)
+
+
+def terms(logs: dict) -> plt.Figure:
+    """Weighted terms of each loss per epoch, log scale; one panel per method, two side by side; ``logs``
+    {name: table of terms}."""
+    rows = -(-len(logs) // 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(WIDE, 2.3 * rows + 0.2), sharex=True, squeeze=False)
     for ax in axes.flat[len(logs) :]:
         ax.set_visible(False)
     for ax, (name, log) in zip(axes.flat, logs.items()):
@@ -86,7 +89,7 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_title(title(name))
         ax.legend(fontsize=9, ncols=2)
-    for ax in axes.flat[max(0, len(logs) - columns) : len(logs)]:  # the lowest of each column
+    for ax in axes.flat[max(0, len(logs) - 2) : len(logs)]:  # the lowest of each column
         ax.set_xlabel("epoch")
         ax.tick_params(labelbottom=True)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -111,9 +114,7 @@ def kind(name: str) -> str:
     return coarse.get(get(name).family, get(name).family)
 
 
-def name_points(
-    ax: plt.Axes, points: np.ndarray, names: Sequence[str], character: float = 5.5, height: int = 12
-) -> None:
+def name_points(ax: plt.Axes, points: np.ndarray, names: Sequence[str]) -> None:
     """Write each name beside its point, within the axes, where it covers no name already there and the
     fewest points and bars, with a thin line to it."""
     inch = 72 / ax.figure.dpi  # all in points, as the offsets are
@@ -129,13 +130,13 @@ def name_points(
         return names + outside, ((box[:2] - 3 < marks) & (marks < box[2:] + 3)).all(1).sum()
 
     for place, name, point in zip(ax.transData.transform(points) * inch, names, points):
-        half = character * len(name) / 2
+        half = 5.5 * len(name) / 2  # of a name's width
         aside = half + 8
         offsets = [
             (0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
             *((x, y) for y in (27, -27, 42, -42) for x in (0, half, -half))
         ]
-        size = np.array([-half, -height / 2, half, height / 2])
+        size = np.array([-half, -6, half, 6])
         box, best = min(((size + 2 * (*(place + one),), one) for one in offsets), key=lambda it: cost(it[0]))
         written.append(box)
         thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)
@@ -163,8 +164,8 @@ def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> 
     axes[-1].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes[-1].xaxis.set_major_formatter("{x:g}")
     axes[-1].xaxis.set_minor_formatter(NullFormatter())
-    looks = [dict(color=colour, marker=marker, mfc="white", ls="") for colour, marker in groups.values()]
-    figure.legend([plt.Line2D([], [], **look) for look in looks], groups, loc="outside lower center", ncols=2)
+    looks = (dict(color=colour, marker=marker, mfc="white") for colour, marker in groups.values())
+    _legend(figure, dict(zip(groups, looks)))
     figure.canvas.draw()  # for the place of the points
     for ax, metric in zip(axes, ("oa", "aa30")):
         places = np.array([[size[label], found[label][metric].mean()] for label in named])
@@ -215,6 +216,5 @@ def gains(scenes: dict) -> plt.Figure:
     figure = _beside_zero(panels, list(map(title, order)))
     if len(scenes) > 1:
         faces = zip(scenes, ("#555555", "white"))
-        marks = [plt.Line2D([], [], marker="o", color="#555555", mfc=f, ls="", label=n) for n, f in faces]
-        figure.legend(handles=marks, loc="outside lower center", ncols=2)
+        _legend(figure, {name: dict(marker="o", color="#555555", mfc=face) for name, face in faces})
     return figure

@@ -8,7 +8,6 @@ import pandas as pd
 
 from hsibook import stats
 from hsibook.text import number, pm, signed
-from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods import get, title
 
@@ -18,10 +17,7 @@ PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_universi
 @lru_cache
 def paper(table: int) -> pd.DataFrame:
     """The paper's numbers of one table, tidy."""
-    path = next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv"), None)
-    if path is None:
-        raise HsiError(f"book/paper holds no table {table}")
-    return pd.read_csv(path)
+    return pd.read_csv(next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv")))
 
 
 def paper_value(
@@ -70,8 +66,6 @@ PRUNED = {90: 6, 95: 7, 98: 8}  # the tables of pruning
 
 def small_networks(scene: str, places: dict[int, int] = SMALL) -> Callable:
     """A function (method, split, size) -> the paper's value in these tables, for plots."""
-
-    def value(name, split, ratio):
-        return paper_value(places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio)
-
-    return value
+    return lambda name, split, ratio: paper_value(
+        places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio
+    )
