@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from hsibook import stats
+from hsibook.chapter import Chapter
 from hsibook.claim import above, agreed
 from hsibook.tables import METRICS
 from hsibook.text import between, signed
@@ -15,9 +15,6 @@ from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of, whole
 from hsilib.models.evaluate import LEAST
 from hsilib.study.store import Store
-
-if TYPE_CHECKING:
-    from hsibook.chapter import Chapter
 
 LABELS = {metric: label.removesuffix(" %") for metric, label in METRICS.items()}
 CLASSES = {"oa": None, "aa30": LEAST, "aa": 1}  # of which test pixels a class needs so many to count
@@ -157,7 +154,7 @@ class Less:
     >>> claim("CA-MKD helps.", **less("ca_mkd", "scratch").better())  # at all sizes that both have
     """
 
-    def __init__(self, c: "Chapter", rows: pd.DataFrame) -> None:
+    def __init__(self, c: Chapter, rows: pd.DataFrame) -> None:
         self.store, self.rows, self.found = c.store, rows[rows["split"] == c.first], {}
 
     def __call__(
