@@ -36,11 +36,12 @@ def render(path: Path) -> Path:
     page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")
     here.write_text(yaml.safe_dump(config), "utf-8")
-    page.write_text(OTHER.sub(r"\1", page.read_text("utf-8")), "utf-8")  # pages that are not beside this one
-    notebook = json.loads(page.read_text("utf-8"))
-    if "{cite" in page.read_text("utf-8"):  # in the book they stand on a page of their own
+    text = OTHER.sub(r"\1", page.read_text("utf-8"))  # pages that are not beside this one
+    notebook = json.loads(text)
+    if "{cite" in text:  # in the book they stand on a page of their own
         cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}
-        page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}), "utf-8")
+        notebook["cells"].append(cell)
+    page.write_text(json.dumps(notebook), "utf-8")
     build = "from jupyter_book.cli.main import main; main()"
     command = [
         sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
