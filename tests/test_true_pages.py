@@ -78,10 +78,11 @@ def test_a_scene_of_few_bands_runs_every_chapter(chapter, bands, tmp_path):
     runner.run(chapter, {key: value for key, value in words.items() if key in declared}, say=lambda text: None)
 
 
-def test_no_figure_of_the_book_is_missing():
+def test_no_figure_of_the_book_is_missing_and_nothing_shown_went_to_stderr():
     """A kernel that draws and does not show leaves a caption without a picture."""
     for path in sorted((NOTEBOOKS.parent / "book" / "chapters").glob("*.ipynb")):
         for cell in json.loads(path.read_text())["cells"]:
-            if cell["metadata"].get("mystnb", {}).get("figure"):
-                shown = [out for out in cell["outputs"] if "image/png" in out.get("data", {})]
-                assert shown, f"{path.name}: {''.join(cell['source'])[-80:]}"
+            shown, where = cell.get("outputs", []), f"{path.name}: {''.join(cell['source'])[-80:]}"
+            drawn = any("image/png" in out.get("data", {}) for out in shown)
+            assert drawn or not cell["metadata"].get("mystnb", {}).get("figure"), where
+            assert not any(out.get("name") == "stderr" for out in shown), where

@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 from hsilib.commands import ELSEWHERE, value
@@ -109,17 +110,13 @@ def methods_of(page: Path) -> None:
         raise HsiError(f"{page}: no cell registers a method")
 
 
-def with_page(function: Callable) -> Callable:
-    """Return a command that first registers the methods that are written in a page."""
+def with_page(function: Callable, args: Namespace) -> None:
+    """Run a command after the methods that are written in a page are registered."""
+    if args.page:
+        from hsibook.runner import chapters
 
-    def command(args):
-        if args.page:
-            from hsibook.runner import chapters
-
-            methods_of(Path(chapters().get(args.page, args.page)))
-        function(args)
-
-    return command
+        methods_of(Path(chapters().get(args.page, args.page)))
+    function(args)
 
 
 def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -> None:
@@ -154,4 +151,4 @@ def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -
     for name in ("map", "export", "results"):
         p = subs.choices[name]
         p.add_argument("--page", metavar="FILE", help="chapter or file in which the method is written")
-        p.set_defaults(function=with_page(p.get_default("function")))
+        p.set_defaults(function=partial(with_page, p.get_default("function")))

@@ -43,6 +43,7 @@ def strips(
     figure, axes = plt.subplots(
         1, len(panels), figsize=(WIDE, 0.36 * len(keys) + 1.5), sharey=True, squeeze=False
     )
+    theirs = []
     for ax, (split, metric) in zip(axes.flat, panels):
         for y, (name, ratio, options) in enumerate(keys):
             mine = stats.pick(rows, split=split, method=name, ratio=ratio, options=options)
@@ -52,14 +53,14 @@ def strips(
             if len(mine):
                 ax.plot([mine[metric].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2)
             if paper and metric == "oa":
-                ax.plot(paper(name, split, ratio), y, "x", color="black", ms=7, mew=1.6)
+                theirs.append(paper(name, split, ratio))
+                ax.plot(theirs[-1], y, "x", color="black", ms=7, mew=1.6)
         ax.set_title(split if len({one for one, _ in panels}) > 1 else "")
         ax.set_xlabel(METRICS[metric])
         ax.xaxis.set_major_locator(MaxNLocator(4))
     axes[0, 0].set_yticks(range(len(keys)), [title(*key) for key in keys])
     axes[0, 0].invert_yaxis()
     looks = {"one run": dict(marker="o", color="#666"), "mean": dict(marker="|", ms=11, mew=2, color="#666")}
-    theirs = [paper(name, split, ratio) for split, _ in panels for name, ratio, _ in keys] if paper else []
     if not np.isnan(theirs).all():
         looks["paper"] = dict(marker="x", mew=1.6, color="black")
     _legend(figure, looks, 3)

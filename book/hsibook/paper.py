@@ -35,9 +35,7 @@ def within(values: Sequence, published: float) -> float:
     """Whether a published value, rounded to a tenth, lies within the 95 % prediction interval for one more
     run; for a method without randomness, whether it is the same; NaN where neither can be told."""
     mean, sd, _ = stats.spread(values)
-    low, high = stats.prediction_interval(values) if len(values) else (np.nan, np.nan)
-    if sd == 0:
-        low = high = mean
+    low, high = (mean, mean) if sd == 0 else stats.prediction_interval(values)
     return np.nan if pd.isna(low) or pd.isna(published) else float(low - 0.05 <= published <= high + 0.05)
 
 
