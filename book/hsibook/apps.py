@@ -46,12 +46,9 @@ def show(kind: str, data: dict, table: pd.DataFrame) -> None:
     from IPython.display import HTML, display
 
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    display(
-        HTML(
-            f"<div class='hsi-app' data-kind='{kind}'><script type='application/json'>{text}</script>"
-            f"<div class='hsi-scroll'>{as_html(table)}</div></div>"
-        )
-    )
+    script = f"<script type='application/json'>{text}</script>"
+    shown = f"<div class='hsi-scroll'>{as_html(table)}</div>"
+    display(HTML(f"<div class='hsi-app' data-kind='{kind}'>{script}{shown}</div>"))
 
 
 def options_of(text: str) -> dict:
@@ -225,17 +222,15 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
         words += "".join(f" -o {option} {word}" for option, word in given.items()) + last
         exported = group["run"].isin(known).any() and method not in NOT_EXPORTED
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
-        lines.append(
-            {
-                "scene": f"{one['scene']}, {one['split']}", "name": one["name"],
-                "payload": round(group["payload"].mean()),
-                "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                **cost, "spectrum": spectrum(one["scene"]), "seed": group["seed"].tolist(),
-                "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
-                "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
-                "command": words if exported else None, "file": file,
-            }
-        )
+        lines.append({
+            "scene": f"{one['scene']}, {one['split']}", "name": one["name"],
+            "payload": round(group["payload"].mean()),
+            "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
+            **cost, "spectrum": spectrum(one["scene"]), "seed": group["seed"].tolist(),
+            "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
+            "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
+            "command": words if exported else None, "file": file,
+        })
     return lines
 
 
@@ -250,13 +245,9 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
     rows = store.rows()
     rows = rows[rows["scene"].isin(scenes or rows["scene"].unique())].reset_index(drop=True)
     rows["ram64"] = pd.Series([takes(row)["ram64"] for row in rows.to_dict("records")], dtype=float)
-    words = pd.DataFrame(
-        {
-            "scene": rows["scene"], "split": rows["split"],
-            "family": rows["method"].map(lambda name: kind(name) if name in METHODS else "other"),
-            "size": rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"),
-            "network": names(rows),
-        }
+    words = rows[["scene", "split"]].assign(
+        family=rows["method"].map(lambda name: kind(name) if name in METHODS else "other"),
+        size=rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"), network=names(rows),
     )
     data = {"words": {}, "numbers": {}, "looks": FAMILIES}
     for name, column in words.items():
@@ -264,8 +255,7 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
         data["words"][name] = {"values": list(values), "codes": codes.tolist()}
     for name, digits in COLUMNS.items():
         cast = float if digits else int
-        data["numbers"][name] = [
-            None if pd.isna(value) else cast(value) for value in rows[name].round(digits)
-        ]
+        column = rows[name].round(digits)
+        data["numbers"][name] = [None if pd.isna(value) else cast(value) for value in column]
     count = words.groupby(["scene", "split"], sort=False).size().rename("runs").reset_index()
     show("explorer", data, count)

@@ -97,10 +97,8 @@ def beside(
         here, there = (differences(r, names, ratios, split, other) for r in (rows, far))
         for name, ratio in (key for key in here.index if key in there.index):
             place = table[ratio] if isinstance(table, dict) else table
-            values = [
-                paper.paper_value(place, get(who).paper, WHOLE, split, ratio=size)
-                for who, size in ((name, ratio), (other, _size(other, ratio)))
-            ]
+            values = [paper.paper_value(place, get(who).paper, WHOLE, split, ratio=size)
+                      for who, size in ((name, ratio), (other, _size(other, ratio)))]
             mine = [signed(*frame.loc[(name, ratio), m]) for m in ("oa", "aa") for frame in (here, there)]
             theirs = number(values[0] - values[1]).replace("-", "−")
             lines.append([title(name, ratio), split, *mine[:2], theirs, *mine[2:]])

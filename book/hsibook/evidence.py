@@ -41,9 +41,7 @@ class Evidence:
         self.names = claims.comparable()
         rows = self.stored([*self.names, "simkd", *family("baselines"), *family("quantization")]).copy()
         rows["aa30"] = rows["aa30"].fillna(rows["aa"])  # where no class has 30 test pixels
-        self.oa, self.aa30 = (
-            claims.by_seed(rows, self.names, self.sizes, metric) for metric in ("oa", "aa30")
-        )
+        self.oa, self.aa30 = (claims.by_seed(rows, self.names, self.sizes, m) for m in ("oa", "aa30"))
         self.divisions = {seed: split_of(self.card, split, seed) for seed in self.oa.index}
         common = rows["seed"].isin(self.oa.index)
         self.rows, half = rows[common], (len(self.oa) + 1) // 2

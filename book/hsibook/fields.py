@@ -90,10 +90,8 @@ class Pair:
         says otherwise."""
         if not self.seeds:
             return {"holds": None}
-        plain, mended = (
-            agreed(*(above(ends[-2] + margin, ends[-1] + margin) for ends in found.values()))
-            for found in (self.both, self.corrected)
-        )
+        plain, mended = (agreed(*(above(ends[-2] + margin, ends[-1] + margin) for ends in found.values()))
+                         for found in (self.both, self.corrected))
         each = (f"{LABELS[metric]} {signed(*ends)}" for metric, ends in self.both.items())
         told = f"{', '.join(each)} points{', one seed' * (len(self.seeds) == 1)}"
         if plain != mended:

@@ -133,10 +133,8 @@ def name_points(ax: plt.Axes, points: np.ndarray, names: Sequence[str]) -> None:
     for place, name, point in zip(ax.transData.transform(points) * inch, names, points):
         half = 5.5 * len(name) / 2  # of a name's width
         aside = half + 8
-        offsets = [
-            (0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
-            *((x, y) for y in (27, -27, 42, -42) for x in (0, half, -half))
-        ]
+        offsets = [(0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
+                   *((x, y) for y in (27, -27, 42, -42) for x in (0, half, -half))]
         size = np.array([-half, -6, half, 6])
         box, best = min(((size + 2 * (*(place + one),), one) for one in offsets), key=lambda it: cost(it[0]))
         written.append(box)

@@ -12,13 +12,11 @@ from hsilib.methods import METHODS
 
 TEMPLATE = "13-write-your-own.md"
 # kind: how its block in the template begins, what its method is called there, and what it is held against
-KINDS = {
-    "distillation": ("@distillation(", "fading", ("scratch", "soft_targets")),
-    "criterion": ("@criterion(", "l2", ("scratch", "l1")),
-    "network": ("@network(", "small_look", ("perceptron", "lens")),
-    "quantization": ("@quantization(", "ternary", ("l1", "static")),
-    "chapter": ("", "", ("scratch", "scratch_aug")),
-}
+KINDS = {"distillation": ("@distillation(", "fading", ("scratch", "soft_targets")),
+         "criterion": ("@criterion(", "l2", ("scratch", "l1")),
+         "network": ("@network(", "small_look", ("perceptron", "lens")),
+         "quantization": ("@quantization(", "ternary", ("l1", "static")),
+         "chapter": ("", "", ("scratch", "scratch_aug"))}
 REFERENCE = "  - caption: Reference\n"
 PART = "  - caption: Your own pages\n    numbered: true\n    chapters:\n"
 

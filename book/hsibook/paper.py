@@ -47,14 +47,10 @@ def beside_paper(rows: pd.DataFrame, table: int, scene: str) -> pd.DataFrame:
         theirs = paper_value(table, get(name).paper, scene, split, ratio=ratio)
         mean, sd, _ = stats.spread(group["oa"])
         inside = {1.0: "yes", 0.0: "no"}.get(within(group["oa"], theirs), "–")
-        out.append(
-            {
-                "method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group),
-                "ours": pm(mean, sd), "paper": number(theirs),
-                "difference": signed(mean - theirs, np.nan, np.nan), "inside": inside, "mean": mean, "sd": sd,
-                "paper_value": theirs
-            }
-        )
+        line = {"method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group)}
+        line |= {"ours": pm(mean, sd), "paper": number(theirs)}
+        line |= {"difference": signed(mean - theirs, np.nan, np.nan), "inside": inside}
+        out.append(line | {"mean": mean, "sd": sd, "paper_value": theirs})
     return pd.DataFrame(out)
 
 

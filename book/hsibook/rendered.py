@@ -21,10 +21,8 @@ def render(path: Path) -> Path:
 
     config = yaml.safe_load((project() / "_config.yml").read_text("utf-8"))
     config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
-    config["sphinx"]["local_extensions"] = {
-        k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()
-    }
-    settings = config["sphinx"]["config"]
+    extensions, settings = config["sphinx"]["local_extensions"], config["sphinx"]["config"]
+    extensions |= {name: str(project() / folder) for name, folder in extensions.items()}
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
     for name in ("html_favicon", "html_search_scorer"):
         settings[name] = str(project() / settings[name])
@@ -43,10 +41,8 @@ def render(path: Path) -> Path:
         notebook["cells"].append(cell)
     page.write_text(json.dumps(notebook), "utf-8")
     build = "from jupyter_book.cli.main import main; main()"
-    command = [
-        sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
-        str(work)
-    ]
+    command = [sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
+               str(work)]
     done = subprocess.run(command, capture_output=True, text=True)
     page = next(work.rglob(f"html/{path.stem}.html"), None)
     if page is None:

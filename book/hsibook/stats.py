@@ -192,10 +192,8 @@ def components(table: pd.DataFrame) -> tuple[float, float, float]:
     y = np.asarray(table, float)
     seeds, cells = y.mean(1), y.mean(0)
     rest = ((y - seeds[:, None] - cells + y.mean()) ** 2).sum() / ((y.shape[0] - 1) * (y.shape[1] - 1))
-    between = (
-        max(means.var(ddof=1) - rest / each, 0.0)
-        for means, each in ((cells, len(seeds)), (seeds, len(cells)))
-    )
+    between = (max(means.var(ddof=1) - rest / each, 0.0)
+               for means, each in ((cells, len(seeds)), (seeds, len(cells))))
     return tuple(map(float, np.sqrt([*between, rest])))
 
 

@@ -47,13 +47,11 @@ def about(f: dict) -> dict:
 
 def front(said: dict, f: dict) -> str:
     """The lines below the title."""
-    shown = {
-        "Authors": ", ".join(author["name"] for author in said["authors"]), "Type": said["type"],
-        "Domain": said["domain"], "Language": said["language"],
-        "Original article": said["replication"][0]["cite"],
-        "Code and data": f["url"] or "the repository that this file comes from", "Date": f["date"],
-        "Licence": "MIT (code), CC BY 4.0 (text)", "Keywords": said["keywords"],
-    }
+    shown = {"Authors": ", ".join(author["name"] for author in said["authors"]), "Type": said["type"],
+             "Domain": said["domain"], "Language": said["language"],
+             "Original article": said["replication"][0]["cite"],
+             "Code and data": f["url"] or "the repository that this file comes from", "Date": f["date"],
+             "Licence": "MIT (code), CC BY 4.0 (text)", "Keywords": said["keywords"]}
     lines = "<br>".join(f"<b>{key}</b> {html.escape(text)}" for key, text in shown.items())
     return f"<p class='about'>{lines}</p>"
 
@@ -124,12 +122,10 @@ def page(store: Store, folder: Path) -> str:
     shown = "<p><img src='figure.png' alt='false colour, ground truth and predicted map side by side'></p>"
     says = "Indian Pines: false colour, ground truth, and the map of a network of nine kilobytes."
     shown += f"<p><small>{says}</small></p>"
-    parts = {
-        "title": said["title"], "metadata": front(said, f), "abstract": said["abstract"],
-        "version": f["version"], "figure": shown, "references": references(),
-        "table disjoint": table(store, "disjoint"), "table random": table(store, "random"),
-        "claims": claims(ROOT / "book" / "chapters"),
-    }
+    parts = {"title": said["title"], "metadata": front(said, f), "abstract": said["abstract"],
+             "version": f["version"], "figure": shown, "references": references(),
+             "table disjoint": table(store, "disjoint"), "table random": table(store, "random"),
+             "claims": claims(ROOT / "book" / "chapters")}
     made = MarkdownIt().render(text)
     for name, what in parts.items():
         made = made.replace(f"<p>{{{name}}}</p>", what).replace(f"{{{name}}}", what)
