@@ -106,14 +106,12 @@ def claims(draws=4000):
             larger = by_field[sizes >= 10]
             most = int(np.abs(by_field).argmax())
             for place, name in enumerate(MEASURES):
-                lines.append({
-                    "scene": scene, "claim": f"{one} less {other}", "measure": name, "seeds": len(seeds),
-                    "fields": len(fields), "difference": paired[:, place].mean(),
-                    "low": narrow.low[place], "high": narrow.high[place],
-                    "low, fields": wide[0, place], "high, fields": wide[1, place],
-                    "better": (larger > 0).sum(), "worse": (larger < 0).sum(),
-                    "most": 100 * by_field[most] / sizes.sum(),
-                })
+                lines.append({"scene": scene, "claim": f"{one} less {other}", "measure": name, "seeds": len(seeds),
+                              "fields": len(fields), "difference": paired[:, place].mean(),
+                              "low": narrow.low[place], "high": narrow.high[place],
+                              "low, fields": wide[0, place], "high, fields": wide[1, place],
+                              "better": (larger > 0).sum(), "worse": (larger < 0).sum(),
+                              "most": 100 * by_field[most] / sizes.sum()})
     return pd.DataFrame(lines), recomputed
 
 

@@ -146,16 +146,14 @@ def test_contributed_rows_that_are_right_pass(tmp_path, capsys):
     assert "1 runs: identities, accuracies and counts of pixels are confirmed" in capsys.readouterr().out
 
 
-WRONG = {
-    "number": ({"oa": 99.0}, "oa is 99.0, its map gives"),
-    "pixels": ({"train": 1}, "train is 1, its split gives"),
-    "identity": ({"lr": 0.5}, "its identity is"),
-    "seed": ({"seed": 7}, "its identity is"),
-    "version": ({"version": "2"}, "the code of mlp is another: version 2, here it is 1"),
-    "code": ({"code": "1-0123abcd"}, "the code of mlp is another: version 1-0123abcd, here it is 1-"),
-    "classes": ({"aa30": 99.0}, "aa30 is 99.0, its map gives"),
-    "method": ({"method": "nowhere"}, "unknown method 'nowhere'"),
-}
+WRONG = {"number": ({"oa": 99.0}, "oa is 99.0, its map gives"),
+         "pixels": ({"train": 1}, "train is 1, its split gives"),
+         "identity": ({"lr": 0.5}, "its identity is"),
+         "seed": ({"seed": 7}, "its identity is"),
+         "version": ({"version": "2"}, "the code of mlp is another: version 2, here it is 1"),
+         "code": ({"code": "1-0123abcd"}, "the code of mlp is another: version 1-0123abcd, here it is 1-"),
+         "classes": ({"aa30": 99.0}, "aa30 is 99.0, its map gives"),
+         "method": ({"method": "nowhere"}, "unknown method 'nowhere'")}
 
 
 @pytest.mark.parametrize("change, says", WRONG.values(), ids=WRONG)

@@ -178,10 +178,8 @@ def test_the_report_says_what_the_journal_asks_for(monkeypatch):
     import report
 
     said = report.about(FACTS | {"url": "https://example.org/hsilib"})
-    parts = {
-        "code": "url doi swh", "data": "url doi", "replication": "cite bib url doi", "review": "url",
-        "dates": "received accepted published", "article": "number doi url", "journal": "name issn volume issue",
-    }
+    parts = {"code": "url doi swh", "data": "url doi", "replication": "cite bib url doi", "review": "url",
+             "dates": "received accepted published", "article": "number doi url", "journal": "name issn volume issue"}
     pairs = {part: {key: value for pair in said[part] for key, value in pair.items()} for part in parts}
     assert {part: " ".join(found) for part, found in pairs.items()} == parts
     assert pairs["code"]["url"] == pairs["data"]["url"] == "https://example.org/hsilib"

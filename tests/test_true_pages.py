@@ -70,9 +70,7 @@ def test_a_scene_of_few_bands_runs_every_chapter(chapter, bands, tmp_path):
     np.save(tmp_path / "cube.npy", scene.cube[..., :: scene.bands // bands][..., :bands])
     for name, array in maps.items():
         np.save(tmp_path / f"{name}.npy", array)
-    own.add_scene(
-        "few", tmp_path / "cube.npy", tmp_path / "labels.npy", train=tmp_path / "train.npy", say=lambda text: None
-    )
+    own.add_scene("few", tmp_path / "cube.npy", tmp_path / "labels.npy", train=tmp_path / "train.npy", say=lambda text: None)
     words = dict(scene="few", budget="smoke", epochs=1)
     declared = runner.parameters_of(chapter)
     runner.run(chapter, {key: value for key, value in words.items() if key in declared}, say=lambda text: None)
