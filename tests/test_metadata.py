@@ -26,12 +26,6 @@ def published_rows(monkeypatch, own_folders):
     monkeypatch.delenv("HSILIB_PUBLISHED")
 
 
-def tool(name):
-    """A command of the environment that runs the tests, or a skip that says what is missing."""
-    path = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
-    return path or pytest.skip(f"needs {name}: .ci/release installs it")
-
-
 def test_version_and_date_stand_in_one_place():
     for name, said in metadata.project_files(FACTS).items():
         held = (ROOT / name).read_text()
@@ -52,7 +46,8 @@ def test_the_address_comes_from_the_environment(monkeypatch):
 
 
 def test_the_citation_is_valid():
-    done = subprocess.run([tool("cffconvert"), "--validate", "-i", ROOT / "CITATION.cff"], capture_output=True, text=True)
+    tool = shutil.which("cffconvert") or pytest.skip("needs cffconvert: .ci/release installs it")
+    done = subprocess.run([tool, "--validate", "-i", ROOT / "CITATION.cff"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

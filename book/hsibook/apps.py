@@ -106,13 +106,11 @@ LEAST = 3  # seeds from which on the chooser offers a network; the explorer has 
 
 def names(rows: pd.DataFrame) -> pd.Series:
     """What each row's network is called, the same on every page: with its epochs if these are not its own."""
-    found, known = {}, usual(rows.drop_duplicates(NETWORK))
-    for _, group in rows.groupby(NETWORK, sort=False):
-        one = group.iloc[0]
-        name = called(*one[["method", "ratio", "options"]])
-        name += "" if one["run"] in known else f", {one['epochs']} epochs"
-        found |= dict.fromkeys(group.index, name)
-    return pd.Series(found, dtype=str).reindex(rows.index)
+    each = rows.drop_duplicates(NETWORK)
+    known, columns = usual(each), ["run", "epochs", "method", "ratio", "options"]
+    each = each.assign(name=[called(*words) + ("" if run in known else f", {epochs} epochs")
+                             for run, epochs, *words in each[columns].itertuples(index=False)])
+    return rows[NETWORK].merge(each[[*NETWORK, "name"]], how="left")["name"].set_axis(rows.index)
 
 
 @lru_cache
