@@ -9,14 +9,16 @@ import sys
 import tomllib
 from pathlib import Path
 
+import metadata
 import numpy as np
 import pytest
 import yaml
+from hsibook.pack import write_pack
+from hsilib import Store, load_scene, predict
+from hsilib.data.registry import entry
+from hsilib.study.store import published
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-import metadata  # noqa: E402
-
 pytestmark = pytest.mark.filterwarnings("ignore")  # what validators warn of is not ours
 FACTS = metadata.facts() | {"url": ""}
 
@@ -56,8 +58,6 @@ SCENES = ["indian_pines_8bit", "salinas_a", "pavia_university_visible"]
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_as_croissant(name, tmp_path, caplog):
-    from hsilib.data.registry import entry
-
     said = metadata.croissant_scene(FACTS, name)
     bands, classes = entry(name).shape[2], entry(name).classes
     waves = [band.get("geocr:centerWavelength", {}).get("value") for band in said["geocr:spectralBandMetadata"]]
@@ -73,9 +73,6 @@ def test_a_scene_as_croissant(name, tmp_path, caplog):
 
 
 def test_the_splits_as_croissant(tmp_path):
-    from hsibook.pack import write_pack
-    from hsilib import load_scene
-
     write_pack(tmp_path / "splits.zip", [load_scene("synthetic_fields_small")])
     path = tmp_path / "splits.json"
     path.write_text(json.dumps(metadata.croissant_pack(FACTS, tmp_path / "splits.zip", ["synthetic_fields_small"])))
@@ -110,8 +107,6 @@ def test_a_model_as_stac(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_card_says_what_the_store_says(name):
-    from hsilib import Store
-
     text = metadata.model_card(name, card(name))
     assert card(name)["why"][1:] in text  # kB stays kB
     front = yaml.safe_load(text.split("---\n")[1])
@@ -123,8 +118,6 @@ def test_a_model_card_says_what_the_store_says(name):
 def test_a_model_is_where_the_reader_of_qgis_looks():
     """As Deepness reads one: one input (1, bands, n, n) of values divided by 255, one output (1, classes, n, n)."""
     runtime = pytest.importorskip("onnxruntime")
-    from hsilib import predict
-
     path = ROOT / "book" / "models" / "indian_pines_8bit-lens-int8.onnx"
     engine = runtime.InferenceSession(metadata.for_qgis(path.read_bytes()))
     (given,), (out,) = engine.get_inputs(), engine.get_outputs()
@@ -139,9 +132,6 @@ def test_a_model_is_where_the_reader_of_qgis_looks():
 
 
 def test_the_runs_as_a_crate(tmp_path, monkeypatch):
-    from hsilib import Store
-    from hsilib.study.store import published
-
     said = metadata.crate(FACTS, Store(published()))
     ids = {part["@id"] for part in said["@graph"]}
     actions = [part for part in said["@graph"] if part["@type"] == "CreateAction"]

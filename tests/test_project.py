@@ -8,6 +8,7 @@ import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
+import jupytext
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -157,8 +158,6 @@ def test_the_lock_alone_is_enough(system):
 def test_notebooks_are_sources_that_read_well_without_the_book(path):
     """Parameters have types and comments, names are defined, lines fit a screen (but for rows of a table), and numbers
     are shown by cells: not typed, and not by roles that plain Jupyter shows raw."""
-    import jupytext
-
     notebook, text = jupytext.read(path), path.read_text()
     (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     for line in cell.source.splitlines():

@@ -8,8 +8,12 @@ import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from hsilib.__main__ import parser
+from hsilib.data import synthetic
+from hsilib.files import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "book/extend.md"]
@@ -138,10 +142,6 @@ def test_every_command_runs_as_printed(page, tmp_path):
 
 @pytest.mark.nightly
 def test_a_published_scene_is_added_as_the_page_says(tmp_path):
-    import numpy as np
-    from hsilib.data import synthetic
-    from hsilib.files import fingerprint
-
     env = clone(tmp_path)
     made = synthetic.make("synthetic_urban_small")
     (entry,) = blocks("book/extend.md", "toml")
@@ -197,8 +197,6 @@ print(hsilib.fit(net, hsilib.training_set(inputs, split), hsilib.Recipe(epochs=1
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
 def test_workflows_call_the_projects_own_scripts(path):
-    import yaml
-
     for job in yaml.safe_load(path.read_text())["jobs"].values():
         for step in job["steps"]:
             words = step.get("run", "").split()
