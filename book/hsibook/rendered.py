@@ -1,7 +1,6 @@
 """One executed notebook as a page of its own."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ import sys
 from pathlib import Path
 
 from hsilib.errors import HsiError
-from hsilib.files import built, clear, project
+from hsilib.files import built, clear, project, temporary
 
 OTHER = re.compile(r"\[([^]\[]+)\]\((?:\d\d-[\w-]+|\.\./[\w.-]+)\)")  # a link to another page of the book
 REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
@@ -26,11 +25,9 @@ def render(path: Path) -> Path:
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
     for name in ("html_favicon", "html_search_scorer"):
         settings[name] = str(project() / settings[name])
-    name = path.parent.name
-    out = built() / "_build" / "pages" / name
-    work = out.with_name(f".{name}.{os.getpid()}.part")
+    out = built() / "_build" / "pages" / path.parent.name
+    work = temporary(out)
     clear(out.parent)
-    shutil.rmtree(work, ignore_errors=True)
     page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")
     here.write_text(yaml.safe_dump(config), "utf-8")

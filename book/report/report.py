@@ -13,23 +13,23 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+from pdf import print_page
+from pypdf import PdfReader
+
+from hsibook import paper
+from hsibook.claim import MARKS, claims_of
+from hsibook.text import number
+from hsilib import Store
+from hsilib.data.cards import side_by_side
+from hsilib.errors import HsiError
+from hsilib.methods import METHODS
+from hsilib.study.runs import stored
+from hsilib.study.store import published
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book"))
-
-import yaml  # noqa: E402
-from pdf import print_page  # noqa: E402
-from pypdf import PdfReader  # noqa: E402
-
 import metadata  # noqa: E402
-from hsibook import paper  # noqa: E402
-from hsibook.claim import MARKS, claims_of  # noqa: E402
-from hsibook.text import number  # noqa: E402
-from hsilib import Store  # noqa: E402
-from hsilib.data.cards import side_by_side  # noqa: E402
-from hsilib.errors import HsiError  # noqa: E402
-from hsilib.methods import METHODS  # noqa: E402
-from hsilib.study.runs import stored  # noqa: E402
-from hsilib.study.store import published  # noqa: E402
 
 SCENE, SEEDS = "indian_pines_8bit", {"disjoint": 10, "random": 3}  # as in the chapters
 TABLE3, SHOWN = 3, 98  # the paper's dense networks, and the size of which its Tables 8 and 13 are
