@@ -105,10 +105,8 @@ class Chapter:
     ) -> list[Run]:
         """The runs of these methods; what is not said is as the chapter was asked for."""
         sizes = (0, *self.ratios) if ratios is None else ratios
-        common = {"epochs": self.epochs} | common
-        return plan(
-            self.scene, self.splits if splits is None else splits, names, sizes, seeds or self.seeds, **common
-        )
+        splits, common = self.splits if splits is None else splits, {"epochs": self.epochs} | common
+        return plan(self.scene, splits, names, sizes, seeds or self.seeds, **common)
 
     def collect(self, *plans: list[Run]) -> pd.DataFrame | list[pd.DataFrame]:
         """The rows of a plan; of several plans a list of them, trained in one sweep with one estimate of

@@ -22,27 +22,22 @@ WIDE = 5.8  # inches of every figure: with letters of 11 points it can be read o
 
 def style() -> None:
     """House style; call once per chapter."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 11,
-            "axes.titlesize": 11, "legend.fontsize": 10,
-            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-            "grid.color": "#dddddd", "grid.linewidth": 0.7, "legend.frameon": False,
-            "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"]),
-        }
-    )
+    plt.rcParams.update({
+        "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 11,
+        "axes.titlesize": 11, "legend.fontsize": 10,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+        "grid.color": "#dddddd", "grid.linewidth": 0.7, "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+        "axes.prop_cycle": plt.cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"]),
+    })
 
 
-def strips(
-    rows: pd.DataFrame, paper: Callable | None = None, metrics: Sequence[str] = ("oa",)
-) -> plt.Figure:
+def strips(rows: pd.DataFrame, paper: Callable | None = None, metrics: Sequence[str] = ("oa",)) -> plt.Figure:
     """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split and metric."""
     panels = [(split, metric) for split in dict.fromkeys(rows["split"]) for metric in metrics]
     keys = list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(WIDE, 0.36 * len(keys) + 1.5), sharey=True, squeeze=False
-    )
+    size = (WIDE, 0.36 * len(keys) + 1.5)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     theirs = []
     for ax, (split, metric) in zip(axes.flat, panels):
         for y, (name, ratio, options) in enumerate(keys):

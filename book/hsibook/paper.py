@@ -61,5 +61,4 @@ PRUNED = {90: 6, 95: 7, 98: 8}  # the tables of pruning
 def small_networks(scene: str, places: dict[int, int] = SMALL) -> Callable:
     """A function (method, split, size) -> the paper's value in these tables, for plots."""
     return lambda name, split, ratio: paper_value(
-        places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio
-    )
+        places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio)
