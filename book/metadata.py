@@ -40,10 +40,8 @@ def project_files(f: dict) -> dict:
     citation += "".join(f"{key}: {value}\n" for key, value in said.items() if value)
     both = {key: f[key] for key in ("description", "version", "keywords")}
     files = {".zenodo.json": {"title": f"hsilib {f['version']}", "publication_date": f["date"]}}
-    files["codemeta.json"] = {
-        "dateModified": f["date"], "runtimePlatform": f"Python {f['requires-python']}",
-        "softwareRequirements": f["dependencies"], "codeRepository": f["url"],
-    }
+    files["codemeta.json"] = {"dateModified": f["date"], "runtimePlatform": f"Python {f['requires-python']}",
+                              "softwareRequirements": f["dependencies"], "codeRepository": f["url"]}
     files = {name: json.loads((ROOT / name).read_text("utf-8")) | both | said for name, said in files.items()}
     files = {name: {key: value for key, value in said.items() if value} for name, said in files.items()}
     return files | {"CITATION.cff": citation}

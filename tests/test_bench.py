@@ -13,7 +13,7 @@ def test_every_engine_is_timed_and_weighed(monkeypatch):
     monkeypatch.setattr(engines, "ROUNDS", {"1": (1, 2, 3), "scene": (0, 1, 1)})
     calls, sizes, files = engines.engines_of(WIDTHS[98])
     times = engines.times(calls)
-    forms = [f"{engine}, {form}" for engine in ("ONNX Runtime",) for form in ("32 bits", "dynamic int8", "static int8")]
+    forms = [f"ONNX Runtime, {form}" for form in ("32 bits", "dynamic int8", "static int8")]
     assert set(forms) | {"PyTorch", "PyTorch, folded"} <= set(times) == set(sizes)
     assert files["static int8"] - sizes[forms[2]] > 0.95 * 4 * 200 * 40  # the principal components travel along
     assert all(median > 0 and iqr >= 0 for result in times.values() for median, iqr in result.values())
@@ -22,7 +22,7 @@ def test_every_engine_is_timed_and_weighed(monkeypatch):
 
 @pytest.mark.nightly
 def test_all_forms_of_the_integer_network_agree_on_a_scene(monkeypatch):
-    monkeypatch.setattr(engines.registry, "local", lambda file: None)  # no real scene at hand: a small one, two epochs
+    monkeypatch.setattr(engines.told, "at_hand", lambda name: False)  # no real scene at hand: a small one, two epochs
     result = {(line["method"], line["engine"]): line for line in engines.agreement()["engines"]}
     for key, least in {
         ("cnn2d", "ONNX Runtime"): 99.9,

@@ -19,6 +19,11 @@ def git(*words):
     return subprocess.run(["git", *words], cwd=project(), capture_output=True, text=True)
 
 
+def with_history():
+    if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        pytest.skip("needs the history of the repository: there is none, or a shallow one")
+
+
 def first_row_of(scene):
     """The first commit of the published rows of a scene; an empty text if there is none."""
     rows = git("log", "--reverse", "--topo-order", "--format=%H", f"-S,{scene},", "--", "book/results/*.csv")
@@ -30,8 +35,7 @@ def test_what_is_declared_is_older_than_the_first_row_about_it(path):
     parts = tomllib.loads(path.read_text())["part"]
     scenes = {scene for part in parts for scene in part["scenes"]}
     assert scenes <= set(REGISTRY) and {split for part in parts for split in part["splits"]} <= set(SPLITS)
-    if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
-        pytest.skip("needs the history of the repository: there is none, or a shallow one")
+    with_history()
     last = git("log", "-1", "--format=%H", "--", str(path)).stdout.strip()
     first = list(filter(None, map(first_row_of, scenes)))
     if first:
@@ -41,8 +45,7 @@ def test_what_is_declared_is_older_than_the_first_row_about_it(path):
 
 
 def test_the_first_row_of_a_scene_is_found_in_the_history():
-    if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
-        pytest.skip("needs the history of the repository: there is none, or a shallow one")
+    with_history()
     assert len(first_row_of("salinas_a")) == 40 and first_row_of("no_such_scene") == ""
 
 

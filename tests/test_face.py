@@ -4,6 +4,7 @@ import doctest
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -11,10 +12,12 @@ import hsilib
 import numpy as np
 import pytest
 import torch
-from hsilib import HsiError, Scene, load_scene, plan, split_of
+from hsilib import HsiError, Scene, Store, collect, load_scene, plan, split_of
 from hsilib.__main__ import main
+from hsilib.files import own_folder
 from hsilib.methods import METHODS
 from hsilib.models.networks import NETWORKS
+from hsilib.study.store import published
 from PIL import Image
 
 NAMES = [name for name in hsilib.__all__ if callable(getattr(hsilib, name))]
@@ -40,7 +43,7 @@ def at_hand(tmp_path_factory):
             image = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
             Image.fromarray(image).save(images / f"{number}.png")
     runs = plan("synthetic_fields_small", "disjoint", ["mlp"], seeds=2, epochs=1)
-    rows = hsilib.collect(runs, hsilib.Store(folder / "rows"), say=lambda text: None)
+    rows = collect(runs, Store(folder / "rows"), say=lambda text: None)
     hsilib.export(runs[0], folder / "model.onnx")
     made = {"rows": rows, "labels": np.ones((4, 4), np.uint8), "x": torch.randn(8, 40, 19, 19)}
     made |= {name: hsilib.Outputs(torch.randn(4, 3), {}) for name in "st"}
@@ -90,7 +93,7 @@ def arrays(name="arrays", seed=0):
 
 def test_a_scene_from_arrays_is_planned_trained_and_found_again():
     scene = arrays()
-    rows = hsilib.collect(plan(scene, "random", "mlp", seeds=1, epochs=3), say=lambda text: None)
+    rows = collect(plan(scene, "random", "mlp", seeds=1, epochs=3), say=lambda text: None)
     assert rows["scene"].tolist() == ["arrays"] and rows["oa"][0] > 60
     again = load_scene("arrays")
     assert np.array_equal(again.cube, scene.cube) and again.classes == scene.classes
@@ -129,8 +132,6 @@ def test_a_network_of_ones_own_is_exported_and_gives_the_same_map(tmp_path):
 
 def contributed(folder, change=None):
     """A store of one run, changed."""
-    from hsilib import Store, collect
-
     store = Store(folder)
     collect(plan("synthetic_urban_small", "random", "mlp", seeds=1, epochs=2), store, say=lambda text: None)
     path = next(folder.glob("*/run.json"))
@@ -146,16 +147,14 @@ def test_contributed_rows_that_are_right_pass(tmp_path, capsys):
     assert "1 runs: identities, accuracies and counts of pixels are confirmed" in capsys.readouterr().out
 
 
-WRONG = {
-    "number": ({"oa": 99.0}, "oa is 99.0, its map gives"),
-    "pixels": ({"train": 1}, "train is 1, its split gives"),
-    "identity": ({"lr": 0.5}, "its identity is"),
-    "seed": ({"seed": 7}, "its identity is"),
-    "version": ({"version": "2"}, "the code of mlp is another: version 2, here it is 1"),
-    "code": ({"code": "1-0123abcd"}, "the code of mlp is another: version 1-0123abcd, here it is 1-"),
-    "classes": ({"aa30": 99.0}, "aa30 is 99.0, its map gives"),
-    "method": ({"method": "nowhere"}, "unknown method 'nowhere'"),
-}
+WRONG = {"number": ({"oa": 99.0}, "oa is 99.0, its map gives"),
+         "pixels": ({"train": 1}, "train is 1, its split gives"),
+         "identity": ({"lr": 0.5}, "its identity is"),
+         "seed": ({"seed": 7}, "its identity is"),
+         "version": ({"version": "2"}, "the code of mlp is another: version 2, here it is 1"),
+         "code": ({"code": "1-0123abcd"}, "the code of mlp is another: version 1-0123abcd, here it is 1-"),
+         "classes": ({"aa30": 99.0}, "aa30 is 99.0, its map gives"),
+         "method": ({"method": "nowhere"}, "unknown method 'nowhere'")}
 
 
 @pytest.mark.parametrize("change, says", WRONG.values(), ids=WRONG)
@@ -184,11 +183,6 @@ def test_a_contributed_row_without_its_map_or_whole_is_refused(tmp_path, capsys)
 
 
 def test_published_rows_are_fetched_from_a_checkout_or_an_archive(tmp_path, monkeypatch, capsys):
-    import shutil
-
-    from hsilib.files import own_folder
-    from hsilib.study.store import published
-
     theirs = contributed(tmp_path / "checkout" / "book" / "results")
     monkeypatch.delenv("HSILIB_PUBLISHED")
     monkeypatch.setenv("HSILIB_PROJECT", str(tmp_path / "nothing"))
@@ -198,7 +192,7 @@ def test_published_rows_are_fetched_from_a_checkout_or_an_archive(tmp_path, monk
         assert published() is None
         assert main(["results", "--fetch", str(source)]) == 0
         assert published() == own_folder() / "published"
-        assert len(hsilib.Store(published()).rows()) == len(hsilib.Store(theirs).rows()) == 1
+        assert len(Store(published()).rows()) == len(Store(theirs).rows()) == 1
     assert main(["results", "--fetch", str(tmp_path / "nowhere")]) == 2
     assert "no archive that can be read" in capsys.readouterr().err
 

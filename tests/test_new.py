@@ -35,25 +35,28 @@ def copy(tmp_path, monkeypatch):
     return tmp_path / "project"
 
 
+@pytest.fixture
+def known_before():
+    """The methods that are there before a test adds to them; afterwards they are the same again."""
+    before = [(registered, dict(registered)) for registered in (methods.METHODS, NETWORKS)]
+    yield before[0][1]
+    for registered, was in before:
+        registered.clear(), registered.update(was)
+
+
 @pytest.mark.parametrize("kind", PRINTED)
-def test_what_the_template_prints_runs_as_printed(kind, monkeypatch, tmp_path):
-    monkeypatch.setattr(methods, "METHODS", methods.METHODS)
-    before, nets, code = dict(methods.METHODS), dict(NETWORKS), block(kind)
+def test_what_the_template_prints_runs_as_printed(kind, known_before, tmp_path):
+    code = block(kind)
     linecache.cache[f"<{kind}>"] = (len(code), None, code.splitlines(True), f"<{kind}>")
-    try:
-        exec(compile(code, f"<{kind}>", "exec"), types.ModuleType("__main__").__dict__)
-        (name,) = set(methods.METHODS) - set(before)
-        assert name == KINDS[kind][1] and methods.get(name).family == "mine"
-        rows = collect(plan(SMALL, ["random"], [name], [98], seeds=1, epochs=1), Store(tmp_path), say=lambda text: None)
-        assert len(rows) == 1 and rows["payload"].iloc[0] > 0
-        assert str(rows["version"].iloc[0]).startswith("1-")
-        if kind == "quantization":  # two bits a weight, beside a scale and a bias each, and the components
-            wide = collect(plan(SMALL, ["random"], ["l1"], [98], seeds=1, epochs=1), Store(tmp_path), say=lambda text: None)
-            assert rows["payload"].iloc[0] < wide["payload"].iloc[0] - 3 * rows["params"].iloc[0]
-    finally:
-        for registered, was in ((methods.METHODS, before), (NETWORKS, nets)):
-            registered.clear()
-            registered.update(was)
+    exec(compile(code, f"<{kind}>", "exec"), types.ModuleType("__main__").__dict__)
+    (name,) = set(methods.METHODS) - set(known_before)
+    assert name == KINDS[kind][1] and methods.get(name).family == "mine"
+    names = [name, "l1"] if kind == "quantization" else [name]
+    runs = plan(SMALL, ["random"], names, [98], seeds=1, epochs=1)
+    one, *wide = collect(runs, Store(tmp_path), say=lambda text: None).to_dict("records")
+    assert one["payload"] > 0 and str(one["version"]).startswith("1-")
+    if wide:  # two bits a weight, beside a scale and a bias each, and the components
+        assert one["payload"] < wide[0]["payload"] - 3 * one["params"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,27 +124,22 @@ def test_the_lists(capsys):
     assert main(["splits"]) == 0 and capsys.readouterr().out.startswith("random ")
 
 
-def test_a_method_of_a_page_is_mapped_and_exported_from_the_command_line(copy, capsys, tmp_path):
-    before, nets = dict(methods.METHODS), dict(NETWORKS)
+def test_a_method_of_a_page_is_mapped_and_exported_from_the_command_line(copy, known_before, capsys, tmp_path):
     words = ["--scene", SMALL, "--split", "disjoint", "--epochs", "1"]
-    try:
-        assert main(["new", "own_net", "--kind", "network"]) == 0
-        assert main(["map", "own_net", *words]) == 2
-        assert "--page PAGE" in capsys.readouterr().err
-        assert main(["map", "own_net", *words, "--page", "own-net", "--output", str(tmp_path / "map")]) == 0
-        page = str(next((copy / "notebooks").glob("*own-net.md")))
-        capsys.readouterr()
-        small = ["export", "static", "-o", "of", "own_net", *words, "--page", page, "--output", str(tmp_path / "own.onnx")]
-        assert main(small) == 0 and (tmp_path / "own.onnx").stat().st_size > 1000
-        assert sorted(Store().rows()["method"]) == ["own_net", "static"], "what the map trained is what the file starts from"
-        rows = Store().rows().query("method == 'own_net'")
-        methods.METHODS.pop("own_net")  # a page of another process does not know it
-        one = apps.networks(rows, least=1)[0]
-        assert one["name"].startswith("Own net") and one["payload"] > 0 and one["command"] is None
-        assert apps.called("own_net", 98, "width=3") == "Own net 98 %, width 3"
-        apps.explorer(Store())
-        assert main(["map", "own_net", *words, "--page", "baselines"]) == 2
-        assert main(["map", "own_net", *words, "--page", str(tmp_path / "none.md")]) == 2
-    finally:
-        methods.METHODS.clear(), methods.METHODS.update(before)
-        NETWORKS.clear(), NETWORKS.update(nets)
+    assert main(["new", "own_net", "--kind", "network"]) == 0
+    assert main(["map", "own_net", *words]) == 2
+    assert "--page PAGE" in capsys.readouterr().err
+    assert main(["map", "own_net", *words, "--page", "own-net", "--output", str(tmp_path / "map")]) == 0
+    page = str(next((copy / "notebooks").glob("*own-net.md")))
+    capsys.readouterr()
+    small = ["export", "static", "-o", "of", "own_net", *words, "--page", page, "--output", str(tmp_path / "own.onnx")]
+    assert main(small) == 0 and (tmp_path / "own.onnx").stat().st_size > 1000
+    assert sorted(Store().rows()["method"]) == ["own_net", "static"], "what the map trained is what the file starts from"
+    rows = Store().rows().query("method == 'own_net'")
+    methods.METHODS.pop("own_net")  # a page of another process does not know it
+    one = apps.networks(rows, least=1)[0]
+    assert one["name"].startswith("Own net") and one["payload"] > 0 and one["command"] is None
+    assert apps.called("own_net", 98, "width=3") == "Own net 98 %, width 3"
+    apps.explorer(Store())
+    assert main(["map", "own_net", *words, "--page", "baselines"]) == 2
+    assert main(["map", "own_net", *words, "--page", str(tmp_path / "none.md")]) == 2

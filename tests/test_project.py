@@ -8,6 +8,7 @@ import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
+import jupytext
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -100,7 +101,7 @@ def test_numpy_only_parts_load_no_torch():
 
 
 def test_dependencies_agree():
-    lock = locked() | {"torch": Version("2.13.0")}  # pinned by hand: see .ci/lock
+    lock = locked()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     apart = "lab", "release"  # which each has an environment of its own
     extras = {name: needs for name, needs in project["optional-dependencies"].items() if name not in apart}
@@ -115,12 +116,11 @@ def test_dependencies_agree():
     assert {name: Version(version) for name, version in pins} == lock, "run .ci/lock"
     assert re.search(r"python=(\S+)", conda).group(1) in ("3.11", "3.12", "3.13")
     assert project["requires-python"] == ">=3.11"
-    assert f"version: {project['version']}" in (ROOT / "CITATION.cff").read_text()
 
 
 def locked():
-    """{name: version} of requirements.lock; each has hashes."""
-    text, found = (ROOT / "requirements.lock").read_text(), {}
+    """{name: version} of requirements.lock, where each has hashes, and of torch, which is pinned by hand: see .ci/lock."""
+    text, found = (ROOT / "requirements.lock").read_text(), {"torch": Version("2.13.0")}
     for block in re.split(r"^(?=[a-z0-9])", text, flags=re.M)[1:]:
         name, version = re.match(r"([a-z0-9-]+)==(\S+)", block).groups()
         assert name not in found and re.search(r"--hash=sha256:[0-9a-f]{64}", block), name
@@ -130,7 +130,7 @@ def locked():
 
 def test_the_licence_of_each_package_is_listed():
     listed = dict(re.findall(r"^\| ([a-z0-9-]+) \| (\S.*) \|$", (ROOT / "THIRD-PARTY.md").read_text(), re.M))
-    assert set(listed) - {"package"} == {*locked(), "torch"}
+    assert set(listed) - {"package"} == set(locked())
 
 
 SYSTEMS = [("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt")]
@@ -139,7 +139,7 @@ SYSTEMS = [("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32",
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system[0])
 def test_the_lock_alone_is_enough(system):
     """All that an installed package needs on a system is in the lock, in a version that will do."""
-    lock, lacking = locked() | {"torch": Version("2.13.0")}, []
+    lock, lacking = locked(), []
     about = default_environment() | dict(zip(("sys_platform", "platform_system", "os_name"), system))
     for dist in distributions():
         if canonicalize_name(dist.name) not in lock:
@@ -158,8 +158,6 @@ def test_the_lock_alone_is_enough(system):
 def test_notebooks_are_sources_that_read_well_without_the_book(path):
     """Parameters have types and comments, names are defined, lines fit a screen (but for rows of a table), and numbers
     are shown by cells: not typed, and not by roles that plain Jupyter shows raw."""
-    import jupytext
-
     notebook, text = jupytext.read(path), path.read_text()
     (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     for line in cell.source.splitlines():

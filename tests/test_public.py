@@ -8,11 +8,16 @@ import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from hsilib.__main__ import parser
+from hsilib.data import synthetic
+from hsilib.files import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "book/extend.md"]
+TRAVELS = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "book" / "setup.py").read_text(), re.S).group(1).split()
 
 
 def blocks(page, language=""):
@@ -68,8 +73,13 @@ def run(command, folder, env):
     command = command.removeprefix("make env && . .venv/bin/activate && ")
     command = re.sub(r"(^|&& )hsilib ", rf"\1{sys.executable} -m hsilib ", command)
     command = re.sub(r"^make ", f"make -o .venv/.ready PY={sys.executable} ", command)  # or it makes an environment
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return told(["bash", "-c", command], folder, env)
+
+
+def told(words, folder, env):
+    """What a command prints that succeeds."""
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
 
 
@@ -77,17 +87,14 @@ def run(command, folder, env):
 def test_the_first_lines_of_the_readme_run_as_printed(tmp_path):
     pytest.importorskip("onnx")
     (code,) = blocks("README.md", "python")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    accuracy = float(re.search(r"overall accuracy: ([\d.]+) %", done.stdout).group(1))
-    assert accuracy > 50
+    said = told([sys.executable, "-c", code], tmp_path, os.environ)
+    assert float(re.search(r"overall accuracy: ([\d.]+) %", said).group(1)) > 50
     assert {"my-map.png", "my-map.npy", "my-lens.onnx"} <= {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.nightly
 def test_what_travels_in_the_wheel_makes_a_page(tmp_path):
-    travels = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "book" / "setup.py").read_text(), re.S).group(1).split()
-    for file in (file.relative_to(ROOT) for pattern in travels for file in ROOT.glob(pattern) if file.is_file()):
+    for file in (file.relative_to(ROOT) for pattern in TRAVELS for file in ROOT.glob(pattern) if file.is_file()):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
     run("hsilib run quickstart -p epochs 1", tmp_path, dict(os.environ, HSILIB_PROJECT=str(tmp_path)))
@@ -96,9 +103,8 @@ def test_what_travels_in_the_wheel_makes_a_page(tmp_path):
 
 def test_each_wheel_stays_below_300_kB():
     """As zip packs it: what compresses, the heads of each file, and its line in the list of files."""
-    travels = re.search(r'TRAVELS = """(.*?)"""', (ROOT / "book" / "setup.py").read_text(), re.S).group(1).split()
     library = ["hsilib/**/*.py", "hsilib/**/*.pyi", "hsilib/data/*.toml", "hsilib/deploy/c/*"]
-    for patterns in (library, ["book/hsibook/*.py", *travels]):
+    for patterns in (library, ["book/hsibook/*.py", *TRAVELS]):
         files = [file for pattern in patterns for file in ROOT.glob(pattern) if file.is_file()]
         size = sum(len(zlib.compress(file.read_bytes())) + 200 + 2 * len(str(file.relative_to(ROOT))) for file in files)
         assert len(files) > 50 and 100_000 < size < 300_000
@@ -136,10 +142,6 @@ def test_every_command_runs_as_printed(page, tmp_path):
 
 @pytest.mark.nightly
 def test_a_published_scene_is_added_as_the_page_says(tmp_path):
-    import numpy as np
-    from hsilib.data import synthetic
-    from hsilib.files import fingerprint
-
     env = clone(tmp_path)
     made = synthetic.make("synthetic_urban_small")
     (entry,) = blocks("book/extend.md", "toml")
@@ -165,10 +167,8 @@ def test_another_measurement_is_noted_as_the_page_says(tmp_path):
     text = text.replace(trained, f'        beside["joules"] = joules() - before\n{trained}')
     path.write_text(text.replace("@contextmanager\ndef one_thread", f"{code}\n\n@contextmanager\ndef one_thread"))
     lines = "from hsilib import collect, plan\n"
-    lines += "row = collect(plan('synthetic_urban_small', 'random', 'mlp', seeds=1, epochs=1)).iloc[0]\n"
-    lines += "print('joules', row['joules'])"
-    done = subprocess.run([sys.executable, "-c", lines], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert re.search(r"joules \d", done.stdout), done.stderr
+    lines += "print('joules', collect(plan('synthetic_urban_small', 'random', 'mlp', seeds=1, epochs=1))['joules'][0])"
+    assert re.search(r"joules \d", told([sys.executable, "-c", lines], tmp_path, env))
 
 
 @pytest.mark.nightly
@@ -186,12 +186,10 @@ split = hsilib.split_of(scene, "random")
 inputs = hsilib.make_inputs(scene, split, "bands")
 net = hsilib.initialise(hsilib.MLP(scene.bands, 9), seed=0)
 print(hsilib.fit(net, hsilib.training_set(inputs, split), hsilib.Recipe(epochs=1), seed=0)[0]["ce"])"""
-    losses = []
-    for where in (env, dict(env, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'book'}")):
-        aside = tmp_path / "data"  # python -c looks where it stands first
-        done = subprocess.run([sys.executable, "-c", lines], cwd=aside, env=where, capture_output=True, text=True)
-        losses.append(float(done.stdout or f"0{done.stderr}"))
-    assert losses[0] != losses[1]
+    aside = tmp_path / "data"  # python -c looks where it stands first
+    here = dict(env, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'book'}")
+    losses = {float(told([sys.executable, "-c", lines], aside, where)) for where in (env, here)}
+    assert len(losses) == 2
     plain = {"ca_mkd.py": 1}  # it weighs teachers by what each of them loses
     for path in (ROOT / "hsilib" / "methods").rglob("*.py"):
         assert path.read_text().count("F.cross_entropy(") == plain.get(path.name, 0), f"{path}: not through on_labels"
@@ -199,8 +197,6 @@ print(hsilib.fit(net, hsilib.training_set(inputs, split), hsilib.Recipe(epochs=1
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
 def test_workflows_call_the_projects_own_scripts(path):
-    import yaml
-
     for job in yaml.safe_load(path.read_text())["jobs"].values():
         for step in job["steps"]:
             words = step.get("run", "").split()
@@ -216,16 +212,16 @@ def test_links_to_binder_colab_and_a_repository_lead_to_what_is_there():
         return f"{site}/github/o/r/blob/main/book/chapters/{name}.ipynb"
 
     binder, colab = hsi_pages.SITES["binderhub_url"], hsi_pages.SITES["colab_url"]
+    here, launched = "https://x.org/blob/main/book/{}?plain=1", f"{binder}/v2/gh/o/r/main?urlpath=lab/tree/"
     buttons = [{"url": url(colab, "03-baselines")}, {"url": url(colab, "01-quickstart")}]
-    buttons.append({"url": f"{binder}/v2/gh/o/r/main?urlpath=lab/tree/book/chapters/03-baselines.ipynb"})
+    buttons += [{"url": f"{launched}book/chapters/03-baselines.ipynb"}, {"url": here.format("design.md")}, {"text": "x"}]
+    buttons.append({"buttons": [{"url": here.format("chapters/06-offline.ipynb")}]})
     hsi_pages.to_sources(buttons)
-    assert [button["url"].rpartition("r/")[2] for button in buttons] == [
-        "blob/notebooks/01-quickstart.ipynb", "main?urlpath=lab/tree/my-notebooks/03-baselines.ipynb"]
-    here = "https://x.org/blob/main/book/{}?plain=1"
-    buttons = [{"buttons": [{"url": here.format("chapters/06-offline.ipynb")}]}, {"url": here.format("design.md")}]
-    hsi_pages.to_sources([*buttons, {"text": "x"}])
-    assert buttons[0]["buttons"][0]["url"] == "https://x.org/blob/main/notebooks/06-offline.md?plain=1"
-    assert buttons[1]["url"] == here.format("design.md")
+    assert buttons == [
+        {"url": f"{colab}/github/o/r/blob/notebooks/01-quickstart.ipynb"},
+        {"url": f"{launched}my-notebooks/03-baselines.ipynb"}, {"url": here.format("design.md")}, {"text": "x"},
+        {"buttons": [{"url": "https://x.org/blob/main/notebooks/06-offline.md?plain=1"}]},
+    ]
 
 
 def test_the_typed_face():

@@ -57,10 +57,10 @@ def test_a_published_value_is_held_against_one_more_run():
 
 
 def rows_of(oa, split="disjoint", scene="indian_pines_8bit"):
-    """Rows of made-up runs: ``oa`` maps (method, size) to one value per seed; AA lies ten below."""
+    """Rows of made-up runs: ``oa`` maps (method, size) to one value per seed; AA falls where OA rises."""
     lines = [(m, r, split, seed, value) for (m, r), values in oa.items() for seed, value in enumerate(values)]
     rows = pd.DataFrame(lines, columns=["method", "ratio", "split", "seed", "oa"])
-    return rows.assign(aa=rows["oa"] - 10, scene=scene)
+    return rows.assign(aa=100 - rows["oa"], scene=scene)
 
 
 def test_accuracies_by_seed_are_of_the_seeds_that_all_have():
@@ -87,17 +87,12 @@ def test_gains_over_scratch_in_the_mean_over_sizes():
 
 def runs_of(order, seeds=4, shift=0.0):
     """Runs of Scratch and of methods that lie ``order`` points above it, at two sizes."""
-    rng = np.random.default_rng(0)
-    lines = []
-    for seed in range(seeds):
-        for ratio in (90, 98):
-            base = 80 + shift + rng.normal()
-            for name, more in {"scratch": 0, **order}.items():
-                lines.append(dict(
-                    run=f"{name}{ratio}{seed}", scene="s", split="disjoint", method=name, ratio=ratio, seed=seed,
-                    options="", oa=base + more + 0.01 * rng.normal(), aa=base - more,
-                ))
-    return pd.DataFrame(lines)
+    rng, oa = np.random.default_rng(0), {}
+    for ratio in (90, 98):
+        base = 80 + shift + rng.normal(size=seeds)
+        for name, more in {"scratch": 0, **order}.items():
+            oa[name, ratio] = base + more + 0.01 * rng.normal(size=seeds)
+    return rows_of(oa)
 
 
 def test_differences_are_paired_by_seed_and_orders_are_compared_over_methods():
@@ -107,11 +102,11 @@ def test_differences_are_paired_by_seed_and_orders_are_compared_over_methods():
     there = elsewhere.differences(runs_of(order, seeds=3, shift=-30), names, (90, 98), "disjoint", "scratch")
     mean, low, high = here.loc[("one", 98), "oa"]
     assert abs(mean - 2) < 0.02 and low < 2 < high and high - low < 0.1  # the spread of Scratch itself is gone
-    assert abs(here.loc[("one", 98), "aa"][0] + 2) < 1e-9 and here.loc[("one", 98), "seeds"] == 4
-    assert stats.alike(here["oa"].str[0], there["oa"].str[0], 2).mean() == 1
+    assert abs(here.loc[("one", 98), "aa"][0] + 2) < 0.02 and here.loc[("one", 98), "seeds"] == 4
+    assert stats.alike(here["oa"].str[0], there["oa"].str[0]).mean() == 1
     turned = dict(zip(names, [4.0, 3.0, 2.0, 1.0]))
     other = elsewhere.differences(runs_of(turned), names, (90, 98), "disjoint", "scratch")
-    assert stats.alike(here["oa"].str[0], other["oa"].str[0], 2).mean() == -1
+    assert stats.alike(here["oa"].str[0], other["oa"].str[0]).mean() == -1
 
 
 def test_orders_of_few_seeds_are_unsure():

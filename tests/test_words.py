@@ -9,8 +9,7 @@ import jupytext
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = "00 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24".split()
-PAGES = [path for number in PAGES for path in sorted((ROOT / "notebooks").glob(f"{number}-*.md"))]
+PAGES = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
 SPEAK = "commands new pack runner".split()  # modules that speak to a terminal, or write files and pages of others
 SILENT = [path for path in sorted((ROOT / "book" / "hsibook").glob("*.py")) if path.stem not in SPEAK]
 

@@ -141,11 +141,9 @@ def agreement() -> dict:
     samples = task.balanced(nets["cnn2d"], 1000, draw)
     ours = {name: scene_scores(net, inputs) for name, net in nets.items()}
     found = _by_onnx(nets, inputs) | _by_torch(nets, inputs, samples)
-    table = [
-        {"method": name, "engine": engine, "pixels": len(pixels)}
-        | _compared(ours[name][pixels], theirs, ours["cnn2d"][pixels])
-        for (name, engine), (pixels, theirs) in found.items()
-    ]
+    table = [{"method": name, "engine": engine, "pixels": len(pixels)}
+             | _compared(ours[name][pixels], theirs, ours["cnn2d"][pixels])
+             for (name, engine), (pixels, theirs) in found.items()]
     return {"scene": scene["scene"], "engines": table}
 
 
@@ -185,8 +183,6 @@ def _by_torch(nets, inputs, samples):
 
 def _compared(ours, theirs, exact):
     """How far the scores of an engine are from ours, and how often its class is ours, or that of 32 bits."""
-    return {
-        "same_class": 100 * float((ours.argmax(1) == theirs.argmax(1)).mean()),
-        "same_as_32_bits": 100 * float((exact.argmax(1) == theirs.argmax(1)).mean()),
-        "largest_difference": float(np.abs(ours - theirs).max()),
-    }
+    return {"same_class": 100 * float((ours.argmax(1) == theirs.argmax(1)).mean()),
+            "same_as_32_bits": 100 * float((exact.argmax(1) == theirs.argmax(1)).mean()),
+            "largest_difference": float(np.abs(ours - theirs).max())}

@@ -80,14 +80,13 @@ def rates() -> dict:
         calls = {"PyTorch, 32 bits": partial(Chain(net, *REDUCTION, margin=MARGIN).eval(), values)}
         for form, file in files.items():
             calls[f"ONNX Runtime, {form}"] = partial(session(file).run, ["map"], {"cube": values.numpy()})
-        codes = [Compiled(files["int8"], cube, *flags) for flags in FLAGS if shutil.which("gcc")]
-        for flags, code in zip(FLAGS, codes):
-            calls[f"C, gcc {' '.join(flags)}"] = partial(code.map, cube)
+        codes = {flags: Compiled(files["int8"], cube, *flags) for flags in FLAGS if shutil.which("gcc")}
+        calls |= {f"C, gcc {' '.join(flags)}": partial(code.map, cube) for flags, code in codes.items()}
         with torch.inference_mode():
             times = measure.timed(calls, 2, 15, clock=time.process_time)
         found[name] = {key: round(cube[..., 0].size / median) for key, (median, _) in times.items()}
         if codes:
-            threads[name] = _by_two(codes[0].map, wide)
+            threads[name] = _by_two(codes[FLAGS[0]].map, wide)
     return {"pixels a second": found, "two threads": threads, "bars": BARS}
 
 

@@ -4,7 +4,6 @@ Each is a box with its data and a plain table in it; ``book/_static/apps.js`` br
 without scripts shows the table.
 """
 
-import ast
 import json
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import pandas as pd
 
 from hsibook.figures import FAMILIES, kind
 from hsibook.tables import as_html
+from hsilib.commands import value
 from hsilib.data import registry
 from hsilib.data.scenes import entry
 from hsilib.data.synthetic import SCENES
@@ -30,10 +30,8 @@ from hsilib.models.networks import initialise
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 
-TITLED = re.compile(
-    r"^@(?:hsilib\.)?(?:(?:network|distillation|criterion|quantization)\(\s*\"(\w+)\""
-    r"|method\(\s*\"(\w+)\",\s*\"\w+\"),\s*\"([^\"\n]+)\"", re.M
-)
+# name and title of a method where a page registers it; of ``method`` the family stands between them
+TITLED = re.compile(r'^@(?:hsilib\.)?(method)?\w*\(\s*"(\w+)",(?(1)\s*"\w+",)\s*"([^"\n]+)"', re.M)
 RAM = {"ram": 145, "ram64": 64}  # for lines of so many pixels
 VOTE = 16  # bytes that a vote keeps beside its lines of classes
 NO_C = {"ram": None, "ram64": None, "flash": None, "instructions": None}
@@ -48,31 +46,21 @@ def show(kind: str, data: dict, table: pd.DataFrame) -> None:
     from IPython.display import HTML, display
 
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    display(
-        HTML(
-            f"<div class='hsi-app' data-kind='{kind}'><script type='application/json'>{text}</script>"
-            f"<div class='hsi-scroll'>{as_html(table)}</div></div>"
-        )
-    )
+    script = f"<script type='application/json'>{text}</script>"
+    shown = f"<div class='hsi-scroll'>{as_html(table)}</div>"
+    display(HTML(f"<div class='hsi-app' data-kind='{kind}'>{script}{shown}</div>"))
 
 
 def options_of(text: str) -> dict:
     """The options of a row, as they were given."""
-    pairs = (part.partition("=")[::2] for part in text.split())
-    found = {}
-    for name, value in pairs:
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[name] = value
-    return found
+    return {name: value(word) for name, _, word in (part.partition("=") for part in text.split())}
 
 
 @lru_cache
 def written(folder: Path) -> dict[str, str]:
     """{name: title} of the methods that pages write, which only the kernels of these pages know."""
     found = [TITLED.findall(path.read_text(errors="replace")) for path in sorted(folder.glob("*.md"))]
-    return {name or other: title for page in found for name, other, title in page}
+    return {name: title for page in found for _, name, title in page}
 
 
 def called(method: str, ratio: int, options: str) -> str:
@@ -118,13 +106,11 @@ LEAST = 3  # seeds from which on the chooser offers a network; the explorer has 
 
 def names(rows: pd.DataFrame) -> pd.Series:
     """What each row's network is called, the same on every page: with its epochs if these are not its own."""
-    found, known = {}, usual(rows.drop_duplicates(NETWORK))
-    for _, group in rows.groupby(NETWORK, sort=False):
-        one = group.iloc[0]
-        name = called(*one[["method", "ratio", "options"]])
-        name += "" if one["run"] in known else f", {one['epochs']} epochs"
-        found |= dict.fromkeys(group.index, name)
-    return pd.Series(found, dtype=str).reindex(rows.index)
+    each = rows.drop_duplicates(NETWORK)
+    known, columns = usual(each), ["run", "epochs", "method", "ratio", "options"]
+    each = each.assign(name=[called(*words) + ("" if run in known else f", {epochs} epochs")
+                             for run, epochs, *words in each[columns].itertuples(index=False)])
+    return rows[NETWORK].merge(each[[*NETWORK, "name"]], how="left")["name"].set_axis(rows.index)
 
 
 @lru_cache
@@ -132,8 +118,12 @@ def on_devices() -> dict[tuple, dict[str, int | None]]:
     """{(scene, payload, multiply-adds): what the C of such a network takes}: those that agree in all three
     have the same layers, whatever taught them."""
     cards = {name: json.loads((FOLDER / f"{name}.json").read_text("utf-8")) for name in entries()}
-    said = {name: (card, on_device(name)) for name, card in cards.items()}
-    return {(card["scene"], card["payload"], card["macs"]): takes for card, takes in said.values()}
+    return {(card["scene"], card["payload"], card["macs"]): on_device(name) for name, card in cards.items()}
+
+
+def counted() -> dict:
+    """What ``make device`` counted."""
+    return json.loads((FOLDER.parent / "results" / "device.json").read_text("utf-8"))
 
 
 def on_device(name: str) -> dict[str, int | None]:
@@ -142,8 +132,7 @@ def on_device(name: str) -> dict[str, int | None]:
     code = json.loads((FOLDER / f"{name}.json").read_text("utf-8")).get("c")
     if not code:
         return NO_C
-    counted = FOLDER.parent / "results" / "device.json"
-    told = json.loads(counted.read_text("utf-8"))["networks"].get(name, {}) if counted.is_file() else {}
+    told = counted()["networks"].get(name)
     found = {key: code["state"][str(width)] + code["stack"] for key, width in RAM.items()}
     found["flash"] = code["flash"]
     return found | {"instructions": told["cortex-m4"]["-O2"]["instructions"] if told else None}
@@ -180,8 +169,7 @@ def takes(row: Any) -> dict[str, int | None]:
             return NO_C  # the C of a network has no other filter
         alike = [one for (scene, _, macs), one in on_devices().items()
                  if (scene, macs) == (row["scene"], row["macs"]) and one["flash"]]
-        more = json.loads((FOLDER.parent / "results" / "device.json").read_text("utf-8"))["vote"]
-        more |= {key: options["vote"] * width + VOTE for key, width in RAM.items()}
+        more = counted()["vote"] | {key: options["vote"] * width + VOTE for key, width in RAM.items()}
         return {key: size and size + more[key] for key, size in alike[0].items()} if alike else NO_C
     of = options.get("of")
     if found["ram64"] or not of or row["method"] not in ("static", "qat"):
@@ -215,35 +203,32 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
     rows = rows[~rows["scene"].isin(ABOUT_A_FILE)]
     rows = rows.assign(name=names(rows))
     lines, zoo = [], {run_of(said).id: name for name, said in entries().items()}
-    groups = {values: group.sort_values("seed") for values, group in rows.groupby(NETWORK, sort=False)
-              if len(group) >= least}
-    known = usual(pd.concat([rows[:0], *(group[:1] for group in groups.values())]))
-    for values, group in groups.items():
-        key = dict(zip(NETWORK, values))
-        one, given = group.iloc[0], options_of(key["options"])
-        cost = takes(one)
-        voted = key["method"] == "filtered" and cost["flash"]  # the C of an int8 network, and vote.h
-        words = [f"hsilib export {'static' if voted else key['method']}"]
-        words += [f"--scene {key['scene']} --split {key['split']}"]
-        words += [f"--ratio {key['ratio']}"] * bool(key["ratio"])
+    known = usual(rows.drop_duplicates(NETWORK))
+    for _, group in rows.groupby(NETWORK, sort=False):
+        if len(group) < least:
+            continue
+        group = group.sort_values("seed")
+        one = group.iloc[0]
+        cost, given = takes(one), options_of(one["options"])
+        voted = one["method"] == "filtered" and cost["flash"]  # the C of an int8 network, and vote.h
+        method, last = one["method"], ""
         if voted:
-            given = {"of": get("filtered").options["of"]} | given
-        words += [f"-o {option} {value}" for option, value in given.items()
-                  if not voted or option == "of"]
-        words += [f"--format c  # vote.h, VOTE_SIZE {given['vote']}"] if voted else []
-        exported = one["run"] in known and (voted or key["method"] not in NOT_EXPORTED)
+            method, last = "static", f" --format c  # vote.h, VOTE_SIZE {given['vote']}"
+            given = {"of": given.get("of", get("filtered").options["of"])}
+        words = f"hsilib export {method} --scene {one['scene']} --split {one['split']}"
+        words += f" --ratio {one['ratio']}" * bool(one["ratio"])
+        words += "".join(f" -o {option} {word}" for option, word in given.items()) + last
+        exported = group["run"].isin(known).any() and method not in NOT_EXPORTED
         file = next((zoo[run] for run in group["run"] if run in zoo), None)
-        lines.append(
-            {
-                "scene": f"{key['scene']}, {key['split']}", "name": one["name"],
-                "payload": round(group["payload"].mean()),
-                "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-                **cost, "spectrum": spectrum(key["scene"]), "seed": group["seed"].tolist(),
-                "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
-                "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
-                "command": " ".join(words) if exported else None, "file": file,
-            }
-        )
+        lines.append({
+            "scene": f"{one['scene']}, {one['split']}", "name": one["name"],
+            "payload": round(group["payload"].mean()),
+            "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
+            **cost, "spectrum": spectrum(one["scene"]), "seed": group["seed"].tolist(),
+            "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
+            "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
+            "command": words if exported else None, "file": file,
+        })
     return lines
 
 
@@ -258,13 +243,9 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
     rows = store.rows()
     rows = rows[rows["scene"].isin(scenes or rows["scene"].unique())].reset_index(drop=True)
     rows["ram64"] = pd.Series([takes(row)["ram64"] for row in rows.to_dict("records")], dtype=float)
-    words = pd.DataFrame(
-        {
-            "scene": rows["scene"], "split": rows["split"],
-            "family": rows["method"].map(lambda name: kind(name) if name in METHODS else "other"),
-            "size": rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"),
-            "network": names(rows),
-        }
+    words = rows[["scene", "split"]].assign(
+        family=rows["method"].map(lambda name: kind(name) if name in METHODS else "other"),
+        size=rows["ratio"].map(lambda ratio: f"{ratio} %" if ratio else "–"), network=names(rows),
     )
     data = {"words": {}, "numbers": {}, "looks": FAMILIES}
     for name, column in words.items():
@@ -272,8 +253,7 @@ def explorer(store: Store, scenes: Sequence[str] = ()) -> None:
         data["words"][name] = {"values": list(values), "codes": codes.tolist()}
     for name, digits in COLUMNS.items():
         cast = float if digits else int
-        data["numbers"][name] = [
-            None if pd.isna(value) else cast(value) for value in rows[name].round(digits)
-        ]
+        column = rows[name].round(digits)
+        data["numbers"][name] = [None if pd.isna(value) else cast(value) for value in column]
     count = words.groupby(["scene", "split"], sort=False).size().rename("runs").reset_index()
     show("explorer", data, count)

@@ -22,6 +22,7 @@ from hsilib.study.store import Store, smoke_store
 from hsilib.study.sweep import collect
 
 FEW = 5
+SIZES = tuple(ratio for ratio in WIDTHS if ratio)  # by the paper's names: percent that are cut
 # seconds, to see that a page works; ratios: the smallest
 SMOKE = dict(scene="synthetic_urban_small", seeds=2, epochs=2)
 
@@ -104,10 +105,8 @@ class Chapter:
     ) -> list[Run]:
         """The runs of these methods; what is not said is as the chapter was asked for."""
         sizes = (0, *self.ratios) if ratios is None else ratios
-        common = {"epochs": self.epochs} | common
-        return plan(
-            self.scene, self.splits if splits is None else splits, names, sizes, seeds or self.seeds, **common
-        )
+        splits, common = self.splits if splits is None else splits, {"epochs": self.epochs} | common
+        return plan(self.scene, splits, names, sizes, seeds or self.seeds, **common)
 
     def collect(self, *plans: list[Run]) -> pd.DataFrame | list[pd.DataFrame]:
         """The rows of a plan; of several plans a list of them, trained in one sweep with one estimate of
@@ -145,17 +144,16 @@ def chapter(
     known("budget", budget, ("paper", "smoke"))
     figures.style()
     store, names = Store(), registry.family(family, methods) if family else list(methods)
-    ratios = tuple(ratios) or tuple(ratio for ratio in WIDTHS if ratio)
+    ratios = tuple(ratios) or SIZES
     if budget == "smoke":
         store, ratios = smoke_store(), (max(ratios),)
         scene = scene if is_own(scene) else smoke
         seeds, epochs = SMOKE["seeds"], SMOKE["epochs"]
     card, rgb, spectra = store.card(scene)
-    names = _able(names, card, spectra)
+    names = tuple(_able(names, card, spectra))
     splits = tuple(splits) or usual_splits(card)[: 1 if budget == "smoke" else None]
     fewer = seeds if further_seeds is None else min(seeds, further_seeds)
     each = {split: fewer if number else seeds for number, split in enumerate(splits)}
-    names = tuple(names)
     return Chapter(family, names, scene, splits, ratios, each, epochs, budget, store, card, rgb, spectra)
 
 

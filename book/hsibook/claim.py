@@ -9,12 +9,10 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
-    from hsilib.study.store import Store
+from hsilib.study.store import Store
 
 MIME = "application/vnd.hsilib.claim+json"
 MARKS = {"holds": "✓", "fails": "✗", "open": "○", "not here": "–"}
@@ -63,7 +61,7 @@ def agreed(*states: bool | str | None) -> bool | str | None:
     return states[0] if len({str(bool(s)) if s != "open" else s for s in states}) == 1 else "open"
 
 
-def better(store: "Store", mine: "pd.DataFrame", other: "pd.DataFrame", margin: float = 0) -> dict:
+def better(store: Store, mine: pd.DataFrame, other: pd.DataFrame, margin: float = 0) -> dict:
     """Whether one network is better than another in OA and in AA30, over seeds and fields, as ``claim`` takes
     it; with a ``margin`` whether it is not worse by so many points.  One seed leaves it open.
 

@@ -15,9 +15,8 @@ def comparable() -> list[str]:
     deploys more, and not what was trained for a third of the time or cut by lot."""
     scratch = ["scratch", "scratch_b", "scratch_aug", "scratch_crops", "label_smoothing"]
     taught = [*family("offline"), *family("online"), *family("self")]
-    return [
-        *scratch, *family("pruning"), "l1_iterative", "l1_multipass", *(n for n in taught if n != "simkd")
-    ]
+    cut = [*family("pruning"), "l1_iterative", "l1_multipass"]
+    return [*scratch, *cut, *(name for name in taught if name != "simkd")]
 
 
 def by_seed(
@@ -27,16 +26,15 @@ def by_seed(
     table = rows.pivot_table(index="seed", columns=["method", "ratio"], values=metric)
     table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios])).dropna()
     if len(table) < 2:
-        raise HsiError(
-            "the store holds fewer than two seeds of every small network; see python -m hsilib study --list"
-        )
+        says = "see python -m hsilib study --list"
+        raise HsiError(f"the store holds fewer than two seeds of every small network; {says}")
     return table
 
 
 def gains(table: pd.DataFrame, other: str = "scratch") -> pd.DataFrame:
-    """Every method against one of them in the mean over the sizes, of ``by_seed`` or ``over_sizes``:
-    difference, interval, p after Holm."""
-    mean = table.T.groupby(level=0).mean().T if table.columns.nlevels > 1 else table
+    """Every method of ``by_seed`` against one of them in the mean over the sizes: difference, interval, p
+    after Holm."""
+    mean = table.T.groupby(level=0).mean().T
     pairs = {name: mean[[name, other]].dropna() for name in mean if name != other}
     gains = {name: stats.paired(pair[name], pair[other]) for name, pair in pairs.items()}
     gains = pd.DataFrame(gains, index=["difference", "low", "high", "p"]).T

@@ -1,17 +1,23 @@
 """The book's words of the command line, which the package registers as an entry point."""
 
 import argparse
+import io
+import linecache
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 from hsilib.commands import ELSEWHERE, value
-from hsilib.errors import HsiError
-from hsilib.files import project
+from hsilib.errors import HsiError, reason
+from hsilib.files import outside, project
 
 LONG = 3600  # seconds of training above which a terminal has to be told -y
+REGISTERS = r"^@(?:hsilib\.)?(?:network|distillation|criterion|quantization|method)\("
 
 
 def run_command(args: Namespace) -> None:
@@ -81,18 +87,36 @@ def bench_command(args: Namespace) -> None:
     bench.main(args.only, save=args.save)
 
 
-def with_page(function: Callable) -> Callable:
-    """Return a command that first registers the methods that are written in a page."""
+def methods_of(page: Path) -> None:
+    """Register the methods that a page or a script writes: its cells that register, or the whole script."""
+    import jupytext
 
-    def command(args):
-        if args.page:
-            from hsibook.cells import methods_of
-            from hsibook.runner import chapters
+    try:
+        text, names = outside(page, 10_000_000).decode(), {"__name__": "__main__"}
+        cells = [text]
+        if page.suffix != ".py":
+            cells = [cell.source for cell in jupytext.reads(text, fmt=page.suffix.lstrip(".")).cells]
+        cells = [cell for cell in cells if re.search(REGISTERS, cell, re.M)]
+        for number, cell in enumerate(cells):
+            file = f"<cell {number} of {page.name}>"  # at hand, for a method is its source
+            linecache.cache[file] = (len(cell), None, cell.splitlines(True), file)
+            with redirect_stdout(io.StringIO()):
+                exec(compile(cell, file, "exec"), names)
+    except (HsiError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # an exit too, and whatever the parser meets
+        raise HsiError(f"{page}: no page with a method ({type(error).__name__}: {reason(error)})") from None
+    if not cells:
+        raise HsiError(f"{page}: no cell registers a method")
 
-            methods_of(Path(chapters().get(args.page, args.page)))
-        function(args)
 
-    return command
+def with_page(function: Callable, args: Namespace) -> None:
+    """Run a command after the methods that are written in a page are registered."""
+    if args.page:
+        from hsibook.runner import chapters
+
+        methods_of(Path(chapters().get(args.page, args.page)))
+    function(args)
 
 
 def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -> None:
@@ -127,4 +151,4 @@ def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -
     for name in ("map", "export", "results"):
         p = subs.choices[name]
         p.add_argument("--page", metavar="FILE", help="chapter or file in which the method is written")
-        p.set_defaults(function=with_page(p.get_default("function")))
+        p.set_defaults(function=partial(with_page, p.get_default("function")))

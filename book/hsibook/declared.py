@@ -14,8 +14,7 @@ from hsilib.study.runs import declared
 from hsilib.study.store import Store
 
 DRAWS = 10_000
-Question = tuple[int, str, str]  # its number, a network, and the one that it is compared with or a pool
-Pools = Mapping[str, Callable[[str], bool]]  # which networks a pool holds, by their names
+Pool = Callable[[str], bool]  # which networks it holds, by their names
 
 
 class Declared:
@@ -39,14 +38,16 @@ class Declared:
         names = dict.fromkeys(name for networks in self.asked.values() for name in networks)
         return [name for name in names if any(name not in networks for networks in self.found.values())]
 
-    def best(self, split: str, pool: Callable[[str], bool], metric: str) -> str:
+    def best(self, split: str, pool: Pool, metric: str) -> str:
         """The network of a pool with the highest mean of these very rows, which favours it."""
         names = filter(pool, self.found[split])
         return max(names, key=lambda name: self.found[split][name][metric].mean(), default="")
 
-    def ask(self, questions: Sequence[Question], pools: Pools) -> pd.DataFrame:
+    def ask(self, questions: Sequence[tuple[int, str, str]], pools: Mapping[str, Pool]) -> pd.DataFrame:
         """A line for each question, division and measure: the difference with its interval over seeds and
-        fields, which network is compared with, signs of fields, and their p after Holm over one question."""
+        fields, which network is compared with, signs of fields, and their p after Holm over one question.
+
+        A question is its number, a network, and the one that it is compared with, or a pool of them."""
         lines, pairs = [], {}
         for question, mine, other in questions:
             for split in self.found:

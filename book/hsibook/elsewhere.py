@@ -17,7 +17,7 @@ from hsilib.study.runs import stored
 from hsilib.study.store import Store
 
 NEAR = "pavia_university_visible"  # the scene that chapters about one scene look at beside it
-PAPER = {"pavia_university_visible": "pavia_university"}  # scenes that are a part of one of the paper's
+WHOLE = "pavia_university"  # the scene of the paper that it is a part of
 
 
 def short(scene: str) -> str:
@@ -32,35 +32,30 @@ def held(scenes: dict, names: Sequence[str], ratios: Sequence[int] = (0,), **com
     return pd.concat(parts, ignore_index=True) if parts else Store().rows()[:0]
 
 
-def designed(c: Chapter, names: Sequence[str]) -> pd.DataFrame:
+def designed(c: Chapter, names: Sequence[str], **common) -> pd.DataFrame:
     """What the store holds of these methods in the recipe of the compact networks, on the first split."""
-    return stored(c.store, c.scene, [c.first], names, c.ratios, **DESIGNED)
+    return stored(c.store, c.scene, [c.first], names, c.ratios, **DESIGNED, **common)
 
 
-def gains(
-    c: Chapter, less: Less, names: Sequence[str], other: str = "scratch"
-) -> dict[str, dict[str, pd.DataFrame]]:
-    """What methods change against another one on the chapter's scene, and on the scene beside it where the
-    store has them: {scene: tables}, as ``figures.gains`` draws them."""
-    scenes = {brief(c.card.title): less.gains(names, other)}
+def gains(c: Chapter, less: Less, names: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
+    """What methods change against Scratch on the chapter's scene, and on the scene beside it where the store
+    has them: {scene: tables}, as ``figures.gains`` draws them."""
+    scenes = {brief(c.card.title): less.gains(names, "scratch")}
     if not c.smoke and c.scene != NEAR:
-        rows = held({NEAR: [c.first]}, [*names, other], [0, *c.ratios])
-        scenes[short(NEAR)] = Less(c, rows).gains(names, other)
+        rows = held({NEAR: [c.first]}, [*names, "scratch"], [0, *c.ratios])
+        scenes[short(NEAR)] = Less(c, rows).gains(names, "scratch")
     return {scene: tables for scene, tables in scenes.items() if tables.get("oa") is not None}
 
 
 def recipes(c: Chapter, rows: pd.DataFrame, names: Sequence[str], more: Sequence = ()) -> pd.DataFrame:
     """OA and AA30 at each size, mean ± sd over seeds, of labels alone, of these methods and of ``more`` in
     the chapter's recipe, and of the same small networks in the recipe of the compact ones."""
-    better = designed(c, ["scratch_aug", "scratch_taught"])
-    usual = [("Scratch (labels alone)", "scratch"), *((title(name), name) for name in names)]
-    parts = [*((label, stats.pick(rows, method=name)) for label, name in usual), *more]
+    parts = [("Scratch (labels alone)", stats.pick(rows, method="scratch"))]
+    parts += [*((title(name), stats.pick(rows, method=name)) for name in names), *more]
     parts = [(label, f"{part['epochs'].max()} epochs", part) for label, part in parts if len(part)]
-    for name in ("scratch_aug", "scratch_taught"):
-        parts.append((title(name), "chapter 16", stats.pick(better, method=name)))
-    of = {"of": "scratch_taught"}
-    int8 = stored(c.store, c.scene, [c.first], ["static"], c.ratios, options=of, **DESIGNED)
-    parts.append((title("scratch_taught") + ", in int8", "chapter 16", int8))
+    parts += [(title(name), "chapter 16", designed(c, [name])) for name in ("scratch_aug", "scratch_taught")]
+    int8 = designed(c, ["static"], options={"of": "scratch_taught"})
+    parts.append((f"{title('scratch_taught')}, in int8", "chapter 16", int8))
     lines = []
     for label, recipe, part in (one for one in parts if len(one[2])):
         cells = {f"{METRICS[metric]}, {size} %": mean_sd(part[metric][part["ratio"] == size])
@@ -102,13 +97,11 @@ def beside(
         here, there = (differences(r, names, ratios, split, other) for r in (rows, far))
         for name, ratio in (key for key in here.index if key in there.index):
             place = table[ratio] if isinstance(table, dict) else table
-            values = [
-                paper.paper_value(place, get(who).paper, PAPER[NEAR], split, ratio=size)
-                for who, size in ((name, ratio), (other, _size(other, ratio)))
-            ]
+            values = [paper.paper_value(place, get(who).paper, WHOLE, split, ratio=size)
+                      for who, size in ((name, ratio), (other, _size(other, ratio)))]
             mine = [signed(*frame.loc[(name, ratio), m]) for m in ("oa", "aa") for frame in (here, there)]
             theirs = number(values[0] - values[1]).replace("-", "−")
             lines.append([title(name, ratio), split, *mine[:2], theirs, *mine[2:]])
-    near, away = brief(c.card.title), "Pavia"
-    columns = ["method", "split", f"OA, {near}", f"OA, {away}", "OA, paper, Pavia"]
-    return pd.DataFrame(lines, columns=[*columns, f"AA, {near}", f"AA, {away}"])
+    near = brief(c.card.title)
+    columns = ["method", "split", f"OA, {near}", "OA, Pavia", "OA, paper, Pavia", f"AA, {near}", "AA, Pavia"]
+    return pd.DataFrame(lines, columns=columns)

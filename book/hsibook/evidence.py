@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 
 from hsibook import claims, stats
-from hsibook.chapter import usual_splits
+from hsibook.chapter import SIZES, usual_splits
+from hsibook.fields import right
 from hsilib.data.splits import split_of
 from hsilib.methods import family
-from hsilib.models.networks import WIDTHS
 from hsilib.study.runs import stored
 from hsilib.study.store import Store
 
-SIZES = tuple(ratio for ratio in WIDTHS if ratio)
 DESIGNED = dict(epochs=60, lr=2e-3, schedule="one_cycle")  # the recipe of networks small by design
 
 
@@ -36,15 +35,13 @@ class Evidence:
     picked on the first half of them, ``picking``, and repeated on the others, which had no part in it.
     """
 
-    def __init__(self, scene: str, split: str, sizes: Sequence[int] = SIZES):
+    def __init__(self, scene: str, split: str, sizes: Sequence[int]):
         self.scene, self.split, self.store, self.sizes = scene, split, Store(), tuple(sizes)
-        self.card, _, _ = self.store.card(scene)
+        self.card = self.store.card(scene)[0]
         self.names = claims.comparable()
         rows = self.stored([*self.names, "simkd", *family("baselines"), *family("quantization")]).copy()
         rows["aa30"] = rows["aa30"].fillna(rows["aa"])  # where no class has 30 test pixels
-        self.oa, self.aa30 = (
-            claims.by_seed(rows, self.names, self.sizes, metric) for metric in ("oa", "aa30")
-        )
+        self.oa, self.aa30 = (claims.by_seed(rows, self.names, self.sizes, m) for m in ("oa", "aa30"))
         self.divisions = {seed: split_of(self.card, split, seed) for seed in self.oa.index}
         common = rows["seed"].isin(self.oa.index)
         self.rows, half = rows[common], (len(self.oa) + 1) // 2
@@ -67,10 +64,7 @@ class Evidence:
         recipes = stats.pick(longer), stats.pick(self.rows, method=name)
         return max(recipes, key=lambda runs: runs["oa"].mean() if len(runs) > 1 else -1)
 
-    def right(self, name: str, ratio: int) -> np.ndarray:
+    def right(self, name: str, ratio: int) -> dict[int, np.ndarray]:
         """{seed: whether each test pixel is right}"""
-        hits = {}
-        for seed, run in stats.pick(self.rows, method=name, ratio=ratio)["run"].sort_index().items():
-            split = self.divisions[seed]
-            hits[seed] = self.store.read_map(run).ravel()[split.test] == split.test_y + 1
-        return hits
+        runs = stats.pick(self.rows, method=name, ratio=ratio)["run"].sort_index()
+        return {seed: right(self.store, run, self.scene, self.split, seed) for seed, run in runs.items()}

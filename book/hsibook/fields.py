@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from hsibook import stats
+from hsibook.chapter import Chapter
 from hsibook.claim import above, agreed
 from hsibook.tables import METRICS
 from hsibook.text import between, signed
@@ -15,9 +15,6 @@ from hsilib.data.scenes import Scene
 from hsilib.data.splits import split_of, whole
 from hsilib.models.evaluate import LEAST
 from hsilib.study.store import Store
-
-if TYPE_CHECKING:
-    from hsibook.chapter import Chapter
 
 LABELS = {metric: label.removesuffix(" %") for metric, label in METRICS.items()}
 CLASSES = {"oa": None, "aa30": LEAST, "aa": 1}  # of which test pixels a class needs so many to count
@@ -39,9 +36,8 @@ class Pair:
         if not self.seeds:
             return
         scene, split = mine[["scene", "split"]].iloc[0]
-        parts = [_division(store, scene, split, seed) for seed in self.seeds]
-        self.card: Scene = parts[0][0]
-        self.divisions, self.numbers = [part[1] for part in parts], [part[2] for part in parts]
+        cards, self.divisions, self.numbers = zip(*(_division(store, scene, split, s) for s in self.seeds))
+        self.card: Scene = cards[0]
         for seed, division, numbers in zip(self.seeds, self.divisions, self.numbers):
             self.sizes.append(np.bincount(numbers))
             self.gained.append(np.bincount(numbers, self.gain(seed)))
@@ -50,7 +46,7 @@ class Pair:
     def gain(self, seed: int) -> np.ndarray:
         """For each test pixel of a seed the share of networks that are right, the one's less the other's."""
         parts = ([run for run in runs if run[-1] == seed] for runs in self.runs)
-        mine, other = (np.mean([_right(self.store, *run) for run in part], axis=0) for part in parts)
+        mine, other = (np.mean([right(self.store, *run) for run in part], axis=0) for part in parts)
         return mine - other
 
     @property
@@ -94,18 +90,15 @@ class Pair:
         says otherwise."""
         if not self.seeds:
             return {"holds": None}
-        plain, mended = (
-            agreed(*(above(ends[-2] + margin, ends[-1] + margin) for ends in found.values()))
-            for found in (self.both, self.corrected)
-        )
+        plain, mended = (agreed(*(above(ends[-2] + margin, ends[-1] + margin) for ends in found.values()))
+                         for found in (self.both, self.corrected))
         each = (f"{LABELS[metric]} {signed(*ends)}" for metric, ends in self.both.items())
         told = f"{', '.join(each)} points{', one seed' * (len(self.seeds) == 1)}"
         if plain != mended:
             each = (f"{LABELS[metric]} {between(*ends)}" for metric, ends in self.corrected.items())
             told += f"; corrected for bias {', '.join(each)}"
-        holds = agreed(plain, mended)
-        runs = [run for rows in self.rows for run in rows["run"]]
-        return {"holds": "open" if len(self.seeds) == 1 else holds, "evidence": told, "runs": runs}
+        holds = "open" if len(self.seeds) == 1 else agreed(plain, mended)
+        return {"holds": holds, "evidence": told, "runs": [run for rows in self.rows for run in rows["run"]]}
 
     def signs(self) -> tuple[int, int, float]:
         """(fields in which the first is better, in which it is worse, p), of those of ten pixels or more.
@@ -146,7 +139,7 @@ def _division(store, scene, split, seed):
 
 
 @lru_cache(maxsize=500)
-def _right(store, run, scene, split, seed):
+def right(store: Store, run: str, scene: str, split: str, seed: int) -> np.ndarray:
     """Which test pixels the network of a run has right."""
     division = _division(store, scene, split, seed)[1]
     return store.read_map(run).ravel()[division.test] == division.test_y + 1
@@ -159,7 +152,7 @@ class Less:
     >>> claim("CA-MKD helps.", **less("ca_mkd", "scratch").better())  # at all sizes that both have
     """
 
-    def __init__(self, c: "Chapter", rows: pd.DataFrame) -> None:
+    def __init__(self, c: Chapter, rows: pd.DataFrame) -> None:
         self.store, self.rows, self.found = c.store, rows[rows["split"] == c.first], {}
 
     def __call__(
@@ -167,17 +160,14 @@ class Less:
         ratios: Sequence[int] = ()
     ) -> Pair:
         """Compare two methods, groups of them, or rows of one's own, at all sizes or at ``ratios``."""
-        key = str(mine), str(other), tuple(ratios)
-        if key in self.found:
-            return self.found[key]
         parts = [part if isinstance(part, pd.DataFrame) else self._of(part) for part in (mine, other)]
-        parts = [part.reset_index(drop=True) for part in parts]
         common = set(parts[0]["ratio"]) & set(parts[1]["ratio"])
         common &= set(ratios or common)
-        pair = Pair(self.store, *(_whole(part[part["ratio"].isin(common)]) for part in parts))
-        if not any(isinstance(part, pd.DataFrame) for part in (mine, other)):
-            self.found[key] = pair
-        return pair
+        parts = [_whole(part[part["ratio"].isin(common)].reset_index(drop=True)) for part in parts]
+        key = tuple(parts[0]["run"]), tuple(parts[1]["run"])
+        if key not in self.found:
+            self.found[key] = Pair(self.store, *parts)
+        return self.found[key]
 
     def _of(self, names):
         """The rows of some methods; none where one of them has none."""
@@ -187,9 +177,8 @@ class Less:
 
     def gains(self, names: Sequence[str], other: str) -> dict[str, pd.DataFrame]:
         """{measure: difference, low and high of each of these methods} less ``other``, for a figure."""
-        pairs = {name: self(name, other).both for name in names}
-        kinds = dict.fromkeys(metric for found in pairs.values() for metric in found)
-        parts = {m: {name: found[m] for name, found in pairs.items() if m in found} for m in kinds}
+        ends = {name: self(name, other).both for name in names}
+        parts = {m: {name: found[m] for name, found in ends.items() if m in found} for m in ("oa", "aa30")}
         tables = {m: pd.DataFrame(part, ["difference", "low", "high"]).T for m, part in parts.items()}
         return {m: table.dropna(how="all") for m, table in tables.items() if table.notna().any(axis=None)}
 

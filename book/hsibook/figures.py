@@ -22,27 +22,23 @@ WIDE = 5.8  # inches of every figure: with letters of 11 points it can be read o
 
 def style() -> None:
     """House style; call once per chapter."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 11,
-            "axes.titlesize": 11, "legend.fontsize": 10,
-            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-            "grid.color": "#dddddd", "grid.linewidth": 0.7, "legend.frameon": False,
-            "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"]),
-        }
-    )
+    plt.rcParams.update({
+        "figure.dpi": 110, "savefig.dpi": 110, "savefig.bbox": "tight", "font.size": 11,
+        "axes.titlesize": 11, "legend.fontsize": 10,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+        "grid.color": "#dddddd", "grid.linewidth": 0.7, "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+        "axes.prop_cycle": plt.cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"]),
+    })
 
 
-def strips(
-    rows: pd.DataFrame, paper: Callable | None = None, metrics: Sequence[str] = ("oa",)
-) -> plt.Figure:
+def strips(rows: pd.DataFrame, paper: Callable | None = None, metrics: Sequence[str] = ("oa",)) -> plt.Figure:
     """Every run as a dot, the mean as a bar, the paper's value as a cross; one panel per split and metric."""
     panels = [(split, metric) for split in dict.fromkeys(rows["split"]) for metric in metrics]
     keys = list(dict.fromkeys(zip(rows["method"], rows["ratio"], rows["options"])))
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(WIDE, 0.36 * len(keys) + 1.5), sharey=True, squeeze=False
-    )
+    size = (WIDE, 0.36 * len(keys) + 1.5)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    theirs = []
     for ax, (split, metric) in zip(axes.flat, panels):
         for y, (name, ratio, options) in enumerate(keys):
             mine = stats.pick(rows, split=split, method=name, ratio=ratio, options=options)
@@ -52,28 +48,31 @@ def strips(
             if len(mine):
                 ax.plot([mine[metric].mean()] * 2, [y - 0.32, y + 0.32], color=colour, lw=2)
             if paper and metric == "oa":
-                ax.plot(paper(name, split, ratio), y, "x", color="black", ms=7, mew=1.6)
+                theirs.append(paper(name, split, ratio))
+                ax.plot(theirs[-1], y, "x", color="black", ms=7, mew=1.6)
         ax.set_title(split if len({one for one, _ in panels}) > 1 else "")
         ax.set_xlabel(METRICS[metric])
         ax.xaxis.set_major_locator(MaxNLocator(4))
     axes[0, 0].set_yticks(range(len(keys)), [title(*key) for key in keys])
     axes[0, 0].invert_yaxis()
-    handles = [
-        plt.Line2D([], [], marker="o", color="#666", ls="none", label="one run"),
-        plt.Line2D([], [], marker="|", ms=11, mew=2, color="#666", ls="none", label="mean"),
-    ]
-    theirs = [paper(name, split, ratio) for split, _ in panels for name, ratio, _ in keys] if paper else []
+    looks = {"one run": dict(marker="o", color="#666"), "mean": dict(marker="|", ms=11, mew=2, color="#666")}
     if not np.isnan(theirs).all():
-        handles.append(plt.Line2D([], [], marker="x", mew=1.6, color="black", ls="none", label="paper"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        looks["paper"] = dict(marker="x", mew=1.6, color="black")
+    _legend(figure, looks, 3)
     return figure
 
 
-def terms(logs: dict, columns: int = 2) -> plt.Figure:
-    """Weighted terms of each loss per epoch, log scale; one panel per method, ``logs`` {name: table of
-    terms}."""
-    rows = -(-len(logs) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDE, 2.3 * rows + 0.2), sharex=True, squeeze=False)
+def _legend(figure, looks, columns=2):
+    """A legend of marks below a figure, {what it says: how it looks}."""
+    marks = [plt.Line2D([], [], ls="none", **look) for look in looks.values()]
+    figure.legend(marks, looks, loc="outside lower center", ncols=columns)
+
+
+def terms(logs: dict) -> plt.Figure:
+    """Weighted terms of each loss per epoch, log scale; one panel per method, two side by side; ``logs``
+    {name: table of terms}."""
+    rows = -(-len(logs) // 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(WIDE, 2.3 * rows + 0.2), sharex=True, squeeze=False)
     for ax in axes.flat[len(logs) :]:
         ax.set_visible(False)
     for ax, (name, log) in zip(axes.flat, logs.items()):
@@ -86,7 +85,7 @@ def terms(logs: dict, columns: int = 2) -> plt.Figure:
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_title(title(name))
         ax.legend(fontsize=9, ncols=2)
-    for ax in axes.flat[max(0, len(logs) - columns) : len(logs)]:  # the lowest of each column
+    for ax in axes.flat[max(0, len(logs) - 2) : len(logs)]:  # the lowest of each column
         ax.set_xlabel("epoch")
         ax.tick_params(labelbottom=True)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -111,16 +110,14 @@ def kind(name: str) -> str:
     return coarse.get(get(name).family, get(name).family)
 
 
-def name_points(
-    ax: plt.Axes, points: np.ndarray, names: Sequence[str], character: float = 5.5, height: int = 12
-) -> None:
+def name_points(ax: plt.Axes, points: np.ndarray, names: Sequence[str]) -> None:
     """Write each name beside its point, within the axes, where it covers no name already there and the
     fewest points and bars, with a thin line to it."""
     inch = 72 / ax.figure.dpi  # all in points, as the offsets are
     frame = ax.get_window_extent().extents * inch
     bars = [ax.transData.transform(bar) for part in ax.collections for bar in part.get_segments()]
     marks = [ax.transData.transform(line.get_xydata()) for line in ax.lines if line.get_marker() != "None"]
-    marks = np.concatenate([*marks, *(np.linspace(*ends, 20) for ends in bars)]) * inch
+    marks = np.concatenate([*marks, *(np.linspace(*ends, 20) for ends in bars if len(ends) == 2)]) * inch
     written = []
 
     def cost(box):
@@ -129,13 +126,11 @@ def name_points(
         return names + outside, ((box[:2] - 3 < marks) & (marks < box[2:] + 3)).all(1).sum()
 
     for place, name, point in zip(ax.transData.transform(points) * inch, names, points):
-        half = character * len(name) / 2
+        half = 5.5 * len(name) / 2  # of a name's width
         aside = half + 8
-        offsets = [
-            (0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
-            *((x, y) for y in (27, -27, 42, -42) for x in (0, half, -half))
-        ]
-        size = np.array([-half, -height / 2, half, height / 2])
+        offsets = [(0, 12), (0, -12), *((x, y) for y in (0, 10, -10) for x in (aside, -aside)),
+                   *((x, y) for y in (27, -27, 42, -42) for x in (0, half, -half))]
+        size = np.array([-half, -6, half, 6])
         box, best = min(((size + 2 * (*(place + one),), one) for one in offsets), key=lambda it: cost(it[0]))
         written.append(box)
         thread = dict(arrowstyle="-", color="#888888", lw=0.6, shrinkA=0, shrinkB=3)
@@ -163,8 +158,8 @@ def fronts(found: dict, groups: dict, group: Callable, named: Sequence[str]) -> 
     axes[-1].xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes[-1].xaxis.set_major_formatter("{x:g}")
     axes[-1].xaxis.set_minor_formatter(NullFormatter())
-    looks = [dict(color=colour, marker=marker, mfc="white", ls="") for colour, marker in groups.values()]
-    figure.legend([plt.Line2D([], [], **look) for look in looks], groups, loc="outside lower center", ncols=2)
+    looks = (dict(color=colour, marker=marker, mfc="white") for colour, marker in groups.values())
+    _legend(figure, dict(zip(groups, looks)))
     figure.canvas.draw()  # for the place of the points
     for ax, metric in zip(axes, ("oa", "aa30")):
         places = np.array([[size[label], found[label][metric].mean()] for label in named])
@@ -215,6 +210,5 @@ def gains(scenes: dict) -> plt.Figure:
     figure = _beside_zero(panels, list(map(title, order)))
     if len(scenes) > 1:
         faces = zip(scenes, ("#555555", "white"))
-        marks = [plt.Line2D([], [], marker="o", color="#555555", mfc=f, ls="", label=n) for n, f in faces]
-        figure.legend(handles=marks, loc="outside lower center", ncols=2)
+        _legend(figure, {name: dict(marker="o", color="#555555", mfc=face) for name, face in faces})
     return figure

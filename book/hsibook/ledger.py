@@ -12,20 +12,17 @@ from typing import Any
 
 from hsibook import kernel, runner
 from hsibook.claim import MIME
+from hsibook.claims import SEPARATE
 from hsibook.forked import Forked
 from hsilib.errors import known
 from hsilib.files import project, write_atomically
 
-SCENES = {  # what a chapter is told there; without leakage small networks of one size were trained
-    "indian_pines_8bit": {},
-    "pavia_university_visible": {"second": ""},
-    "salinas_a": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
-    "jasper_ridge": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
-    "samson": {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""},
-}
-MAIN, OWN = next(iter(SCENES)), "its own data"
-SCENES["pavia_centre_visible"] = {}
+MAIN, OWN = "indian_pines_8bit", "its own data"
 ABOUT = {"unseen": "pavia_centre_visible"}  # the chapters that are about another scene than the first
+APART = {"split": "blocks", "splits": ["blocks"], "ratios": [98], "sizes": [98], "second": ""}
+# what a chapter is told there; without leakage small networks of one size were trained
+SCENES = {MAIN: {}, "pavia_university_visible": {"second": ""}} | dict.fromkeys(SEPARATE, APART)
+SCENES |= dict.fromkeys(ABOUT.values(), {})
 
 
 def path() -> Path:
@@ -81,27 +78,23 @@ def ask(source: Path, words: dict, scene: str) -> list[dict]:
 def make(words: list[str], anew: bool) -> None:
     """Ask the chapters and on the scenes that are named, or all; of chapters that did not change since they
     were asked only if ``anew``.  What is found is kept after each."""
-    kept, sources = read(), runner.chapters()
+    kept, pages = read(), {}
+    for name, source in runner.chapters().items():
+        smoke = runner.parameters_of(name).get("budget", ["paper"])[0] == "smoke"  # which proves nothing
+        pages |= {} if smoke or "claim(" not in source.read_text("utf-8") else {name: source}
     for word in words:
-        known("chapter or scene", word, [*sources, *SCENES])
-    names, places = [w for w in words if w in sources], [w for w in words if w in SCENES]
-    there = {source.stem for source in sources.values() if "claim(" in source.read_text("utf-8")}
-    for name, source in sources.items():
-        declared, stem = runner.parameters_of(name), source.stem
-        if stem not in there or declared.get("budget", ["paper"])[0] == "smoke":  # which proves nothing
-            there.discard(stem)
-            continue
-        digest = code(source)
+        known("chapter or scene", word, [*pages, *SCENES])
+    stems, places = {source.stem for source in pages.values()}, [word for word in words if word in SCENES]
+    for name in [word for word in words if word in pages] or pages:
+        source, declared, digest = pages[name], runner.parameters_of(name), code(pages[name])
+        scenes = kept.get(source.stem, {"scenes": {}})["scenes"]
         for scene in places or SCENES:
-            told = given(name, declared, scene)
-            before = kept.get(stem, {"scenes": {}})["scenes"].get(scene, {})
-            asked = (not names or name in names) and (anew or before.get("source") != digest)
-            if told is not None and asked:
+            told, before = given(name, declared, scene), scenes.get(scene, {})
+            if told is not None and (anew or before.get("source") != digest):
                 print(f"{name}, {scene}", flush=True)
-                found = {"source": digest, "claims": ask(source, told, scene)}
-                kept.setdefault(stem, {"scenes": {}})["scenes"][scene] = found
-                kept[stem] = {"title": runner.title_of(source), "scenes": kept[stem]["scenes"]}
-                kept = {stem: kept[stem] for stem in sorted(kept) if stem in there}
+                scenes[scene] = {"source": digest, "claims": ask(source, told, scene)}
+                kept[source.stem] = {"title": runner.title_of(source), "scenes": scenes}
+                kept = {stem: kept[stem] for stem in sorted(kept) if stem in stems}
                 write_atomically(path(), json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 

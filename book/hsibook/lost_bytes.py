@@ -70,11 +70,9 @@ def _explained(scene):
     whole = scene.cube[scene.labels > 0].astype(int)  # row by row, as the components are
     order = np.random.default_rng(0).permutation(len(whole))
     fit, held = order[:5000], order[5000:]
-    variants = {
-        "undamaged": whole, "13 became 10": damage.text_mode(whole),
-        "control: 12 became 9": np.where(whole >> 8 == 12, whole - 768, whole),
-        "control: 14 became 11": np.where(whole >> 8 == 14, whole - 768, whole),
-    }
+    variants = {"undamaged": whole, "13 became 10": damage.text_mode(whole),
+                "control: 12 became 9": np.where(whole >> 8 == 12, whole - 768, whole),
+                "control: 14 became 11": np.where(whole >> 8 == 14, whole - 768, whole)}
     out = {}
     for name, values in variants.items():
         x = np.c_[values, np.ones(len(values))].astype(float)

@@ -1,5 +1,6 @@
 """A page of your own, from the template: the method of its kind, its own labels, a place in the book."""
 
+import json
 import re
 from pathlib import Path
 from string import Template
@@ -11,13 +12,11 @@ from hsilib.methods import METHODS
 
 TEMPLATE = "13-write-your-own.md"
 # kind: how its block in the template begins, what its method is called there, and what it is held against
-KINDS = {
-    "distillation": ("@distillation(", "fading", ("scratch", "soft_targets")),
-    "criterion": ("@criterion(", "l2", ("scratch", "l1")),
-    "network": ("@network(", "small_look", ("perceptron", "lens")),
-    "quantization": ("@quantization(", "ternary", ("l1", "static")),
-    "chapter": ("", "", ("scratch", "scratch_aug")),
-}
+KINDS = {"distillation": ("@distillation(", "fading", ("scratch", "soft_targets")),
+         "criterion": ("@criterion(", "l2", ("scratch", "l1")),
+         "network": ("@network(", "small_look", ("perceptron", "lens")),
+         "quantization": ("@quantization(", "ternary", ("l1", "static")),
+         "chapter": ("", "", ("scratch", "scratch_aug"))}
 REFERENCE = "  - caption: Reference\n"
 PART = "  - caption: Your own pages\n    numbered: true\n    chapters:\n"
 
@@ -45,7 +44,7 @@ def new(name: str, kind: str) -> Path:
     _, called, others = KINDS[kind]
     title, small = name.replace("_", " ").capitalize(), kind == "network"
     words = dict(
-        title=title, label=label, others=repr(list(others)).replace("'", '"'), epochs=60 if small else 30,
+        title=title, label=label, others=json.dumps(others), epochs=60 if small else 30,
         methods="[]" if called else '["soft_targets", "one"]', family='"mine"' if called else '""',
         sizes="[0]" if small else "c.ratios", recipe=', lr=2e-3, schedule="one_cycle"' if small else "",
         method=_renamed(block(kind), called, name, title) if called else "",

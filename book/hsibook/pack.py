@@ -12,17 +12,10 @@ import pandas as pd
 from hsilib.data.cards import png
 from hsilib.data.registry import entry
 from hsilib.data.scenes import Scene
-from hsilib.data.splits import FEW, SPLITS, TRANSFER, Split, split_of
+from hsilib.data.splits import FEW, SPLITS, TRANSFER, split_of
 from hsilib.files import project, write_atomically
 
 READINGS = [name for name in SPLITS if name not in ("random", "blocks", "choice", *TRANSFER, *FEW)]  # no seed
-
-
-def mask_of(scene: Scene, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return a map (H, W) with the 1-based classes of these pixels, and 0 elsewhere."""
-    mask = np.zeros(scene.labels.shape, np.uint8)
-    mask.flat[pixels] = classes + 1
-    return mask
 
 
 def errata(scene: Scene) -> pd.DataFrame:
@@ -32,13 +25,6 @@ def errata(scene: Scene) -> pd.DataFrame:
     names = np.array(["none", *scene.classes])
     said = {"row": rows, "column": columns, "training map": names[scene.train_map[odd]]}
     return pd.DataFrame(said | {"ground truth": names[scene.labels[odd]]})
-
-
-def counted(scene: Scene, split: Split) -> pd.DataFrame:
-    """Count the pixels of each class on both sides of a split."""
-    sides = {"train": split.train_y, "test": split.test_y}
-    counts = {side: np.bincount(y, minlength=len(scene.classes)) for side, y in sides.items()}
-    return pd.DataFrame({"scene": scene.name, "split": split.name, "class": scene.classes, **counts})
 
 
 def write_pack(path: Path | str, scenes: Sequence[Scene]) -> pd.DataFrame:
@@ -55,13 +41,17 @@ def write_pack(path: Path | str, scenes: Sequence[Scene]) -> pd.DataFrame:
         said["errata"] = errata(scene).to_dict("records")
         for name in READINGS:
             split = split_of(scene, name)
-            files[f"{scene.name}/{name}-train.png"] = png(mask_of(scene, split.train, split.train_y))
-            files[f"{scene.name}/{name}-test.png"] = png(mask_of(scene, split.test, split.test_y))
-            leak = {"what": SPLITS[name], "leakage": round(split.leakage, 4)}
-            said["splits"][name] = leak | {"train": len(split.train), "test": len(split.test)}
-            counts.append(counted(scene, split))
+            said["splits"][name] = {"what": SPLITS[name], "leakage": round(split.leakage, 4)}
+            counts.append({"scene": scene.name, "split": name, "class": scene.classes})
+            for side in ("train", "test"):
+                pixels, classes = getattr(split, side), getattr(split, f"{side}_y")
+                mask = np.zeros(scene.labels.shape, np.uint8)  # classes from 1, and 0 elsewhere
+                mask.flat[pixels] = classes + 1
+                files[f"{scene.name}/{name}-{side}.png"] = png(mask)
+                said["splits"][name][side] = len(pixels)
+                counts[-1][side] = np.bincount(classes, minlength=len(scene.classes))
         about[scene.name] = said
-    counts = pd.concat(counts, ignore_index=True)
+    counts = pd.concat(map(pd.DataFrame, counts), ignore_index=True)
     files["README.txt"] = (project() / "book" / "splits.txt").read_bytes()
     files["splits.json"] = json.dumps(about, indent=1).encode()
     files["counts.csv"] = counts.to_csv(index=False, lineterminator="\n").encode()

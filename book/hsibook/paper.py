@@ -8,7 +8,6 @@ import pandas as pd
 
 from hsibook import stats
 from hsibook.text import number, pm, signed
-from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods import get, title
 
@@ -18,10 +17,7 @@ PAPER_SCENES = {"indian_pines_8bit": "IP", "indian_pines": "IP", "pavia_universi
 @lru_cache
 def paper(table: int) -> pd.DataFrame:
     """The paper's numbers of one table, tidy."""
-    path = next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv"), None)
-    if path is None:
-        raise HsiError(f"book/paper holds no table {table}")
-    return pd.read_csv(path)
+    return pd.read_csv(next((project() / "book" / "paper").glob(f"table{table:02d}_*.csv")))
 
 
 def paper_value(
@@ -39,9 +35,7 @@ def within(values: Sequence, published: float) -> float:
     """Whether a published value, rounded to a tenth, lies within the 95 % prediction interval for one more
     run; for a method without randomness, whether it is the same; NaN where neither can be told."""
     mean, sd, _ = stats.spread(values)
-    low, high = stats.prediction_interval(values) if len(values) else (np.nan, np.nan)
-    if sd == 0:
-        low = high = mean
+    low, high = (mean, mean) if sd == 0 else stats.prediction_interval(values)
     return np.nan if pd.isna(low) or pd.isna(published) else float(low - 0.05 <= published <= high + 0.05)
 
 
@@ -53,14 +47,10 @@ def beside_paper(rows: pd.DataFrame, table: int, scene: str) -> pd.DataFrame:
         theirs = paper_value(table, get(name).paper, scene, split, ratio=ratio)
         mean, sd, _ = stats.spread(group["oa"])
         inside = {1.0: "yes", 0.0: "no"}.get(within(group["oa"], theirs), "–")
-        out.append(
-            {
-                "method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group),
-                "ours": pm(mean, sd), "paper": number(theirs),
-                "difference": signed(mean - theirs, np.nan, np.nan), "inside": inside, "mean": mean, "sd": sd,
-                "paper_value": theirs
-            }
-        )
+        line = {"method": name, "model": title(name, ratio, options), "split": split, "seeds": len(group)}
+        line |= {"ours": pm(mean, sd), "paper": number(theirs)}
+        line |= {"difference": signed(mean - theirs, np.nan, np.nan), "inside": inside}
+        out.append(line | {"mean": mean, "sd": sd, "paper_value": theirs})
     return pd.DataFrame(out)
 
 
@@ -70,8 +60,5 @@ PRUNED = {90: 6, 95: 7, 98: 8}  # the tables of pruning
 
 def small_networks(scene: str, places: dict[int, int] = SMALL) -> Callable:
     """A function (method, split, size) -> the paper's value in these tables, for plots."""
-
-    def value(name, split, ratio):
-        return paper_value(places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio)
-
-    return value
+    return lambda name, split, ratio: paper_value(
+        places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio)

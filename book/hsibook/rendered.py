@@ -1,7 +1,6 @@
 """One executed notebook as a page of its own."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ import sys
 from pathlib import Path
 
 from hsilib.errors import HsiError
-from hsilib.files import built, clear, project
+from hsilib.files import built, clear, project, temporary
 
 OTHER = re.compile(r"\[([^]\[]+)\]\((?:\d\d-[\w-]+|\.\./[\w.-]+)\)")  # a link to another page of the book
 REFERENCES = "## References\n\n```{bibliography}\n:filter: docname in docnames\n```"
@@ -21,31 +20,26 @@ def render(path: Path) -> Path:
 
     config = yaml.safe_load((project() / "_config.yml").read_text("utf-8"))
     config["bibtex_bibfiles"] = [str(project() / bib) for bib in config["bibtex_bibfiles"]]
-    config["sphinx"]["local_extensions"] = {
-        k: str(project() / v) for k, v in config["sphinx"]["local_extensions"].items()
-    }
-    settings = config["sphinx"]["config"]
+    extensions, settings = config["sphinx"]["local_extensions"], config["sphinx"]["config"]
+    extensions |= {name: str(project() / folder) for name, folder in extensions.items()}
     settings["html_static_path"] = [str(project() / folder) for folder in settings["html_static_path"]]
     for name in ("html_favicon", "html_search_scorer"):
         settings[name] = str(project() / settings[name])
-    name = path.parent.name
-    out = built() / "_build" / "pages" / name
-    work = out.with_name(f".{name}.{os.getpid()}.part")
+    out = built() / "_build" / "pages" / path.parent.name
+    work = temporary(out)
     clear(out.parent)
-    shutil.rmtree(work, ignore_errors=True)
     page = shutil.copytree(path.parent, work / "source", ignore=shutil.ignore_patterns(".*")) / path.name
     here = page.with_name("_config.yml")
     here.write_text(yaml.safe_dump(config), "utf-8")
-    page.write_text(OTHER.sub(r"\1", page.read_text("utf-8")), "utf-8")  # pages that are not beside this one
-    notebook = json.loads(page.read_text("utf-8"))
-    if "{cite" in page.read_text("utf-8"):  # in the book they stand on a page of their own
+    text = OTHER.sub(r"\1", page.read_text("utf-8"))  # pages that are not beside this one
+    notebook = json.loads(text)
+    if "{cite" in text:  # in the book they stand on a page of their own
         cell = {"cell_type": "markdown", "id": "references", "metadata": {}, "source": REFERENCES}
-        page.write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}), "utf-8")
+        notebook["cells"].append(cell)
+    page.write_text(json.dumps(notebook), "utf-8")
     build = "from jupyter_book.cli.main import main; main()"
-    command = [
-        sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
-        str(work)
-    ]
+    command = [sys.executable, "-c", build, "build", str(page), "-q", "--config", str(here), "--path-output",
+               str(work)]
     done = subprocess.run(command, capture_output=True, text=True)
     page = next(work.rglob(f"html/{path.stem}.html"), None)
     if page is None:

@@ -22,8 +22,8 @@ from hsibook import kernel
 from hsibook.claim import claims_of
 from hsilib.data import own, registry
 from hsilib.data.splits import SPLITS
-from hsilib.errors import HsiError, known, reason
-from hsilib.files import built, clear, project
+from hsilib.errors import HsiError, known
+from hsilib.files import built, clear, project, readable
 from hsilib.study import machine
 from hsilib.study.store import Store
 
@@ -38,8 +38,7 @@ def needs() -> None:
         says = "chapters need more packages: pip install hsibook (in a clone: ./book)"
         raise HsiError(f"{', '.join(missing)} not installed; {says}")
     if not (project() / "_config.yml").is_file():
-        says = "neither a checkout of the book nor what its wheel holds; HSILIB_PROJECT names one"
-        raise HsiError(f"{project()}: {says}")
+        raise HsiError(f"{project()}: no book with its chapters; HSILIB_PROJECT names one")
 
 
 def chapters() -> dict[str, Path]:
@@ -50,17 +49,15 @@ def chapters() -> dict[str, Path]:
 def source_of(page: str) -> Path | None:
     """The source of a page of the book: a chapter with a parameter ``family`` is a page for each of these,
     and ``21-every-run-online`` is made from ``21-every-run.md``."""
-    folder = project() / "notebooks"
-    files = (folder / f"{name}.md" for name in (page, page.rpartition("-")[0]))
-    return next((file for file in files if file.is_file()), None)
+    files = (project() / "notebooks" / f"{name}.md" for name in (page, page.rpartition("-")[0]))
+    return next(filter(Path.is_file, files), None)
 
 
 def check_contents() -> None:
     """Refuse a ``_toc.yml`` that lists a page which is not there: the book would fail when all has run."""
     contents = project() / "_toc.yml"
     for file in re.findall(r"file: (\S+)", contents.read_text("utf-8") if contents.is_file() else ""):
-        name = file.rpartition("/")[2]
-        chapter = file.startswith("book/chapters/")
+        name, chapter = file.rpartition("/")[2], file.startswith("book/chapters/")
         there = f"notebooks/{name}.md" if chapter else f"{file}.md"
         if not (source_of(name) if chapter else (project() / there).is_file()):
             says = f"python -m hsilib new {name.split('-', 1)[-1]} --remove strikes it"
@@ -85,14 +82,12 @@ def notebooks(folder: Path | str) -> list[Path]:
     """Write every chapter as an ordinary notebook into a folder, where papermill and Jupyter run it."""
     import jupytext
 
-    written = []
-    for path in chapters().values():
-        notebook = jupytext.read(path)
+    written = {Path(folder) / f"{path.stem}.ipynb": jupytext.read(path) for path in chapters().values()}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for path, notebook in written.items():
         notebook.metadata.pop("jupytext", None)  # it stands for itself
-        written.append(Path(folder) / f"{path.stem}.ipynb")
-        written[-1].parent.mkdir(parents=True, exist_ok=True)
-        jupytext.write(notebook, written[-1])
-    return written
+        jupytext.write(notebook, path)
+    return list(written)
 
 
 def source(chapter: str) -> Path:
@@ -104,13 +99,9 @@ def source(chapter: str) -> Path:
         path = Path(own)
     else:
         path = chapters()[known("chapter", chapter, chapters())]
-    if not path.is_file():
-        raise HsiError(f"{path}: no such notebook")
-    try:
+    with readable(f"{path}: no notebook"):
         head = path.read_text("utf-8")[:500]
         json.dumps(jupytext.read(path))
-    except Exception as error:  # whatever the parser meets
-        raise HsiError(f"{path}: no notebook ({reason(error)})") from None
     if "jupytext:" not in head:
         raise HsiError(f"{path}: no notebook, for it does not begin with the lines of jupytext")
     return path
@@ -140,8 +131,6 @@ def parameters_of(chapter: str) -> dict:
 
 def check(chapter: str, declared: dict, given: dict) -> None:
     """Refuse what papermill would let through; scene, split and method names included."""
-    if given and not declared:
-        raise HsiError(f"chapter {chapter} has no parameters")
     for name, value in given.items():
         default = declared[known(f"parameter of chapter {chapter}", name, declared)][0]
         if isinstance(default, str) and type(value) is int:  # a folder may be called 2750
@@ -228,11 +217,10 @@ def _execute(notebook, path, given, target, work):
     from hsibook.forked import Forked
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.environ["HSILIB_RESULTS"] = str(Store().folder)  # the kernel works in another folder
-    for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"):
-        name = f"HSILIB_{name}"
-        if os.environ.get(name):
-            os.environ[name] = os.path.abspath(os.environ[name])
+    os.environ["HSILIB_RESULTS"] = str(Store().folder)
+    folders = (f"HSILIB_{name}" for name in ("DATA", "CACHE", "RESULTS", "OWN", "PROJECT", "PUBLISHED"))
+    for name in filter(os.environ.get, folders):  # the kernel works in another folder
+        os.environ[name] = os.path.abspath(os.environ[name])
     try:
         jupytext.write(notebook, work)
         with warnings.catch_warnings():
@@ -264,13 +252,12 @@ def _refuse(page, path):
 
 def _told(given):
     """What a page must say when it is not the book's."""
-    smoke = given.get("budget") == "smoke"
-    what = "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the page "
-    what += "works and nothing else"
+    how = "with"
+    if given.get("budget") == "smoke":
+        how = "on the smoke budget, a small synthetic scene, two seeds and two epochs: it shows that the "
+        how += "page works and nothing else. Asked for:"
     others = ", ".join(f"`{name} = {repr(value).replace('`', ' ')}`" for name, value in given.items())
-    return [
-        "```{important}", f"Made {what}. Asked for: {others}." if smoke else f"Made with {others}.", "```", ""
-    ]
+    return ["```{important}", f"Made {how} {others}.", "```", ""]
 
 
 def _stamp(path, source_path, given, told, seconds):

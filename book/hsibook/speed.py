@@ -17,9 +17,8 @@ class Speed:
 
     def __init__(self):
         measured = benchmarks().get("latency", {})
-        self.engines, self.bytes, self.exported = (
-            measured.get(part, {}) for part in ("engines", "bytes", "exported")
-        )
+        parts = (measured.get(part, {}) for part in ("engines", "bytes", "exported"))
+        self.engines, self.bytes, self.exported = parts
         self.device = measured.get("device", "–")
 
     def ms(self, ratio: int, engine: str, batch: str = "1") -> tuple[float, float]:

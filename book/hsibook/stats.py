@@ -63,22 +63,16 @@ def paired(a: Sequence, b: Sequence) -> tuple[float, float, float, float]:
 def holm(p: Sequence) -> np.ndarray:
     """Holm-adjusted p-values of one declared family of comparisons; NaN stays NaN and does not count."""
     p = np.asarray(p, float)
-    out = np.full(len(p), np.nan)
-    order = [i for i in np.argsort(p) if not np.isnan(p[i])]
-    highest = 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * p[i]))
-        out[i] = highest
+    order, left = np.argsort(p), np.count_nonzero(~np.isnan(p)) - np.arange(len(p))  # NaN comes last
+    out = np.empty(len(p))
+    out[order] = np.maximum.accumulate(np.minimum(1, left * p[order]))
     return out
 
 
-def alike(a: pd.Series, b: pd.Series, least: int = 2) -> pd.Series:
-    """Rank correlation, at each size, of two accuracies or gains of the same methods, by (method, size).
-
-    A size with fewer than ``least`` methods has none.
-    """
+def alike(a: pd.Series, b: pd.Series) -> pd.Series:
+    """Rank correlation of two accuracies or gains by (method, size), at each size of two methods or more."""
     both = pd.DataFrame({"a": a, "b": b}).dropna().astype(float).round(9)  # equal means have one rank
-    sizes = {size: part for size, part in both.groupby(level=1) if len(part) >= least}
+    sizes = {size: part for size, part in both.groupby(level=1) if len(part) > 1}
     return pd.Series({size: part.corr("spearman").loc["a", "b"] for size, part in sizes.items()}, dtype=float)
 
 
@@ -198,26 +192,24 @@ def components(table: pd.DataFrame) -> tuple[float, float, float]:
     y = np.asarray(table, float)
     seeds, cells = y.mean(1), y.mean(0)
     rest = ((y - seeds[:, None] - cells + y.mean()) ** 2).sum() / ((y.shape[0] - 1) * (y.shape[1] - 1))
-    between = (
-        max(means.var(ddof=1) - rest / each, 0.0)
-        for means, each in ((cells, len(seeds)), (seeds, len(cells)))
-    )
+    between = (max(means.var(ddof=1) - rest / each, 0.0)
+               for means, each in ((cells, len(seeds)), (seeds, len(cells))))
     return tuple(map(float, np.sqrt([*between, rest])))
 
 
-def _power(n: int, effect: float, sd: float) -> float:
+def _power(n, effect, sd):
     """How often a paired t-test at 5 % finds this effect from ``n`` seeds whose differences have this
     spread."""
     return 1 - special.nctdtr(n - 1, effect / sd * np.sqrt(n), quantile(0.975, n - 1))
 
 
-def seeds_needed(effect: float, sd: float, power: float = 0.8) -> float:
-    """The fewest seeds with which a difference of this size is found with this probability."""
-    return next((n for n in range(2, 10_000) if _power(n, effect, sd) >= power), np.inf)
+def seeds_needed(effect: float, sd: float) -> float:
+    """The fewest seeds with which a difference of this size is found four times out of five."""
+    return next((n for n in range(2, 10_000) if _power(n, effect, sd) >= 0.8), np.inf)
 
 
-def detectable(n: int, sd: float, power: float = 0.8) -> float:
-    """The smallest difference that is found with this probability from ``n`` seeds."""
+def detectable(n: int, sd: float) -> float:
+    """The smallest difference that is found four times out of five from ``n`` seeds."""
     from scipy.optimize import brentq
 
-    return brentq(lambda effect: _power(n, effect, sd) - power, 0, 100 * sd)
+    return brentq(lambda effect: _power(n, effect, sd) - 0.8, 0, 100 * sd)

@@ -26,9 +26,9 @@ def summary(rows: pd.DataFrame, metrics: Sequence[str] = tuple(METRICS)) -> pd.D
 
     >>> summary(collect(plan("synthetic_fields_small", "disjoint", "mlp", seeds=2, epochs=2)))
     """
-    out = []
-    for key, group in rows.groupby(["split", "method", "ratio", "options"], sort=False):
-        line = dict(zip(("split", "method", "ratio", "options"), key)) | {"seeds": len(group)}
+    out, names = [], ["split", "method", "ratio", "options"]
+    for key, group in rows.groupby(names, sort=False):
+        line = dict(zip(names, key)) | {"seeds": len(group)}
         for metric in metrics:
             line[metric], line[metric + "_sd"], line[metric + "_ci"] = stats.spread(group[metric])
         line |= {c: group[c].iloc[0] for c in ("params", "macs", "leakage", "epochs", "train", "test")}

@@ -9,6 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+from pypdf import PdfWriter
+
 from hsilib.errors import HsiError
 from hsilib.files import project
 
@@ -18,8 +21,6 @@ QUIET = "--headless --no-sandbox --disable-gpu --no-pdf-header-footer --virtual-
 
 def pages() -> list[str]:
     """Return the pages of the book, as the table of contents orders them."""
-    import yaml
-
     contents = yaml.safe_load((project() / "_toc.yml").read_text())
     return [contents["root"], *(page["file"] for part in contents["parts"] for page in part["chapters"])]
 
@@ -32,22 +33,23 @@ def browser() -> str:
     return found
 
 
+def print_page(source: Path, target: Path, folder: Path | str) -> None:
+    """Print a page of HTML into a file; the browser's own files go to the folder."""
+    words = [*QUIET, f"--user-data-dir={folder}/profile", f"--print-to-pdf={target}", source.as_uri()]
+    subprocess.run([browser(), *words], capture_output=True, timeout=120)
+    if not target.is_file():
+        raise HsiError(f"{source}: the browser did not print it")
+
+
 def printed(site: Path, target: Path) -> int:
     """Print a site into one file; return the number of its sheets."""
-    try:
-        from pypdf import PdfWriter
-    except ImportError:
-        raise HsiError("a PDF of the book needs pypdf: pip install hsibook") from None
-    book, program = PdfWriter(), browser()
+    book = PdfWriter()
     with tempfile.TemporaryDirectory() as folder:
         for page in pages():
             source, sheet = site / f"{page}.html", Path(folder) / f"{Path(page).name}.pdf"
             if not source.is_file():
                 raise HsiError(f"{source}: missing; make book first")
-            words = [*QUIET, f"--user-data-dir={folder}/profile", f"--print-to-pdf={sheet}", source.as_uri()]
-            subprocess.run([program, *words], capture_output=True, timeout=120)
-            if not sheet.is_file():
-                raise HsiError(f"{source}: {program} did not print it")
+            print_page(source, sheet, folder)
             title = source.read_text().partition("<title>")[2].partition(" &#8212;")[0].partition(" —")[0]
             book.append(str(sheet), outline_item=title.strip() or page)
     book.write(str(target))

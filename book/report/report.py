@@ -8,27 +8,28 @@ Its text is report.md, its numbers come from the store and its claims from the e
 import html
 import json
 import re
-import subprocess
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+from pdf import print_page
+from pypdf import PdfReader
+
+from hsibook import paper
+from hsibook.claim import MARKS, claims_of
+from hsibook.text import number
+from hsilib import Store
+from hsilib.data.cards import side_by_side
+from hsilib.errors import HsiError
+from hsilib.methods import METHODS
+from hsilib.study.runs import stored
+from hsilib.study.store import published
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book"))
-
-import yaml  # noqa: E402
-from pdf import QUIET, browser  # noqa: E402
-
 import metadata  # noqa: E402
-from hsibook import paper  # noqa: E402
-from hsibook.claim import MARKS, claims_of  # noqa: E402
-from hsibook.text import number  # noqa: E402
-from hsilib import Store  # noqa: E402
-from hsilib.data.cards import side_by_side  # noqa: E402
-from hsilib.errors import HsiError  # noqa: E402
-from hsilib.methods import METHODS  # noqa: E402
-from hsilib.study.runs import stored  # noqa: E402
-from hsilib.study.store import published  # noqa: E402
 
 SCENE, SEEDS = "indian_pines_8bit", {"disjoint": 10, "random": 3}  # as in the chapters
 TABLE3, SHOWN = 3, 98  # the paper's dense networks, and the size of which its Tables 8 and 13 are
@@ -46,13 +47,11 @@ def about(f: dict) -> dict:
 
 def front(said: dict, f: dict) -> str:
     """The lines below the title."""
-    shown = {
-        "Authors": ", ".join(author["name"] for author in said["authors"]), "Type": said["type"],
-        "Domain": said["domain"], "Language": said["language"],
-        "Original article": said["replication"][0]["cite"],
-        "Code and data": f["url"] or "the repository that this file comes from", "Date": f["date"],
-        "Licence": "MIT (code), CC BY 4.0 (text)", "Keywords": said["keywords"],
-    }
+    shown = {"Authors": ", ".join(author["name"] for author in said["authors"]), "Type": said["type"],
+             "Domain": said["domain"], "Language": said["language"],
+             "Original article": said["replication"][0]["cite"],
+             "Code and data": f["url"] or "the repository that this file comes from", "Date": f["date"],
+             "Licence": "MIT (code), CC BY 4.0 (text)", "Keywords": said["keywords"]}
     lines = "<br>".join(f"<b>{key}</b> {html.escape(text)}" for key, text in shown.items())
     return f"<p class='about'>{lines}</p>"
 
@@ -83,10 +82,8 @@ def claims(folder: Path) -> str:
     said = []
     for path in sorted(folder.glob("[0-9]*.ipynb")):
         found = list(claims_of(path))
-        cells = json.loads(path.read_text())["cells"]
-        lines = "\n".join("".join(cell["source"]) for cell in cells).split("\n")
-        title = next((line[2:] for line in lines if line.startswith("# ")), path.stem)
-        said += [f"<h4>{html.escape(title)}</h4>"] * bool(found)
+        title = "".join(json.loads(path.read_text())["cells"][0]["source"]).partition("\n")[0]
+        said += [f"<h4>{html.escape(title.removeprefix('# '))}</h4>"] * bool(found)
         for one in found:
             small = f" <small>{html.escape(one['evidence'])}</small>" * bool(one["evidence"])
             said.append(f"<p class='claim'>{MARKS[one['state']]} {html.escape(one['claim'])}{small}</p>")
@@ -97,9 +94,6 @@ def claims(folder: Path) -> str:
 
 def picture(store: Store, path: Path) -> None:
     """The scene, its labels, and the map of a network of nine kilobytes; the README shows it too."""
-    import matplotlib
-
-    matplotlib.use("agg")
     card, rgb, _ = store.card(SCENE)
     panels = [("false colour", rgb), ("ground truth", card.labels)]
     panels += [("9 kB network, int8", store.read_map(BEST))]
@@ -109,9 +103,9 @@ def picture(store: Store, path: Path) -> None:
 def references() -> str:
     """The works that the text names."""
     entries = re.findall(r"@\w+\{(\w+),\n(.*?)\n\}", (ROOT / "book" / "references.bib").read_text(), re.S)
-    wanted, lines = {"shi2026benchmark", "paoletti2019review", "baumgardner2015indian"}, []
+    lines = []
     for key, text in entries:
-        if key in wanted:
+        if key in ("shi2026benchmark", "paoletti2019review", "baumgardner2015indian"):
             part = dict(re.findall(r"(\w+) = \{(.*)\},", text))
             where = part.get("journal") or part.get("howpublished", "")
             lines.append(f"<p>{part['author']} ({part['year']}). {part['title']}. {where}.</p>")
@@ -128,12 +122,10 @@ def page(store: Store, folder: Path) -> str:
     shown = "<p><img src='figure.png' alt='false colour, ground truth and predicted map side by side'></p>"
     says = "Indian Pines: false colour, ground truth, and the map of a network of nine kilobytes."
     shown += f"<p><small>{says}</small></p>"
-    parts = {
-        "title": said["title"], "metadata": front(said, f), "abstract": said["abstract"],
-        "version": f["version"], "figure": shown, "references": references(),
-        "table disjoint": table(store, "disjoint"), "table random": table(store, "random"),
-        "claims": claims(ROOT / "book" / "chapters"),
-    }
+    parts = {"title": said["title"], "metadata": front(said, f), "abstract": said["abstract"],
+             "version": f["version"], "figure": shown, "references": references(),
+             "table disjoint": table(store, "disjoint"), "table random": table(store, "random"),
+             "claims": claims(ROOT / "book" / "chapters")}
     made = MarkdownIt().render(text)
     for name, what in parts.items():
         made = made.replace(f"<p>{{{name}}}</p>", what).replace(f"{{{name}}}", what)
@@ -151,15 +143,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as place:
             source = Path(place) / "report.html"
             source.write_text(page(Store(published()), Path(place)))
-            words = [*QUIET, f"--user-data-dir={place}/profile", f"--print-to-pdf={target}", source.as_uri()]
-            subprocess.run([browser(), *words], capture_output=True, timeout=120)
-            figure = (Path(place) / "figure.png").read_bytes()
-            (ROOT / ".github" / "picture.png").write_bytes(figure)
+            print_page(source, target, place)
+            shutil.copy(Path(place) / "figure.png", ROOT / ".github" / "picture.png")
     except HsiError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from pypdf import PdfReader
-
     pages = len(PdfReader(target).pages)
     print(f"{target.relative_to(ROOT)}: {pages} pages")
     return 2 * (pages > MOST)
