@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, reason
 from hsilib.identity import Classical
+from hsilib.models.networks import LAYERS
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # whose biases take up what batch norm adds
 
 
 def parameters(model: nn.Module | Classical) -> int | None:
