@@ -12,9 +12,7 @@ from hsilib.identity import Recipe, parents
 from hsilib.methods.compact import low_rank, pruned, taught
 from hsilib.methods.compact.compact import Look, check, network
 from hsilib.methods.compact.ghost import GhostLens
-from hsilib.methods.compact.learnt import LearntCNN2D
 from hsilib.methods.compact.lens import Lens
-from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.projected import projected
 from hsilib.methods.compact.spectral import LiuNet, Perceptron, Pointwise
 from hsilib.methods.compact.taught import answers
@@ -29,6 +27,8 @@ from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from torch import nn
 
+from conftest import after_training
+
 SMALL = "synthetic_urban_small"
 
 
@@ -41,33 +41,6 @@ def test_networks_that_were_published_have_their_published_size(net, bands, clas
     assert parameters(made) == count
     if net is Pointwise:  # it costs what a pixel costs
         assert macs(made, torch.zeros(1, bands)) == 200 * 24 + 24 * 12 + 12 * 16
-
-
-def after_training(net, seed=0):
-    """Weights and statistics of batch norm as they are after training."""
-    initialise(net, seed)
-    generator = torch.Generator().manual_seed(seed)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            with torch.no_grad():
-                for part, low in ((module.weight, 0.5), (module.bias, -0.5), (module.running_mean, -0.3)):
-                    part.copy_(low + torch.rand(part.shape, generator=generator))
-                module.running_var.copy_(0.5 + torch.rand(module.running_var.shape, generator=generator))
-    return net.eval()
-
-
-@pytest.mark.parametrize(
-    "net, sizes",
-    [(Lens, {"centre": 0}), (GhostLens, {"centre": 5}), (LearntCNN2D, {"cut": 98}), (NarrowLens, {"window": 9}),
-     (NarrowLens, {"window": 13})],
-)  # fmt: skip
-def test_a_whole_scene_at_once_gives_what_windows_give_border_included(net, sizes):
-    scene = load_scene(SMALL)
-    inputs = make_inputs(scene, make_split(scene, "random", 0), "windows")
-    made = after_training(net(103, 9, **sizes if net is LearntCNN2D else {"width": 6} | sizes))
-    index = torch.from_numpy(np.random.default_rng(0).choice(inputs.count, 60, replace=False))
-    index = torch.cat([index, torch.tensor([0, 47, inputs.count - 48, inputs.count - 1])])  # and the corners
-    np.testing.assert_allclose(scene_scores(made, inputs)[index], pixel_scores(made, inputs, index), atol=2e-4)
 
 
 def test_the_projection_starts_at_whitened_components():

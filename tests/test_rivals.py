@@ -25,8 +25,7 @@ from hsilib.study.store import Store
 from scipy.special import erf, log_softmax
 from torch import nn
 
-from conftest import tiny
-from test_compact import after_training
+from conftest import after_training, tiny
 
 SMALL = "synthetic_urban_small"
 
