@@ -36,6 +36,19 @@ def shared(trained_once, own_folders, monkeypatch):
 
 
 @pytest.fixture
+def registered():
+    """Forget what a test registers."""
+    from hsilib.methods import METHODS
+    from hsilib.models.networks import NETWORKS
+
+    before = dict(METHODS), dict(NETWORKS)
+    yield
+    for now, then in zip((METHODS, NETWORKS), before):
+        now.clear()
+        now.update(then)
+
+
+@pytest.fixture
 def real_data(monkeypatch, request):
     """The folder of real scenes named by HSILIB_DATA when the tests were started, or a skip that says so."""
     folder = REAL or ""

@@ -20,7 +20,7 @@ from hsilib.methods.quantize import layers
 from hsilib.methods.quantize.qat import Aware
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import macs, parameters
-from hsilib.models.networks import CNN1D, NETWORKS, Outputs, initialise
+from hsilib.models.networks import CNN1D, Outputs, initialise
 from hsilib.models.train import Batch, turned_by
 from hsilib.study.execute import execute, task_of, trained, weights_path
 from hsilib.study.runs import make_run
@@ -68,13 +68,6 @@ class Mine(nn.Module):
     def forward(self, x):
         e = self.mix(x).relu()[:, :, 9, 9]
         return Outputs(self.out(e), {"e": e})
-
-
-@pytest.fixture
-def registered():
-    """Forget what a test registers."""
-    yield
-    methods.METHODS.pop("mine", None), NETWORKS.pop("Mine", None)
 
 
 def test_a_network_of_ones_own_is_trained_stored_and_loaded_by_being_registered(registered, tmp_path):

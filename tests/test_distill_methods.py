@@ -250,15 +250,11 @@ def ce(model, batch):
          "unknown option 'wieght'; did you mean: weight; a hyper-parameter is a keyword of the decorator"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_method_is_one_line(build, fields, message):
-    fields = {"name": "wrong", "title": "Wrong", "family": "mine"} | fields
-    try:
-        with pytest.raises(HsiError, match=message) as caught:
-            distillation(**fields)(build)
-            execute(make_run(SMALL, "disjoint", "wrong", 98, epochs=1), Store())
-        assert "\n" not in str(caught.value)
-    finally:
-        methods.METHODS.pop("wrong", None)
+def test_a_mistake_in_a_method_is_one_line(build, fields, message, registered):
+    with pytest.raises(HsiError, match=message) as caught:
+        distillation(**{"name": "wrong", "title": "Wrong", "family": "mine"} | fields)(build)
+        execute(make_run(SMALL, "disjoint", "wrong", 98, epochs=1), Store())
+    assert "\n" not in str(caught.value)
 
 
 def test_a_group_needs_two():

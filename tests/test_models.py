@@ -46,7 +46,7 @@ def test_multiply_adds():
 @pytest.mark.parametrize(
     "net",
     [CNN2D(40, 9), CNN2D(40, 9, WIDTHS[95], batch_norm=False), CNN3D(40, 9), Lens(103, 9, 6, centre=0),
-     GhostLens(103, 9, 6, centre=5), LearntCNN2D(103, 9, cut=98), NarrowLens(103, 9, 9, width=6), NarrowLens(103, 9, 13, width=6)],
+     GhostLens(103, 9, 6, centre=5), LearntCNN2D(103, 9, cut=98), *(NarrowLens(103, 9, window, width=6) for window in (9, 13))],
 )  # fmt: skip
 def test_strips_of_a_scene_give_what_windows_give_border_included(net, monkeypatch):
     monkeypatch.setattr("hsilib.models.evaluate.STRIP", 20)
