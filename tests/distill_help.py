@@ -49,10 +49,9 @@ def numbers(terms):
     return {name: value.item() for name, value in terms.items()}
 
 
-def on_two_samples(name, student=STUDENT, teacher=TEACHER, progress=0.5, epochs=10, **options):
+def on_two_samples(name, student=STUDENT, teacher=TEACHER):
     """The terms of a method with one teacher on the two samples."""
-    loss = BUILDERS[name](task_for(name, epochs, **options), student, teacher)
-    return numbers(loss(student, BATCH._replace(progress=progress)))
+    return numbers(BUILDERS[name](task_for(name), student, teacher)(student, BATCH))
 
 
 class Trial(NamedTuple):
@@ -71,9 +70,9 @@ def batch_of(task, net, index=PIXELS, progress=0.5):
     return Batch(index, data.x(index), data.y[index], progress)
 
 
-def one_batch(name, progress=0.5, **options):
+def one_batch(name, progress=0.5):
     """Let a registered method look at one batch, with its networks in training mode."""
-    task = task_for(name, **options)
+    task = task_for(name)
     student, loss, extra, teachers = methods.get(name).prepare(task)
     batch = batch_of(task, student, progress=progress)
     for net in (student, *extra):

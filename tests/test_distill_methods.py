@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from hsilib import methods
 from hsilib.errors import HsiError
 from hsilib.methods.distill.cl_ilr import Rescale
-from hsilib.methods.distill.cs_kd import cs_kd
 from hsilib.methods.distill.distillation import Teacher, distillation, portrait, teachers_of, trace
 from hsilib.methods.distill.fitnets import regressor
 from hsilib.methods.distill.simkd import Reused
@@ -94,14 +93,6 @@ def test_targets_of_clilr_and_ddgsd_are_constants():
     z = [net(trial.batch.x).logits.detach() for net in (trial.student, *trial.extra)]
     same(asked(trial, "soft"), 0.5 * 2 * (torch.softmax(z[0] / 2, 1) - torch.softmax(sum(z[1:]) / 3 / 2, 1)).mean(0))
     assert asked(one_batch("ddgsd"), "kd").abs().max() < 1e-5
-
-
-def test_cskd_looks_at_a_partner_without_a_gradient():
-    task, passes = task_for("cs_kd"), []
-    net = task.network(CNN2D, widths=WIDTHS[98])
-    net.register_forward_hook(lambda module, inputs, outputs: passes.append(outputs.logits.requires_grad))
-    assert cs_kd(task, net)(net, batch_of(task, net))["kd"].item() > 0
-    assert passes == [False, True]  # the partner, then the sample itself
 
 
 def test_camkd_weighs_unequal_teachers_and_learns_through_the_weights_of_features():
