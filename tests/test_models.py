@@ -11,6 +11,7 @@ from hsilib.methods.compact.ghost import GhostLens
 from hsilib.methods.compact.learnt import LearntCNN2D
 from hsilib.methods.compact.lens import Lens
 from hsilib.methods.compact.narrow import NarrowLens
+from hsilib.methods.compact.spectral import LiuNet, Perceptron, Pointwise
 from hsilib.methods.quantize.integer import Int8CNN2D, fold_batch_norm
 from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
 from hsilib.models.measure import macs, measured, parameters, payload
@@ -30,9 +31,10 @@ SMALL = "synthetic_urban_small"
      (LSTM(200, 16, review=True), 255_248), (CNN1D(200, 16), 72_416), (CNN1D(103, 9), 33_709), (CNN2D(1, 16), 378_116),
      (CNN2D(40, 16), 426_866), (CNN2D(40, 16, batch_norm=False), 426_866), (CNN2D(40, 9), 426_159),
      (CNN2D(40, 16, WIDTHS[90]), 49_321), (CNN2D(40, 16, WIDTHS[95]), 25_386), (CNN2D(40, 16, WIDTHS[98]), 8_951),
-     (CNN3D(40, 16), 1_803_612), (CNN3D(40, 9), 1_801_505)],
+     (CNN3D(40, 16), 1_803_612), (CNN3D(40, 9), 1_801_505), (LiuNet(112, 3), 4_563), (LiuNet(200, 16), 7_120),
+     (Pointwise(200, 16), 5_332), (Perceptron(200, 16), 5_224)],
 )  # fmt: skip
-def test_parameter_counts_are_the_papers(net, count):
+def test_parameter_counts_are_the_published_ones(net, count):
     assert parameters(net) == count
 
 
@@ -40,6 +42,7 @@ def test_multiply_adds():
     dense = 225 * 40 * 25 * 50 + 121 * 50 * 25 * 100 + 2500 * 100 + 100 * 16
     assert macs(CNN2D(40, 16), torch.zeros(1, 40, 19, 19)) == dense
     assert macs(MLP(200, 16), torch.zeros(1, 200)) == 200 * 143 + 143 * 16
+    assert macs(Pointwise(200, 16), torch.zeros(1, 200)) == 200 * 24 + 24 * 12 + 12 * 16
     assert macs(LSTM(200, 16), torch.zeros(1, 200)) == 4 * (200 * 64 + 3 * 64 * 64) + 64 * 16
 
 

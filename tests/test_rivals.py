@@ -22,7 +22,9 @@ from hsilib.models.train import rate
 from hsilib.study.execute import execute, trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
-from scipy.special import erf, log_softmax
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import correlate1d
+from scipy.special import erf, expit, log_softmax, softmax
 from torch import nn
 
 from conftest import after_training, tiny
@@ -43,63 +45,51 @@ def test_networks_of_the_field_have_their_published_size(net, bands, count, prod
     assert macs(made, torch.zeros(1, bands, made.window, made.window)) == products
 
 
+def array(tensor):
+    return tensor.detach().numpy().astype(float)
+
+
 def conv(x, layer, pad=0):
-    """A convolution in numpy, offset by offset: x (C, h, w)."""
-    w = layer.weight.detach().numpy().astype(float)
-    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
-    rows, cols = x.shape[1] - w.shape[2] + 1, x.shape[2] - w.shape[3] + 1
-    out = np.zeros((len(w), rows, cols))
-    for i in range(w.shape[2]):
-        for j in range(w.shape[3]):
-            part = x[:, i : i + rows, j : j + cols]
-            if w.shape[1] == 1 and len(w) == len(x):  # each channel on its own
-                out += w[:, 0, i, j, None, None] * part
-            else:
-                out += np.einsum("oc,chw->ohw", w[:, :, i, j], part)
-    return out if layer.bias is None else out + layer.bias.detach().numpy()[:, None, None]
+    """A convolution in numpy: x (C, h, w)."""
+    w = array(layer.weight)
+    windows = sliding_window_view(np.pad(x, ((0, 0), (pad, pad), (pad, pad))), w.shape[2:], (1, 2))
+    of_each = w.shape[1] == 1 and len(w) == len(x)  # each channel on its own
+    out = np.einsum("cij,chwij->chw", w[:, 0], windows) if of_each else np.einsum("ocij,chwij->ohw", w, windows)
+    bias = getattr(layer, "bias", None)
+    return out if bias is None else out + array(bias)[:, None, None]
 
 
 def norm(x, bn):
     """Batch norm in numpy, as after training: x (C, ...)."""
-    a, b, m, v = (t.detach().numpy().astype(float) for t in (bn.weight, bn.bias, bn.running_mean, bn.running_var))
+    a, b, m, v = map(array, (bn.weight, bn.bias, bn.running_mean, bn.running_var))
     return ((x.T - m) / np.sqrt(v + bn.eps) * a + b).T
 
 
 def linear(x, layer):
-    out = x @ layer.weight.detach().numpy().astype(float).T
-    return out if layer.bias is None else out + layer.bias.detach().numpy()
+    out = x @ array(layer.weight).T
+    return out if layer.bias is None else out + array(layer.bias)
 
 
 def relu(x):
     return np.maximum(x, 0)
 
 
-def softmax(x, axis):
-    x = np.exp(x - x.max(axis, keepdims=True))
-    return x / x.sum(axis, keepdims=True)
-
-
 def squeeze(x, se, gate=lambda z: z):
     return x * gate(linear(relu(linear(x.mean((1, 2)), se.fc1)), se.fc2))[:, None, None]
 
 
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
-
-
 def cloln(net, x):
     def pair(x, depth, row):
-        w, wide = row.weight.detach().numpy()[0, 0, 0], np.pad(x, ((0, 0), (0, 0), (1, 1)))
-        along = sum(w[j] * wide[:, :, j : j + x.shape[2]] for j in range(3))
+        along = correlate1d(x, array(row.weight)[0, 0, 0], mode="constant")
         return np.concatenate([conv(x, depth, 1), along])
 
     def act(x, a):
-        return norm(conv(relu(x), type("", (), {"weight": a.weight, "bias": None}), 1), a.bn)
+        return norm(conv(relu(x), a, 1), a.bn)
 
     x = relu(norm(pair(conv(x[:, 5:14, 5:14], net.project), net.depth1, net.row1), net.bn1))
     x = norm(pair(conv(x, net.mix), net.depth2, net.row2), net.bn2)
-    x = squeeze(act(x, net.act1), net.squeeze1, sigmoid)
-    x = squeeze(act(norm(conv(x, net.conv3), net.bn3), net.act2), net.squeeze2, sigmoid)
+    x = squeeze(act(x, net.act1), net.squeeze1, expit)
+    x = squeeze(act(norm(conv(x, net.conv3), net.bn3), net.act2), net.squeeze2, expit)
     return linear(x.mean((1, 2)), net.head)
 
 
@@ -134,22 +124,18 @@ def ghostnet(net, x):
 
 def ssftt(net, x):
     def layer_norm(t, ln):
-        t = (t - t.mean(1, keepdims=True)) / np.sqrt(t.var(1, keepdims=True) + ln.eps)
-        return t * ln.weight.detach().numpy() + ln.bias.detach().numpy()
+        scale, shift = array(ln.weight), array(ln.bias)
+        return (t - t.mean(1, keepdims=True)) / np.sqrt(t.var(1, keepdims=True) + ln.eps) * scale + shift
 
-    x, kernels = x[:, 3:16, 3:16], net.conv3.weight.detach().numpy().astype(float)
-    cube = np.zeros((8, len(x) - 2, 11, 11))
-    for d, i, j in np.ndindex(3, 3, 3):
-        part = x[d : d + len(x) - 2, i : i + 11, j : j + 11]
-        cube += kernels[:, 0, d, i, j, None, None, None] * part
-    cube = relu(norm(cube + net.conv3.bias.detach().numpy()[:, None, None, None], net.bn3))
+    first, place, kernels, bias = map(array, (net.first[0], net.place[0], net.conv3.weight, net.conv3.bias))
+    cube = sliding_window_view(x[:, 3:16, 3:16], (3, 3, 3))
+    cube = np.einsum("odij,chwdij->ochw", kernels[:, 0], cube) + bias[:, None, None, None]
+    cube = relu(norm(cube, net.bn3))
     x = relu(norm(conv(cube.reshape(-1, 11, 11), net.conv2), net.bn2)).reshape(64, 81).T
     t = softmax(linear(x, net.attend), 0).T @ linear(x, net.value)
-    t = np.concatenate([net.first.detach().numpy()[0], t]) + net.place.detach().numpy()[0]
+    t = np.concatenate([first, t]) + place
     q, k, v = np.split(linear(layer_norm(t, net.norm1), net.qkv), 3, 1)
-    heads = [
-        softmax(q[:, h] @ k[:, h].T / 8, 1) @ v[:, h] for h in (slice(8 * n, 8 * n + 8) for n in range(8))
-    ]
+    heads = [softmax(q[:, h] @ k[:, h].T / 8, 1) @ v[:, h] for h in np.split(np.arange(64), 8)]
     t = t + linear(np.concatenate(heads, 1), net.out)
     up = linear(layer_norm(t, net.norm2), net.up)
     t = t + linear(up * 0.5 * (1 + erf(up / np.sqrt(2))), net.down)
@@ -268,11 +254,6 @@ def test_classical_models_on_means_are_filtered_behind_too(tmp_path, name="mlr_m
 
 
 # ----------------------------------------------------------------------------------- recipes and choice
-
-
-def test_rivals_learn_from_the_same_teachers(tmp_path):
-    row, net = execute(make_run(SMALL, "random", "cloln_taught", epochs=1, options={"by": "perceptron"}), Store(tmp_path))
-    assert type(net) is CLOLN and row["parents"]
 
 
 def test_rates_rise_fall_and_come_back():
