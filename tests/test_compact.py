@@ -17,7 +17,7 @@ from hsilib.methods.compact.projected import projected
 from hsilib.methods.compact.spectral import LiuNet, Perceptron
 from hsilib.methods.compact.taught import answers
 from hsilib.methods.quantize import layers
-from hsilib.methods.quantize.qat import Aware
+from hsilib.methods.quantize.qat import QAT, Aware
 from hsilib.models.evaluate import pixel_scores, scene_scores
 from hsilib.models.measure import parameters
 from hsilib.models.networks import CNN1D, Outputs, initialise
@@ -27,7 +27,7 @@ from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from torch import nn
 
-from conftest import after_training
+from conftest import after_training, worn
 
 SMALL = "synthetic_urban_small"
 
@@ -169,14 +169,17 @@ def test_the_first_layer_multiplies_raw_values_with_bytes():
 
 
 def test_training_with_roundings_before_any_step_equals_what_it_is_converted_to():
-    net = after_training(Lens(103, 9, width=6, centre=5))
-    inputs, _, x = samples(net)
-    aware = Aware(net, x, inputs.reduction, bits=4).train()
-    with torch.no_grad():
-        aware(x)
-        aware.freeze(1.0)
-        apart = (aware(x).logits - aware.convert()(x).logits).abs()
-    assert apart.mean() < 2e-3 and apart.max() < 0.1
+    lens = after_training(Lens(103, 9, width=6, centre=5))
+    inputs, _, windows = samples(lens)
+    patches = torch.randn(20, 40, 19, 19, generator=torch.Generator().manual_seed(0))
+    aware = Aware(lens, windows, inputs.reduction, bits=4)
+    for rounding, x in ((QAT(worn(classes=9, widths=(6, 8, 10))), patches), (aware, windows)):
+        with torch.no_grad():
+            rounding.train().freeze(0.5)  # statistics as they are; ranges of this one batch
+            rounding(x)
+            rounding.freeze(1.0)
+            apart = (rounding(x).logits - rounding.convert()(x).logits).abs()
+        assert apart.mean() < 2e-3 and apart.max() < 0.1  # a rounding that falls on the other side now and then
     levels = [m.weight.unique() for m in aware.convert().modules() if getattr(m, "bits", 8) == 4]
     assert levels and all(len(level) <= 16 and level.min() >= -8 for level in levels)
 

@@ -165,10 +165,14 @@ def by_hand(image, size):
     return out
 
 
-def test_a_network_of_means_sees_the_mean_of_the_spectra_around_the_border_of_fewer():
+def seen(kind):
+    """What a network of a kind sees of the tiny scene."""
     scene = tiny()
-    split = make_split(scene, "disjoint", 0)
-    bands, windows = (make_inputs(scene, split, kind) for kind in ("bands", "windows"))
+    return make_inputs(scene, make_split(scene, "disjoint", 0), kind)
+
+
+def test_a_network_of_means_sees_the_mean_of_the_spectra_around_the_border_of_fewer():
+    bands, windows = seen("bands"), seen("windows")
     means = by_hand(bands.pixels.view(12, 11, 6).double().numpy(), 5).reshape(132, 6)
     np.testing.assert_allclose(averaged(bands, 5).pixels, means, atol=1e-5)
     inner = after_training(Perceptron(6, 3, width=4))
@@ -207,50 +211,44 @@ class Far(nn.Module):
 @pytest.mark.parametrize("inner", [Far(6, 3), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)])
 def test_a_filter_works_on_any_network(inner, monkeypatch):
     monkeypatch.setitem(NETWORKS, "Far", Far)
-    scene = tiny()
-    split = make_split(scene, "disjoint", 0)
     net = After.holding(after_training(inner), "cpu", after=3, vote=1)
-    plain = torch.from_numpy(scene_scores(inner, make_inputs(scene, split, inner.kind))).double().log_softmax(1).numpy()
+    plain = log_softmax(scene_scores(inner, seen(inner.kind)), 1)
     expected = by_hand(plain.reshape(12, 11, 3), 3).reshape(132, 3)
-    np.testing.assert_allclose(scene_scores(net, make_inputs(scene, split, "windows")), expected, atol=1e-4)
+    np.testing.assert_allclose(scene_scores(net, seen("windows")), expected, atol=1e-4)
 
 
-def test_even_sizes_of_filters_are_refused(tmp_path):
-    for method, options in (("filtered", {"after": 4}), ("perceptron_mean", {"before": 4})):
-        with pytest.raises(HsiError, match=f"{min(options)} must be an odd number from 1 to 19, not 4"):
-            execute(make_run(SMALL, "random", method, epochs=1, options=options), Store(tmp_path))
+@pytest.mark.parametrize("method, size", [("filtered", "after"), ("perceptron_mean", "before")])
+def test_even_sizes_of_filters_are_refused(method, size):
+    with pytest.raises(HsiError, match=f"{size} must be an odd number from 1 to 19, not 4"):
+        execute(make_run(SMALL, "random", method, epochs=1, options={size: 4}), Store())
 
 
-def test_what_is_filtered_is_the_trained_network_of_the_other_run(tmp_path):
+def test_what_is_filtered_is_the_trained_network_of_the_other_run():
     run = make_run(SMALL, "random", "filtered", epochs=2, options={"of": "perceptron_mean", "before": 5, "vote": 3})
     assert dict(parents(run)[0].options)["before"] == 5
-    store = Store(tmp_path)
-    row, net = execute(run, store)
-    plain = trained(parents(run)[0], store)
+    row, net = execute(run, Store())
+    plain = trained(parents(run)[0])
     state = {f"net.{key}": value for key, value in plain.state_dict().items()}
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
     assert row["payload"] == 4 * (103 * 24 + 24 + 24 * 9 + 9 + 24)  # a filter has no bytes
-    assert trained(run, store).config == net.config  # from its stored weights
+    assert trained(run).config == net.config  # from its stored weights
     run = make_run(SMALL, "random", "filtered", options={"of": "lens_2k", "int8": True})
     assert [str(parent) for parent in parents(run)] == [f"static of=lens_2k · {SMALL} · random · seed 0"]
 
 
 def test_the_integer_form_of_a_network_of_means_takes_raw_means():
-    scene = tiny()
-    inputs = make_inputs(scene, make_split(scene, "disjoint", 0), "windows")
-    inner = after_training(Perceptron(6, 3, width=4))
-    net = Before.holding(inner, "cpu", before=3)
+    inputs = seen("windows")
+    net = Before.holding(after_training(Perceptron(6, 3, width=4)), "cpu", before=3)
     x = inputs.samples(torch.arange(132))
     small = layers.static(net, x, inputs.reduction)
     assert small.config["first"] == "net.fc1" and small.window == 3
     assert (small(x).logits.argmax(1) == net(x).logits.argmax(1)).float().mean() > 0.9
 
 
-def test_classical_models_on_means_are_filtered_behind_too(tmp_path, name="mlr_mean"):
-    row, model = execute(make_run(SMALL, "random", name, options={"after": 3, "vote": 3}), Store(tmp_path))
-    plain, _ = execute(make_run(SMALL, "random", name, options={"before": 1}), Store(tmp_path))
-    assert row["oa"] != plain["oa"]
-    assert plain["oa"] == execute(make_run(SMALL, "random", name[:3]), Store(tmp_path))[0]["oa"]
+def test_classical_models_on_means_are_filtered_behind_too():
+    asked = ("mlr", {}), ("mlr_mean", {"before": 1}), ("mlr_mean", {"after": 3, "vote": 3})
+    plain, same, other = (execute(make_run(SMALL, "random", of, options=o), Store())[0]["oa"] for of, o in asked)
+    assert plain == same != other
 
 
 # ----------------------------------------------------------------------------------- recipes and choice
@@ -266,9 +264,9 @@ def test_rates_rise_fall_and_come_back():
     assert rates("sgd_waves", 0, 5, 15, 30) == rates("waves", 0, 5, 15, 30) == pytest.approx([1, 0.75, 0, 1])
 
 
-def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels(seed=0):
+def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels():
     scene = load_scene("synthetic_fields")
-    whole, split = make_split(scene, "disjoint", 0), make_split(scene, "choice", seed)
+    whole, split = make_split(scene, "disjoint", 0), make_split(scene, "choice", 0)
     assert set(split.train) | set(split.test) == set(whole.train)
     assert not set(split.test) & set(whole.test)
     assert 0.3 < len(split.test) / len(whole.train) < 0.5
@@ -281,8 +279,7 @@ def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels(seed
     older = make_split(scene, "validation", 0)
     gaps = [max(abs(share(part, w) - share(whole, w)) for w in (3, 5, 9, 19)) for part in (split, older)]
     assert gaps[0] < gaps[1], gaps
-    other = make_split(scene, "choice", seed + 5)
-    assert set(other.test) != set(split.test)
+    assert set(make_split(scene, "choice", 5).test) != set(split.test)
 
 
 def test_a_class_of_few_pixels_stays_in_training():
