@@ -106,13 +106,17 @@ def in_full(name, progress=0.5):
         return numbers(trial.terms), trial, [net(trial.batch.x) for net in group]
 
 
-def test_fitnets_and_simkd_in_full():
+def test_fitnets_in_full():
     terms, trial, (said,) = in_full("fitnets")
     apart = trial.extra[0](said.taps["f2"]) - trial.teachers[0](trial.batch.index).taps["f2"]
     by_hand = {"ce": F.cross_entropy(said.logits, trial.batch.y).item(), "hint": 100 * apart.square().mean().item()}
     assert terms == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_simkd_in_full_has_the_classifier_of_its_teacher():
     terms, trial, _ = in_full("simkd")
     student, (teacher,) = trial.student, trial.teachers
+    assert torch.equal(student.fc2[3].weight, teacher.net.fc2.weight)
     e = student.features(student.block(student.stem(trial.batch.x)))["e"]
     apart = (student.fc2[:3](e) - teacher(trial.batch.index).taps["e"]).square().mean()
     assert terms == pytest.approx({"feature": apart.item()}, rel=1e-4)

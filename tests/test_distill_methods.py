@@ -10,11 +10,9 @@ from hsilib.errors import HsiError
 from hsilib.methods.distill.cl_ilr import Rescale
 from hsilib.methods.distill.distillation import Teacher, distillation, portrait, teachers_of, trace
 from hsilib.methods.distill.fitnets import regressor
-from hsilib.methods.distill.simkd import Reused
-from hsilib.models.measure import parameters
 from hsilib.models.networks import CNN2D, WIDTHS, Outputs, initialise
 from hsilib.models.train import TrainingSet, flips_and_crops, flips_and_rotations
-from hsilib.study.execute import execute, task_of, trained
+from hsilib.study.execute import execute, task_of
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 from torch import nn
@@ -148,15 +146,6 @@ def of_no_steps(run):
     task = task_of(run)
     task.fit = lambda net, **words: net
     return task
-
-
-def test_simkd_is_deployed_with_projector_and_classifier_and_counts_them():
-    assert parameters(Reused(40, 16, WIDTHS[90])) == 53_441  # 200 more with the batch norm, which is not counted anywhere
-    run = make_run(SMALL, "disjoint", "simkd", 98, epochs=2)
-    row, model = execute(run, Store())
-    assert row["params"] == parameters(model) == parameters(Reused(40, 9, WIDTHS[98]))
-    again, teacher = trained(run), trained(teachers_of(run, 1)[0])
-    assert type(again) is Reused and torch.equal(again.fc2[3].weight, teacher.fc2.weight)
 
 
 def test_students_start_where_scratch_starts_and_scratch_is_the_limit():

@@ -122,11 +122,6 @@ def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
         runner.run("landuse", {"images": "nowhere"})
 
 
-def test_images_too_small_for_the_networks_are_one_line():
-    with pytest.raises(HsiError, match="size must be from 32 to"):
-        make_run(SMALL, "random", "mobilenet", epochs=1, options={"size": 16})
-
-
 def test_larger_images_are_expected_to_take_longer():
     runs = [make_run(SMALL, "random", "mobilenet", options={"size": size}) for size in (64, 128)]
     small, large = costs_of(runs, Store().rows()).values()
@@ -187,12 +182,14 @@ def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
         own_scene.images_named(str(folder))
 
 
-def test_images_and_cubes_are_not_mixed_up(tmp_path):
-    for scene, method, says in ((SMALL, "rf", "hyperspectral scene"), ("synthetic_urban_small", "mobilenet", "set of images")):
-        with pytest.raises(HsiError, match=says):
-            execute(make_run(scene, "random", method, epochs=1), Store(tmp_path))
-    with pytest.raises(HsiError, match="random only"):
-        execute(make_run(SMALL, "disjoint", "mobilenet", epochs=1), Store(tmp_path))
+@pytest.mark.parametrize(
+    "scene, split, method, size, says",
+    [(SMALL, "random", "rf", {}, "hyperspectral scene"), ("synthetic_urban_small", "random", "mobilenet", {}, "set of images"),
+     (SMALL, "disjoint", "mobilenet", {}, "random only"), (SMALL, "random", "mobilenet", {"size": 16}, "size must be from 32 to")],
+)  # fmt: skip
+def test_what_images_and_networks_are_not_for_is_one_line(scene, split, method, size, says):
+    with pytest.raises(HsiError, match=says):
+        execute(make_run(scene, split, method, epochs=1, options=size), Store())
 
 
 def test_every_position_has_its_own_answer_of_the_teacher():

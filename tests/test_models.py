@@ -12,6 +12,7 @@ from hsilib.methods.compact.learnt import LearntCNN2D
 from hsilib.methods.compact.lens import Lens
 from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.spectral import LiuNet, Perceptron, Pointwise
+from hsilib.methods.distill.simkd import Reused
 from hsilib.methods.quantize.integer import Int8CNN2D, fold_batch_norm
 from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, scene_scores
 from hsilib.models.measure import macs, measured, parameters, payload
@@ -32,7 +33,8 @@ SMALL = "synthetic_urban_small"
      (CNN2D(40, 16), 426_866), (CNN2D(40, 16, batch_norm=False), 426_866), (CNN2D(40, 9), 426_159),
      (CNN2D(40, 16, WIDTHS[90]), 49_321), (CNN2D(40, 16, WIDTHS[95]), 25_386), (CNN2D(40, 16, WIDTHS[98]), 8_951),
      (CNN3D(40, 16), 1_803_612), (CNN3D(40, 9), 1_801_505), (LiuNet(112, 3), 4_563), (LiuNet(200, 16), 7_120),
-     (Pointwise(200, 16), 5_332), (Perceptron(200, 16), 5_224)],
+     (Pointwise(200, 16), 5_332), (Perceptron(200, 16), 5_224),
+     (Reused(40, 16, WIDTHS[90]), 53_441)],  # of SimKD: projector and classifier are deployed and count
 )  # fmt: skip
 def test_parameter_counts_are_the_published_ones(net, count):
     assert parameters(net) == count
