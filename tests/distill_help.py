@@ -5,12 +5,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from hsilib import methods
-from hsilib.methods.task import Task
-from hsilib.models.networks import CNN2D, Outputs, initialise
-from hsilib.models.train import Batch
-from hsilib.study.execute import task_of
-from hsilib.study.runs import make_run
+from hsilib import CNN2D, Batch, Outputs, Task, initialise, make_run, methods, task_of
 
 SMALL = "synthetic_urban_small"
 BUILDERS = {name: m.train.__wrapped__ for name, m in methods.METHODS.items() if m.family in ("offline", "online", "self")}

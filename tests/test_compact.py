@@ -3,28 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from hsilib import methods
-from hsilib.data.inputs import make_inputs
-from hsilib.data.scenes import load_scene
-from hsilib.data.splits import make_split
-from hsilib.errors import HsiError
+from hsilib import HsiError, Lens, Store, load_scene, make_inputs, make_run, methods, parameters, split_of
 from hsilib.identity import Recipe, parents
 from hsilib.methods.compact import low_rank, pruned, taught
 from hsilib.methods.compact.compact import Look, check, network
 from hsilib.methods.compact.ghost import GhostLens
-from hsilib.methods.compact.lens import Lens
 from hsilib.methods.compact.projected import projected
 from hsilib.methods.compact.spectral import LiuNet, Perceptron
 from hsilib.methods.compact.taught import answers
 from hsilib.methods.quantize import layers
 from hsilib.methods.quantize.qat import QAT, Aware
 from hsilib.models.evaluate import pixel_scores, scene_scores
-from hsilib.models.measure import parameters
 from hsilib.models.networks import CNN1D, Outputs, initialise
 from hsilib.models.train import Batch, turned_by
 from hsilib.study.execute import execute, task_of, trained, weights_path
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
 from torch import nn
 
 from conftest import after_training, worn
@@ -131,7 +123,7 @@ def test_one_teaches_branches_on_one_projection():
 def samples(net):
     """What a network sees of a scene, and forty training pixels of it: their places, and as it sees them."""
     scene = load_scene(SMALL)
-    split = make_split(scene, "random", 0)
+    split = split_of(scene, "random")
     inputs, pixels = make_inputs(scene, split, net.kind), split.train[:40]
     return inputs, pixels, inputs.samples(torch.from_numpy(pixels))
 

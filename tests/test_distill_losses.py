@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hsilib import CNN2D, WIDTHS, kd, make_run, task_of
 from hsilib.methods.distill.cs_kd import Partners, cs_kd
 from hsilib.methods.distill.decoupled import decoupled, tckd_nckd
-from hsilib.methods.distill.distillation import kd
 from hsilib.methods.distill.ps_kd import ps_kd
-from hsilib.models.networks import CNN2D, WIDTHS
 from hsilib.models.train import flips_and_crops
-from hsilib.study.execute import task_of
-from hsilib.study.runs import make_run
 
 from distill_help import BATCH, CE, TEACHER, Fixed, T, Y, Z, batch_of, numbers, on_two_samples, one_batch, task_for
 

@@ -5,16 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from hsilib import methods
-from hsilib.errors import HsiError
+from hsilib import CNN2D, WIDTHS, HsiError, Outputs, Store, execute, initialise, make_run, methods, task_of
 from hsilib.methods.distill.cl_ilr import Rescale
 from hsilib.methods.distill.distillation import Teacher, distillation, portrait, teachers_of, trace
 from hsilib.methods.distill.fitnets import regressor
-from hsilib.models.networks import CNN2D, WIDTHS, Outputs, initialise
 from hsilib.models.train import TrainingSet, flips_and_crops, flips_and_rotations
-from hsilib.study.execute import execute, task_of
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
 from torch import nn
 
 from distill_help import BATCH, BUILDERS, SMALL, batch_of, one_batch, task_for

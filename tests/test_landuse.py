@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 import torch
 from hsibook import runner
+from hsilib import HsiError, Store, execute, make_run, split_of, task_of, trained
 from hsilib.__main__ import main
 from hsilib.data import imagesets as images
 from hsilib.data import inputs, registry, scenes
 from hsilib.data import own as own_scene
-from hsilib.data.splits import split_of
-from hsilib.errors import HsiError
 from hsilib.methods.distill.distillation import recorded
 from hsilib.methods.landuse.networks import VGG16, GGhostNet, MobileNetV2
-from hsilib.study.execute import execute, task_of, trained
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
 from hsilib.study.sweep import costs_of
 from PIL import Image
 
@@ -185,7 +181,7 @@ def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
 @pytest.mark.parametrize(
     "scene, split, method, size, says",
     [(SMALL, "random", "rf", {}, "hyperspectral scene"), ("synthetic_urban_small", "random", "mobilenet", {}, "set of images"),
-     (SMALL, "disjoint", "mobilenet", {}, "random only"), (SMALL, "random", "mobilenet", {"size": 16}, "size must be from 32 to")],
+     (SMALL, "disjoint", "mobilenet", {}, "random only"), (SMALL, "random", "mobilenet", {"size": 16}, "must be from 32 to")],
 )  # fmt: skip
 def test_what_images_and_networks_are_not_for_is_one_line(scene, split, method, size, says):
     with pytest.raises(HsiError, match=says):

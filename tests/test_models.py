@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hsilib.data.inputs import make_inputs
-from hsilib.data.scenes import load_scene
-from hsilib.data.splits import make_split
-from hsilib.errors import HsiError
-from hsilib.identity import Recipe
+from hsilib import HsiError, Lens, Recipe, load_scene, make_inputs, make_run, split_of, task_of
 from hsilib.methods.compact.ghost import GhostLens
 from hsilib.methods.compact.learnt import LearntCNN2D
-from hsilib.methods.compact.lens import Lens
 from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.spectral import LiuNet, Perceptron, Pointwise
 from hsilib.methods.distill.simkd import Reused
@@ -18,8 +13,6 @@ from hsilib.models.evaluate import confusion, metrics, per_class, pixel_scores, 
 from hsilib.models.measure import macs, measured, parameters, payload
 from hsilib.models.networks import CNN1D, CNN2D, CNN3D, LSTM, MLP, WIDTHS, Outputs, initialise
 from hsilib.models.train import TrainingSet, fit, flips_and_rotations
-from hsilib.study.execute import task_of
-from hsilib.study.runs import make_run
 
 from conftest import after_training
 
@@ -56,7 +49,7 @@ def test_multiply_adds():
 def test_strips_of_a_scene_give_what_windows_give_border_included(net, monkeypatch):
     monkeypatch.setattr("hsilib.models.evaluate.STRIP", 20)
     scene = load_scene(SMALL)
-    inputs = make_inputs(scene, make_split(scene, "random", 0), after_training(net).kind)
+    inputs = make_inputs(scene, split_of(scene, "random"), after_training(net).kind)
     corners = torch.tensor([47, inputs.count - 48, inputs.count - 1])
     index = torch.cat([torch.arange(0, inputs.count, 37), corners])
     dense = scene_scores(net, inputs)
@@ -192,7 +185,7 @@ def test_what_a_network_is_not_given_is_said():
         with pytest.raises(HsiError, match="needs at least"):
             net(bands, 3)
     scene = load_scene(SMALL)
-    split = make_split(scene, "random", 0)
+    split = split_of(scene, "random")
     with pytest.raises(HsiError, match="unknown kind of inputs 'spectra'; did you mean: bands, minmax, patches, windows"):
         make_inputs(scene, split, "spectra")
     with pytest.raises(HsiError, match="Lens needs inputs of the kind windows.*make_inputs.scene, split, 'windows'"):

@@ -6,19 +6,13 @@ from copy import deepcopy
 import pytest
 import torch
 import torch.nn.functional as F
-from hsilib import methods
+from hsilib import WIDTHS, Store, criterion, execute, make_run, methods, parameters, task_of, trained
 from hsilib.methods.prune import sfp, thinet
-from hsilib.methods.prune.criterion import criterion
 from hsilib.methods.prune.l1 import l1
 from hsilib.methods.prune.lots import lots
 from hsilib.methods.prune.slimming import slimming
 from hsilib.methods.prune.strategies import layer_by_layer, multi_pass, one_shot
 from hsilib.methods.prune.surgery import LAYERS, cut, refresh_batch_norm, strongest
-from hsilib.models.measure import parameters
-from hsilib.models.networks import WIDTHS
-from hsilib.study.execute import execute, task_of, trained
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
 
 from conftest import logits, worn
 

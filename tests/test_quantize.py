@@ -6,17 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from bench import torch_ao
-from hsilib.errors import HsiError
+from hsilib import MLP, HsiError, Store, bytes_on_disk, execute, make_run, parameters, plan, task_of, trained
 from hsilib.identity import parents
 from hsilib.methods.quantize.arithmetic import Grid, affine, fake_quantize, histogram, minmax, symmetric
 from hsilib.methods.quantize.integer import LAYERS, calibrate, convert, fold_batch_norm
 from hsilib.methods.quantize.qat import QAT
 from hsilib.models.evaluate import pixel_scores, scene_scores
-from hsilib.models.measure import bytes_on_disk, parameters
-from hsilib.models.networks import MLP
-from hsilib.study.execute import execute, task_of, trained
-from hsilib.study.runs import make_run, plan
-from hsilib.study.store import Store
 
 from conftest import logits, worn
 

@@ -5,23 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hsilib.data.inputs import make_inputs
-from hsilib.data.scenes import load_scene
+from hsilib import HsiError, Perceptron, Store, load_scene, macs, make_inputs, make_run, parameters, scene_scores
 from hsilib.data.splits import make_split, near
-from hsilib.errors import HsiError
 from hsilib.identity import Recipe, parents
 from hsilib.methods.compact.filters import After, Before, averaged, smoothed
 from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.rivals import CLOLN, LS2CM, SSFTT, GhostNetHSI
-from hsilib.methods.compact.spectral import Perceptron
 from hsilib.methods.quantize import layers
-from hsilib.models.evaluate import scene_scores
-from hsilib.models.measure import macs, parameters
 from hsilib.models.networks import NETWORKS, Outputs
 from hsilib.models.train import rate
 from hsilib.study.execute import execute, trained
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import correlate1d
 from scipy.special import erf, expit, log_softmax, softmax
