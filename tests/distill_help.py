@@ -1,11 +1,11 @@
 """What the tests of distillation share: two samples worked out by hand, and one batch of a registered method."""
 
 import itertools
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from hsilib import CNN2D, Batch, Outputs, Task, initialise, make_run, methods, task_of
+from hsilib import CNN2D, Batch, Outputs, initialise, make_run, methods, task_of
 
 SMALL = "synthetic_urban_small"
 BUILDERS = {name: m.train.__wrapped__ for name, m in methods.METHODS.items() if m.family in ("offline", "online", "self")}
@@ -49,27 +49,17 @@ def on_two_samples(name, student=STUDENT, teacher=TEACHER):
     return numbers(BUILDERS[name](task_for(name), student, teacher)(student, BATCH))
 
 
-class Trial(NamedTuple):
-    """A method after one batch."""
-
-    terms: dict[str, torch.Tensor]
-    batch: Batch
-    task: Task
-    student: torch.nn.Module
-    extra: list[torch.nn.Module]  # what trains along
-    teachers: list
-
-
 def batch_of(task, net, index=PIXELS, progress=0.5):
     data = task.data(net)
     return Batch(index, data.x(index), data.y[index], progress)
 
 
 def one_batch(name, progress=0.5):
-    """Let a registered method look at one batch, with its networks in training mode."""
+    """Let a registered method look at one batch, with its networks in training mode; ``extra`` trains along."""
     task = task_for(name)
     student, loss, extra, teachers = methods.get(name).prepare(task)
     batch = batch_of(task, student, progress=progress)
     for net in (student, *extra):
         net.train()
-    return Trial(loss(student, batch), batch, task, student, extra, teachers)
+    terms = loss(student, batch)
+    return SimpleNamespace(terms=terms, batch=batch, task=task, student=student, extra=extra, teachers=teachers)
