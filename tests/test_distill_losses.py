@@ -193,7 +193,7 @@ def test_cskd_in_full_looks_at_a_partner_without_a_gradient():
     other, mine = said
     by_hand = {"ce": F.cross_entropy(mine, batch.y).item(), "kd": kd_by_hand(mine, other, 4.0)}
     assert numbers(terms) == pytest.approx(by_hand, rel=1e-4) and mine.requires_grad and not other.requires_grad
-    assert torch.equal(data.y[asked[0]], batch.y)
+    assert torch.equal(data.y[asked[0]], batch.y) and not torch.equal(asked[0], batch.index)
 
 
 def test_partners_are_of_the_same_class_and_of_all_its_samples():

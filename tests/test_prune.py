@@ -30,10 +30,10 @@ def masked(net, keep):
     """The wide network with all other channels silenced behind their activation."""
     net = deepcopy(net)
     with torch.no_grad():
-        for layer, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("fc1", None)):
-            gone = [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer]]
-            modules = [getattr(net, layer), *([getattr(net, norm)] if norm and net.config["batch_norm"] else [])]
-            for module in modules:
+        for name, module in net.named_children():
+            layer = {"bn1": "conv1", "bn2": "conv2"}.get(name, name)
+            if layer in keep and not isinstance(module, torch.nn.Identity):
+                gone = [c for c in range(len(module.bias)) if c not in keep[layer]]
                 module.weight[gone], module.bias[gone] = 0, 0
     return net
 
@@ -137,10 +137,7 @@ def task_for(name, ratio=90, **options):
 
 def test_thinet_drops_the_silent_half():
     """With half of the channels silent, exactly the others are kept, and the network computes what it did."""
-    net = worn(classes=9, widths=(8, 8, 8))
-    with torch.no_grad():
-        for module in (net.bn1, net.bn2, net.fc1):
-            module.weight[::2], module.bias[::2] = 0, 0
+    net = masked(worn(classes=9, widths=(8, 8, 8)), dict.fromkeys(LAYERS, [1, 3, 5, 7]))
     task = task_for("thinet")
     same = refresh_batch_norm(deepcopy(net), task.data(net))
     keep = thinet.thinet(net, {"conv1": 4, "conv2": 4, "fc1": 4}, task)
