@@ -95,92 +95,79 @@ def test_attention_and_congruence_on_two_samples():
 # ------------------------------------------------------------------------------ on one batch
 
 
-def in_full(name, progress=0.5):
-    """The terms of one batch as numbers, the trial, and the scores of student and of what trains along as CNN2D."""
-    trial = one_batch(name, progress)
-    group = trial.student, *(net for net in trial.extra if isinstance(net, CNN2D))
-    with torch.no_grad():
-        return numbers(trial.terms), trial, [net(trial.batch.x) for net in group]
+def labels(z, y, share=1.0):
+    return {f"ce{i}": share * F.cross_entropy(one, y) for i, one in enumerate(z)}
 
 
-def test_fitnets_in_full():
-    terms, trial, (said,) = in_full("fitnets")
-    apart = trial.extra[0](said.taps["f2"]) - trial.teachers[0](trial.batch.index).taps["f2"]
-    by_hand = {"ce": F.cross_entropy(said.logits, trial.batch.y).item(), "hint": 100 * apart.square().mean().item()}
-    assert terms == pytest.approx(by_hand, rel=1e-4)
+def listening(progress):
+    """When the online methods listen to each other: w(t)."""
+    return exp(-5 * (1 - min(progress * 300 / 80, 1)) ** 2)
 
 
-def test_simkd_in_full_has_the_classifier_of_its_teacher():
-    terms, trial, _ = in_full("simkd")
+def fitnets(trial, x, y, z):
+    apart = trial.extra[0](trial.student(x).taps["f2"]) - trial.teachers[0](trial.batch.index).taps["f2"]
+    return {"ce": F.cross_entropy(z[0], y), "hint": 100 * apart.square().mean()}
+
+
+def simkd(trial, x, y, z):
     student, (teacher,) = trial.student, trial.teachers
-    assert torch.equal(student.fc2[3].weight, teacher.net.fc2.weight)
-    e = student.features(student.block(student.stem(trial.batch.x)))["e"]
-    apart = (student.fc2[:3](e) - teacher(trial.batch.index).taps["e"]).square().mean()
-    assert terms == pytest.approx({"feature": apart.item()}, rel=1e-4)
+    e = student.features(student.block(student.stem(x)))["e"]
+    return {"feature": (student.fc2[:3](e) - teacher(trial.batch.index).taps["e"]).square().mean()}
 
 
-# when the online methods listen to each other: w(t)
-RAMP = pytest.mark.parametrize("progress, weight", [(0.05, exp(-5 * (1 - 0.05 * 300 / 80) ** 2)), (0.5, 1.0)])
+def dml(trial, x, y, z):  # it listens from the start: no ramp
+    return labels(z, y) | {f"kl{i}": kd(z[i], z[1 - i], 1.0) for i in range(2)}
 
 
-def test_dml_in_full():
-    terms, trial, said = in_full("dml", progress=0.05)  # it listens from the start: no ramp
-    z = [out.logits for out in said]
-    by_hand = {f"ce{i}": float(F.cross_entropy(z[i], trial.batch.y)) for i in range(2)}
-    by_hand |= {f"kl{i}": float(kd(z[i], z[1 - i], 1.0)) for i in range(2)}
-    assert terms == pytest.approx(by_hand, rel=1e-4)
-
-
-@RAMP
-def test_one_in_full(progress, weight):
-    terms, trial, said = in_full("one", progress)
-    z, gate = [out.logits for out in said], trial.extra[0]
-    share = torch.softmax(gate(trial.student.stem(trial.batch.x).mean((2, 3))), 1).detach()
+def one(trial, x, y, z):
+    share = torch.softmax(trial.extra[0](trial.student.stem(x).mean((2, 3))), 1)
     mixed = sum(share[:, i, None] * z[i] for i in range(3))
-    assert terms["kd"] == pytest.approx(weight * float(sum(kd(one, mixed, 3.0) for one in z)), rel=1e-3)
-    assert terms["ce_mixed"] == pytest.approx(float(F.cross_entropy(mixed, trial.batch.y)), rel=1e-4) and len(terms) == 5
+    apart = sum(kd(mine, mixed, 3.0) for mine in z)
+    return labels(z, y) | {"ce_mixed": F.cross_entropy(mixed, y), "kd": listening(trial.batch.progress) * apart}
 
 
-def test_clilr_in_full():
-    terms, trial, said = in_full("cl_ilr", progress=0.05)  # no ramp
-    z, soft = [out.logits for out in said], 0
+def cl_ilr(trial, x, y, z):  # no ramp
+    soft = 0
     for h in range(4):
         q = torch.softmax(sum(z[j] for j in range(4) if j != h) / 3 / 2, 1)
-        soft -= float((q * torch.log_softmax(z[h] / 2, 1)).sum(1).mean())
-    by_hand = {f"ce{h}": 0.5 * float(F.cross_entropy(z[h], trial.batch.y)) for h in range(4)}
-    assert terms == pytest.approx(by_hand | {"soft": 0.5 * 4 * soft}, rel=1e-4)
+        soft -= (q * torch.log_softmax(z[h] / 2, 1)).sum(1).mean()
+    return labels(z, y, 0.5) | {"soft": 0.5 * 4 * soft}
 
 
-@RAMP
-def test_okddip_in_full(progress, weight):
-    terms, trial, (leader, *said) = in_full("okddip", progress)
-    z, (query, key, *_) = [out.logits for out in said], trial.extra
-    total = kd(leader.logits, sum(z) / 3, 3.0)
+def okddip(trial, x, y, z):
+    (query, key, *peers), (leader, *z) = trial.extra, z
+    h = [net(x).taps["v"] for net in peers]
+    apart = kd(leader, sum(z) / 3, 3.0)
     for a in range(3):
-        score = torch.stack([(query(said[a].taps["v"]) * key(said[b].taps["v"])).sum(1) for b in range(3)], 1)
-        share = torch.softmax(score, 1).detach()
-        total += kd(z[a], sum(share[:, b, None] * z[b] for b in range(3)), 3.0)
-    assert terms["kd"] == pytest.approx(weight * float(total), rel=1e-3) and "ce_leader" in terms
+        share = torch.softmax(torch.stack([(query(h[a]) * key(h[b])).sum(1) for b in range(3)], 1), 1)
+        apart += kd(z[a], sum(share[:, b, None] * z[b] for b in range(3)), 3.0)
+    return labels(z, y) | {"ce_leader": F.cross_entropy(leader, y), "kd": listening(trial.batch.progress) * apart}
 
 
-def test_ddgsd_in_full():
-    terms, trial, _ = in_full("ddgsd")
-    views, y = torch.Generator().manual_seed(trial.task.seed("views")), trial.batch.y
+def ddgsd(trial, x, y, z):
+    views = torch.Generator().manual_seed(trial.task.seed("views"))
+    a, b = (trial.student(flips_and_crops(x, views)) for _ in range(2))
+    return {
+        "ce": F.cross_entropy(a.logits, y) + F.cross_entropy(b.logits, y),
+        "kd": kd(a.logits, b.logits, 3.0) + kd(b.logits, a.logits, 3.0),
+        "mmd": 5e-4 * (a.taps["e"].mean(0) - b.taps["e"].mean(0)).square().sum(),
+    }
+
+
+def tf_kd(trial, x, y, z):  # nearly uniform: 0.99 for the true class, 0.01 for the others together, at T = 20
+    virtual = [softmax([(0.99 if k == c else 0.01 / 8) / 20 for k in range(9)]) for c in y.tolist()]
+    apart = sum(kl(p, softmax(row)) for p, row in zip(virtual, z[0].tolist())) / len(virtual)
+    return {"ce": 0.9 * F.cross_entropy(z[0], y), "kd": torch.tensor(0.1 * apart)}
+
+
+@pytest.mark.parametrize("progress", [0.05, 0.5])
+@pytest.mark.parametrize("by_hand", [fitnets, simkd, dml, one, cl_ilr, okddip, ddgsd, tf_kd])
+def test_a_loss_in_full(by_hand, progress):
+    trial = one_batch(by_hand.__name__, progress)
+    x, y, group = trial.batch.x, trial.batch.y, [trial.student, *(net for net in trial.extra if isinstance(net, CNN2D))]
     with torch.no_grad():
-        a, b = (trial.student(flips_and_crops(trial.batch.x, views)) for _ in range(2))
-    both = float(kd(a.logits, b.logits, 3.0) + kd(b.logits, a.logits, 3.0))
-    apart = float((a.taps["e"].mean(0) - b.taps["e"].mean(0)).square().sum())
-    labels = float(F.cross_entropy(a.logits, y) + F.cross_entropy(b.logits, y))
-    assert terms == pytest.approx({"ce": labels, "kd": both, "mmd": 5e-4 * apart}, rel=1e-3)
-
-
-def test_tfkd_in_full():
-    terms, trial, (said,) = in_full("tf_kd")
-    # nearly uniform: 0.99 for the true class, 0.01 for the others together, at T = 20
-    virtual = [softmax([(0.99 if k == y else 0.01 / 8) / 20 for k in range(9)]) for y in trial.batch.y.tolist()]
-    apart = sum(kl(p, softmax(z)) for p, z in zip(virtual, said.logits.tolist())) / len(virtual)
-    labels = float(F.cross_entropy(said.logits, trial.batch.y))
-    assert terms == pytest.approx({"ce": 0.9 * labels, "kd": 0.1 * apart}, rel=1e-4)
+        wanted = by_hand(trial, x, y, [net(x).logits for net in group])
+    assert numbers(trial.terms) == pytest.approx(numbers(wanted), rel=1e-3)
 
 
 def test_cskd_in_full_looks_at_a_partner_without_a_gradient():

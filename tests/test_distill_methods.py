@@ -101,10 +101,12 @@ def test_camkd_weighs_unequal_teachers_and_learns_through_the_weights_of_feature
 def test_what_trains_along_has_the_layers_of_its_authors():
     counts = [sum(p.numel() for p in regressor(WIDTHS[ratio][1], 100, 0).parameters()) for ratio in (90, 95, 98)]
     assert counts == [3200, 2200, 1200]
-    gate, student, (query, key, *_) = one_batch("one").extra[0], one_batch("simkd").student, one_batch("okddip").extra
+    gate, simkd, (query, key, *_) = one_batch("one").extra[0], one_batch("simkd"), one_batch("okddip").extra
     assert [(m.in_features, m.out_features, m.bias) for m in (query, key)] == 2 * [(250, 31, None)]  # D = 25 * 10, D / 8
     assert [type(m) for m in gate] == [nn.Linear, nn.BatchNorm1d, nn.ReLU]
-    assert [type(m) for m in student.fc2] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear] and student.fc2[0].bias is None
+    last = simkd.student.fc2
+    assert [type(m) for m in last] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear] and last[0].bias is None
+    assert torch.equal(last[3].weight, simkd.teachers[0].net.fc2.weight)
 
 
 # ------------------------------------------------------------------------------ teachers and runs
