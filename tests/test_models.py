@@ -113,6 +113,8 @@ def test_the_payload_is_every_number_from_raw_spectrum_to_class():
     small = Int8CNN2D(40, 16, (5, 10, 10))
     assert payload(small, 200) == weights + 8 * outputs + 4 * 5 + 4 * reduction == 41_418
     assert payload(MLP(200, 16), 200) == 4 * parameters(MLP(200, 16))  # standardised bands fold into fc1
+    gates = 2 * 4 * 64  # two biases of each are one
+    assert payload(LSTM(200, 16), 200) == 4 * (parameters(LSTM(200, 16)) - gates)
     plain = CNN1D(200, 16)
     assert payload(plain, 200) == 4 * (parameters(plain) - 200) + 8 * 200  # batch norm folds, bands do not
     net = Lens(200, 16, width=12)

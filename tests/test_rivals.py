@@ -239,7 +239,7 @@ def test_the_integer_form_of_a_network_of_means_takes_raw_means():
 
 
 def test_classical_models_on_means_are_filtered_behind_too():
-    asked = ("mlr", {}), ("mlr_mean", {"before": 1}), ("mlr_mean", {"after": 3, "vote": 3})
+    asked = ("mlr", {}), ("mlr_mean", {"before": 1}), ("mlr_mean", {"before": 1, "after": 3, "vote": 3})
     plain, same, other = (execute(make_run(SMALL, "random", of, options=o), Store())[0]["oa"] for of, o in asked)
     assert plain == same != other
 
