@@ -12,13 +12,12 @@ from hsilib.methods.compact.filters import After, Before, averaged, smoothed
 from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.rivals import CLOLN, LS2CM, SSFTT, GhostNetHSI
 from hsilib.methods.quantize import layers
-from hsilib.models.networks import NETWORKS, Outputs
+from hsilib.models.networks import NETWORKS
 from hsilib.models.train import rate
 from hsilib.study.execute import execute, trained
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import correlate1d
 from scipy.special import erf, expit, log_softmax, softmax
-from torch import nn
 
 from conftest import after_training, tiny
 
@@ -187,21 +186,16 @@ def test_scores_are_averaged_as_logarithms_and_votes_are_counted():
     np.testing.assert_allclose(out.transpose(1, 2, 0), votes, atol=1e-6)
 
 
-class Far(nn.Module):
+class Far(Perceptron):
     """A network of windows that has no form for a whole scene."""
 
     kind = "windows"
 
-    def __init__(self, bands, classes):
-        super().__init__()
-        self.config = dict(bands=bands, classes=classes)
-        self.fc = nn.Linear(bands, classes)
-
     def forward(self, x):
-        return Outputs(self.fc(x[:, :, 9, 9] + x[:, :, 0, 18]), {})
+        return super().forward(x[:, :, 9, 9] + x[:, :, 0, 18])
 
 
-@pytest.mark.parametrize("inner", [Far(6, 3), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)])
+@pytest.mark.parametrize("inner", [Far(6, 3, width=4), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)])
 def test_a_filter_works_on_any_network(inner, monkeypatch):
     monkeypatch.setitem(NETWORKS, "Far", Far)
     net = After.holding(after_training(inner), "cpu", after=3, vote=1)
