@@ -12,7 +12,7 @@ from hsilib.methods.distill.fitnets import regressor
 from hsilib.models.train import TrainingSet, flips_and_crops, flips_and_rotations
 from torch import nn
 
-from distill_help import BATCH, BUILDERS, SMALL, batch_of, one_batch, task_for
+from distill_help import NAMES, SMALL, batch_of, one_batch, task_for
 
 # ------------------------------------------------------------------------------ what is held fixed, what learns
 
@@ -25,7 +25,7 @@ def same(gradient, by_hand):
     torch.testing.assert_close(gradient, by_hand, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_the_student_and_never_the_teacher(name):
     trial = one_batch(name)
     assert all(torch.isfinite(v) for v in trial.terms.values())
@@ -37,7 +37,7 @@ def test_gradients_reach_the_student_and_never_the_teacher(name):
     passes = {"cs_kd": 2, "ddgsd": 2}.get(name, 1)  # batch norm sees each view once
     for module in (m for net in (trial.student, *trial.extra) for m in net.modules()):
         assert not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) or module.num_batches_tracked == passes
-    assert len(BUILDERS) == 16
+    assert len(NAMES) == 16
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_portrait_of_a_network_that_knows_the_classes():
 def test_a_trace_keeps_the_last_batch_of_each_epoch():
     task = task_for("ps_kd", epochs=4)
     for progress, value in ((0.1, 1.0), (0.25, 2.0), (0.26, 3.0), (1.0, 4.0)):
-        trace(task, "seen", BATCH._replace(progress=progress), torch.tensor(value))
+        trace(task, "seen", SimpleNamespace(progress=progress), torch.tensor(value))
     assert task.notes == {"seen": {"1": 2.0, "2": 3.0, "4": 4.0}}
 
 
