@@ -36,6 +36,19 @@ def shared(trained_once, own_folders, monkeypatch):
 
 
 @pytest.fixture
+def registered():
+    """Forget what a test registers."""
+    from hsilib.methods import METHODS
+    from hsilib.models.networks import NETWORKS
+
+    before = dict(METHODS), dict(NETWORKS)
+    yield
+    for now, then in zip((METHODS, NETWORKS), before):
+        now.clear()
+        now.update(then)
+
+
+@pytest.fixture
 def real_data(monkeypatch, request):
     """The folder of real scenes named by HSILIB_DATA when the tests were started, or a skip that says so."""
     folder = REAL or ""
@@ -77,20 +90,29 @@ def tiny(seed=0, h=12, w=11, bands=6, classes=3):
     return Scene("tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train)
 
 
-def worn(bands=40, classes=16, widths=(50, 100, 100), batch_norm=True, seed=0):
-    """A network whose biases and batch norms look as after training."""
+def after_training(net, seed=0):
+    """Draw weights, and give a network biases and batch norms that look as after training."""
     import torch
-    from hsilib.models.networks import CNN2D, initialise
+    from hsilib.models.measure import BATCH_NORMS
+    from hsilib.models.networks import initialise
 
-    net = initialise(CNN2D(bands, classes, widths, batch_norm), seed)
+    initialise(net, seed)
+    scales = {f"{name}.weight" for name, module in net.named_modules() if isinstance(module, BATCH_NORMS)}
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in net.state_dict().items():
             if "bias" in name or "running_mean" in name:
                 value.copy_(0.3 * torch.randn(value.shape, generator=generator))
-            elif "running_var" in name or name in ("bn1.weight", "bn2.weight"):
+            elif "running_var" in name or name in scales:
                 value.copy_(0.5 + torch.rand(value.shape, generator=generator))
     return net.eval()
+
+
+def worn(bands=40, classes=16, widths=(50, 100, 100), batch_norm=True, seed=0):
+    """A CNN2D as after training."""
+    from hsilib.models.networks import CNN2D
+
+    return after_training(CNN2D(bands, classes, widths, batch_norm), seed)
 
 
 def logits(net, seed=1, n=7):

@@ -1,73 +1,27 @@
-"""Networks small by design: their published sizes, their exact maps, and the contract that a network keeps."""
+"""Networks small by design: the contract that a network keeps, whole numbers, teachers, low rank."""
 
 import numpy as np
 import pytest
 import torch
-from hsilib import methods
-from hsilib.data.inputs import make_inputs
-from hsilib.data.scenes import load_scene
-from hsilib.data.splits import make_split
-from hsilib.errors import HsiError
+from hsilib import HsiError, Lens, Store, load_scene, make_inputs, make_run, methods, parameters
 from hsilib.identity import Recipe, parents
 from hsilib.methods.compact import low_rank, pruned, taught
 from hsilib.methods.compact.compact import Look, check, network
 from hsilib.methods.compact.ghost import GhostLens
-from hsilib.methods.compact.learnt import LearntCNN2D
-from hsilib.methods.compact.lens import Lens
-from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.projected import projected
-from hsilib.methods.compact.spectral import LiuNet, Perceptron, Pointwise
+from hsilib.methods.compact.spectral import LiuNet, Perceptron
 from hsilib.methods.compact.taught import answers
 from hsilib.methods.quantize import layers
-from hsilib.methods.quantize.qat import Aware
+from hsilib.methods.quantize.qat import QAT, Aware
 from hsilib.models.evaluate import pixel_scores, scene_scores
-from hsilib.models.measure import macs, parameters
-from hsilib.models.networks import CNN1D, NETWORKS, Outputs, initialise
+from hsilib.models.networks import CNN1D, Outputs, initialise
 from hsilib.models.train import Batch, turned_by
 from hsilib.study.execute import execute, task_of, trained, weights_path
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
 from torch import nn
 
+from conftest import after_training, worn
+
 SMALL = "synthetic_urban_small"
-
-
-@pytest.mark.parametrize(
-    "net, bands, classes, count",
-    [(LiuNet, 112, 3, 4563), (LiuNet, 200, 16, 7120), (Pointwise, 200, 16, 5332), (Perceptron, 200, 16, 5224)],
-)
-def test_networks_that_were_published_have_their_published_size(net, bands, classes, count):
-    made = net(bands, classes)
-    assert parameters(made) == count
-    if net is Pointwise:  # it costs what a pixel costs
-        assert macs(made, torch.zeros(1, bands)) == 200 * 24 + 24 * 12 + 12 * 16
-
-
-def after_training(net, seed=0):
-    """Weights and statistics of batch norm as they are after training."""
-    initialise(net, seed)
-    generator = torch.Generator().manual_seed(seed)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            with torch.no_grad():
-                for part, low in ((module.weight, 0.5), (module.bias, -0.5), (module.running_mean, -0.3)):
-                    part.copy_(low + torch.rand(part.shape, generator=generator))
-                module.running_var.copy_(0.5 + torch.rand(module.running_var.shape, generator=generator))
-    return net.eval()
-
-
-@pytest.mark.parametrize(
-    "net, sizes",
-    [(Lens, {"centre": 0}), (GhostLens, {"centre": 5}), (LearntCNN2D, {"cut": 98}), (NarrowLens, {"window": 9}),
-     (NarrowLens, {"window": 13})],
-)  # fmt: skip
-def test_a_whole_scene_at_once_gives_what_windows_give_border_included(net, sizes):
-    scene = load_scene(SMALL)
-    inputs = make_inputs(scene, make_split(scene, "random", 0), "windows")
-    made = after_training(net(103, 9, **sizes if net is LearntCNN2D else {"width": 6} | sizes))
-    index = torch.from_numpy(np.random.default_rng(0).choice(inputs.count, 60, replace=False))
-    index = torch.cat([index, torch.tensor([0, 47, inputs.count - 48, inputs.count - 1])])  # and the corners
-    np.testing.assert_allclose(scene_scores(made, inputs)[index], pixel_scores(made, inputs, index), atol=2e-4)
 
 
 def test_the_projection_starts_at_whitened_components():
@@ -95,13 +49,6 @@ class Mine(nn.Module):
     def forward(self, x):
         e = self.mix(x).relu()[:, :, 9, 9]
         return Outputs(self.out(e), {"e": e})
-
-
-@pytest.fixture
-def registered():
-    """Forget what a test registers."""
-    yield
-    methods.METHODS.pop("mine", None), NETWORKS.pop("Mine", None)
 
 
 def test_a_network_of_ones_own_is_trained_stored_and_loaded_by_being_registered(registered, tmp_path):
@@ -175,27 +122,24 @@ def test_one_teaches_branches_on_one_projection():
 
 def samples(net):
     """What a network sees of a scene, and forty training pixels of it: their places, and as it sees them."""
-    scene = load_scene(SMALL)
-    split = make_split(scene, "random", 0)
-    inputs, pixels = make_inputs(scene, split, net.kind), split.train[:40]
+    task = task_of(make_run(SMALL, "random", "lens"))
+    inputs, pixels = task.inputs(net.kind), task.split.train[:40]
     return inputs, pixels, inputs.samples(torch.from_numpy(pixels))
 
 
-TINY = [Lens(103, 9, width=6, centre=5), GhostLens(103, 9, width=6, centre=5), Perceptron(103, 9), LiuNet(103, 9)]
-
-
-@pytest.mark.parametrize("net", TINY)
-def test_a_network_in_whole_numbers_is_close_and_runs_over_a_scene_as_over_windows(net):
+@pytest.mark.parametrize(
+    "net, first",
+    [(Lens(103, 9, 6, 5), "project"), (GhostLens(103, 9, 6, 5), "project"), (Perceptron(103, 9), "fc1"), (LiuNet(103, 9), "")],
+)
+def test_a_network_in_whole_numbers_is_close_and_runs_over_a_scene_as_over_windows(net, first):
     inputs, _, x = samples(after_training(net))
     plan = layers.plan_of(net, x)
     folded = layers.fold(net, plan)  # batch norm is folded, which changes nothing
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    assert (folded(x).logits - net(x).logits).abs().max() < 1e-4
-    assert plan.first == {"Lens": "project", "GhostLens": "project", "Perceptron": "fc1", "LiuNet": ""}[type(net).__name__]
+    assert (folded(x).logits - net(x).logits).abs().max() < 1e-4 and plan.first == first
     small = layers.static(net, x, inputs.reduction)
     assert {m.weight.dtype for m in small.modules() if hasattr(m, "weight")} == {torch.int8}
-    apart = small(x).logits - net(x).logits
-    assert apart.abs().mean() < 0.05 * net(x).logits.std()
+    assert (small(x).logits - net(x).logits).abs().mean() < 0.05 * net(x).logits.std()
     index = torch.arange(0, inputs.count, 37)
     np.testing.assert_allclose(scene_scores(small, inputs)[index], pixel_scores(small, inputs, index), atol=1e-3)
     again = layers.Int8Net(**small.config)
@@ -214,33 +158,29 @@ def test_the_first_layer_multiplies_raw_values_with_bytes():
 
 
 def test_training_with_roundings_before_any_step_equals_what_it_is_converted_to():
-    net = after_training(Lens(103, 9, width=6, centre=5))
-    inputs, _, x = samples(net)
-    aware = Aware(net, x, inputs.reduction, bits=4).train()
-    with torch.no_grad():
-        aware(x)
-        aware.freeze(1.0)
-        apart = (aware(x).logits - aware.convert()(x).logits).abs()
-    assert apart.mean() < 2e-3 and apart.max() < 0.1
+    lens = after_training(Lens(103, 9, width=6, centre=5))
+    inputs, _, windows = samples(lens)
+    patches = torch.randn(20, 40, 19, 19, generator=torch.Generator().manual_seed(0))
+    aware = Aware(lens, windows, inputs.reduction, bits=4)
+    for rounding, x in ((QAT(worn(classes=9, widths=(6, 8, 10))), patches), (aware, windows)):
+        with torch.no_grad():
+            rounding.train().freeze(0.5)  # statistics as they are; ranges of this one batch
+            rounding(x)
+            rounding.freeze(1.0)
+            apart = (rounding(x).logits - rounding.convert()(x).logits).abs()
+        assert apart.mean() < 2e-3 and apart.max() < 0.1  # a rounding that falls on the other side now and then
     levels = [m.weight.unique() for m in aware.convert().modules() if getattr(m, "bits", 8) == 4]
     assert levels and all(len(level) <= 16 and level.min() >= -8 for level in levels)
 
 
-class Odd(Mine):
-    """Its layer is recurrent, or its batch norm comes first."""
-
-    def __init__(self, early):
-        super().__init__(12, 3)
-        self.first = nn.BatchNorm2d(12) if early else nn.LSTM(12, 2)
-
-    def forward(self, x):
-        return super().forward(self.first(x))
-
-
-@pytest.mark.parametrize("early, says", [(False, "Odd.first is LSTM"), (True, "but Odd.first does not follow a layer")])
-def test_what_cannot_be_put_in_whole_numbers_is_named(early, says):
+@pytest.mark.parametrize(
+    "first, says", [(nn.LSTM(12, 2), "Mine.first is LSTM"), (nn.BatchNorm2d(12), "but Mine.first does not follow a layer")]
+)
+def test_what_cannot_be_put_in_whole_numbers_is_named(first, says):
+    net = Mine(12, 3)
+    net.first, net.forward = first, lambda x: Mine.forward(net, first(x))
     with pytest.raises(HsiError, match=says):
-        layers.plan_of(Odd(early), torch.randn(2, 12, 19, 19))
+        layers.plan_of(net, torch.randn(2, 12, 19, 19))
 
 
 def test_a_network_in_whole_numbers_is_a_run_with_the_recipe_of_its_network():

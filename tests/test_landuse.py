@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 import torch
 from hsibook import runner
+from hsilib import HsiError, Store, add_images, add_scene, execute, make_run, split_of, task_of, trained
 from hsilib.__main__ import main
 from hsilib.data import imagesets as images
 from hsilib.data import inputs, registry, scenes
-from hsilib.data import own as own_scene
-from hsilib.data.splits import split_of
-from hsilib.errors import HsiError
+from hsilib.data.own import images_named
 from hsilib.methods.distill.distillation import recorded
 from hsilib.methods.landuse.networks import VGG16, GGhostNet, MobileNetV2
-from hsilib.study.execute import execute, task_of, trained
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
 from hsilib.study.sweep import costs_of
 from PIL import Image
 
@@ -32,13 +28,9 @@ PARAMETERS = {  # methods F.1: for 1000, 30 and 4 classes
 }  # fmt: skip
 
 
-def count(net):
-    return sum(p.numel() for p in net.parameters())
-
-
 def built(network, classes, **config):
     with torch.device("meta"):  # shapes only: no memory, no time
-        return count(network(3, classes, **config))
+        return sum(p.numel() for p in network(3, classes, **config).parameters())
 
 
 @pytest.mark.parametrize("variant", PARAMETERS)
@@ -89,7 +81,7 @@ def test_a_folder_and_its_zip_are_the_same_set(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as handle:
         for path in sorted(folder.rglob("*.png")):
             handle.write(path, f"root/{path.relative_to(folder)}")
-    plain, packed = (scenes.load_scene(own_scene.images_named(str(p))) for p in (folder, tmp_path / "packed.zip"))
+    plain, packed = (scenes.load_scene(images_named(str(p))) for p in (folder, tmp_path / "packed.zip"))
     assert plain.name == "my_set" and plain.classes == packed.classes == ("farm", "port")
     assert plain.labels.ravel().tolist() == [1] * 4 + [2] * 4
     assert (plain.read(8) == packed.read(8)).all() and plain.read(8).shape == (8, 3, 8, 8)
@@ -97,13 +89,13 @@ def test_a_folder_and_its_zip_are_the_same_set(folder, tmp_path):
 
 
 def test_an_own_set_has_an_identity_of_its_contents_and_a_later_change_is_refused(folder):
-    name = own_scene.images_named(str(folder))
+    name = images_named(str(folder))
     scene, before = scenes.load_scene(name), registry.identity(name)
     assert before != name
     save(folder / "farm" / "0.png", 77)
     with pytest.raises(HsiError, match="have changed since"):
         scene.read(9)
-    assert registry.identity(own_scene.images_named(str(folder))) != before
+    assert registry.identity(images_named(str(folder))) != before
 
 
 def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
@@ -122,11 +114,6 @@ def test_a_chapter_takes_a_folder_from_where_you_are(folder, monkeypatch):
         runner.run("landuse", {"images": "nowhere"})
 
 
-def test_images_too_small_for_the_networks_are_one_line():
-    with pytest.raises(HsiError, match="size must be from 32 to"):
-        make_run(SMALL, "random", "mobilenet", epochs=1, options={"size": 16})
-
-
 def test_larger_images_are_expected_to_take_longer():
     runs = [make_run(SMALL, "random", "mobilenet", options={"size": size}) for size in (64, 128)]
     small, large = costs_of(runs, Store().rows()).values()
@@ -137,14 +124,12 @@ def test_a_name_belongs_to_a_scene_or_to_a_set_not_to_both(folder, tmp_path):
     np.save(tmp_path / "cube.npy", np.random.rand(9, 9, 3))
     np.save(tmp_path / "labels.npy", np.ones((9, 9), np.uint8))
     pair = (tmp_path / "cube.npy", tmp_path / "labels.npy")
-    own_scene.add_scene("field", *pair)
-    own_scene.add_images("town", str(folder))
-    for taken in ("rsscn7", "town", "salinas_a"):
-        with pytest.raises(HsiError, match="taken"):
-            own_scene.add_scene(taken, *pair)
-    for taken in ("rsscn7", "field", "salinas_a"):
-        with pytest.raises(HsiError, match="taken"):
-            own_scene.add_images(taken, str(folder))
+    add_scene("field", *pair)
+    add_images("town", folder)
+    for add, given, other in ((add_scene, pair, "town"), (add_images, [folder], "field")):
+        for taken in ("rsscn7", other, "salinas_a"):
+            with pytest.raises(HsiError, match="taken"):
+                add(taken, *given)
 
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0"  # which would be run
@@ -168,11 +153,11 @@ def test_links_that_loop_and_pipes_do_not_hang(folder):
     assert len(images.listed(folder)[0]) == 8
     (folder / "farm" / "out.png").symlink_to(__file__)
     with pytest.raises(HsiError, match="farm/out.png: a link out of the set"):
-        own_scene.images_named(str(folder))
+        images_named(str(folder))
     (folder / "farm" / "out.png").unlink()
     os.mkfifo(folder / "farm" / "pipe.png")
     with pytest.raises(HsiError, match="farm/pipe.png: no file"):
-        own_scene.images_named(str(folder))
+        images_named(str(folder))
 
 
 def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
@@ -180,19 +165,21 @@ def test_what_is_no_set_of_images_is_one_line(tmp_path, folder):
     given = {"nowhere": "nowhere", "my set/farm": "one folder of images", "my set/port": "1 folders of images"}
     for path, says in (given | {"broken.zip": "broken.zip"}).items():
         with pytest.raises(HsiError, match=says):
-            own_scene.images_named(str(tmp_path / path))
+            images_named(str(tmp_path / path))
     for name in ("0", "1", "2"):
         (folder / "farm" / f"{name}.png").unlink()
     with pytest.raises(HsiError, match="farm has 1 usable"):
-        own_scene.images_named(str(folder))
+        images_named(str(folder))
 
 
-def test_images_and_cubes_are_not_mixed_up(tmp_path):
-    for scene, method, says in ((SMALL, "rf", "hyperspectral scene"), ("synthetic_urban_small", "mobilenet", "set of images")):
-        with pytest.raises(HsiError, match=says):
-            execute(make_run(scene, "random", method, epochs=1), Store(tmp_path))
-    with pytest.raises(HsiError, match="random only"):
-        execute(make_run(SMALL, "disjoint", "mobilenet", epochs=1), Store(tmp_path))
+@pytest.mark.parametrize(
+    "scene, split, method, size, says",
+    [(SMALL, "random", "rf", {}, "hyperspectral scene"), ("synthetic_urban_small", "random", "mobilenet", {}, "set of images"),
+     (SMALL, "disjoint", "mobilenet", {}, "random only"), (SMALL, "random", "mobilenet", {"size": 16}, "must be from 32 to")],
+)  # fmt: skip
+def test_what_images_and_networks_are_not_for_is_one_line(scene, split, method, size, says):
+    with pytest.raises(HsiError, match=says):
+        execute(make_run(scene, split, method, epochs=1, options=size), Store())
 
 
 def test_every_position_has_its_own_answer_of_the_teacher():
@@ -212,12 +199,11 @@ def test_the_store_keeps_the_answer_for_every_image(tmp_path):
     store, run = Store(tmp_path), make_run(SMALL, "random", "vgg16", epochs=40, batch=32, options=options)
     row, model = execute(run, store)
     answers = store.read_map(run.id).ravel() - 1
-    scene = store.card(SMALL)[0]
+    scene, *_ = store.card(SMALL)
     split = split_of(scene, "random")
     assert np.isnan(split.leakage)  # images have no neighbours: the card knows it too
     with pytest.raises(HsiError, match="set of images"):
         split_of(scene, "blocks")
     assert 100 * (answers[split.test] == split.test_y).mean() == pytest.approx(row["oa"], abs=1e-3)
     assert row["oa"] > 60 and np.isnan(row["leakage"])  # four textures: chance is 25
-    again = trained(run, store)
-    assert torch.equal(again.head.weight, model.head.weight)
+    assert torch.equal(trained(run, store).head.weight, model.head.weight)

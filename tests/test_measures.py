@@ -4,13 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from hsilib import Store, make_run, metrics, split_of
+from hsilib import HsiError, Store, execute, make_run, metrics, split_of
 from hsilib.__main__ import main
-from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.models import measure
 from hsilib.study import measures
-from hsilib.study.execute import execute
 
 SMALL = "synthetic_urban_small"
 

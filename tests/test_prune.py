@@ -6,19 +6,13 @@ from copy import deepcopy
 import pytest
 import torch
 import torch.nn.functional as F
-from hsilib import methods
+from hsilib import WIDTHS, Store, criterion, execute, make_run, methods, parameters, task_of, trained
 from hsilib.methods.prune import sfp, thinet
-from hsilib.methods.prune.criterion import criterion
 from hsilib.methods.prune.l1 import l1
 from hsilib.methods.prune.lots import lots
 from hsilib.methods.prune.slimming import slimming
 from hsilib.methods.prune.strategies import layer_by_layer, multi_pass, one_shot
 from hsilib.methods.prune.surgery import LAYERS, cut, refresh_batch_norm, strongest
-from hsilib.models.measure import parameters
-from hsilib.models.networks import WIDTHS
-from hsilib.study.execute import execute, task_of, trained
-from hsilib.study.runs import make_run, plan
-from hsilib.study.store import Store
 
 from conftest import logits, worn
 
@@ -36,10 +30,10 @@ def masked(net, keep):
     """The wide network with all other channels silenced behind their activation."""
     net = deepcopy(net)
     with torch.no_grad():
-        for layer, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("fc1", None)):
-            gone = [c for c in range(len(getattr(net, layer).bias)) if c not in keep[layer]]
-            modules = [getattr(net, layer), *([getattr(net, norm)] if norm and net.config["batch_norm"] else [])]
-            for module in modules:
+        for name, module in net.named_children():
+            layer = {"bn1": "conv1", "bn2": "conv2"}.get(name, name)
+            if layer in keep and not isinstance(module, torch.nn.Identity):
+                gone = [c for c in range(len(module.bias)) if c not in keep[layer]]
                 module.weight[gone], module.bias[gone] = 0, 0
     return net
 
@@ -56,6 +50,9 @@ def test_the_small_network_equals_the_masked_large_one(ratio, batch_norm):
 
 def test_parameters_after_surgery_are_the_papers():
     net, wide = worn(), (50, 100, 100)
+    assert one_shot(wide, WIDTHS[90]) == [(15, 30, 30)]
+    assert layer_by_layer(wide, WIDTHS[90]) == [(15, 100, 100), (15, 30, 100), (15, 30, 30)]
+    assert multi_pass(wide, WIDTHS[90]) == [(33, 67, 67), (22, 45, 45), (15, 30, 30)]
     stages = {r: [parameters(cut(net, some(net, w))) for w in layer_by_layer(wide, WIDTHS[r])] for r in (90, 95, 98)}
     assert stages[90] == [304_331, 103_011, 49_321]  # Table 9, strategy II
     assert stages[95] == [286_826, 66_746, 25_386] and stages[98] == [269_321, 32_981, 8_951]
@@ -68,62 +65,34 @@ def test_torch_pruning_cuts_the_same_network():
     net = worn(bands=8, classes=4, widths=(6, 8, 10))
     keep = some(net, (3, 4, 5))
 
-    class Plain(torch.nn.Module):  # the graph is traced from a plain output
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, x):
-            return self.inner(x).logits
-
-    other = Plain(deepcopy(net))
+    other, logits_of = deepcopy(net), {"output_transform": lambda out: out.logits}
     for layer in LAYERS:
-        module = getattr(other.inner, layer)
+        module = getattr(other, layer)
         cutter = tp.prune_linear_out_channels if layer == "fc1" else tp.prune_conv_out_channels
-        graph = tp.DependencyGraph().build_dependency(other, example_inputs=torch.randn(2, 8, 19, 19))
+        graph = tp.DependencyGraph().build_dependency(other, torch.randn(2, 8, 19, 19), **logits_of)
         gone = [c for c in range(len(module.bias)) if c not in keep[layer]]
         graph.get_pruning_group(module, cutter, idxs=gone).prune()
-    small = cut(net, keep)
-    for (name, mine), theirs in zip(small.state_dict().items(), other.inner.state_dict().values()):
+    for (name, mine), theirs in zip(cut(net, keep).state_dict().items(), other.state_dict().values()):
         assert torch.equal(mine, theirs), name
-
-
-def test_strategies():
-    wide = (50, 100, 100)
-    assert one_shot(wide, WIDTHS[90]) == [(15, 30, 30)]
-    assert layer_by_layer(wide, WIDTHS[90]) == [(15, 100, 100), (15, 30, 100), (15, 30, 30)]
-    assert multi_pass(wide, WIDTHS[90]) == [(33, 67, 67), (22, 45, 45), (15, 30, 30)]
 
 
 # ------------------------------------------------------------------------------ the criteria
 
 
-def by_hand(net, layer, sizes):
-    """Filter j of a layer gets the constant weight sizes[j]."""
-    with torch.no_grad():
-        for j, size in enumerate(sizes):
-            getattr(net, layer).weight[j] = size
-
-
-def test_l1_keeps_the_largest_sums_of_absolute_weights():
+def test_l1_keeps_the_largest_sums_of_absolute_weights_and_slimming_the_largest_scales():
     net = worn(bands=3, classes=2, widths=(4, 3, 3))
-    by_hand(net, "conv1", [0.1, -0.4, 0.3, 0.2])
-    by_hand(net, "conv2", [-0.3, 0.1, 0.2])
-    by_hand(net, "fc1", [0.2, -0.1, 0.3])
+    sizes = {net.conv1: [0.1, -0.4, 0.3, 0.2], net.conv2: [-0.3, 0.1, 0.2], net.fc1: [0.2, -0.1, 0.3]}
     with torch.no_grad():
+        for layer, values in sizes.items():  # all weights of a filter are the same
+            for row, value in zip(layer.weight, values):
+                row.fill_(value)
         net.conv1.bias[0] = 100.0  # the bias does not count
-    keep = l1(net, {"conv1": 2, "conv2": 1, "fc1": 2})
-    assert [k.tolist() for k in keep.values()] == [[1, 2], [0], [0, 2]]
-    assert strongest(torch.tensor([1.0, 1.0, 1.0]), 2).tolist() == [0, 1]  # ties: the first
-
-
-def test_slimming_keeps_the_largest_scales():
-    net = worn(bands=3, classes=2, widths=(4, 3, 3))
-    with torch.no_grad():
-        net.bn1.weight.copy_(torch.tensor([0.1, -0.4, 0.3, 0.2]))
+        net.bn1.weight.copy_(torch.tensor([0.3, -0.1, 0.0, -0.4]))
         net.bn2.weight.copy_(torch.tensor([0.0, 0.1, -0.2]))
-    by_hand(net, "fc1", [0.2, -0.1, 0.3])
-    assert [k.tolist() for k in slimming(net, {"conv1": 2, "conv2": 1, "fc1": 1}).values()] == [[1, 2], [2], [2]]
+    widths = {"conv1": 2, "conv2": 1, "fc1": 2}
+    assert [k.tolist() for k in l1(net, widths).values()] == [[1, 2], [0], [0, 2]]
+    assert [k.tolist() for k in slimming(net, widths).values()] == [[0, 3], [2], [0, 2]]  # fc1 has no scales
+    assert strongest(torch.tensor([1.0, 1.0, 1.0]), 2).tolist() == [0, 1]  # ties: the first
 
 
 def test_the_penalty_of_slimming_is_the_l1_norm_of_the_scales():
@@ -148,39 +117,27 @@ def test_thinet_contributions_add_up_to_the_next_layers_output():
 
 
 def test_thinet_chooses_and_rescales_as_brute_force_does():
-    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(3), dtype=torch.double)
-    x *= torch.tensor([1, 0.1, 2, 0.5, 0.2, 1.5])
+    parts, mix = torch.randn(46, 6, generator=torch.Generator().manual_seed(9), dtype=torch.double).split([40, 6])
+    x = parts @ mix * (torch.arange(6) != 3)  # channel 3 is always silent behind its ReLU
     gone = []
     for _ in range(3):  # the greedy rule, spelled out
         cost = {c: float(x[:, gone + [c]].sum(1).pow(2).sum()) for c in range(6) if c not in gone}
         gone.append(min(cost, key=cost.get))
     gram = x.T @ x
-    assert thinet.least(gram, 3) == sorted(gone)
+    assert thinet.least(gram, 3) == sorted(gone) and thinet.least(gram, 1) == [3]
     kept = [c for c in range(6) if c not in gone]
     best = torch.linalg.lstsq(x[:, kept], x.sum(1)[:, None]).solution[:, 0]
     torch.testing.assert_close(thinet.scales(gram, kept), best, atol=1e-4, rtol=1e-4)
+    assert thinet.scales(gram, [0, 3])[1] == 1
 
 
 def task_for(name, ratio=90, **options):
     return task_of(make_run(SMALL, "disjoint", name, ratio, epochs=2, options=options))
 
 
-def test_thinet_drops_dead_channels_first_and_scales_a_twin_by_two():
-    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.double)
-    x[:, 1] = 0  # always silent behind its ReLU
-    x[:, 3] = x[:, 2]
-    gram = x.T @ x
-    assert thinet.least(gram, 1) == [1]
-    torch.testing.assert_close(thinet.scales(gram, [0, 2]), torch.tensor([1.0, 2.0], dtype=torch.double), atol=1e-4, rtol=0)
-    assert thinet.scales(gram, [0, 1])[1] == 1
-
-
 def test_thinet_drops_the_silent_half():
     """With half of the channels silent, exactly the others are kept, and the network computes what it did."""
-    net = worn(classes=9, widths=(8, 8, 8))
-    with torch.no_grad():
-        for module in (net.bn1, net.bn2, net.fc1):
-            module.weight[::2], module.bias[::2] = 0, 0
+    net = masked(worn(classes=9, widths=(8, 8, 8)), dict.fromkeys(LAYERS, [1, 3, 5, 7]))
     task = task_for("thinet")
     same = refresh_batch_norm(deepcopy(net), task.data(net))
     keep = thinet.thinet(net, {"conv1": 4, "conv2": 4, "fc1": 4}, task)
@@ -242,25 +199,20 @@ def test_a_pruned_run_notes_its_channels_and_its_accuracy_on_the_way(shared):
     assert note["kept"]["conv1"] == l1(dense, dict(zip(LAYERS, WIDTHS[95])))["conv1"].tolist()
 
 
-def test_a_criterion_from_a_notebook_joins_with_one_function(tmp_path):
+def test_a_criterion_from_a_notebook_joins_with_one_function(registered):
     @criterion("first_ones", "The first")
     def first_ones(net, widths, task):
         """Keep the first channels."""
         return {layer: torch.arange(widths[layer]) for layer in LAYERS}
 
-    try:
-        about = methods.get("first_ones")
-        assert about.family == "pruning" and about.about == "Keep the first channels." and str(about.version).startswith("1-")
-        (run,) = plan(SMALL, ["disjoint"], ["first_ones"], (98,), seeds=1, epochs=1)
-        assert execute(run, Store(tmp_path))[0]["params"] == 8_874
-    finally:
-        del methods.METHODS["first_ones"]
+    about = methods.get("first_ones")
+    assert about.family == "pruning" and about.about == "Keep the first channels." and str(about.version).startswith("1-")
+    assert execute(make_run(SMALL, "disjoint", "first_ones", 98, epochs=1), Store())[0]["params"] == 8_874
 
 
 def test_lots_differ_between_seeds_and_keep_as_many_as_asked():
-    net = worn(classes=9)
-    tasks = [task_of(make_run(SMALL, "disjoint", "lots", 98, seed=seed, epochs=2)) for seed in (0, 0, 1)]
-    kept = [lots(net, {"conv1": 5, "conv2": 10, "fc1": 10}, task) for task in tasks]
+    tasks = [task_of(make_run(SMALL, "disjoint", "lots", 98, seed=seed)) for seed in (0, 0, 1)]
+    kept = [lots(worn(classes=9), dict(zip(LAYERS, WIDTHS[98])), task) for task in tasks]
     assert all(torch.equal(kept[0][layer], kept[1][layer]) for layer in kept[0])
     assert not torch.equal(kept[0]["conv2"], kept[2]["conv2"])
     assert [len(set(v.tolist())) for v in kept[0].values()] == [5, 10, 10] and max(kept[0]["conv1"]) < 50

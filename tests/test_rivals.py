@@ -5,28 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hsilib.data.inputs import make_inputs
-from hsilib.data.scenes import load_scene
+from hsilib import HsiError, Perceptron, Store, load_scene, macs, make_inputs, make_run, parameters, scene_scores
 from hsilib.data.splits import make_split, near
-from hsilib.errors import HsiError
 from hsilib.identity import Recipe, parents
 from hsilib.methods.compact.filters import After, Before, averaged, smoothed
 from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.rivals import CLOLN, LS2CM, SSFTT, GhostNetHSI
-from hsilib.methods.compact.spectral import Perceptron
 from hsilib.methods.quantize import layers
-from hsilib.models.evaluate import scene_scores
-from hsilib.models.measure import macs, parameters
-from hsilib.models.networks import NETWORKS, Outputs
+from hsilib.models.networks import NETWORKS
 from hsilib.models.train import rate
 from hsilib.study.execute import execute, trained
-from hsilib.study.runs import make_run
-from hsilib.study.store import Store
-from scipy.special import erf, log_softmax
-from torch import nn
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import correlate1d
+from scipy.special import erf, expit, log_softmax, softmax
 
-from conftest import tiny
-from test_compact import after_training
+from conftest import after_training, tiny
 
 SMALL = "synthetic_urban_small"
 
@@ -44,63 +37,51 @@ def test_networks_of_the_field_have_their_published_size(net, bands, count, prod
     assert macs(made, torch.zeros(1, bands, made.window, made.window)) == products
 
 
+def array(tensor):
+    return tensor.detach().numpy().astype(float)
+
+
 def conv(x, layer, pad=0):
-    """A convolution in numpy, offset by offset: x (C, h, w)."""
-    w = layer.weight.detach().numpy().astype(float)
-    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
-    rows, cols = x.shape[1] - w.shape[2] + 1, x.shape[2] - w.shape[3] + 1
-    out = np.zeros((len(w), rows, cols))
-    for i in range(w.shape[2]):
-        for j in range(w.shape[3]):
-            part = x[:, i : i + rows, j : j + cols]
-            if w.shape[1] == 1 and len(w) == len(x):  # each channel on its own
-                out += w[:, 0, i, j, None, None] * part
-            else:
-                out += np.einsum("oc,chw->ohw", w[:, :, i, j], part)
-    return out if layer.bias is None else out + layer.bias.detach().numpy()[:, None, None]
+    """A convolution in numpy: x (C, h, w)."""
+    w = array(layer.weight)
+    windows = sliding_window_view(np.pad(x, ((0, 0), (pad, pad), (pad, pad))), w.shape[2:], (1, 2))
+    of_each = w.shape[1] == 1 and len(w) == len(x)  # each channel on its own
+    out = np.einsum("cij,chwij->chw", w[:, 0], windows) if of_each else np.einsum("ocij,chwij->ohw", w, windows)
+    bias = getattr(layer, "bias", None)
+    return out if bias is None else out + array(bias)[:, None, None]
 
 
 def norm(x, bn):
     """Batch norm in numpy, as after training: x (C, ...)."""
-    a, b, m, v = (t.detach().numpy().astype(float) for t in (bn.weight, bn.bias, bn.running_mean, bn.running_var))
+    a, b, m, v = map(array, (bn.weight, bn.bias, bn.running_mean, bn.running_var))
     return ((x.T - m) / np.sqrt(v + bn.eps) * a + b).T
 
 
 def linear(x, layer):
-    out = x @ layer.weight.detach().numpy().astype(float).T
-    return out if layer.bias is None else out + layer.bias.detach().numpy()
+    out = x @ array(layer.weight).T
+    return out if layer.bias is None else out + array(layer.bias)
 
 
 def relu(x):
     return np.maximum(x, 0)
 
 
-def softmax(x, axis):
-    x = np.exp(x - x.max(axis, keepdims=True))
-    return x / x.sum(axis, keepdims=True)
-
-
 def squeeze(x, se, gate=lambda z: z):
     return x * gate(linear(relu(linear(x.mean((1, 2)), se.fc1)), se.fc2))[:, None, None]
 
 
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
-
-
 def cloln(net, x):
     def pair(x, depth, row):
-        w, wide = row.weight.detach().numpy()[0, 0, 0], np.pad(x, ((0, 0), (0, 0), (1, 1)))
-        along = sum(w[j] * wide[:, :, j : j + x.shape[2]] for j in range(3))
+        along = correlate1d(x, array(row.weight)[0, 0, 0], mode="constant")
         return np.concatenate([conv(x, depth, 1), along])
 
     def act(x, a):
-        return norm(conv(relu(x), type("", (), {"weight": a.weight, "bias": None}), 1), a.bn)
+        return norm(conv(relu(x), a, 1), a.bn)
 
     x = relu(norm(pair(conv(x[:, 5:14, 5:14], net.project), net.depth1, net.row1), net.bn1))
     x = norm(pair(conv(x, net.mix), net.depth2, net.row2), net.bn2)
-    x = squeeze(act(x, net.act1), net.squeeze1, sigmoid)
-    x = squeeze(act(norm(conv(x, net.conv3), net.bn3), net.act2), net.squeeze2, sigmoid)
+    x = squeeze(act(x, net.act1), net.squeeze1, expit)
+    x = squeeze(act(norm(conv(x, net.conv3), net.bn3), net.act2), net.squeeze2, expit)
     return linear(x.mean((1, 2)), net.head)
 
 
@@ -135,22 +116,18 @@ def ghostnet(net, x):
 
 def ssftt(net, x):
     def layer_norm(t, ln):
-        t = (t - t.mean(1, keepdims=True)) / np.sqrt(t.var(1, keepdims=True) + ln.eps)
-        return t * ln.weight.detach().numpy() + ln.bias.detach().numpy()
+        scale, shift = array(ln.weight), array(ln.bias)
+        return (t - t.mean(1, keepdims=True)) / np.sqrt(t.var(1, keepdims=True) + ln.eps) * scale + shift
 
-    x, kernels = x[:, 3:16, 3:16], net.conv3.weight.detach().numpy().astype(float)
-    cube = np.zeros((8, len(x) - 2, 11, 11))
-    for d, i, j in np.ndindex(3, 3, 3):
-        part = x[d : d + len(x) - 2, i : i + 11, j : j + 11]
-        cube += kernels[:, 0, d, i, j, None, None, None] * part
-    cube = relu(norm(cube + net.conv3.bias.detach().numpy()[:, None, None, None], net.bn3))
+    first, place, kernels, bias = map(array, (net.first[0], net.place[0], net.conv3.weight, net.conv3.bias))
+    cube = sliding_window_view(x[:, 3:16, 3:16], (3, 3, 3))
+    cube = np.einsum("odij,chwdij->ochw", kernels[:, 0], cube) + bias[:, None, None, None]
+    cube = relu(norm(cube, net.bn3))
     x = relu(norm(conv(cube.reshape(-1, 11, 11), net.conv2), net.bn2)).reshape(64, 81).T
     t = softmax(linear(x, net.attend), 0).T @ linear(x, net.value)
-    t = np.concatenate([net.first.detach().numpy()[0], t]) + net.place.detach().numpy()[0]
+    t = np.concatenate([first, t]) + place
     q, k, v = np.split(linear(layer_norm(t, net.norm1), net.qkv), 3, 1)
-    heads = [
-        softmax(q[:, h] @ k[:, h].T / 8, 1) @ v[:, h] for h in (slice(8 * n, 8 * n + 8) for n in range(8))
-    ]
+    heads = [softmax(q[:, h] @ k[:, h].T / 8, 1) @ v[:, h] for h in np.split(np.arange(64), 8)]
     t = t + linear(np.concatenate(heads, 1), net.out)
     up = linear(layer_norm(t, net.norm2), net.up)
     t = t + linear(up * 0.5 * (1 + erf(up / np.sqrt(2))), net.down)
@@ -180,10 +157,14 @@ def by_hand(image, size):
     return out
 
 
-def test_a_network_of_means_sees_the_mean_of_the_spectra_around_the_border_of_fewer():
+def seen(kind):
+    """What a network of a kind sees of the tiny scene."""
     scene = tiny()
-    split = make_split(scene, "disjoint", 0)
-    bands, windows = (make_inputs(scene, split, kind) for kind in ("bands", "windows"))
+    return make_inputs(scene, make_split(scene, "disjoint", 0), kind)
+
+
+def test_a_network_of_means_sees_the_mean_of_the_spectra_around_the_border_of_fewer():
+    bands, windows = seen("bands"), seen("windows")
     means = by_hand(bands.pixels.view(12, 11, 6).double().numpy(), 5).reshape(132, 6)
     np.testing.assert_allclose(averaged(bands, 5).pixels, means, atol=1e-5)
     inner = after_training(Perceptron(6, 3, width=4))
@@ -205,75 +186,59 @@ def test_scores_are_averaged_as_logarithms_and_votes_are_counted():
     np.testing.assert_allclose(out.transpose(1, 2, 0), votes, atol=1e-6)
 
 
-class Far(nn.Module):
+class Far(Perceptron):
     """A network of windows that has no form for a whole scene."""
 
     kind = "windows"
 
-    def __init__(self, bands, classes):
-        super().__init__()
-        self.config = dict(bands=bands, classes=classes)
-        self.fc = nn.Linear(bands, classes)
-
     def forward(self, x):
-        return Outputs(self.fc(x[:, :, 9, 9] + x[:, :, 0, 18]), {})
+        return super().forward(x[:, :, 9, 9] + x[:, :, 0, 18])
 
 
-@pytest.mark.parametrize("inner", [Far(6, 3), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)])
+@pytest.mark.parametrize("inner", [Far(6, 3, width=4), Perceptron(6, 3, width=4), NarrowLens(6, 3, width=3)])
 def test_a_filter_works_on_any_network(inner, monkeypatch):
     monkeypatch.setitem(NETWORKS, "Far", Far)
-    scene = tiny()
-    split = make_split(scene, "disjoint", 0)
     net = After.holding(after_training(inner), "cpu", after=3, vote=1)
-    plain = torch.from_numpy(scene_scores(inner, make_inputs(scene, split, inner.kind))).double().log_softmax(1).numpy()
+    plain = log_softmax(scene_scores(inner, seen(inner.kind)), 1)
     expected = by_hand(plain.reshape(12, 11, 3), 3).reshape(132, 3)
-    np.testing.assert_allclose(scene_scores(net, make_inputs(scene, split, "windows")), expected, atol=1e-4)
+    np.testing.assert_allclose(scene_scores(net, seen("windows")), expected, atol=1e-4)
 
 
-def test_even_sizes_of_filters_are_refused(tmp_path):
-    for method, options in (("filtered", {"after": 4}), ("perceptron_mean", {"before": 4})):
-        with pytest.raises(HsiError, match=f"{min(options)} must be an odd number from 1 to 19, not 4"):
-            execute(make_run(SMALL, "random", method, epochs=1, options=options), Store(tmp_path))
+@pytest.mark.parametrize("method, size", [("filtered", "after"), ("perceptron_mean", "before")])
+def test_even_sizes_of_filters_are_refused(method, size):
+    with pytest.raises(HsiError, match=f"{size} must be an odd number from 1 to 19, not 4"):
+        execute(make_run(SMALL, "random", method, epochs=1, options={size: 4}), Store())
 
 
-def test_what_is_filtered_is_the_trained_network_of_the_other_run(tmp_path):
+def test_what_is_filtered_is_the_trained_network_of_the_other_run():
     run = make_run(SMALL, "random", "filtered", epochs=2, options={"of": "perceptron_mean", "before": 5, "vote": 3})
     assert dict(parents(run)[0].options)["before"] == 5
-    store = Store(tmp_path)
-    row, net = execute(run, store)
-    plain = trained(parents(run)[0], store)
+    row, net = execute(run, Store())
+    plain = trained(parents(run)[0])
     state = {f"net.{key}": value for key, value in plain.state_dict().items()}
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
     assert row["payload"] == 4 * (103 * 24 + 24 + 24 * 9 + 9 + 24)  # a filter has no bytes
-    assert trained(run, store).config == net.config  # from its stored weights
+    assert trained(run).config == net.config  # from its stored weights
     run = make_run(SMALL, "random", "filtered", options={"of": "lens_2k", "int8": True})
     assert [str(parent) for parent in parents(run)] == [f"static of=lens_2k · {SMALL} · random · seed 0"]
 
 
 def test_the_integer_form_of_a_network_of_means_takes_raw_means():
-    scene = tiny()
-    inputs = make_inputs(scene, make_split(scene, "disjoint", 0), "windows")
-    inner = after_training(Perceptron(6, 3, width=4))
-    net = Before.holding(inner, "cpu", before=3)
+    inputs = seen("windows")
+    net = Before.holding(after_training(Perceptron(6, 3, width=4)), "cpu", before=3)
     x = inputs.samples(torch.arange(132))
     small = layers.static(net, x, inputs.reduction)
     assert small.config["first"] == "net.fc1" and small.window == 3
     assert (small(x).logits.argmax(1) == net(x).logits.argmax(1)).float().mean() > 0.9
 
 
-def test_classical_models_on_means_are_filtered_behind_too(tmp_path, name="mlr_mean"):
-    row, model = execute(make_run(SMALL, "random", name, options={"after": 3, "vote": 3}), Store(tmp_path))
-    plain, _ = execute(make_run(SMALL, "random", name, options={"before": 1}), Store(tmp_path))
-    assert row["oa"] != plain["oa"]
-    assert plain["oa"] == execute(make_run(SMALL, "random", name[:3]), Store(tmp_path))[0]["oa"]
+def test_classical_models_on_means_are_filtered_behind_too():
+    asked = ("mlr", {}), ("mlr_mean", {"before": 1}), ("mlr_mean", {"before": 1, "after": 3, "vote": 3})
+    plain, same, other = (execute(make_run(SMALL, "random", of, options=o), Store())[0]["oa"] for of, o in asked)
+    assert plain == same != other
 
 
 # ----------------------------------------------------------------------------------- recipes and choice
-
-
-def test_rivals_learn_from_the_same_teachers(tmp_path):
-    row, net = execute(make_run(SMALL, "random", "cloln_taught", epochs=1, options={"by": "perceptron"}), Store(tmp_path))
-    assert type(net) is CLOLN and row["parents"]
 
 
 def test_rates_rise_fall_and_come_back():
@@ -286,9 +251,9 @@ def test_rates_rise_fall_and_come_back():
     assert rates("sgd_waves", 0, 5, 15, 30) == rates("waves", 0, 5, 15, 30) == pytest.approx([1, 0.75, 0, 1])
 
 
-def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels(seed=0):
+def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels():
     scene = load_scene("synthetic_fields")
-    whole, split = make_split(scene, "disjoint", 0), make_split(scene, "choice", seed)
+    whole, split = make_split(scene, "disjoint", 0), make_split(scene, "choice", 0)
     assert set(split.train) | set(split.test) == set(whole.train)
     assert not set(split.test) & set(whole.test)
     assert 0.3 < len(split.test) / len(whole.train) < 0.5
@@ -301,8 +266,7 @@ def test_a_choice_is_made_on_training_pixels_as_far_away_as_the_test_pixels(seed
     older = make_split(scene, "validation", 0)
     gaps = [max(abs(share(part, w) - share(whole, w)) for w in (3, 5, 9, 19)) for part in (split, older)]
     assert gaps[0] < gaps[1], gaps
-    other = make_split(scene, "choice", seed + 5)
-    assert set(other.test) != set(split.test)
+    assert set(make_split(scene, "choice", 5).test) != set(split.test)
 
 
 def test_a_class_of_few_pixels_stays_in_training():

@@ -111,13 +111,9 @@ def metrics(scores: np.ndarray, true: np.ndarray) -> dict[str, float]:
     f1 = 2 * hits[seen] / (rows + columns)[seen]
     aa = (hits[seen] / rows[seen]).mean()
     shares = {"top5": 100 * top5, "aa": 100 * aa, "kappa": 100 * kappa, "f1": 100 * f1.mean()}
-    return {"oa": 100 * table.trace() / total, **shares, "aa30": aa30(table)}
-
-
-def aa30(table: np.ndarray) -> float:
-    """Return the mean recall, in percent, of the classes with at least 30 test pixels; NaN without one."""
-    large = table.sum(1) >= LEAST
-    return float(per_class(table)[large].mean()) if large.any() else np.nan
+    large = rows >= LEAST
+    aa30 = float(per_class(table)[large].mean()) if large.any() else np.nan
+    return {"oa": 100 * table.trace() / total, **shares, "aa30": aa30}
 
 
 def small(counts: np.ndarray) -> str:

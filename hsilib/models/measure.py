@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hsilib.data.splits import WINDOW
 from hsilib.errors import HsiError, reason
 from hsilib.identity import Classical
+from hsilib.models.networks import LAYERS
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # whose biases take up what batch norm adds
 
 
 def parameters(model: nn.Module | Classical) -> int | None:
@@ -155,9 +155,8 @@ def _stored(module):
 
 def _plain(layer):
     """Tell whether it is a layer whose form to deploy is known, one bias for each output."""
-    if isinstance(layer, nn.LSTM):
-        return True
-    return "weight" in _stored(layer) and (hasattr(layer, "bits") or isinstance(layer, LAYERS))
+    known = hasattr(layer, "bits") or isinstance(layer, LAYERS)
+    return isinstance(layer, nn.LSTM) or (known and "weight" in _stored(layer))
 
 
 # what a layer in whole numbers holds that is counted in its own way, or is not deployed
@@ -171,8 +170,8 @@ def _bytes_of(layer):
     if isinstance(layer, nn.LSTM):  # two biases of each gate are one
         return FLOAT * sum(p.numel() for name, p in stored.items() if not name.startswith("bias_hh"))
     weight, whole = layer.weight, hasattr(layer, "bits")
-    more = stored.keys() - {"weight", "bias"} - (ROUNDED if whole else set())
-    more = sum(stored[name].nbytes for name in more)  # what a layer of your own adds
+    own = stored.keys() - {"weight", "bias"} - (ROUNDED if whole else set())
+    more = sum(stored[name].nbytes for name in own)  # what a layer of your own adds
     if not whole:
         offsets = 0 if getattr(layer, "bare", False) else len(weight)  # its own bias, or batch norm's
         return more + FLOAT * (weight.numel() + offsets)

@@ -13,6 +13,7 @@ from torch import nn
 
 from hsilib.errors import HsiError
 
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WIDTHS = {0: (50, 100, 100), 90: (15, 30, 30), 95: (10, 20, 20), 98: (5, 10, 10)}  # the paper's Table 5
 
 
@@ -46,16 +47,12 @@ def initialise(model: Net, seed: int) -> Net:
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.LSTM):
-            for name, weight in module.named_parameters():
-                if "weight" in name:
-                    nn.init.xavier_uniform_(weight, generator=generator)
-                else:
-                    nn.init.zeros_(weight)
+        if isinstance(module, (*LAYERS, nn.LSTM)):
+            for name, part in module.named_parameters(recurse=False):
+                if name.startswith("weight"):
+                    nn.init.xavier_uniform_(part, generator=generator)
+                elif name.startswith("bias"):
+                    nn.init.zeros_(part)
         elif hasattr(module, "draw"):  # weights that are no layer's
             module.draw(generator)
     return model
@@ -195,8 +192,8 @@ def dense_head(net: nn.Module, f2: torch.Tensor) -> torch.Tensor:
     dilated by 2; fc2 is 1 x 1.
     """
     pooled = F.max_pool2d(f2, 2, stride=1)  # (1, C, H+9, W+9)
-    weight = net.fc1.weight.view(len(net.fc1.weight), -1, 5, 5)
-    e = F.conv2d(pooled, weight.contiguous(memory_format=torch.channels_last), net.fc1.bias, dilation=2)
+    weight = net.fc1.weight.unflatten(1, (-1, 5, 5)).contiguous(memory_format=torch.channels_last)
+    e = F.conv2d(pooled, weight, net.fc1.bias, dilation=2)
     e = F.relu(getattr(net, "bn_fc1", nn.Identity())(e[0, :, :-1, :-1].flatten(1).T))  # (H*W, F1)
     return net.fc2(e).T.view(-1, f2.shape[2] - 10, f2.shape[3] - 10)
 
@@ -217,15 +214,15 @@ class CNN3D(nn.Module):
         super().__init__()
         need(bands, 39, "CNN3D")
         self.config = dict(bands=bands, classes=classes)
-        self.d1, self.d2 = bands - 23, bands - 23 - 15  # 17 and 2 depth positions
         self.conv1, self.conv2 = nn.Conv3d(1, 32, (24, 5, 5)), nn.Conv3d(32, 64, (16, 5, 5))
         self.bn1, self.bn2, self.bn_fc1 = nn.BatchNorm3d(32), nn.BatchNorm3d(64), nn.BatchNorm1d(300)
-        self.fc1, self.fc2 = nn.Linear(64 * self.d2 * 25, 300), nn.Linear(300, classes)
+        self.fc1, self.fc2 = nn.Linear(64 * (bands - 23 - 15) * 25, 300), nn.Linear(300, classes)
 
     @staticmethod
-    def _conv(x, conv, depth):
+    def _conv(x, conv):
         """Run a 3-D convolution on x (B, C, D, H, W) -> (B, out, depth, H-4, W-4)."""
         span = conv.kernel_size[0]
+        depth = x.shape[2] - span + 1  # 17, then 2 of 40 components
         slices = [x[:, :, d : d + span].flatten(1, 2) for d in range(depth)]
         stacked = torch.stack(slices, 1)  # (B, depth, C*span, H, W)
         out = F.conv2d(stacked.flatten(0, 1), conv.weight.flatten(1, 2), conv.bias)
@@ -233,8 +230,8 @@ class CNN3D(nn.Module):
 
     def convolutions(self, x):
         """Run both convolutions, and join channels and depth."""
-        f1 = F.relu(self.bn1(self._conv(x[:, None], self.conv1, self.d1)))  # (B, 32, 17, 15, 15)
-        return F.relu(self.bn2(self._conv(f1, self.conv2, self.d2))).flatten(1, 2)  # (B, 64*2, 11, 11)
+        f1 = F.relu(self.bn1(self._conv(x[:, None], self.conv1)))  # (B, 32, 17, 15, 15)
+        return F.relu(self.bn2(self._conv(f1, self.conv2))).flatten(1, 2)  # (B, 64*2, 11, 11)
 
     def forward(self, x):
         p2 = F.max_pool2d(self.convolutions(x), 2)  # max-pool 2 x 2 x 1

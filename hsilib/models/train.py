@@ -48,17 +48,8 @@ def training_set(inputs: Inputs | Images, split: Split) -> TrainingSet:
     """
     device = inputs.pixels.device
     pixels, y = (torch.from_numpy(a).to(device) for a in (split.train, split.train_y))
-    if inputs.turns > 1:
-        pixels = torch.cat([turn * len(inputs.pixels) + pixels for turn in range(inputs.turns)])
+    pixels = torch.cat([turn * len(inputs.pixels) + pixels for turn in range(inputs.turns)])
     return TrainingSet(lambda position: inputs.samples(pixels[position]), y.repeat(inputs.turns))
-
-
-def one_cycle(t, up=0.3, first=0.04):
-    """Return the share of the rate after a share ``t`` of all steps, of 1cycle (Smith, Topin, 2018): it rises
-    from ``first`` to one until ``up``, then falls to zero, both along a cosine."""
-    if t < up:
-        return first + (1 - first) * 0.5 * (1 - math.cos(math.pi * t / up))
-    return 0.5 * (1 + math.cos(math.pi * (t - up) / (1 - up)))
 
 
 def on_labels(logits: torch.Tensor, y: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -175,14 +166,20 @@ def fit(
 
 
 def rate(recipe, epoch, step, total):
-    """Return the rate of a step, along the recipe's schedule."""
-    if recipe.schedule == "cosine":
-        return recipe.lr * 0.5 * (1 + math.cos(math.pi * step / total))
-    if recipe.schedule == "one_cycle":
-        return recipe.lr * one_cycle(step / total)
+    """Return the rate of a step, along the recipe's schedule.
+
+    "one_cycle" (Smith, Topin, 2018) rises from 4 % in the first 30 % of all steps.
+    """
+    done, up, first = step / total, 0.3, 0.04
     if recipe.schedule == "constant":
         return recipe.lr
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * epoch / 15))
+    if recipe.schedule == "one_cycle" and done < up:
+        return recipe.lr * (first + (1 - first) * 0.5 * (1 - math.cos(math.pi * done / up)))
+    if recipe.schedule == "one_cycle":
+        angle = math.pi * (done - up) / (1 - up)
+    else:
+        angle = math.pi * step / total if recipe.schedule == "cosine" else math.pi * epoch / 15
+    return recipe.lr * 0.5 * (1 + math.cos(angle))
 
 
 def flips_and_rotations(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
