@@ -121,7 +121,7 @@ class Writer:
             self.fit(part, f"sums{plan.layers.index(layer)}", to=y)
             if layer is plan.raw and plan.margin:
                 self.write("outside", layer, part, edge=edge)
-            if plan.passes(part.grid):
+            if part.grid.passes:
                 self.write("product", part.grid.takers[0], x=y)
                 self.follow(part.grid.takers[0])
                 continue
@@ -137,7 +137,7 @@ class Writer:
         """Return the whole file; ``asked``: what its network learnt of a scene."""
         plan = self.plan
         for layer in plan.layers:
-            if layer is plan.raw or not plan.looked(layer) and not plan.passes(layer.given):
+            if layer is plan.raw or not layer.looked and not layer.given.passes:
                 self.step(layer)
         fills = [
             f"    fill(s->rows + {ring.fixed} + {ring.each} * width, {self.table(ring.edge)}, "
