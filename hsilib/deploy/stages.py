@@ -4,7 +4,6 @@ A tensor's index i needs rows up to i + ``last`` of the scene with its margin, a
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 

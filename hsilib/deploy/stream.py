@@ -14,7 +14,7 @@ from torch import nn
 
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
-from hsilib.deploy.stages import Grid, Layer, NoStages, Part, stages
+from hsilib.deploy.stages import Grid, NoStages, Part, stages
 from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
 from hsilib.methods.quantize.layers import Int8Net, static

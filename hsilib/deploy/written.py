@@ -26,20 +26,21 @@ class Writer:
     """It writes a plan as C."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.tables, self.names, self.flash, self.steps = plan, [], {}, 0, []
+        self.plan, self.tables, self.steps = plan, {}, []  # tables: (type, numbers ...) -> name
         self.parts = [part for layer in plan.layers for part in layer.parts]
 
     def table(self, values: np.ndarray) -> str:
         """Add constants once, and return their name."""
-        kind, numbers = values.dtype.name, values.ravel().tolist()
-        if (kind, *numbers) not in self.names:
-            self.names[kind, *numbers] = name = f"{LETTERS[kind]}{len(self.names)}"
-            self.tables.append(f"static const {kind}_t {name}[{len(numbers)}] = {{\n{listed(numbers)}}};")
-            self.flash += values.nbytes
-        return self.names[kind, *numbers]
+        kind = values.dtype.name
+        return self.tables.setdefault((kind, *values.flat), f"{LETTERS[kind]}{len(self.tables)}")
+
+    @property
+    def constants(self) -> int:
+        """The bytes of all tables."""
+        return sum(np.dtype(kind).itemsize * len(numbers) for kind, *numbers in self.tables)
 
     def weights(self, layer: Layer) -> str:
-        """The weights of a layer in the order in which they are read."""
+        """Add the weights of a layer in the order in which they are read, and return their name."""
         if layer.depth:
             return self.table(layer.weight[:, 0].transpose(1, 2, 0))
         rows = layer.weight.transpose(2, 0, 3, 1)  # row of the kernel, output, column, input
@@ -66,9 +67,8 @@ class Writer:
         low, high = self.plan.computed[layer]
         if layer is self.plan.raw:
             self.write("spectra", layer, kind=self.plan.kind, middle=TYPES[self.plan.kind][2])
-            self.write("bands", layer)
         elif layer.size > 1:
-            self.rows(layer, low)
+            self.write("rows", layer, rows=self.rows(layer, low, layer.size))
             self.write("depth" if layer.depth else "taps", layer)
         else:
             self.beside(layer, low)
@@ -76,26 +76,24 @@ class Writer:
         words = {where: textwrap.indent(self.text[where], " " * by) for where, by in WHERE.items()}
         self.steps.append(filled("step.c", "", i=len(self.steps), margin=high - low, **words))
 
-    def rows(self, layer: Layer, low: int, more: int = 0) -> None:
-        """Write pointers to the rows of a ring that a layer takes, the oldest first."""
-        ring, ages = self.plan.rings[layer.given.parts[0]], range(layer.size + more)
-        places = [ring.row(age * layer.apart, low) for age in reversed(ages)]
-        self.write("rows", layer, rows=",\n    ".join(places))
+    def rows(self, layer: Layer, low: int, count: int) -> str:
+        """Return C for the rows of a ring that a layer takes, the oldest first."""
+        ring = self.plan.rings[layer.given.parts[0]]
+        return ",\n    ".join(ring.row(age * layer.apart, low) for age in reversed(range(count)))
 
     def beside(self, layer: Layer, low: int) -> None:
         """Write a layer of one pixel, which takes what lies beside each other."""
         self.write("beside", layer)
-        x, at, looked = f"x{self.plan.layers.index(layer)}", 0, None
+        x, at = f"x{self.plan.layers.index(layer)}", 0
         for part in layer.given.parts:
-            words = {"to": f"{x} + {at}", "count": wide(layer.given.channels)}
+            words, one = {"to": f"{x} + {at}", "count": wide(layer.given.channels)}, part.layer
             if part.size < 3:
                 ring = self.plan.rings[part]
-                self.write("from", part.layer, part, row=ring.row(0, low), stride=ring.channels, **words)
+                self.write("from", one, part, row=ring.row(0, low), stride=ring.channels, **words)
             else:  # a layer made anew in each row and column of the pool behind it
-                if part.layer is not looked:
-                    self.rows(part.layer, low, part.size - 1)
-                    self.write("look", part.layer, pool=part.size, bias=part.layer.bias.astype(np.int32))
-                looked = part.layer
+                if part is one.parts[0]:
+                    self.write("rows", one, rows=self.rows(one, low, one.size + part.size - 1))
+                    self.write("look", one, pool=part.size, bias=one.bias.astype(np.int32))
                 self.fit(part, part.pool, **words)
             at += part.channels
         self.write("product", layer, x=x)
@@ -126,12 +124,12 @@ class Writer:
                 self.follow(part.grid.takers[0])
                 continue
             ring, column = plan.rings[part], part.through(*plan.computed[layer])[0]
-            self.write("place", layer, part, row=ring.row(part.last - part.grid.last, column, part))
+            words = dict(row=ring.row(part.last - part.grid.last, column, part), stride=ring.channels)
             if part.size == 1:
-                self.write("keep", layer, part, stride=ring.channels)
+                self.write("keep", layer, part, **words)
             else:
                 above = plan.above[part].row(0, plan.above[part].low)
-                self.write("largest", layer, part, edge=edge, above=above, stride=ring.channels)
+                self.write("largest", layer, part, edge=edge, above=above, **words)
 
     def code(self, name: str, model: str, asked: dict[str, Any]) -> str:
         """Return the whole file; ``asked``: what its network learnt of a scene."""
@@ -145,8 +143,12 @@ class Writer:
         ]
         calls = [f"    step_{number}(&l);\n" for number in range(len(self.steps))]
         calls[-1] = f"    if (ready)\n    {calls[-1]}"
+        tables = [
+            f"static const {kind}_t {table}[{len(numbers)}] = {{\n{listed(numbers)}}};"
+            for (kind, *numbers), table in self.tables.items()
+        ]
         words = learnt(plan, asked) | dict(
-            tables="\n".join(self.tables), kernels=kernels("".join(self.steps + fills)), model=model,
+            tables="\n".join(tables), kernels=kernels("".join(self.steps + fills)), model=model,
             steps="\n".join(self.steps), calls="".join(calls), fills="".join(fills), rows=plan.fixed - HEAD,
         )
         return filled("stream.c", name, **words) + filled("waves.c", name, **words) * bool(words["waves"])
