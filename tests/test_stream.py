@@ -307,12 +307,3 @@ def test_without_a_compiler_it_is_written_all_the_same(tmp_path, monkeypatch):
     net, reduction = network("perceptron", learnt)
     stream(traced(net, reduction, CLASSES), tmp_path / "network.c", scene_of(learnt), "perceptron")
     assert "stack not measured (not measured)" in (tmp_path / "network.h").read_text()
-
-
-@needs_gcc
-def test_pavia_in_nine_channels_is_the_same_in_c(real_data, tmp_path):
-    scene = load_scene("pavia_university_visible")
-    net, reduction = network("lens 12", scene.cube[:100])
-    stream(traced(net, reduction, scene.classes), tmp_path / "network.c", scene, "Pavia")
-    want, drawn = classes_of(net, reduction, scene.cube), Code(tmp_path, "-O3").map(scene.cube.astype(np.uint8))
-    assert len(np.unique(want)) > 2 and (drawn != want).mean() <= 1e-4

@@ -4,6 +4,7 @@ A tensor's index i needs rows up to i + ``last`` of the scene with its margin, a
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,9 @@ class Layer:
     apart: int = 1
     outside: np.ndarray | float = 0.0  # of raw spectra: its value where there is no scene
     parts: list["Part"] = field(default_factory=list)  # what of it becomes bytes
+    columns: tuple[int, int] = (0, 0)  # it is computed in those from low to width + high
 
+    taken = property(lambda self: self.given.channels if self.given else self.weight.shape[1])
     size = property(lambda self: self.weight.shape[2])
     reach = property(lambda self: (self.size - 1) * self.apart)
     last = property(lambda self: self.given.last + self.reach if self.given else 0)
@@ -52,12 +55,16 @@ class Part:
     start: int = 0
     factor: float = 1.0
     grid: "Grid | None" = None
+    edge: np.ndarray | None = None  # its cell outside of the scene, if a plan has it kept ...
+    ring: Any = None  # ... here, of two rows that are pooled the upper one ...
+    above: Any = None  # ... here
 
     plain = property(lambda self: not (self.relu or self.pool or self.start))
     reach = property(lambda self: (self.size - 1) * self.apart)
     back = property(lambda self: self.reach + self.start)
     last = property(lambda self: self.layer.last + self.back)
     channels = property(lambda self: self.layer.channels)
+    columns = property(lambda self: self.through(*self.layer.columns))
 
     def through(self, low: int, high: int) -> tuple[int, int]:
         """Return the columns (low, high) of a part of those of its layer."""

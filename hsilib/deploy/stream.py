@@ -64,9 +64,8 @@ class Plan:
         if np.abs(self.raw.weight.astype(np.int64)).sum((1, 2, 3)).max() >= 2**16:
             raise NoStages("sums of more than 32 bits")
         self.raw.step, self.raw.bias = self.raw.step / gain, self.raw.bias * gain
-        self.kept, self.rings, self.above, self.edges = [], {}, {}, {}
-        self.fixed = self.each = 0  # the state takes fixed + each * width bytes
-        self.computed = self._columns()
+        self.kept, self.fixed, self.each = [], 0, 0  # rings, and their fixed + each * width bytes
+        self._columns()
         for grid in dict.fromkeys(layer.given for layer in self.layers[1:]):
             self._keep(grid)
         slack = 4 * max((ring.channels for ring in self.kept), default=0)  # read, not used
@@ -75,7 +74,7 @@ class Plan:
 
     def _columns(self):
         """A layer is computed in the columns that see any of the scene, and that the map is made of."""
-        varies, needed, found = {self.raw: (self.margin, self.margin)}, {self.top: (0, 0)}, {}
+        varies, needed = {self.raw: (self.margin, self.margin)}, {self.top: (0, 0)}
         for layer in self.layers[1:]:
             lows, highs = zip(*(part.through(*varies[part.layer]) for part in layer.given.parts))
             varies[layer] = min(lows) - layer.reach, max(highs)
@@ -85,11 +84,9 @@ class Plan:
             needed[layer] = min(lows), max(needed[t][1] + t.reach + part.back for part, t in behind)
         for layer in self.layers:
             (low, high), (first, last) = varies[layer], needed[layer]
-            found[layer] = max(low, first), min(high, last)
+            layer.columns = max(low, first), min(high, last)
             if layer.given and layer.given.passes:  # in the same cells
-                part = layer.given.parts[0]
-                found[layer] = part.through(*found[part.layer])
-        return found
+                layer.columns = layer.given.parts[0].columns
 
     def _keep(self, grid: Grid) -> None:
         """Find the rings that hold a grid: one for all parts if a kernel takes them, else one for each."""
@@ -100,23 +97,25 @@ class Plan:
             small = part.size == 1 or part.size == 2 and part.pool == "max" and part.apart == 1
             if not small and (together or not look):
                 raise NoStages("such a pool behind such a layer")
-            self.edges[part] = self._edge(part)
+            part.edge = self._edge(part)
         if grid.passes:
             return
-        reads = [(low, high + taker.reach) for taker in grid.takers for low, high in [self.computed[taker]]]
+        reads = [(low, high + taker.reach) for taker in grid.takers for low, high in [taker.columns]]
         pools = [max((p.reach for p in taker.parts if p.size > 2), default=0) for taker in grid.takers]
         back = max(taker.reach + pool for taker, pool in zip(grid.takers, pools))
         for parts in [grid.parts] if together else [[part] for part in grid.parts if part.size < 3]:
-            lows, highs = zip(*reads, *(part.through(*self.computed[part.layer]) for part in parts))
+            lows, highs = zip(*reads, *(part.columns for part in parts))
             rows = back + grid.last - min(part.last for part in parts) + 1
-            self.rings |= dict.fromkeys(parts, self._ring(parts, rows, min(lows), max(highs)))
+            ring = self._ring(parts, rows, min(lows), max(highs))
+            for part in parts:
+                part.ring = ring
         for part in grid.parts:
             if part.size == 2:
-                self.above[part] = self._ring([part], 1, *self.computed[part.layer])
+                part.above = self._ring([part], 1, *part.layer.columns)
 
     def _ring(self, parts: list[Part], rows: int, low: int, high: int) -> Ring:
         """Add a ring behind those that there are."""
-        edge = np.concatenate([self.edges[part] for part in parts])
+        edge = np.concatenate([part.edge for part in parts])
         self.kept.append(Ring(parts, rows, low, high, edge, self.fixed, self.each))
         self.fixed += rows * (high - low) * len(edge)
         self.each += rows * len(edge)
@@ -128,7 +127,7 @@ class Plan:
         if layer is self.raw:
             value = np.floor(layer.outside * part.factor / part.grid.scale + part.grid.zero + 0.5)
             return np.clip(value, 0, 255).astype(np.uint8)
-        cell = np.concatenate([self.edges[one] for one in layer.given.parts]).astype(np.int64)
+        cell = np.concatenate([one.edge for one in layer.given.parts]).astype(np.int64)
         sums = (layer.weight.sum((2, 3)) * (cell[:, None] if layer.depth else cell)).sum(1)
         if part.size > 2:
             count = part.size**2 if part.pool == "mean" else 1

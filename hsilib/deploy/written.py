@@ -50,21 +50,22 @@ class Writer:
     def write(self, fragment: str, layer: Layer, part: Part | None = None, **words: Any) -> None:
         """Add a fragment about what a layer takes, or about a part made of it; arrays become tables."""
         words |= {key: self.table(some) for key, some in words.items() if isinstance(some, np.ndarray)}
-        taken = layer.given.channels if layer.given else self.plan.bands
-        cells = layer.channels if part else layer.size * taken
-        own = {
-            "i": self.plan.layers.index(layer), "channels": layer.channels, "taken": taken,
-            "size": layer.size, "apart": layer.apart,
-            "count": wide(cells), "zero": " = {0}" if wide(cells) > cells else "",
-        }
-        own |= {"p": self.parts.index(part)} if part else {"weights": self.weights(layer)}
+        cells, i = layer.channels if part else layer.size * layer.taken, self.plan.layers.index(layer)
+        own = {key: getattr(layer, key) for key in ("channels", "taken", "size", "apart")}
+        own |= {"i": i, "x": f"x{i}", "sums": f"sums{i}"}
+        own |= {"count": wide(cells), "zero": " = {0}" if wide(cells) > cells else ""}
+        if part:
+            own |= {"p": self.parts.index(part), "to": f"y{self.parts.index(part)}"}
+        else:
+            own["weights"] = self.weights(layer)
+        own |= words
         for where in WHERE:
-            self.text[where] += Template(FRAGMENTS.get(f"{fragment} {where}", "")).substitute(own | words)
+            self.text[where] += Template(FRAGMENTS.get(f"{fragment} {where}", "")).substitute(own)
 
     def step(self, layer: Layer) -> None:
         """Write the function of a layer that begins a step, and of all that follows in the same cells."""
         self.text = dict.fromkeys(WHERE, "")
-        low, high = self.plan.computed[layer]
+        low, high = layer.columns
         if layer is self.plan.raw:
             self.write("spectra", layer, kind=self.plan.kind, middle=TYPES[self.plan.kind][2])
         elif layer.size > 1:
@@ -78,34 +79,34 @@ class Writer:
 
     def rows(self, layer: Layer, low: int, count: int) -> str:
         """Return C for the rows of a ring that a layer takes, the oldest first."""
-        ring = self.plan.rings[layer.given.parts[0]]
+        ring = layer.given.parts[0].ring
         return ",\n    ".join(ring.row(age * layer.apart, low) for age in reversed(range(count)))
 
     def beside(self, layer: Layer, low: int) -> None:
         """Write a layer of one pixel, which takes what lies beside each other."""
         self.write("beside", layer)
-        x, at = f"x{self.plan.layers.index(layer)}", 0
+        i, at = self.plan.layers.index(layer), 0
         for part in layer.given.parts:
-            words, one = {"to": f"{x} + {at}", "count": wide(layer.given.channels)}, part.layer
+            words, one = {"to": f"x{i} + {at}", "count": wide(layer.taken)}, part.layer
             if part.size < 3:
-                ring = self.plan.rings[part]
-                self.write("from", one, part, row=ring.row(0, low), stride=ring.channels, **words)
+                words |= dict(row=part.ring.row(0, low), stride=part.ring.channels)
+                self.write("from", one, part, **words)
             else:  # a layer made anew in each row and column of the pool behind it
                 if part is one.parts[0]:
                     self.write("rows", one, rows=self.rows(one, low, one.size + part.size - 1))
                     self.write("look", one, pool=part.size, bias=one.bias.astype(np.int32))
-                self.fit(part, part.pool, **words)
+                self.fit(part, sums=part.pool, **words)
             at += part.channels
-        self.write("product", layer, x=x)
+        self.write("product", layer)
 
-    def fit(self, part: Part, sums: str, **words: Any) -> None:
+    def fit(self, part: Part, **words: Any) -> None:
         """Write how sums become bytes: multipliers, what is added, and the shift."""
         times, plus, shift = part.multipliers()
         if shift < 31:  # shifted sums would not be of 32 bits
             raise NoStages("a grid that is finer than its sums")
         if part.layer is self.plan.raw:  # its values are taken from the middle of their type
             plus += TYPES[self.plan.kind][2] * part.layer.weight.sum((1, 2, 3), dtype=np.int64) * times
-        self.write("fit", part.layer, part, sums=sums, times=times, plus=plus, shift=shift, **words)
+        self.write("fit", part.layer, part, times=times, plus=plus, shift=shift, **words)
 
     def follow(self, layer: Layer) -> None:
         """Write what becomes of the sums of a layer."""
@@ -114,22 +115,21 @@ class Writer:
             times = np.rint(layer.step / layer.step.max() * (2**31 - 1)).astype(np.int32)
             self.write("choose", layer, plus=times * np.rint(layer.bias).astype(np.int64), times=times)
         for part in (part for part in layer.parts if part.size < 3):
-            y, edge = f"y{self.parts.index(part)}", plan.edges[part]
             self.write("part", layer, part)
-            self.fit(part, f"sums{plan.layers.index(layer)}", to=y)
+            self.fit(part)
             if layer is plan.raw and plan.margin:
-                self.write("outside", layer, part, edge=edge)
+                self.write("outside", layer, part, edge=part.edge)
             if part.grid.passes:
-                self.write("product", part.grid.takers[0], x=y)
+                self.write("product", part.grid.takers[0], x=f"y{self.parts.index(part)}")
                 self.follow(part.grid.takers[0])
                 continue
-            ring, column = plan.rings[part], part.through(*plan.computed[layer])[0]
-            words = dict(row=ring.row(part.last - part.grid.last, column, part), stride=ring.channels)
+            row = part.ring.row(part.last - part.grid.last, part.columns[0], part)
+            words = dict(row=row, stride=part.ring.channels)
             if part.size == 1:
                 self.write("keep", layer, part, **words)
             else:
-                above = plan.above[part].row(0, plan.above[part].low)
-                self.write("largest", layer, part, edge=edge, above=above, **words)
+                words |= dict(edge=part.edge, above=part.above.row(0, part.above.low))
+                self.write("largest", layer, part, **words)
 
     def code(self, name: str, model: str, asked: dict[str, Any]) -> str:
         """Return the whole file; ``asked``: what its network learnt of a scene."""
