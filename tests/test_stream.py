@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.deploy import zoo
-from hsilib.deploy.c99 import WARNINGS, stream
+from hsilib.deploy.c99 import stream
 from hsilib.deploy.predict import session
 from hsilib.deploy.stages import NoStages
 from hsilib.deploy.stream import TYPES, Plan, costs, digits
@@ -30,6 +30,8 @@ from hsilib.methods.compact.spectral import Perceptron, Pointwise
 from hsilib.methods.quantize.layers import static
 from hsilib.models.networks import CNN1D, MLP, WIDTHS, initialise
 from hsilib.study.store import Store
+
+from conftest import WARNINGS
 
 BANDS, CLASSES = 40, ("a", "b", 'c "d"', "e", "f")
 NETS = {
@@ -156,7 +158,7 @@ def test_the_stream_gives_the_classes_of_the_network_on_every_pixel(name, kind, 
             near += int((drawn != want).sum())
             assert ((drawn == want) | (drawn == classes_of(net, reduction, cube, np.float64))).all(), shape
     assert near <= 2
-    assert costs(made, 64) == costs(net, 64) == costs(plain, 64)
+    assert costs(plain, 64) == {"state": {64: code.bytes(64)}, "macs": report["macs"]}
     assert report["state"]["64"] == code.bytes(64)
 
 
@@ -269,7 +271,7 @@ def test_what_is_no_stream_says_why():
     reduction = flat.mean(0), flat.std(0) + 1
     for net in (static(initialise(CNN1D(BANDS, 5), 0).eval(), torch.randn(50, BANDS), reduction), Lens(BANDS, 5).eval()):
         with pytest.raises(NoStages):
-            costs(traced(net, reduction, CLASSES), 64)
+            Plan(traced(net, reduction, CLASSES))
 
 
 ZIPS = [path.name.removesuffix("-c.zip") for path in sorted(zoo.FOLDER.glob("*-c.zip"))]
@@ -283,8 +285,8 @@ def test_the_c_of_a_model_to_download_passes_its_own_test_and_costs_what_its_car
     subprocess.run(["gcc", *WARNINGS, "-O2", "network.c", "network_test.c", "-o", "check"], check=True, cwd=tmp_path)
     assert subprocess.run([tmp_path / "check"], capture_output=True, text=True).stdout == "0 of 480 pixels differ\n"
     told, made = json.loads((zoo.FOLDER / f"{name}.json").read_text())["c"], (zoo.FOLDER / f"{name}.onnx").read_bytes()
-    found = costs(made, 64, 145)
-    assert {str(width): size for width, size in found["state"].items()} == told["state"] and found["macs"] == told["macs"]
+    plan = Plan(made)
+    assert {str(width): plan.state_bytes(width) for width in (64, 145)} == told["state"] and plan.macs() == told["macs"]
 
 
 @needs_gcc

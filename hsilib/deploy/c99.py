@@ -25,8 +25,6 @@ from hsilib.errors import HsiError, reason
 from hsilib.files import readable, write_atomically
 from hsilib.identity import Run
 
-WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
-FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")  # what generated floats are compiled with
 PART = 20, 24  # lines and columns of a scene in the test
 ARM = "arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"
 

@@ -17,7 +17,7 @@ from hsilib.data.splits import WINDOW
 from hsilib.deploy.stages import Grid, NoStages, Part, stages
 from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
-from hsilib.methods.quantize.layers import Int8Net, static
+from hsilib.methods.quantize.layers import static
 
 STACK = 4096  # bytes that are set aside where no compiler measures them
 HEAD = 16  # bytes of a state before its rows
@@ -170,20 +170,15 @@ def digits(cube: np.ndarray) -> tuple[str, int]:
     return kind, 2 ** floor(log2(TYPES[kind][1] / size))
 
 
-def costs(model: bytes | nn.Module, *widths: int) -> dict[str, int | dict[int, int]]:
-    """Return what a network costs as a stream: bytes of its state at each width, multiply-adds of a pixel.
+def costs(net: nn.Module, *widths: int) -> dict[str, int | dict[int, int]]:
+    """Return what a network takes as a stream: bytes of its state at each width, multiply-adds of a pixel.
 
-    ``model``: an exported file, or a network of the library; one in 32 bits is rounded first, by samples of
-    noise, on which neither depends.
+    It is rounded first, by samples of noise, on which neither depends.
     """
-    if not isinstance(model, bytes):
-        config = model.config["config"] if isinstance(model, Int8Net) else model.config
-        if model.kind not in ("bands", "windows"):
-            raise NoStages("its principal components are in 32 bits")
-        reduction = np.zeros(config["bands"], np.float32), np.ones(config["bands"], np.float32)
-        if not isinstance(model, Int8Net):
-            shape = (8, config["bands"]) + (WINDOW, WINDOW) * (model.kind == "windows")
-            model = static(model, torch.randn(shape, generator=torch.Generator().manual_seed(0)), reduction)
-        model = traced(model, reduction, ["class"] * config["classes"])
-    plan = Plan(model)
+    if net.kind not in ("bands", "windows"):
+        raise NoStages("its principal components are in 32 bits")
+    bands, draw = net.config["bands"], torch.Generator().manual_seed(0)
+    reduction = np.zeros(bands, np.float32), np.ones(bands, np.float32)
+    x = torch.randn((8, bands) + (WINDOW, WINDOW) * (net.kind == "windows"), generator=draw)
+    plan = Plan(traced(static(net, x, reduction), reduction, ["class"] * net.config["classes"]))
     return {"state": {width: plan.state_bytes(width) for width in widths}, "macs": plan.macs()}
