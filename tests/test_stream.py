@@ -101,17 +101,15 @@ class Code:
         self.bytes = lambda width: (int(fixed) + int(each) * width + 3) // 4 * 4
         self.strip, self.lag = (int(re.search(rf"NETWORK_{word} (\d+)", text)[1]) for word in ("STRIP", "LAG"))
 
-    def map(self, cube):
-        """The map of a scene whose lines come one by one; the state begins with whatever is there."""
-        return self.scored(cube, 0)[0]
+    def map(self, cube, scores=None):
+        """The map of a scene whose lines come one by one, and its scores if there is room for them.
 
-    def scored(self, cube, classes):
-        """The map, and the scores of so many classes if any."""
+        The state begins with whatever is there.
+        """
         h, w, _ = cube.shape
-        scores = np.zeros((h + 1, w, classes), np.int32)
 
         def told(row):
-            return scores[row].ctypes.data if classes else None
+            return None if scores is None else scores[row].ctypes.data
 
         cube, drawn = np.ascontiguousarray(cube), np.zeros((h + 1, w), np.uint8)
         held = np.random.default_rng(0).integers(0, 256, self.bytes(w) + 64, dtype=np.uint8)
@@ -124,17 +122,7 @@ class Code:
         while self.call.network_flush(state, drawn[count].ctypes.data, told(count)):
             count += 1
         assert count == h and (held[-64:] == before).all(), "the state ends where its size says"
-        return drawn[:-1], scores[:-1]
-
-    def strips(self, cube):
-        """The same from strips of columns with their halo."""
-        h, w, _ = cube.shape
-        drawn = np.zeros((h, w), np.uint8)
-        for first in range(0, w, self.strip):
-            low, high = max(first - 9, 0), min(first + self.strip + 8, w)
-            part = self.map(cube[:, low:high])
-            drawn[:, first : first + self.strip] = part[:, first - low : first - low + self.strip]
-        return drawn
+        return drawn[:-1]
 
 
 @needs_gcc
@@ -179,7 +167,12 @@ def test_strips_of_columns_give_the_map_of_the_whole(lens):
     whole = code.bytes(40) + report["stack"]  # of a scene of 40 columns, that have no halo
     said = stream(traced(net, reduction, CLASSES), folder / "whole.c", scene_of(values((9, 40))), "lens", ram=whole)
     assert code.bytes(said["strip"] + 17) + said["stack"] <= whole, "a strip of a wider scene fits too"
-    assert (code.strips(cube) == code.map(cube)).all() and (code.map(cube) == classes_of(net, reduction, cube)).all()
+    drawn = code.map(cube)
+    for first in range(0, 60, code.strip):  # with their halo
+        low = max(first - 9, 0)
+        part = code.map(cube[:, low : first + code.strip + 8])[:, first - low :][:, : code.strip]
+        assert (part == drawn[:, first : first + code.strip]).all()
+    assert (drawn == classes_of(net, reduction, cube)).all()
     with pytest.raises(HsiError, match="300 bytes hold no strip; one column takes") as error:
         stream(traced(net, reduction, CLASSES), folder / "other.c", scene_of(cube), "lens", ram=300)
     assert "\n" not in str(error.value) and not list(folder.glob("other*")), "nothing is written"
@@ -190,7 +183,8 @@ def test_scores_are_those_of_the_file_and_the_highest_is_the_class(lens):
     net, reduction, _, folder = lens
     said, cube = (folder / "network.h").read_text(), values((20, 31), seed=4)
     step = float(re.search(r"define NETWORK_SCORE_STEP (\S+)", said)[1])
-    drawn, scores = Code(folder).scored(cube, len(CLASSES))
+    scores = np.zeros((21, 31, len(CLASSES)), np.int32)
+    drawn, scores = Code(folder).map(cube, scores), scores[:-1]
     made = session(traced(net, reduction, CLASSES))
     want = made.run(["scores"], {"cube": cube.astype(np.float32)})[0].transpose(1, 2, 0)
     assert (scores.argmax(2) + 1 == drawn).all() and np.ptp(scores) > 100
