@@ -5,6 +5,7 @@ import pytest
 import scipy.io
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")  # that streams in C are free of
 
 
 @pytest.fixture(autouse=True)

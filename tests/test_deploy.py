@@ -23,7 +23,7 @@ from hsilib.data.splits import split_of
 from hsilib.deploy import contract, zoo
 from hsilib.deploy import export as deploy
 from hsilib.deploy import predict as predict_module
-from hsilib.deploy.c99 import FLAGS, WARNINGS, export_c
+from hsilib.deploy.c99 import export_c
 from hsilib.deploy.maps import write_map
 from hsilib.deploy.predict import predict, predict_image, session
 from hsilib.deploy.trace import traced
@@ -37,7 +37,7 @@ from hsilib.study.execute import trained
 from hsilib.study.runs import make_run
 from hsilib.study.store import Store
 
-from conftest import worn
+from conftest import WARNINGS, worn
 
 SMALL = "synthetic_urban_small"
 
@@ -361,8 +361,8 @@ def test_c_in_floats_gives_the_classes_of_onnxruntime(name, ratio, tile, tmp_pat
     pytest.importorskip("emx_onnx_cgen")
     run = run_of(name, ratio)
     report = export_c(run, tmp_path / "net.c", tile)
-    subprocess.run(["gcc", *FLAGS, *report["files"], "-o", str(tmp_path / "check"), "-lm"], check=True)
-    done = subprocess.run([tmp_path / "check"], capture_output=True, text=True)
+    subprocess.run(["gcc", "-std=c99", "-Wall", "-Werror", "-O2", *report["files"], "-o", "check", "-lm"], check=True)
+    done = subprocess.run(["./check"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == f"0 of {tile[0] * tile[1]} pixels differ\n"
     assert report["flash"] > 3000 and report["arithmetic"].startswith("floats (")
 

@@ -10,6 +10,7 @@ from hsilib.deploy.stream import STACK
 from hsilib.files import project
 
 FOLDER = project() / "book" / "bench" / "device"
+COUNTED = json.loads((project() / "book" / "results" / "device.json").read_text())
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_an_emulated_microcontroller_gives_the_same_classes(name, device, monkey
 
 
 def test_what_was_counted_is_of_the_models_to_download_and_wrong_nowhere():
-    told = json.loads((project() / "book" / "results" / "device.json").read_text())["networks"]
+    told = COUNTED["networks"]
     assert set(told) == {path.name.removesuffix("-c.zip") for path in zoo.FOLDER.glob("*-c.zip")}
     for name, found in told.items():
         assert found["state"] == json.loads((zoo.FOLDER / f"{name}.json").read_text())["c"]["state"]
@@ -54,8 +55,7 @@ def test_the_chooser_knows_the_ram_of_networks_whose_file_is_offered_and_of_othe
     scene, offered = "indian_pines_8bit", on_device("indian_pines_8bit-lens_5k-int8")
     known = streamed(scene, "lens_5k")
     assert offered["ram64"] <= 40_000 < offered["ram"]
-    counted = json.loads((project() / "book" / "results" / "device.json").read_text())["networks"]
-    built = counted["indian_pines_8bit-lens_5k-int8"]["cortex-m4"]["-O2"]  # whose flash is told
+    built = COUNTED["networks"]["indian_pines_8bit-lens_5k-int8"]["cortex-m4"]["-O2"]  # whose flash is told
     assert offered["instructions"] == built["instructions"] < 22_000
     assert 0 < known["ram64"] - offered["ram64"] == known["ram"] - offered["ram"] < STACK
     assert streamed(scene, "liunet") == streamed(scene, "lens_taught") == {}
@@ -70,12 +70,11 @@ def test_the_chooser_knows_the_ram_of_networks_whose_file_is_offered_and_of_othe
 
 
 def test_what_checking_and_mending_weights_takes_was_counted(device):
-    told = json.loads((project() / "book" / "results" / "device.json").read_text())
-    assert told["mending"]["wrong"] == 0 and told["mending"]["instructions"] < 20_000
-    lens = told["networks"]["indian_pines_8bit-lens-int8"]["cortex-m4"]["-O3"]["instructions"]
-    assert lens < sum(told["CMSIS-NN"].values()), "its layers, without what lies between them"
+    assert COUNTED["mending"]["wrong"] == 0 and COUNTED["mending"]["instructions"] < 20_000
+    lens = COUNTED["networks"]["indian_pines_8bit-lens-int8"]["cortex-m4"]["-O3"]["instructions"]
+    assert lens < sum(COUNTED["CMSIS-NN"].values()), "its layers, without what lies between them"
     if not device.missing():
-        assert device.mending() == told["mending"]
+        assert device.mending() == COUNTED["mending"]
 
 
 def test_without_an_emulator_it_says_what_is_missing(device, monkeypatch, capsys):

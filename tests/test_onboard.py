@@ -9,10 +9,11 @@ import pytest
 import torch
 from hsilib.data.scenes import load_scene
 from hsilib.deploy import zoo
-from hsilib.deploy.c99 import WARNINGS
 from hsilib.deploy.predict import predict
 from hsilib.files import project
 from hsilib.methods.compact.filters import smoothed
+
+from conftest import WARNINGS
 
 HEADER = """ENVI
 description = {{bil}}

@@ -77,7 +77,7 @@ def rates() -> dict:
         x = torch.randn(64, BANDS, WINDOW, WINDOW, generator=torch.Generator().manual_seed(0))
         forms = {"32 bits": net, "int8": layers.static(net, x, REDUCTION)}
         files = {form: traced(one, REDUCTION, ["class"] * CLASSES) for form, one in forms.items()}
-        calls = {"PyTorch, 32 bits": partial(Chain(net, *REDUCTION, margin=MARGIN).eval(), values)}
+        calls = {"PyTorch, 32 bits": partial(Chain(net, *REDUCTION).eval(), values)}
         for form, file in files.items():
             calls[f"ONNX Runtime, {form}"] = partial(session(file).run, ["map"], {"cube": values.numpy()})
         codes = {flags: Compiled(files["int8"], cube, *flags) for flags in FLAGS if shutil.which("gcc")}

@@ -22,13 +22,10 @@ from hsilib.deploy.stages import NoStages
 from hsilib.deploy.stream import MARGIN, STACK, Plan, digits
 from hsilib.deploy.written import Writer, filled, header, learnt, listed
 from hsilib.errors import HsiError, reason
-from hsilib.files import write_atomically
+from hsilib.files import readable, write_atomically
 from hsilib.identity import Run
 
-WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-pedantic")
-FLAGS = ("-std=c99", "-Wall", "-Werror", "-O2")  # what generated floats are compiled with
 PART = 20, 24  # lines and columns of a scene in the test
-UNKNOWN = {"flash": 0, "stack": 0, "by": ""}  # until a compiler has measured it
 ARM = "arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"
 
 
@@ -58,29 +55,29 @@ def export_c(run: Run, path: Path | str, tile: tuple[int, int] = (1, 32), ram: i
 def stream(made: bytes, path: Path, scene: Scene, model: str, ram: int = 0) -> dict[str, Any]:
     """Write an exported file as a stream, its header and its test."""
     name, plan, asked = path.stem, Plan(made, *digits(scene.cube)), of_scene(scene)
-    ends = ".c", ".h", "_test.c", "_scene.h"
-    there = scene.cube.reshape(-1, scene.bands) if scene.there is None else scene.cube[scene.there]
-    asked["mean"], writer, (h, w) = there.mean(0), Writer(plan), scene.labels.shape
-    code, about = writer.code(name, model, asked), {"constants": writer.flash, "strip": w} | UNKNOWN
-    words = name, plan, scene.classes, model, asked
-    with tempfile.TemporaryDirectory() as folder:  # to be measured: the compiler wants a header
+    there = scene.cube if scene.there is None else scene.cube[scene.there]
+    asked["mean"], writer = there.reshape(-1, plan.bands).mean(0), Writer(plan)
+    code = writer.code(name, model, asked)
+    with tempfile.TemporaryDirectory() as folder:
         measured = Path(folder) / path.name
         measured.write_text(code, "utf-8")
-        measured.with_suffix(".h").write_text(header(*words, about), "utf-8")
-        about |= {key: value for key, value in sizes(measured).items() if key in about}
-    about["strip"] = plan.strip(w, ram, about["stack"] or STACK)
-    made_header = header(*words, about)
-    top, left = (max(size - part, 0) // 2 for size, part in zip((h, w), PART))
+        measured.with_suffix(".h").write_text("#include <stddef.h>\n#include <stdint.h>\n")
+        about = {"constants": writer.constants} | sizes(measured)
+    about["strip"] = plan.strip(scene.labels.shape[1], ram, about["stack"] or STACK)
+    top, left = (max(size - part, 0) // 2 for size, part in zip(scene.labels.shape, PART))
     part = plan.raw_values(scene.cube[top : top + PART[0], left : left + PART[1]])
     labels = session(made).run(["map"], {"cube": (part / plan.gain).astype(np.float32)})[0]
     words = learnt(plan, asked) | dict(scene=scene.name, model=model, lines=len(part), width=part.shape[1])
-    words |= dict(values=listed(part.ravel().tolist()), labels=listed(labels.ravel().tolist()))
-    test = filled("test.c", name, **words), filled("scene.h", name, **words)
-    files = [path.with_name(name + end) for end in ends]
-    for file, text in zip(files, (code, made_header, *test)):
-        write_atomically(file, text)
-    told = {"arithmetic": "whole numbers", "files": list(map(str, files)), "macs": plan.macs()}
-    return told | {"state": {str(columns): plan.state_bytes(columns) for columns in (64, 145)}} | about
+    words |= dict(values=listed(part.flat), labels=listed(labels.flat))
+    texts = {
+        ".c": code, ".h": header(name, plan, scene.classes, model, asked, about),
+        "_test.c": filled("test.c", name, **words), "_scene.h": filled("scene.h", name, **words),
+    }
+    for end, text in texts.items():
+        write_atomically(path.with_name(name + end), text)
+    told = {"arithmetic": "whole numbers", "files": [str(path.with_name(name + end)) for end in texts]}
+    state = {str(columns): plan.state_bytes(columns) for columns in (64, 145)}
+    return told | {"macs": plan.macs(), "state": state} | about
 
 
 def floats(run: Run, path: Path, scene: Scene, tile: tuple[int, int]) -> dict[str, Any]:
@@ -90,11 +87,9 @@ def floats(run: Run, path: Path, scene: Scene, tile: tuple[int, int]) -> dict[st
         raise HsiError(f"a tile must have 1 to {h} rows and 1 to {w} columns, not {rows} and {columns}")
     compiler, onnx = needs("emx_onnx_cgen.compiler", "C code"), needs("onnx", "C code")
     made, name, test = graph_of(run, tile), path.stem, path.with_name(f"{path.stem}_test.c")
-    try:
+    with readable(f"{name}.c: emx-onnx-cgen could not write it"):
         options = compiler.CompilerOptions(model_name=name, large_weight_threshold=0)
         code = compiler.Compiler(options).compile(onnx.load_from_string(made))
-    except Exception as error:
-        raise HsiError(f"{name}.c: emx-onnx-cgen could not write it ({reason(error)})") from None
     opened, around = session(made), np.pad(scene.cube, [(MARGIN, MARGIN)] * 2 + [(0, 0)], "edge")
     height, width, bands = opened.get_inputs()[0].shape
     top, left = (len(around) - height) // 2, (around.shape[1] - width) // 2
@@ -107,7 +102,7 @@ def floats(run: Run, path: Path, scene: Scene, tile: tuple[int, int]) -> dict[st
     if waves:
         code += filled("waves.c", name, bands=bands, waves=listed(waves), number="double", apart=APART)
     write_atomically(path, code)
-    words |= dict(values=listed(f"{value:.9g}" for value in cube.ravel()), labels=listed(labels.ravel()))
+    words |= dict(values=listed(f"{value:.9g}" for value in cube.flat), labels=listed(labels.flat))
     words |= dict(scene=run.scene, model=run, rows=rows, columns=columns, classes=len(scene.classes))
     write_atomically(test, filled("floats.c", name, **words))
     return {"files": [str(path), str(test)], "tile": [rows, columns], "given": 4 * cube.size, **sizes(path)}

@@ -24,20 +24,15 @@ from hsilib.methods.quantize.integer import Int8CNN2D
 from hsilib.models.networks import CNN2D
 from hsilib.study.execute import task_of, trained
 
+ONLY = "only networks of bands, of windows with an exact dense form, and of CNN2D's shape can"
+
 
 def graph_of(run: Run, tile: tuple[int, int] | None = None) -> bytes:
     """Return the trained network of a run as an ONNX file; the network is trained if need be."""
-    says = "only networks of bands, of windows with an exact dense form, and of CNN2D's shape can"
-    refusal = HsiError(f"{run.method} cannot be exported: {says}")
     if run.method in ("rf", "mlr", "svm", "cnn3d"):  # before it is trained
-        raise refusal
+        raise HsiError(f"{run.method} cannot be exported: {ONLY}")
     needs("onnx", "an ONNX file")  # before it is trained
-    model = trained(run)
-    ours = isinstance(model, Int8CNN2D) or type(model) is CNN2D
-    whole = model.kind == "bands" or (model.kind == "windows" and hasattr(model, "dense"))
-    if not ours and not (whole and isinstance(model, nn.Module)):
-        raise refusal
-    task = task_of(run)
+    model, task = trained(run), task_of(run)
     return _graph(model, task.scene, task.inputs(model.kind), run.method, tile, model=str(run), run=run.id)
 
 
@@ -46,6 +41,9 @@ def _graph(net, scene, inputs, name, tile=None, **said):
     if isinstance(net, After) and not hasattr(net.net, "dense"):
         says = "filtered scores of a network of spectra have no graph; export that network and filter its map"
         raise HsiError(f"{name} cannot be exported: {says}")
+    whole = net.kind == "bands" or net.kind == "windows" and hasattr(net, "dense")
+    if not isinstance(net, nn.Module) or not (whole or isinstance(net, Int8CNN2D) or type(net) is CNN2D):
+        raise HsiError(f"{name} cannot be exported: {ONLY}")
     metadata = dict(scene=scene.name, **said, **contract.of_scene(scene))
     made = traced(net.cpu(), inputs.reduction, scene.classes, tile, **metadata)
     return vetted(made, f"{name} cannot be exported")

@@ -9,8 +9,7 @@ import numpy as np
 
 from hsilib.data.cards import CLASSES, png
 from hsilib.data.formats import needs
-from hsilib.errors import HsiError, reason
-from hsilib.files import write_array, write_atomically
+from hsilib.files import readable, write_array, write_atomically
 from hsilib.identity import Run
 
 if TYPE_CHECKING:
@@ -68,14 +67,11 @@ def _geotiff(path, array, crs, transform, nodata=None, classes=(), colours=None)
     h, w = array.shape
     about = dict(driver="GTiff", height=h, width=w, count=1, dtype=array.dtype, compress="deflate")
     about |= dict(crs=crs or None, transform=rasterio.Affine(*transform), nodata=nodata)
-    try:
-        with rasterio.MemoryFile() as memory:
-            with memory.open(**about) as file:
-                file.write(array, 1)
-                if colours:
-                    file.write_colormap(1, colours)
-                    file.set_band_description(1, "class")
-                    file.update_tags(1, **{f"CLASS_{i}": name for i, name in enumerate(classes, 1)})
-            write_atomically(path, memory.read())
-    except (rasterio.errors.RasterioError, ValueError) as error:
-        raise HsiError(f"{path}: cannot be written ({reason(error)})") from None
+    with readable(f"{path}: cannot be written"), rasterio.MemoryFile() as memory:
+        with memory.open(**about) as file:
+            file.write(array, 1)
+            if colours:
+                file.write_colormap(1, colours)
+                file.set_band_description(1, "class")
+                file.update_tags(1, **{f"CLASS_{i}": name for i, name in enumerate(classes, 1)})
+        write_atomically(path, memory.read())

@@ -19,7 +19,7 @@ from hsilib.data import described
 from hsilib.data.formats import Image, needs, of_array
 from hsilib.deploy import contract
 from hsilib.errors import HsiError, known, reason
-from hsilib.files import outside, project
+from hsilib.files import outside, project, readable
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -28,6 +28,7 @@ REACH = 9  # rows that a window reaches up and down
 STRIP = 1 << 22  # values of a cube that are looked at together
 ROOM = 1e9  # bytes that a network may take, with a cube of nothing
 MOST = 100_000_000  # bytes of a file: the largest network of the study takes 2 million
+DAMAGED = "not an ONNX file that can be run, or cut off"
 FOLDER = project() / "book" / "models"  # those to download
 # none of them draws numbers, reads a file or runs a graph of its own
 OPERATORS = set(
@@ -130,11 +131,8 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
     count = len(metadata["classes"])
 
     def classify(cube):
-        try:
-            with bounded(ROOM + 1000 * cube.nbytes):
-                found, scores = engine.run(["map", "scores"], {"cube": cube})
-        except Exception as error:
-            raise HsiError(f"{path}: cannot be run ({reason(error)})") from None
+        with readable(f"{path}: cannot be run"), bounded(ROOM + 1000 * cube.nbytes):
+            found, scores = engine.run(["map", "scores"], {"cube": cube})
         h, w, _ = cube.shape
         fits = found.dtype == np.uint8 and found.shape == (h, w)
         fits = fits and scores.dtype == np.float32 and scores.shape == (count, h, w)
@@ -151,7 +149,7 @@ def vetted(data: bytes, name: str) -> bytes:
     That is operators that are not on the list, functions, graphs in graphs, and weights elsewhere.
     """
     onnx = needs("onnx", "an ONNX file")
-    try:
+    with readable(f"{name}: {DAMAGED}"):
         model = onnx.load_from_string(data)
         model.DiscardUnknownFields()
         nodes, words = model.graph.node, [word for node in model.graph.node for word in node.attribute]
@@ -168,10 +166,6 @@ def vetted(data: bytes, name: str) -> bytes:
             raise HsiError(f"{name}: a tensor is larger than such a file")
         onnx.checker.check_model(model)
         return model.SerializeToString()
-    except HsiError:
-        raise
-    except Exception as error:
-        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None
 
 
 @contextmanager
@@ -193,17 +187,13 @@ def bounded(most: float) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def session(model: bytes, name: str = "the model", profile: str = "") -> "InferenceSession":
-    """Open a file in onnxruntime on one thread; ``profile``: where that writes what each node takes."""
+def session(model: bytes, name: str = "the model") -> "InferenceSession":
+    """Open a file in onnxruntime on one thread."""
     onnxruntime = needs("onnxruntime", "an ONNX file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # products with whole weights and 32-bit values stay in 32 bits; by default the values are rounded too
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    if profile:
-        options.enable_profiling, options.profile_file_prefix = True, profile
-    try:
+    with readable(f"{name}: {DAMAGED}"):
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise HsiError(f"{name}: not an ONNX file that can be run, or cut off ({reason(error)})") from None

@@ -32,11 +32,15 @@ class Layer:
     apart: int = 1
     outside: np.ndarray | float = 0.0  # of raw spectra: its value where there is no scene
     parts: list["Part"] = field(default_factory=list)  # what of it becomes bytes
+    columns: tuple[int, int] = (0, 0)  # it is computed in those from low to width + high
 
+    taken = property(lambda self: self.given.channels if self.given else self.weight.shape[1])
     size = property(lambda self: self.weight.shape[2])
     reach = property(lambda self: (self.size - 1) * self.apart)
     last = property(lambda self: self.given.last + self.reach if self.given else 0)
     channels = property(lambda self: len(self.weight))
+    # it is made anew for each pool behind it, not to keep its sums
+    looked = property(lambda self: any(part.size > 2 for part in self.parts))
 
 
 @dataclass(eq=False)
@@ -51,12 +55,16 @@ class Part:
     start: int = 0
     factor: float = 1.0
     grid: "Grid | None" = None
+    edge: np.ndarray | None = None  # its cell outside of the scene, if a plan has it kept ...
+    ring: Any = None  # ... here, of two rows that are pooled the upper one ...
+    above: Any = None  # ... here
 
     plain = property(lambda self: not (self.relu or self.pool or self.start))
     reach = property(lambda self: (self.size - 1) * self.apart)
     back = property(lambda self: self.reach + self.start)
     last = property(lambda self: self.layer.last + self.back)
     channels = property(lambda self: self.layer.channels)
+    columns = property(lambda self: self.through(*self.layer.columns))
 
     def through(self, low: int, high: int) -> tuple[int, int]:
         """Return the columns (low, high) of a part of those of its layer."""
@@ -84,6 +92,13 @@ class Grid:
     last = property(lambda self: max(part.last for part in self.parts))
     channels = property(lambda self: sum(part.channels for part in self.parts))
 
+    @property
+    def passes(self) -> bool:
+        """Whether its bytes go straight to the one layer that takes them, and are not kept."""
+        part, taker = self.parts[0], self.takers[0]
+        alone = len(self.parts) == len(self.takers) == taker.size == 1
+        return alone and not part.pool and not part.layer.looked
+
 
 def stages(made: bytes) -> list[Layer]:
     """Read the graph of an exported file: its layers in their order; the first takes raw spectra."""
@@ -100,36 +115,34 @@ def stages(made: bytes) -> list[Layer]:
         if node.op_type == "ArgMax" and [(one.plain, one.layer) for one in given[0]] == [(True, layers[-1])]:
             return layers
         try:
-            known[node.output[0]] = follow(node.op_type, words, layers, *given)
+            known[node.output[0]] = _follow(node.op_type, words, layers, *given)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # put together in another way
             raise NoStages(f"its graph has another form, at {node.op_type}") from None
     raise NoStages("no class is chosen")
 
 
-def follow(kind: str, words: dict[str, Any], layers: list[Layer], first: Any, *more: Any) -> Any:
-    """Return what a node makes: parts of the scene, a grid, whole numbers with their steps, or numbers."""
+def _follow(kind, words, layers, first, *more):
+    """What a node makes: parts of the scene, a grid, whole numbers with their steps, or numbers."""
     if set(words.get("strides", [1])) != {1} or any(words.get("pads", [])):
         raise NoStages(f"{kind} with a margin, or that moves by more than a pixel")
     match kind, first:
         case "DequantizeLinear", np.ndarray():
             return first, more[0].astype(np.float64)
         case ("Conv" | "MatMul"), _:
-            return layer(words, layers, first, *more)
+            return _layer(words, layers, first, *more)
         case "Shape", list():
             return np.full(4, SCENE - max((part.last for part in first), default=0))
         case "Gather", np.ndarray():
             return first.ravel()[more[0]]
         case _, np.ndarray() | np.generic() | None:  # sizes; that of the margin is known
             return NUMBERS[kind](first, *more) if kind in NUMBERS else first
-        case _, Grid() if kind in THROUGH:
-            return first
         case _, []:
             raise NoStages("components in 32 bits, or spectra taken in parts")
-        case _, list() if kind in THROUGH:
+        case _, Grid() | list() if kind in THROUGH:
             return first
         case "QuantizeLinear", list() if not (more[1] and any(part.relu for part in first)):
             grid = Grid([], float(more[0]), int(more[1]))
-            grid.parts += [replace(part, grid=grid) for part in first]
+            grid.parts = [replace(part, grid=grid) for part in first]
             for part in grid.parts:
                 part.layer.parts.append(part)
             return grid
@@ -142,51 +155,50 @@ def follow(kind: str, words: dict[str, Any], layers: list[Layer], first: Any, *m
         case "Slice", list() if not more[0] or more[2] == 3 and all(part.start == more[0] for part in first):
             return first
         case "MaxPool", list():
-            return pooled(first, "max", words)
+            return _pooled(first, "max", words)
         case "Pad", [part] if part.plain and part.layer is layers[0]:
             part.layer.outside = 0.0
             return first
         case ("Add" | "Sub" | "Mul"), [part] if part.plain and not part.layer.parts:
-            move(kind, part.layer, more[0])
+            _move(kind, part.layer, more[0])
             return first
     raise NoStages(f"{kind} is no layer of it")
 
 
-def pooled(parts: list[Part], how: str, words: dict, factor: float = 1.0) -> list[Part]:
-    """Pool parts in squares that move by a pixel."""
+def _pooled(parts, how, words, factor=1.0):
+    """Parts pooled in squares that move by a pixel."""
     size, apart = words["kernel_shape"][0], words.get("dilations", [1])[0]
     if any(part.pool for part in parts):
         raise NoStages("a pool of pools")
     return [replace(part, pool=how, size=size, apart=apart, factor=factor) for part in parts]
 
 
-def move(kind: str, one: Layer, value: np.ndarray | tuple) -> None:
+def _move(kind, layer, value):
     """Scale or move raw sums; or give a layer its bias."""
     if isinstance(value, tuple):
-        one.bias = one.bias + value[0]
+        layer.bias = layer.bias + value[0]
     elif kind == "Mul":
-        one.step = one.step * value.astype(np.float64)
+        layer.step = layer.step * value.astype(np.float64)
     else:
         value = value.astype(np.float64) * (-1 if kind == "Sub" else 1)
-        one.bias, one.outside = one.bias + value / one.step, one.outside + value
+        layer.bias, layer.outside = layer.bias + value / layer.step, layer.outside + value
 
 
-def layer(words: dict, layers: list[Layer], given: Any, weight: Any, bias: tuple = (0,)) -> list[Part]:
-    """Return what a layer makes of bytes or of raw spectra, or means of parts."""
-    values, step = weight if isinstance(weight, tuple) else (weight, np.ones(1))
+def _layer(words, layers, given, weight, bias=(0,)):
+    """What a layer makes of bytes or of raw spectra, or means of parts."""
+    values, step = weight if isinstance(weight, tuple) else (weight, 1.0)
     if values.dtype != np.int8:
         if isinstance(given, list) and given and values.shape[1:2] == (1,) and np.ptp(values) == 0:
-            return pooled(given, "mean", words, float(values.ravel()[0]))
+            return _pooled(given, "mean", words, float(values.ravel()[0]))
         raise NoStages("layers of 32 bits")
     values = values.T[..., None, None] if values.ndim == 2 else values
-    zeros, depth = np.zeros(len(values)), words.get("group", 1) > 1
-    made = Layer(None, values, step + zeros, zeros, depth, words.get("dilations", [1])[0])
+    depth, none = words.get("group", 1) > 1, np.zeros(len(values))
+    made = Layer(None, values, none + step, none + bias[0], depth, words.get("dilations", [1])[0])
     if given != []:
         if given.channels != values.shape[0 if depth else 1] or values.ndim != 4:
             raise NoStages("a layer along the spectrum, or of some channels")
         made.given, made.step = given, made.step * np.float32(given.scale)
-        made.bias = zeros - given.zero * values.sum((1, 2, 3), dtype=np.int64)
+        made.bias = made.bias - given.zero * values.sum((1, 2, 3), dtype=np.int64)
         given.takers.append(made)
-    made.bias = made.bias + bias[0]
     layers.append(made)
     return [Part(made)]

@@ -14,10 +14,10 @@ from torch import nn
 
 from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
-from hsilib.deploy.stages import Grid, Layer, NoStages, Part, stages
+from hsilib.deploy.stages import Grid, NoStages, Part, stages
 from hsilib.deploy.trace import traced
 from hsilib.errors import HsiError
-from hsilib.methods.quantize.layers import Int8Net, static
+from hsilib.methods.quantize.layers import static
 
 STACK = 4096  # bytes that are set aside where no compiler measures them
 HEAD = 16  # bytes of a state before its rows
@@ -34,8 +34,8 @@ class Ring:
     low: int
     high: int
     edge: np.ndarray  # a cell outside of the scene
-    fixed: int = 0  # it begins at fixed + each * width
-    each: int = 0
+    fixed: int  # it begins at fixed + each * width
+    each: int
 
     channels = property(lambda self: len(self.edge))
     margin = property(lambda self: self.high - self.low)
@@ -59,27 +59,22 @@ class Plan:
         self.lag = last - self.margin
         if not 0 <= self.lag <= self.margin:
             raise NoStages("its window is another")
-        if any(layer.given is None for layer in self.layers[1:]) or self.raw.given:
+        if any(layer.given is None for layer in self.layers[1:]):
             raise NoStages("spectra are taken more than once")
         if np.abs(self.raw.weight.astype(np.int64)).sum((1, 2, 3)).max() >= 2**16:
             raise NoStages("sums of more than 32 bits")
         self.raw.step, self.raw.bias = self.raw.step / gain, self.raw.bias * gain
-        self.kept, self.rings, self.above, self.edges = [], {}, {}, {}
-        self.computed = self._columns()
+        self.kept, self.fixed, self.each = [], 0, 0  # rings, and their fixed + each * width bytes
+        self._columns()
         for grid in dict.fromkeys(layer.given for layer in self.layers[1:]):
             self._keep(grid)
-        fixed = self.each = 0
-        for ring in self.kept:
-            ring.fixed, ring.each = fixed, self.each
-            fixed += ring.rows * ring.margin * ring.channels
-            self.each += ring.rows * ring.channels
         slack = 4 * max((ring.channels for ring in self.kept), default=0)  # read, not used
-        self.fixed = fixed + slack + HEAD
+        self.fixed += slack + HEAD
         self.period = lcm(*(ring.rows for ring in self.kept))
 
     def _columns(self):
         """A layer is computed in the columns that see any of the scene, and that the map is made of."""
-        varies, needed, found = {self.raw: (self.margin, self.margin)}, {self.top: (0, 0)}, {}
+        varies, needed = {self.raw: (self.margin, self.margin)}, {self.top: (0, 0)}
         for layer in self.layers[1:]:
             lows, highs = zip(*(part.through(*varies[part.layer]) for part in layer.given.parts))
             varies[layer] = min(lows) - layer.reach, max(highs)
@@ -89,23 +84,11 @@ class Plan:
             needed[layer] = min(lows), max(needed[t][1] + t.reach + part.back for part, t in behind)
         for layer in self.layers:
             (low, high), (first, last) = varies[layer], needed[layer]
-            found[layer] = max(low, first), min(high, last)
-            if layer.given and self.passes(layer.given):  # in the same cells
-                part = layer.given.parts[0]
-                found[layer] = part.through(*found[part.layer])
-        return found
+            layer.columns = max(low, first), min(high, last)
+            if layer.given and layer.given.passes:  # in the same cells
+                layer.columns = layer.given.parts[0].columns
 
-    def looked(self, layer: Layer) -> bool:
-        """Tell whether a layer is made anew for each pool behind it, not to keep its sums."""
-        return any(part.size > 2 for part in layer.parts)
-
-    def passes(self, grid: Grid) -> bool:
-        """Tell whether bytes go straight to the one layer that takes them."""
-        part, taker = grid.parts[0], grid.takers[0]
-        alone = len(grid.parts) == len(grid.takers) == taker.size == 1
-        return alone and not part.pool and not self.looked(part.layer)
-
-    def _keep(self, grid):
+    def _keep(self, grid: Grid) -> None:
         """Find the rings that hold a grid: one for all parts if a kernel takes them, else one for each."""
         together = any(taker.size > 1 for taker in grid.takers)
         for part in grid.parts:
@@ -114,33 +97,37 @@ class Plan:
             small = part.size == 1 or part.size == 2 and part.pool == "max" and part.apart == 1
             if not small and (together or not look):
                 raise NoStages("such a pool behind such a layer")
-            self.edges[part] = self._edge(part)
-        if self.passes(grid):
+            part.edge = self._edge(part)
+        if grid.passes:
             return
-        reads = [(low, high + taker.reach) for taker in grid.takers for low, high in [self.computed[taker]]]
+        reads = [(low, high + taker.reach) for taker in grid.takers for low, high in [taker.columns]]
         pools = [max((p.reach for p in taker.parts if p.size > 2), default=0) for taker in grid.takers]
         back = max(taker.reach + pool for taker, pool in zip(grid.takers, pools))
         for parts in [grid.parts] if together else [[part] for part in grid.parts if part.size < 3]:
-            lows, highs = zip(*reads, *(part.through(*self.computed[part.layer]) for part in parts))
+            lows, highs = zip(*reads, *(part.columns for part in parts))
             rows = back + grid.last - min(part.last for part in parts) + 1
-            self.kept.append(Ring(parts, rows, min(lows), max(highs), self.edge(parts)))
-            self.rings |= dict.fromkeys(parts, self.kept[-1])
+            ring = self._ring(parts, rows, min(lows), max(highs))
+            for part in parts:
+                part.ring = ring
         for part in grid.parts:
             if part.size == 2:
-                self.above[part] = Ring([part], 1, *self.computed[part.layer], self.edges[part])
-                self.kept.append(self.above[part])
+                part.above = self._ring([part], 1, *part.layer.columns)
 
-    def edge(self, parts: list[Part]) -> np.ndarray:
-        """Return the cell of some parts outside of the scene."""
-        return np.concatenate([self.edges[part] for part in parts])
+    def _ring(self, parts: list[Part], rows: int, low: int, high: int) -> Ring:
+        """Add a ring behind those that there are."""
+        edge = np.concatenate([part.edge for part in parts])
+        self.kept.append(Ring(parts, rows, low, high, edge, self.fixed, self.each))
+        self.fixed += rows * (high - low) * len(edge)
+        self.each += rows * len(edge)
+        return self.kept[-1]
 
-    def _edge(self, part):
-        """What a part is outside of the scene, in the very arithmetic of the file."""
+    def _edge(self, part: Part) -> np.ndarray:
+        """Return what a part is outside of the scene, in the very arithmetic of the file."""
         layer, (times, plus, shift) = part.layer, part.multipliers()
         if layer is self.raw:
             value = np.floor(layer.outside * part.factor / part.grid.scale + part.grid.zero + 0.5)
             return np.clip(value, 0, 255).astype(np.uint8)
-        cell = self.edge(layer.given.parts).astype(np.int64)
+        cell = np.concatenate([one.edge for one in layer.given.parts]).astype(np.int64)
         sums = (layer.weight.sum((2, 3)) * (cell[:, None] if layer.depth else cell)).sum(1)
         if part.size > 2:
             count = part.size**2 if part.pool == "mean" else 1
@@ -168,7 +155,7 @@ class Plan:
 
     def macs(self) -> int:
         """Return the multiply-adds of a pixel, as the file does them."""
-        return sum(layer.weight.size * (3 if self.looked(layer) else 1) for layer in self.layers)
+        return sum(layer.weight.size * (3 if layer.looked else 1) for layer in self.layers)
 
 
 def digits(cube: np.ndarray) -> tuple[str, int]:
@@ -183,20 +170,15 @@ def digits(cube: np.ndarray) -> tuple[str, int]:
     return kind, 2 ** floor(log2(TYPES[kind][1] / size))
 
 
-def costs(model: bytes | nn.Module, *widths: int) -> dict[str, int | dict[int, int]]:
-    """Return what a network costs as a stream: bytes of its state at each width, multiply-adds of a pixel.
+def costs(net: nn.Module, *widths: int) -> dict[str, int | dict[int, int]]:
+    """Return what a network takes as a stream: bytes of its state at each width, multiply-adds of a pixel.
 
-    ``model``: an exported file, or a network of the library; one in 32 bits is rounded first, by samples of
-    noise, on which neither depends.
+    It is rounded first, by samples of noise, on which neither depends.
     """
-    if not isinstance(model, bytes):
-        config = model.config["config"] if isinstance(model, Int8Net) else model.config
-        if model.kind not in ("bands", "windows"):
-            raise NoStages("its principal components are in 32 bits")
-        reduction = np.zeros(config["bands"], np.float32), np.ones(config["bands"], np.float32)
-        if not isinstance(model, Int8Net):
-            shape = (8, config["bands"]) + (WINDOW, WINDOW) * (model.kind == "windows")
-            model = static(model, torch.randn(shape, generator=torch.Generator().manual_seed(0)), reduction)
-        model = traced(model, reduction, ["class"] * config["classes"])
-    plan = Plan(model)
+    if net.kind not in ("bands", "windows"):
+        raise NoStages("its principal components are in 32 bits")
+    bands, draw = net.config["bands"], torch.Generator().manual_seed(0)
+    reduction = np.zeros(bands, np.float32), np.ones(bands, np.float32)
+    x = torch.randn((8, bands) + (WINDOW, WINDOW) * (net.kind == "windows"), generator=draw)
+    plan = Plan(traced(static(net, x, reduction), reduction, ["class"] * net.config["classes"]))
     return {"state": {width: plan.state_bytes(width) for width in widths}, "macs": plan.macs()}

@@ -21,7 +21,8 @@ from torch import nn
 from hsilib.data.formats import needs
 from hsilib.data.inputs import MARGIN, WINDOWED
 from hsilib.data.splits import WINDOW
-from hsilib.errors import HsiError, reason
+from hsilib.errors import HsiError
+from hsilib.files import readable
 from hsilib.methods.compact.projected import Spread
 from hsilib.methods.quantize.integer import LAYERS, Int8CNN2D, Int8Layer, fold_batch_norm
 from hsilib.methods.quantize.layers import Int8Net, RawLayer, fold, plan_of, put
@@ -70,12 +71,12 @@ class _Raw(torch.autograd.Function):
     """The product of raw spectra (H, W, B) and the whole weights of a first layer."""
 
     @staticmethod
-    def forward(ctx, cube, layer, sizes_known):
+    def forward(ctx, cube, layer, tiled):
         return cube @ layer.weight.float().flatten(1).T * layer.scale.flatten()
 
     @staticmethod
-    def symbolic(g, cube, layer, sizes_known):
-        if sizes_known:
+    def symbolic(g, cube, layer, tiled):
+        if tiled:
             return g.op("MatMul", cube, _weight(g, layer.weight.flatten(1).T, layer.scale.flatten(), 1))
         # a cast and not "dequantize", which onnxruntime takes as leave to round the raw values too
         weight = g.op("Cast", _constant(g, layer.weight.flatten(1).T), to_i=FLOAT)
@@ -117,16 +118,15 @@ def convolved(net: CNN2D | Int8CNN2D) -> Int8CNN2D:
 class Chain(nn.Module):
     """A network behind its standardisation: raw cube (H, W, B) -> (map, scores).
 
-    ``margin``: pixels that it puts around the scene, where standardised bands are zero; a tile brings its
-    own.  ``sizes_known``: it is for code and not for an engine.
+    It puts a margin around the scene, where standardised bands are zero; or it is ``tiled``, for code that
+    knows its sizes, and is given the margin.
     """
 
     def __init__(
-        self, net: nn.Module, mean: np.ndarray, spread: np.ndarray, *shift: np.ndarray, margin: int,
-        sizes_known: bool = False
+        self, net: nn.Module, mean: np.ndarray, spread: np.ndarray, *shift: np.ndarray, tiled: bool = False
     ) -> None:
         super().__init__()
-        self.margin, self.kind, self.sizes_known = margin, net.kind, sizes_known
+        self.kind, self.tiled, self.components = net.kind, tiled, bool(shift)
         mean, spread, *shift = (torch.from_numpy(values).float() for values in (mean, spread, *shift))
         if shift:  # principal components
             self.net, name = convolved(net), ""
@@ -143,14 +143,13 @@ class Chain(nn.Module):
             bias, centre = self.first.bias.detach(), self.projected(mean, spread)
         else:
             bias, centre = shift[0] if shift else torch.zeros(()), mean
-        self.components = bool(shift)
         for key, value in (("bias", bias), ("centre", centre), ("spread", spread)):
             self.register_buffer(key, value, persistent=False)
 
     def projected(self, cube: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
         """Return what the first layer makes of raw spectra, without its bias."""
         if isinstance(self.first, RawLayer):
-            return _Raw.apply(cube, self.first, self.sizes_known)
+            return _Raw.apply(cube, self.first, self.tiled)
         return cube @ (self.first.weight.detach().flatten(1) / spread).T
 
     def forward(self, cube: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,7 +160,7 @@ class Chain(nn.Module):
         else:
             x = self.projected(cube, self.spread) - self.centre
         if self.kind in WINDOWED:
-            x = F.pad(x, (0, 0) + (self.margin,) * 4) if self.margin else x
+            x = x if self.tiled else F.pad(x, (0, 0) + (MARGIN,) * 4)
             x = x if self.components else x + self.bias
             scores = self.net.dense(x.permute(2, 0, 1)[None])
         else:
@@ -192,16 +191,14 @@ def traced(
     of windows is given nine more on every side; metadata: what else the file is to say of itself.
     """
     onnx = needs("onnx", "an ONNX file")
-    edge = 2 * MARGIN * (tile is not None and net.kind in WINDOWED)
-    rows, columns = tile or (3, 4)
-    chain = Chain(net, *reduction, margin=0 if edge else MARGIN, sizes_known=bool(tile))
-    chain.eval().requires_grad_(False)
-    # without folding whole weights stay whole in the file; the engine folds them when it opens it
-    names = dict(input_names=["cube"], output_names=["map", "scores"])
-    names |= dict(do_constant_folding=bool(tile), autograd_inlining=False)
-    names |= {} if tile else {"dynamic_axes": {"cube": {0: "rows", 1: "columns"}}}
+    edge, (rows, columns) = 2 * MARGIN if tile and net.kind in WINDOWED else 0, tile or (3, 4)
+    chain = Chain(net, *reduction, tiled=bool(tile)).eval().requires_grad_(False)
     cube = torch.zeros(rows + edge, columns + edge, len(reduction[0]))
-    made = exported(chain, cube, type(net).__name__, **names)
+    words = {} if tile else {"dynamic_axes": {"cube": {0: "rows", 1: "columns"}}}
+    # without folding whole weights stay whole in the file; the engine folds them when it opens it
+    words |= dict(do_constant_folding=bool(tile), autograd_inlining=False)
+    words |= dict(input_names=["cube"], output_names=["map", "scores"])
+    made = exported(chain, cube, type(net).__name__, **words)
     _shorten(made.graph, ("cube", "map", "scores"))
     said = {"classes": list(classes), "bands": len(reduction[0])} | metadata
     onnx.helper.set_model_props(made, {key: json.dumps(value) for key, value in said.items()})
@@ -213,12 +210,9 @@ def exported(net: nn.Module, x: torch.Tensor, name: str, **words) -> "onnx.Model
     import onnx
 
     out = io.BytesIO()
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), readable(f"{name} cannot be exported"):
         warnings.simplefilter("ignore")  # that a newer exporter exists; it needs another package
-        try:
-            torch.onnx.export(net, (x,), out, opset_version=OPSET, dynamo=False, **words)
-        except Exception as error:
-            raise HsiError(f"{name} cannot be exported: {reason(error)}") from None
+        torch.onnx.export(net, (x,), out, opset_version=OPSET, dynamo=False, **words)
     made = onnx.load_from_string(out.getvalue())
     made.producer_name = "hsilib"
     return made

@@ -26,20 +26,21 @@ class Writer:
     """It writes a plan as C."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.tables, self.names, self.flash, self.steps = plan, [], {}, 0, []
+        self.plan, self.tables, self.steps = plan, {}, []  # tables: (type, numbers ...) -> name
         self.parts = [part for layer in plan.layers for part in layer.parts]
 
     def table(self, values: np.ndarray) -> str:
         """Add constants once, and return their name."""
-        kind, numbers = values.dtype.name, values.ravel().tolist()
-        if (kind, *numbers) not in self.names:
-            self.names[kind, *numbers] = name = f"{LETTERS[kind]}{len(self.names)}"
-            self.tables.append(f"static const {kind}_t {name}[{len(numbers)}] = {{\n{listed(numbers)}}};")
-            self.flash += values.nbytes
-        return self.names[kind, *numbers]
+        kind = values.dtype.name
+        return self.tables.setdefault((kind, *values.flat), f"{LETTERS[kind]}{len(self.tables)}")
+
+    @property
+    def constants(self) -> int:
+        """The bytes of all tables."""
+        return sum(np.dtype(kind).itemsize * len(numbers) for kind, *numbers in self.tables)
 
     def weights(self, layer: Layer) -> str:
-        """The weights of a layer in the order in which they are read."""
+        """Add the weights of a layer in the order in which they are read, and return their name."""
         if layer.depth:
             return self.table(layer.weight[:, 0].transpose(1, 2, 0))
         rows = layer.weight.transpose(2, 0, 3, 1)  # row of the kernel, output, column, input
@@ -49,26 +50,26 @@ class Writer:
     def write(self, fragment: str, layer: Layer, part: Part | None = None, **words: Any) -> None:
         """Add a fragment about what a layer takes, or about a part made of it; arrays become tables."""
         words |= {key: self.table(some) for key, some in words.items() if isinstance(some, np.ndarray)}
-        taken = layer.given.channels if layer.given else self.plan.bands
-        cells = layer.channels if part else layer.size * taken
-        own = {
-            "i": self.plan.layers.index(layer), "channels": layer.channels, "taken": taken,
-            "size": layer.size, "apart": layer.apart,
-            "count": wide(cells), "zero": " = {0}" if wide(cells) > cells else "",
-        }
-        own |= {"p": self.parts.index(part)} if part else {"weights": self.weights(layer)}
+        cells, i = layer.channels if part else layer.size * layer.taken, self.plan.layers.index(layer)
+        own = {key: getattr(layer, key) for key in ("channels", "taken", "size", "apart")}
+        own |= {"i": i, "x": f"x{i}", "sums": f"sums{i}"}
+        own |= {"count": wide(cells), "zero": " = {0}" if wide(cells) > cells else ""}
+        if part:
+            own |= {"p": self.parts.index(part), "to": f"y{self.parts.index(part)}"}
+        else:
+            own["weights"] = self.weights(layer)
+        own |= words
         for where in WHERE:
-            self.text[where] += Template(FRAGMENTS.get(f"{fragment} {where}", "")).substitute(own | words)
+            self.text[where] += Template(FRAGMENTS.get(f"{fragment} {where}", "")).substitute(own)
 
     def step(self, layer: Layer) -> None:
         """Write the function of a layer that begins a step, and of all that follows in the same cells."""
         self.text = dict.fromkeys(WHERE, "")
-        low, high = self.plan.computed[layer]
+        low, high = layer.columns
         if layer is self.plan.raw:
             self.write("spectra", layer, kind=self.plan.kind, middle=TYPES[self.plan.kind][2])
-            self.write("bands", layer)
         elif layer.size > 1:
-            self.rows(layer, low)
+            self.write("rows", layer, rows=self.rows(layer, low, layer.size))
             self.write("depth" if layer.depth else "taps", layer)
         else:
             self.beside(layer, low)
@@ -76,38 +77,36 @@ class Writer:
         words = {where: textwrap.indent(self.text[where], " " * by) for where, by in WHERE.items()}
         self.steps.append(filled("step.c", "", i=len(self.steps), margin=high - low, **words))
 
-    def rows(self, layer: Layer, low: int, more: int = 0) -> None:
-        """Write pointers to the rows of a ring that a layer takes, the oldest first."""
-        ring, ages = self.plan.rings[layer.given.parts[0]], range(layer.size + more)
-        places = [ring.row(age * layer.apart, low) for age in reversed(ages)]
-        self.write("rows", layer, rows=",\n    ".join(places))
+    def rows(self, layer: Layer, low: int, count: int) -> str:
+        """Return C for the rows of a ring that a layer takes, the oldest first."""
+        ring = layer.given.parts[0].ring
+        return ",\n    ".join(ring.row(age * layer.apart, low) for age in reversed(range(count)))
 
     def beside(self, layer: Layer, low: int) -> None:
         """Write a layer of one pixel, which takes what lies beside each other."""
         self.write("beside", layer)
-        x, at, looked = f"x{self.plan.layers.index(layer)}", 0, None
+        i, at = self.plan.layers.index(layer), 0
         for part in layer.given.parts:
-            words = {"to": f"{x} + {at}", "count": wide(layer.given.channels)}
+            words, one = {"to": f"x{i} + {at}", "count": wide(layer.taken)}, part.layer
             if part.size < 3:
-                ring = self.plan.rings[part]
-                self.write("from", part.layer, part, row=ring.row(0, low), stride=ring.channels, **words)
+                words |= dict(row=part.ring.row(0, low), stride=part.ring.channels)
+                self.write("from", one, part, **words)
             else:  # a layer made anew in each row and column of the pool behind it
-                if part.layer is not looked:
-                    self.rows(part.layer, low, part.size - 1)
-                    self.write("look", part.layer, pool=part.size, bias=part.layer.bias.astype(np.int32))
-                looked = part.layer
-                self.fit(part, part.pool, **words)
+                if part is one.parts[0]:
+                    self.write("rows", one, rows=self.rows(one, low, one.size + part.size - 1))
+                    self.write("look", one, pool=part.size, bias=one.bias.astype(np.int32))
+                self.fit(part, sums=part.pool, **words)
             at += part.channels
-        self.write("product", layer, x=x)
+        self.write("product", layer)
 
-    def fit(self, part: Part, sums: str, **words: Any) -> None:
+    def fit(self, part: Part, **words: Any) -> None:
         """Write how sums become bytes: multipliers, what is added, and the shift."""
         times, plus, shift = part.multipliers()
         if shift < 31:  # shifted sums would not be of 32 bits
             raise NoStages("a grid that is finer than its sums")
         if part.layer is self.plan.raw:  # its values are taken from the middle of their type
             plus += TYPES[self.plan.kind][2] * part.layer.weight.sum((1, 2, 3), dtype=np.int64) * times
-        self.write("fit", part.layer, part, sums=sums, times=times, plus=plus, shift=shift, **words)
+        self.write("fit", part.layer, part, times=times, plus=plus, shift=shift, **words)
 
     def follow(self, layer: Layer) -> None:
         """Write what becomes of the sums of a layer."""
@@ -116,28 +115,27 @@ class Writer:
             times = np.rint(layer.step / layer.step.max() * (2**31 - 1)).astype(np.int32)
             self.write("choose", layer, plus=times * np.rint(layer.bias).astype(np.int64), times=times)
         for part in (part for part in layer.parts if part.size < 3):
-            y, edge = f"y{self.parts.index(part)}", plan.edges[part]
             self.write("part", layer, part)
-            self.fit(part, f"sums{plan.layers.index(layer)}", to=y)
+            self.fit(part)
             if layer is plan.raw and plan.margin:
-                self.write("outside", layer, part, edge=edge)
-            if plan.passes(part.grid):
-                self.write("product", part.grid.takers[0], x=y)
+                self.write("outside", layer, part, edge=part.edge)
+            if part.grid.passes:
+                self.write("product", part.grid.takers[0], x=f"y{self.parts.index(part)}")
                 self.follow(part.grid.takers[0])
                 continue
-            ring, column = plan.rings[part], part.through(*plan.computed[layer])[0]
-            self.write("place", layer, part, row=ring.row(part.last - part.grid.last, column, part))
+            row = part.ring.row(part.last - part.grid.last, part.columns[0], part)
+            words = dict(row=row, stride=part.ring.channels)
             if part.size == 1:
-                self.write("keep", layer, part, stride=ring.channels)
+                self.write("keep", layer, part, **words)
             else:
-                above = plan.above[part].row(0, plan.above[part].low)
-                self.write("largest", layer, part, edge=edge, above=above, stride=ring.channels)
+                words |= dict(edge=part.edge, above=part.above.row(0, part.above.low))
+                self.write("largest", layer, part, **words)
 
     def code(self, name: str, model: str, asked: dict[str, Any]) -> str:
         """Return the whole file; ``asked``: what its network learnt of a scene."""
         plan = self.plan
         for layer in plan.layers:
-            if layer is plan.raw or not plan.looked(layer) and not plan.passes(layer.given):
+            if layer is plan.raw or not layer.looked and not layer.given.passes:
                 self.step(layer)
         fills = [
             f"    fill(s->rows + {ring.fixed} + {ring.each} * width, {self.table(ring.edge)}, "
@@ -145,8 +143,12 @@ class Writer:
         ]
         calls = [f"    step_{number}(&l);\n" for number in range(len(self.steps))]
         calls[-1] = f"    if (ready)\n    {calls[-1]}"
+        tables = [
+            f"static const {kind}_t {table}[{len(numbers)}] = {{\n{listed(numbers)}}};"
+            for (kind, *numbers), table in self.tables.items()
+        ]
         words = learnt(plan, asked) | dict(
-            tables="\n".join(self.tables), kernels=kernels("".join(self.steps + fills)), model=model,
+            tables="\n".join(tables), kernels=kernels("".join(self.steps + fills)), model=model,
             steps="\n".join(self.steps), calls="".join(calls), fills="".join(fills), rows=plan.fixed - HEAD,
         )
         return filled("stream.c", name, **words) + filled("waves.c", name, **words) * bool(words["waves"])

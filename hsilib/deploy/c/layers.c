@@ -19,7 +19,6 @@ for (size_t k = 0; l->spectra && k < 4; k++) {
     for (size_t b = 0; b < $taken; b++)
         x$i[k * $count + b] = (int16_t)(from[b] - $middle);
 }
-//// bands inside
 int32_t sums$i[4 * $channels] = {0};
 if (l->spectra)
     product(x$i, $weights, sums$i, $count, $channels);
@@ -52,11 +51,12 @@ fit($sums, $times, $plus, $to, $shift, $channels, $count);
 //// outside inside
 if (!l->spectra)
     same($edge, y$p, $channels, $count);
-//// place before
+//// keep before
 uint8_t *const to$p = $row;
 //// keep inside
 keep(y$p, to$p + j * $stride, n, $channels, $count, $stride);
 //// largest before
+uint8_t *const to$p = $row;
 uint8_t *const above$p = $above, last$p[$channels];
 fill(last$p, $edge, 1, $channels);
 //// largest inside
