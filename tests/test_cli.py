@@ -280,8 +280,8 @@ def test_an_installed_package_without_a_checkout_says_so_before_it_trains(tmp_pa
 def test_a_list_of_what_is_missing_downloads_nothing(monkeypatch, capsys):
     monkeypatch.setattr("pooch.retrieve", lambda *a, **k: pytest.fail("it downloads"))
     assert main(["study", "--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "0 of 450 runs stored; to train the others needs the files of jasper_ridge, salinas_a, samson" in "\n".join(lines)
+    needed = r"0 of \d+ runs stored; to train the others needs the files of jasper_ridge, salinas_a, samson"
+    assert re.search(needed, capsys.readouterr().out)
 
 
 def test_what_is_wrong_with_a_file_names_the_word_that_mends_it(tmp_path, capsys, monkeypatch):

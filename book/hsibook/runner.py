@@ -193,7 +193,7 @@ def run(chapter: str, given: dict, say: Callable = print) -> Path:
         os.replace(work, target)  # a page that is there is whole
     finally:
         work.unlink(missing_ok=True)
-    say(f"{name}: {time.perf_counter() - start:.0f} s, {os.path.relpath(target, built())}")
+    say(f"{name}: {time.perf_counter() - start:.0f} s, {os.path.relpath(target)}")
     return target
 
 
