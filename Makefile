@@ -21,12 +21,12 @@ READY   = $(VENV)/.ready
 
 SOURCES  = $(sort $(wildcard notebooks/[0-9]*.md))
 FAMILIES = baselines pruning quantization offline online self
-EVERY    = book/chapters/21-every-run
+EVERY    = book/chapters/23-every-run
 CHAPTERS = $(filter-out $(EVERY).ipynb, $(SOURCES:notebooks/%.md=book/chapters/%.ipynb)) $(FAMILIES:%=$(EVERY)-%.ipynb)
 LIBRARY  = $(wildcard hsilib/*.py hsilib/*/*.py hsilib/*/*/*.py hsilib/*.pyi hsilib/*/*.toml book/hsibook/*.py)
 STORE    = $(wildcard book/results/*.csv book/paper/*.csv)
 
-ALL_CLAIMS = book/chapters/22-claims.ipynb
+ALL_CLAIMS = book/chapters/24-claims.ipynb
 STALE = _build/stale
 
 .PHONY: book contents pdf report metadata env test study models device upsets notebooks claims smoke fuzz kills clean
@@ -48,7 +48,7 @@ contents: $(READY)
 book/chapters/%.ipynb: notebooks/%.md $(LIBRARY) $(STORE) $(READY) | contents
 	@echo $* | cut -d- -f2- >> $(STALE)
 
-$(EVERY)-%.ipynb: notebooks/21-every-run.md $(LIBRARY) $(STORE) $(READY) | contents
+$(EVERY)-%.ipynb: notebooks/23-every-run.md $(LIBRARY) $(STORE) $(READY) | contents
 	@echo every-run-$* >> $(STALE)
 
 $(ALL_CLAIMS): book/claims.json

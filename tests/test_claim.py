@@ -86,7 +86,7 @@ def test_a_chapter_is_put_on_a_scene_by_its_own_parameters():
 
 
 def test_all_claims_are_on_their_page_and_as_the_chapters_say_them():
-    kept, page = ledger.read(), ROOT / "book" / "chapters" / "22-claims.ipynb"
+    kept, page = ledger.read(), ROOT / "book" / "chapters" / "24-claims.ipynb"
     assert kept and len(ledger.lines()) > 50
     if page.is_file():
         outputs = [out for cell in json.loads(page.read_text())["cells"] for out in cell.get("outputs", [])]

@@ -245,7 +245,7 @@ def test_pages_are_light():
 AXE = SITE.parent / "axe" / "package" / "axe.min.js"
 
 
-@pytest.mark.parametrize("page", ["00-overview", "06-offline", "11-what-to-believe", "17-explorer", "18-maps", "22-claims"])
+@pytest.mark.parametrize("page", ["00-overview", "06-offline", "11-what-to-believe", "17-explorer", "18-maps", "24-claims"])
 def test_axe_reports_no_serious_violation(opened, page):
     if not AXE.exists():
         pytest.skip("needs axe-core: npm pack axe-core in _build/axe, unpacked")
@@ -291,7 +291,7 @@ CONTRAST = """(nodes) => {
     "name, parts",
     [
         ("00-overview", ".hsi-answer p, .hsi-claim small"), ("17-explorer", ".hsi-plot text, .hsi-table td, .btn"),
-        ("11-what-to-believe", ".hsi-claim, .hsi-table td, .hsi-caption, figcaption"), ("22-claims", ".hsi-table td"),
+        ("11-what-to-believe", ".hsi-claim, .hsi-table td, .hsi-caption, figcaption"), ("24-claims", ".hsi-table td"),
     ],
 )
 def test_dark_mode_stays_readable_and_print_whole(opened, name, parts):

@@ -42,7 +42,7 @@ function forwardToggles() {
 function explainMarks() {
   const first = document.querySelector("article .hsi-claim")?.closest(".cell");
   if (!first || location.pathname.includes("00-overview")) return;
-  const more = make("a", { href: "22-claims.html" }, "How a claim is decided");
+  const more = make("a", { href: "24-claims.html" }, "How a claim is decided");
   first.after(make("p", { className: "hsi-key" }, "✓ the runs bear it out, ✗ they say the opposite, ○ they do not ",
     "decide. Intervals are 95 %, over seeds and test fields where networks are compared. ", more, "."));
 }

@@ -48,7 +48,7 @@ def chapters() -> dict[str, Path]:
 
 def source_of(page: str) -> Path | None:
     """The source of a page of the book: a chapter with a parameter ``family`` is a page for each of these,
-    and ``21-every-run-online`` is made from ``21-every-run.md``."""
+    and ``23-every-run-online`` is made from ``23-every-run.md``."""
     files = (project() / "notebooks" / f"{name}.md" for name in (page, page.rpartition("-")[0]))
     return next(filter(Path.is_file, files), None)
 
