@@ -26,7 +26,8 @@ MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 
 LARGE, EMPTY = 1 << 27, 12  # values from which on an array of more values a byte of its file is refused
 
 # what MATLAB calls an array of numbers
-NUMBERS = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
+NUMBERS = {"double", "single", "logical", "int8", "int16", "int32", "int64",
+           "uint8", "uint16", "uint32", "uint64"}
 
 
 @dataclass(frozen=True)
