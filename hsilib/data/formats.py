@@ -8,13 +8,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hsilib.data.described import plain
-from hsilib.errors import HsiError, reason, starved
+from hsilib.errors import HsiError
 from hsilib.files import readable
 
 SIGNATURES = {
@@ -68,9 +69,9 @@ class Image:
         values = values if there.all() else np.where(there[..., None], values, 0)
         return check_cube(values, self.where), there
 
-    def strips(self, values: int = 1 << 21) -> Iterator[tuple[int, int]]:
-        """Give first and last row of strips of at most so many values, which together are the image."""
-        rows = max(1, values // (self.size[1] * self.size[2]))
+    def strips(self) -> Iterator[tuple[int, int]]:
+        """Give first and last row of strips of two million values at most, which together are the image."""
+        rows = max(1, (1 << 21) // (self.size[1] * self.size[2]))
         for top in range(0, self.size[0], rows):
             yield top, min(top + rows, self.size[0])
 
@@ -94,16 +95,11 @@ def kind_of(path: Path) -> str:
 
 def needs(package: str, what: str) -> Any:
     """Import a package of an extra, or say in one line how to get it."""
-    from importlib import import_module
-
     try:
         return import_module(package)
     except ModuleNotFoundError:
         name = package.partition(".")[0]
         raise HsiError(f"{what} needs {name}, which is not installed: pip install {name}") from None
-    except ImportError as error:
-        why = "there is too little memory" if starved(error) else reason(error)
-        raise HsiError(f"{what} needs {package}, which cannot be loaded: {why}") from None
 
 
 def open_image(path: Path, key: str = "") -> Image:
