@@ -316,6 +316,7 @@ def attempt(name, seed):
             line = isinstance(error, HsiError) or (isinstance(error, OSError) and error.strerror and error.filename)
             if line and 0 < len(str(error)) <= 800 and "\n" not in str(error):
                 found = "refused", str(error)
+        signal.alarm(0)
         taken = resident() - start
     return found if taken <= MOST else ("memory", f"{taken / 1e9:.1f} GB; {found}")
 
@@ -336,13 +337,16 @@ def limited():
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what GDAL says
 
 
-def apart(name, seed):
-    """Read one mutation in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), limited) as pool:
+def run(name, seeds):
+    """Read mutations in a process of their own, begun again where one takes it down; yield (seed, verdict, text)."""
+    pool = None
+    for seed in seeds:
+        pool = pool or ProcessPoolExecutor(1, multiprocessing.get_context("fork"), limited)
         try:
-            return pool.submit(attempt, name, seed).result()
+            yield seed, *pool.submit(attempt, name, seed).result()
         except BrokenProcessPool:
-            return "died", "or took too long"
+            pool = None
+            yield seed, "died", "or took too long"
 
 
 def main(count=250, seed=None, *names):
@@ -355,8 +359,7 @@ def main(count=250, seed=None, *names):
     print(f"seed {seed}", flush=True)
     for name in names or READERS:
         tally, start = Counter(), time.time()
-        for number in (-1, *range(seed, seed + int(count))):
-            verdict, text = apart(name, number)
+        for number, verdict, text in run(name, [-1, *range(seed, seed + int(count))]):
             tally[verdict] += 1
             if verdict not in ("read", "refused") or (number == -1 and verdict != "read"):
                 bad += 1

@@ -115,9 +115,6 @@ def _loaded(name, listing):
         held["image"], there = made, np.concatenate([made.rows(*strip)[1] for strip in made.strips()])
     else:
         held["cube"], there = made.rows(0, made.shape[0])
-    if not there.any():
-        says = f"every pixel holds {listing.nodata:g}, which stands for no data"
-        raise HsiError(f"{paths[listing.cube[0]]}: {says}")
     shape, whole = listing.shape[:2], listing.whole or listing.shape
     numbers = {"labels": listing.label_numbers, "train": listing.train_numbers}
     for part, file in (("labels", listing.labels), ("train", listing.train), ("test", listing.test)):
