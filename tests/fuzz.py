@@ -19,12 +19,12 @@ import time
 import traceback
 import warnings
 import zipfile
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from hsilib.data import cards, imagesets, own, registry, scenes, told
 from hsilib.deploy.predict import predict
@@ -51,20 +51,12 @@ OPERATORS = ("Loop", "If", "Scan", "Expand", "Tile", "Conv", "Pad", "Relu", "Ide
 
 
 def bytes_of(draw, data):
-    """Flip, cut, drop, repeat, blank, swap or put in some bytes."""
-    data, kind = bytearray(data), draw.randrange(8)
-    a, b = sorted(draw.randrange(len(data) + 1) for _ in "ab")
-    b = min(b, a + draw.choice((1, 2, 4, 8, 64, 1024)))
-    if kind in (0, 7):  # anywhere, or where headers lie
-        for _ in range(draw.choice((1, 1, 2, 8, 64)) if kind == 0 else 1):
-            place = draw.randrange(len(data) if kind == 0 else min(len(data), 200))
-            data[place] = draw.choice((0, 1, 127, 128, 255, draw.randrange(256), draw.randrange(256)))
-    elif kind == 1:
-        del data[a:]
-    else:
-        more = data[a:b] * draw.choice((2, 3, 51))
-        data[a:b] = (b"", more, bytes(b - a), b"\xff" * (b - a), draw.choice(WORDS))[kind - 2]
-    return bytes(data)
+    """Change, drop, repeat or put in some bytes, anywhere or where headers lie, or cut the file there."""
+    start = draw.randrange(min(len(data), draw.choice((200, 1 << 40))))
+    part = data[start : start + draw.choice((1, 2, 4, 8, 64, 1024))]
+    new = [b"", part * 51, bytes(len(part)), b"\xff" * len(part), draw.choice(WORDS), bytes([draw.randrange(256)]) + part[1:]]
+    cut = draw.random() < 0.12
+    return data[:start] if cut else data[:start] + draw.choice(new) + data[start + len(part) :]
 
 
 def text_of(draw, data):
@@ -90,12 +82,9 @@ def json_of(draw, data):
 
     walk(table)
     part, key = draw.choice(places)
+    part[key] = "@odd@"
     if draw.random() < 0.2:
         del part[key]
-    elif isinstance(part, dict) and draw.random() < 0.1:
-        part[draw.choice(("url", "form", "x" * 400, "title"))] = "http://example.org/x"
-    else:
-        part[key] = "@odd@"
     return json.dumps(table).replace('"@odd@"', draw.choice(ODD)).encode()
 
 
@@ -103,18 +92,16 @@ def onnx_of(draw, data):
     """Change a file of a network as somebody would who knows the format, or its bytes."""
     import onnx
 
-    model, kind = onnx.load_from_string(data), draw.randrange(10)
-    if kind < 3:
+    model, kind = onnx.load_from_string(data), draw.randrange(7)
+    if kind < 2:
         return bytes_of(draw, data)
-    if kind < 6:
-        prop = draw.choice(model.metadata_props)
-        prop.value = draw.choice([*ODD, '["a", "a", "b"]', '["a", "b"]', "9", "8", prop.value[:-1]])
-    elif kind == 6:
+    if kind == 2:
+        draw.choice(model.metadata_props).value = draw.choice([*ODD, '["a", "a", "b"]', '["a", "b"]', "9"])
+    elif kind == 3:
         del model.metadata_props[draw.randrange(len(model.metadata_props))]
-    elif kind == 7:
-        end = draw.choice([*model.graph.input, *model.graph.output])
-        end.name, end.type.tensor_type.elem_type = draw.choice((("other", 1), *((end.name, i) for i in (1, 2, 3, 6, 7, 8, 11))))
-    elif kind == 8:
+    elif kind == 4:
+        draw.choice([*model.graph.input, *model.graph.output]).type.tensor_type.elem_type = draw.choice((2, 3, 6, 7, 8, 11))
+    elif kind == 5:
         draw.choice(model.graph.node).op_type = draw.choice(OPERATORS)
     else:
         tensor = draw.choice([tensor for tensor in model.graph.initializer if len(tensor.dims)])
@@ -171,12 +158,10 @@ def of_format(folder, kind, check=False):
     assert all(np.load(made).ndim == 3 for made in folder.glob("repaired.npy"))
 
 
-for kind in ("npy", "npz", "mat", "mat 7.3", "GeoTIFF"):
-    reader(bytes_of, "cube.img", name=kind, words=[kind])(of_format)
-for kind in ("npy", "mat"):
-    reader(bytes_of, "cube.img", name=f"check of .{kind}", words=[kind, True])(of_format)
-for kind in ("ENVI", "ENVI, gzip"):
-    reader(text_of, "cube.hdr", "cube.img", name=kind, words=[kind])(of_format)
+for kind in ("npy", "npz", "mat", "mat 7.3", "GeoTIFF", "ENVI", "ENVI, gzip"):
+    files = ("cube.hdr", "cube.img") if "ENVI" in kind else ("cube.img",)
+    reader(text_of if "ENVI" in kind else bytes_of, *files, name=kind, words=[kind])(of_format)
+reader(bytes_of, "cube.img", name="check of .npy", words=["npy", True])(of_format)
 
 
 @reader(bytes_of, "labels.png")
@@ -217,11 +202,8 @@ def of_images(folder, form):
     with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for path in sorted((folder / "set").rglob("*.*")):
             packed.write(path, path.relative_to(folder))
-    if form == "note":
-        own.add_images("mine", folder / "set")
     yield
-    if form != "note":
-        own.add_images("mine", folder / form)
+    own.add_images("mine", folder / form)
     found = imagesets.open_set("mine")
     assert len(found.files) == len(found.labels) and len(set(found.classes)) == len(found.classes)
     assert 1 <= found.labels.min() <= found.labels.max() <= len(found.classes)
@@ -232,31 +214,30 @@ def of_images(folder, form):
 parts = [f"set/{file}" for file in ("a/0.png", "b/3.jpg", "a/4.bmp", "b/7.tif")]
 reader(bytes_of, *parts, name="images", words=["set"])(of_images)
 reader(bytes_of, "set.zip", name="zipped", words=["set.zip"])(of_images)
-reader(json_of, "own/mine.images.json", name="set_description", words=["note"])(of_images)
 
 
-def counted(store, most):
+def counted(folder, most):
     """A store tells each row that it refuses in one line."""
     with contextlib.redirect_stderr(io.StringIO()) as said:
-        assert len(store.rows()) <= most
+        assert len(Store(folder / "store").rows()) <= most
     assert all(": " in line for line in said.getvalue().splitlines())
 
 
 @reader(bytes_of, "store/baselines.csv")
 def rows(folder):
     (folder / "store").mkdir()
-    published = pd.read_csv(BOOK / "results" / "baselines.csv", dtype=str, keep_default_na=False)
-    published.head(5).to_csv(folder / "store" / "baselines.csv", index=False)
+    lines = (BOOK / "results" / "baselines.csv").read_text().splitlines(True)
+    (folder / "store" / "baselines.csv").write_text("".join(lines[:6]))
     yield
-    counted(Store(folder / "store"), 6)
+    counted(folder, 6)
 
 
 @reader(json_of, f"store/{RUN}/run.json")
 def run_of_a_store(folder):
-    store, row = Store(folder / "store"), Store(BOOK / "results").written().iloc[0].to_dict()
-    store.keep(row | {"run": RUN}, "baselines", {"aa30": 1.0, "small": "2 10"})
+    row = Store(BOOK / "results").written().iloc[0].to_dict()
+    Store(folder / "store").keep(row | {"run": RUN}, "baselines", {"aa30": 1.0, "small": "2 10"})
     yield
-    counted(store, 1)
+    counted(folder, 1)
 
 
 def of_part(folder, part, data, read, right):
@@ -316,10 +297,6 @@ def weights(folder):
 # ------------------------------------------------------------------------------------------- one after the other
 
 
-class Hang(BaseException):
-    pass
-
-
 def attempt(name, seed):
     """Read one mutation of a good file; return what came of it, and a text that says more."""
     write, mutate, files = READERS[name]
@@ -331,7 +308,7 @@ def attempt(name, seed):
         if seed >= 0:  # a negative number leaves the file as it is
             path.write_bytes(mutate(draw, path.read_bytes()))
         start, found = resident(reset=True), ("read", "")
-        signal.alarm(SECONDS)
+        signal.alarm(SECONDS)  # ends the process
         try:
             next(made, None)
         except BaseException as error:  # one line, as the command line shows it, or what must not be
@@ -339,8 +316,7 @@ def attempt(name, seed):
             line = isinstance(error, HsiError) or (isinstance(error, OSError) and error.strerror and error.filename)
             if line and 0 < len(str(error)) <= 800 and "\n" not in str(error):
                 found = "refused", str(error)
-        finally:
-            signal.alarm(0)
+        signal.alarm(0)
         taken = resident() - start
     return found if taken <= MOST else ("memory", f"{taken / 1e9:.1f} GB; {found}")
 
@@ -355,10 +331,6 @@ def resident(reset=False):
 
 
 def limited():
-    def late(*_):
-        raise Hang
-
-    signal.signal(signal.SIGALRM, late)
     resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
     warnings.simplefilter("ignore")
@@ -371,12 +343,10 @@ def run(name, seeds):
     for seed in seeds:
         pool = pool or ProcessPoolExecutor(1, multiprocessing.get_context("fork"), limited)
         try:
-            yield seed, *pool.submit(attempt, name, seed).result(3 * SECONDS)
-        except (BrokenProcessPool, TimeoutError) as error:
-            for process in multiprocessing.active_children():
-                process.kill()
+            yield seed, *pool.submit(attempt, name, seed).result()
+        except BrokenProcessPool:
             pool = None
-            yield seed, "died", type(error).__name__
+            yield seed, "died", "or took too long"
 
 
 def main(count=250, seed=None, *names):
@@ -388,14 +358,14 @@ def main(count=250, seed=None, *names):
     seed, bad, total = int(seed or time.time()), 0, 0
     print(f"seed {seed}", flush=True)
     for name in names or READERS:
-        tally, start = {}, time.time()
+        tally, start = Counter(), time.time()
         for number, verdict, text in run(name, [-1, *range(seed, seed + int(count))]):
-            tally[verdict] = tally.get(verdict, 0) + 1
-            total += 1
+            tally[verdict] += 1
             if verdict not in ("read", "refused") or (number == -1 and verdict != "read"):
                 bad += 1
                 print(f"--- {name} {number}: {verdict}\n{text}", flush=True)
-        print(f"{name}: {tally}, {time.time() - start:.0f} s", flush=True)
+        total += tally.total()
+        print(f"{name}: {dict(tally)}, {time.time() - start:.0f} s", flush=True)
     print(f"{total} inputs, {bad} not read as they must be")
     return bad > 0
 

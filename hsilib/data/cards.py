@@ -164,14 +164,6 @@ def show_map(ax: "Axes", labels: np.ndarray, title: str = "") -> None:
     ax.imshow(labels, cmap=palette, vmin=0, vmax=len(CLASSES) - 1, interpolation="nearest")
 
 
-def class_legend(figure: "Figure", classes: Sequence[str]) -> None:
-    """Name the colours of classes below a figure."""
-    patch = needs("matplotlib.patches", "a picture").Patch
-    named = zip(CLASSES, ["unlabelled", *classes])
-    marks = [patch(fc=np.array(colour) / 255, ec="#777", label=name) for colour, name in named]
-    figure.legend(handles=marks, loc="outside lower center", ncols=3, fontsize=9)
-
-
 def side_by_side(
     panels: Sequence[tuple[str, np.ndarray]], classes: Sequence[str], columns: int = 3
 ) -> "Figure":
@@ -187,5 +179,7 @@ def side_by_side(
         ax.set_visible(False)
     for ax, (title, labels) in zip(axes.flat, panels):
         show_map(ax, labels, title)
-    class_legend(figure, classes)
+    patch, named = needs("matplotlib.patches", "a picture").Patch, zip(CLASSES, ["unlabelled", *classes])
+    marks = [patch(fc=np.array(colour) / 255, ec="#777", label=name) for colour, name in named]
+    figure.legend(handles=marks, loc="outside lower center", ncols=3, fontsize=9)
     return figure

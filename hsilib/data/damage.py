@@ -58,7 +58,7 @@ def look(cube: np.ndarray, where: str = "a cube") -> Finding:
     return Finding(count, expected, bool(count[CR] == 0 and expected >= 100 and more > 0.2 * expected))
 
 
-def repair(cube: np.ndarray, others: int = 20) -> tuple[np.ndarray, int, int]:
+def repair(cube: np.ndarray) -> tuple[np.ndarray, int, int]:
     """Put byte 13 back where nothing else can have been there.
 
     Returns the cube, how many values were put right and how many stay open.  A value of high byte 10 is
@@ -75,7 +75,7 @@ def repair(cube: np.ndarray, others: int = 20) -> tuple[np.ndarray, int, int]:
     alike = np.abs(np.corrcoef(bits[:: max(1, len(bits) // 20000)].T))
     for band in np.flatnonzero(suspect.any(0)):
         near = sound[np.argsort(-alike[band, sound], kind="stable")]
-        near = near[near != band][:others]
+        near = near[near != band][:20]
         x = np.c_[bits[:, near], np.ones(len(bits))].astype(float)
         good, asked = ~suspect[:, band], suspect[:, band]
         if good.sum() < 10 * x.shape[1]:

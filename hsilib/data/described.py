@@ -36,8 +36,8 @@ def plainly(part: Any) -> Any:
     """Return what was read from a file with all texts in it made plain."""
     if isinstance(part, dict):
         return {plain(name): plainly(value) for name, value in part.items()}
-    if isinstance(part, (list, tuple)):
-        return type(part)(map(plainly, part))
+    if isinstance(part, list):
+        return list(map(plainly, part))
     return plain(part) if isinstance(part, str) else part
 
 

@@ -147,7 +147,7 @@ def open_set(name: str) -> ImageSet:
     digest, path = "", ""
     if name == SYNTHETIC_IMAGES:
         title, (_, labels, classes) = "Synthetic land use", synthetic.images()
-        files, labels = tuple(map(str, range(len(labels)))), labels + 1
+        files, labels = map(str, range(len(labels))), labels + 1
     elif name in PUBLISHED_IMAGES:
         title, file, check = PUBLISHED_IMAGES[name]
         path = str(locate(File(file, "", f"sha256:{check}"), name))
@@ -155,5 +155,5 @@ def open_set(name: str) -> ImageSet:
     else:
         title, path, files, classes, labels, digest = own_images(name).values()
     with readable(f"{name}: its description is damaged; add the images again"):
-        words = dict(train_fraction=0.5, synthetic=not path, path=path, files=files, digest=digest)
+        words = dict(train_fraction=0.5, synthetic=not path, path=path, files=tuple(files), digest=digest)
         return ImageSet(name, title, None, np.array(labels, np.uint8)[:, None], tuple(classes), **words)

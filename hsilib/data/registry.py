@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 from hsilib.data import described, synthetic
 from hsilib.errors import HsiError, known, reason
 from hsilib.files import cache_folder, fingerprint, own_folder
-
-HOSTS = {"EHU/": "https://www.ehu.eus/ccwintco/uploads/", "GIT/": "https://raw.githubusercontent.com/"}
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,8 @@ def _entry(table):
 
 
 def _registry():
-    text, tables = Path(__file__).with_name("scenes.toml").read_text("utf-8"), {}
-    for short, address in HOSTS.items():
-        text = text.replace(f'"{short}', f'"{address}')
-    for name, table in tomllib.loads(text).items():
+    tables = {}
+    for name, table in tomllib.loads(Path(__file__).with_name("scenes.toml").read_text("utf-8")).items():
         tables[name] = tables.get(table.pop("like", None), {}) | table
     split = {name: [c.strip() for c in table["classes"].split(",")] for name, table in tables.items()}
     return {name: _entry(table | {"classes": split[name]}) for name, table in tables.items()}
@@ -116,11 +112,7 @@ def entry(name: str) -> Entry:
 def own_images(name: str) -> dict[str, Any]:
     """Return the description of a set of images of your own."""
     with _description(name, "images") as table:
-        labels, files, path = table["labels"], tuple(map(str, table["files"])), str(table["path"])
-        most = len(table["classes"])
-        if not path or len(files) != len(labels) or not 1 <= min(labels) <= max(labels) <= most:
-            raise HsiError("it must name the path, and of each file the class")
-        table = described.named(table) | {"files": files, "path": path}
+        table = described.named(table)
         return {part: table[part] for part in ("title", "path", "files", "classes", "labels", "digest")}
 
 
@@ -192,7 +184,7 @@ def data_folders() -> list[Path]:
     return ([Path(named)] if named else []) + [cache_folder() / "scenes"]
 
 
-def at_hand(files: Iterable[File]) -> dict[File, Path]:
+def at_hand(files: Sequence[File]) -> dict[File, Path]:
     """Return where those of these files are that are on disk; each folder is searched once, at any depth."""
     here = {file: Path(file.name) for file in files if file.own and Path(file.name).is_file()}
     wanted = [file for file in files if not file.own]
@@ -202,17 +194,15 @@ def at_hand(files: Iterable[File]) -> dict[File, Path]:
     return here
 
 
-def found(name: str) -> tuple[Entry, dict[File, Path]]:
-    """Return all that it takes to open a scene: its entry, and its files, each the one it must be."""
-    listing = entry(name)
-    here = at_hand(listing.files)
-    paths = {file: here.get(file) or _download(file, name) for file in listing.files}
-    return listing, {file: _checked(file, path) for file, path in paths.items()}
+def located(files: Sequence[File], scene: str) -> dict[File, Path]:
+    """Return where the files of a scene are, each the one it must be; what is not on disk is downloaded."""
+    here = at_hand(files)
+    return {file: _checked(file, here.get(file) or _download(file, scene)) for file in files}
 
 
 def locate(file: File, scene: str) -> Path:
-    """Return where one file is, which is the one it must be; see ``found``."""
-    return _checked(file, at_hand([file]).get(file) or _download(file, scene))
+    """Return where one file is; see ``located``."""
+    return located([file], scene)[file]
 
 
 def sidecar(path: Path) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from hsilib.data import damage, synthetic
 from hsilib.data.formats import Image, check_cube, label_map, of_array, open_image, read_array
-from hsilib.data.registry import REGISTRY, Entry, entry, found, image_names, locate
+from hsilib.data.registry import REGISTRY, Entry, entry, image_names, located
 from hsilib.errors import HsiError, shown
 from hsilib.files import readable
 
@@ -100,12 +100,13 @@ def load_scene(name: str) -> Scene:
 
         return open_set(name)
     with readable(f"scene {name}: cannot be loaded"):
-        listing, paths = found(name)
-        return _side_by_side(name, listing) if listing.of else _loaded(name, listing, paths)
+        listing = entry(name)
+        return _side_by_side(name, listing) if listing.of else _loaded(name, listing)
 
 
-def _loaded(name, listing, paths):
+def _loaded(name, listing):
     """Read the cube and the maps of a scene; what is without data has no label."""
+    paths = located(listing.files, name)
     made, held = read(listing, [paths[file] for file in listing.cube]), {"cube": None}
     if not isinstance(made, Image):
         held |= dict(of_spectra=True, spectra=made[0])
@@ -114,9 +115,6 @@ def _loaded(name, listing, paths):
         held["image"], there = made, np.concatenate([made.rows(*strip)[1] for strip in made.strips()])
     else:
         held["cube"], there = made.rows(0, made.shape[0])
-    if not there.any():
-        says = f"every pixel holds {listing.nodata:g}, which stands for no data"
-        raise HsiError(f"{paths[listing.cube[0]]}: {says}")
     shape, whole = listing.shape[:2], listing.whole or listing.shape
     numbers = {"labels": listing.label_numbers, "train": listing.train_numbers}
     for part, file in (("labels", listing.labels), ("train", listing.train), ("test", listing.test)):
@@ -160,7 +158,7 @@ def image_of(name: str) -> Image:
     """Return a scene as an image that is read by rows, from its file where it is all in one."""
     listing = None if name in (*synthetic.SCENES, *image_names()) else entry(name)
     if listing and listing.form == "cube":  # its labels need not be there
-        return read(listing, [locate(file, name) for file in listing.cube])
+        return read(listing, list(located(listing.cube, name).values()))
     cube = load_scene(name).cube
     if cube is None:
         raise HsiError(f"{name} is no image of the ground: it has no windows")

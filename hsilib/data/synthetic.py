@@ -108,12 +108,12 @@ def _cube(land, parcel, classes, bands, rng):
     return cube + rng.normal(size=cube.shape).astype(np.float32) * noise
 
 
-def images(count: int = 24, size: int = 32) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Build the embedded set of images: (N, size, size, 3) bytes, labels from 0, and class names.
+def images() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Build the embedded set of images: (N, 32, 32, 3) bytes, labels from 0, and class names.
 
     Each class is a texture, in colours that vary from image to image.
     """
-    rng = np.random.default_rng(7)
+    rng, count, size = np.random.default_rng(7), 24, 32
     rows, columns = np.mgrid[:size, :size]
     pictures, classes = [], ("fields", "houses", "streets", "water")
     for kind in range(len(classes)):
