@@ -161,7 +161,8 @@ def of_format(folder, kind, check=False):
 for kind in ("npy", "npz", "mat", "mat 7.3", "GeoTIFF", "ENVI", "ENVI, gzip"):
     files = ("cube.hdr", "cube.img") if "ENVI" in kind else ("cube.img",)
     reader(text_of if "ENVI" in kind else bytes_of, *files, name=kind, words=[kind])(of_format)
-reader(bytes_of, "cube.img", name="check of .npy", words=["npy", True])(of_format)
+for kind in ("npy", "mat"):
+    reader(bytes_of, "cube.img", name=f"check of .{kind}", words=[kind, True])(of_format)
 
 
 @reader(bytes_of, "labels.png")

@@ -69,7 +69,7 @@ def written(kind, path):
         elif kind == "npz":
             np.savez(file, other=LABELS, cube=CUBE)
         else:
-            scipy.io.savemat(file, {"cube": CUBE, "gt": LABELS}, do_compression=True)
+            scipy.io.savemat(file, {"cube": CUBE, "gt": LABELS})
     return path
 
 
@@ -362,10 +362,25 @@ def test_a_damaged_description_is_one_line_and_hides_no_other(tmp_path, capsys, 
     assert "synthetic_fields" in out and "mine.scene.json: damaged (" in out
 
 
-def test_of_a_matlab_file_the_arrays_of_numbers_are_read(tmp_path):
-    made = {"a": CUBE.astype("f4"), "b": CUBE.astype("u8"), "c": CUBE > 9, "d": 3.0}
-    scipy.io.savemat(tmp_path / "all.mat", made | {"words": "abc", "cell": np.array([1, "a"], object), "table": {"a": 1}})
-    with pytest.raises(HsiError, match=r"no usable array 'words' in it; it holds a \(24, 20, 9\), b .*, d \(1, 1\);"):
-        formats.read_array(tmp_path / "all.mat", "words")
+@pytest.mark.parametrize("packed", [True, False])
+def test_arrays_of_matlab_are_those_that_scipy_reads(packed, tmp_path):
+    """Every type of numbers, beside what is no array of numbers."""
+    rng, path = np.random.default_rng(0), tmp_path / "all.mat"
+    made = {f"array_{kind}": (50 * rng.normal(size=(7, 5, 3))).astype(kind) for kind in "f8 f4 i1 u1 i2 u2 i4 u4 i8 u8".split()}
+    made |= {"one": 3.0, "a_name_of_more_than_four_bytes": np.arange(3, dtype="u1")[None]}
+    other = {"words": "abc", "cell": np.array([1, "a"], object), "table": {"a": 1}, "complex": np.ones((2, 2)) * 1j}
+    scipy.io.savemat(path, made | other, do_compression=packed)
+    with pytest.raises(HsiError, match="no usable array 'words'"):
+        formats.read_array(path, "words")
     for name, array in made.items():
-        assert (formats.read_array(tmp_path / "all.mat", name) == array).all()
+        read = formats.read_array(path, name)
+        assert read.shape == np.atleast_2d(array).shape and (read == array).all()
+        assert read.dtype == np.asarray(array).dtype or name == "one"
+
+
+def test_a_file_on_which_scipys_reader_ends_the_process_is_refused(tmp_path):
+    data = bytearray(written("mat", tmp_path / "cube.mat").read_bytes())
+    data[184] = 255  # a type of values that there is not
+    (tmp_path / "cube.mat").write_bytes(data)
+    with pytest.raises(HsiError, match="cannot be read"):
+        formats.read_array(tmp_path / "cube.mat", "cube")

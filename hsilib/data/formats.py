@@ -4,7 +4,9 @@ Arrays: .npy, .npz, .mat up to 7.2 and 7.3.  Images on the ground: ENVI, also co
 Pictures: PNG.  Those of MATLAB 7.3 need h5py, those on the ground rasterio: the extra ``geo``.
 """
 
+import itertools
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,9 +28,9 @@ SIGNATURES = {
 MOST_LIGHT = 1e12  # larger values are none, and their squares have no place in 32 bits
 LARGE, EMPTY = 1 << 27, 12  # values from which on an array of more values a byte of its file is refused
 
-# what MATLAB calls an array of numbers
-NUMBERS = {"double", "single", "logical", "int8", "int16", "int32", "int64",
-           "uint8", "uint16", "uint32", "uint64"}
+# of MATLAB 5 to 7.2: how numbers are stored; types of elements; classes of arrays, and a flag of them
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+ARRAY, COMPRESSED, NUMBERS, COMPLEX = 14, 15, range(6, 16), 8
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,18 @@ def open_image(path: Path, key: str = "") -> Image:
     """Open a cube of any format; ``key`` names the array of a file that holds several."""
     path, kind = Path(path), kind_of(Path(path))
     if kind == "geo":
-        from hsilib.data import ground  # here, for it builds on this
-
-        return ground.open_geo(path)
-    shape, rows = _array(path, key, axes=3)
+        return _on_the_ground(path)
+    shape, rows = _array(path, key, kind, axes=3)
     if len(shape) != 3 or 0 in shape:
         says = "it is empty" if 0 in shape else "expected (rows, columns, bands)"
         raise HsiError(f"{path}: array has shape {shape}, {says}")
     return Image(str(path), shape, lambda top, bottom: rows(slice(top, bottom)))
+
+
+def _on_the_ground(path):
+    from hsilib.data import ground  # here, for it builds on this
+
+    return ground.open_geo(path)
 
 
 def of_array(array: np.ndarray, where: Path | str) -> Image:
@@ -123,24 +129,23 @@ def of_array(array: np.ndarray, where: Path | str) -> Image:
 
 def read_array(path: Path, key: str = "", axes: int = 0) -> np.ndarray:
     """Read one array of a file; an empty ``key`` takes the only one, or the only one of so many axes."""
-    path = Path(path)
-    if kind_of(path) != "geo":
-        return _array(path, key, axes)[1](slice(None))
-    image = open_image(path)
+    path, kind = Path(path), kind_of(Path(path))
+    if kind != "geo":
+        return _array(path, key, kind, axes)[1](slice(None))
+    image = _on_the_ground(path)
     values = image.read(0, image.size[0])
     return values if image.size[2] > 1 else np.where(values == image.nodata, 0, values)[..., 0]  # classes
 
 
-def _array(path, key, axes):
+def _array(path, key, kind, axes):
     """Return the shape of an array of a file, and a function that reads a slice of its rows.
 
     One of far more values than its file has bytes is refused before it is unpacked.
     """
-    kind = kind_of(path)
-    if kind not in FORMATS:
+    if kind not in _FORMATS:
         raise HsiError(f"{path}: expected a .npy, .npz or .mat file, GeoTIFF, or ENVI with its header")
     damaged = readable(f"{path}: cannot be read, perhaps truncated")
-    arrays = damaged(FORMATS[kind])(path)
+    arrays = damaged(_FORMATS[kind])(path)
     shapes = {name: shape for name, (shape, _) in arrays.items()}
     fitting = [name for name, shape in shapes.items() if len(shape) == axes] or list(shapes)
     name = fitting[0] if not key and len(fitting) == 1 else "" if kind in ("npy", "png") else key
@@ -191,17 +196,54 @@ def _hdf(path):
 
 
 def _mat(path):
-    """MATLAB 5 to 7.2; all but numbers is passed over."""
-    from scipy.io import loadmat, whosmat
+    """MATLAB 5 to 7.2, read here: scipy's reader ends its process on damaged files.
 
-    whole = cache(lambda name: loadmat(path, variable_names=[name])[name])
-    return {
-        name: (shape, lambda rows, name=name: whole(name)[rows])
-        for name, shape, kind in whosmat(path) if kind in NUMBERS
-    }
+    A file is a header and then elements: a type, a number of bytes, as many bytes.  An array is an element
+    of elements (flags, shape, name, values), most often compressed.  All but real numbers is passed over.
+    """
+    data, arrays = path.read_bytes(), {}
+    order = {b"IM": "<", b"MI": ">"}[data[126:128]]
+
+    @cache
+    def whole(part, packed, last, shape):
+        unpack = zlib.decompressobj()
+        part = unpack.decompress(part[8:], last + 1) if packed else part
+        if len(part) != last or (packed and not unpack.eof):  # at the end zlib compares its sum
+            raise ValueError("it is damaged")
+        return _values(part, 8, order, 4)[3].reshape(shape, order="F")
+
+    for kind, start, end in _elements(data, 128, order):
+        part, packed = data[start - 8 : end], kind == COMPRESSED
+        head = zlib.decompressobj().decompress(part[8:], 1 << 16) if packed else part
+        kind, first, last = next(_elements(head, 0, order), (0, 0, 0))
+        if kind == ARRAY:
+            flags, shape, name = _values(head, first, order, 3)
+            if flags[0] & 0xFF in NUMBERS and not flags[0] >> 8 & COMPLEX:
+                shape = tuple(map(int, shape))
+                read = partial(whole, part, packed, last, shape)
+                arrays[name.tobytes().decode("latin-1")] = shape, lambda rows, read=read: read()[rows]
+    return arrays
 
 
-FORMATS = {"npy": _npy, "npz": _npz, "mat": _mat, "hdf": _hdf, "png": _png}
+def _elements(data, at, order):
+    """Give type, start and end of each element; one of four bytes at most lies in its own tag."""
+    while at + 8 <= len(data):
+        kind, size = map(int, np.frombuffer(data, f"{order}u4", 2, at))
+        if kind >> 16:
+            yield kind & 0xFFFF, at + 4, at + 4 + (kind >> 16)
+            at += 8
+        else:
+            yield kind, at + 8, at + 8 + size
+            at += 8 + size + (0 if kind == COMPRESSED else -size % 8)
+
+
+def _values(data, at, order, count):
+    """Return the values of the first elements of an array."""
+    elements = itertools.islice(_elements(data, at, order), count)
+    return [np.frombuffer(data[start:end], order + STORED[kind]) for kind, start, end in elements]
+
+
+_FORMATS = {"npy": _npy, "npz": _npz, "mat": _mat, "hdf": _hdf, "png": _png}
 
 
 def check_cube(cube: np.ndarray, where: Path | str) -> np.ndarray:
