@@ -39,6 +39,15 @@ def test_synthetic_scenes_have_the_promised_shape_and_every_split(name):
     assert (again["cube"] == scene.cube).all() and (again["labels"] == scene.labels).all()
 
 
+@pytest.mark.parametrize("shape, names, says", [
+    ((9, 8), "ab", r"shape \(8, 9, 5\) and labels of shape \(9, 8\) do not belong"),
+    ((8, 9), "a", "label 2 but only 1 class names"),
+])
+def test_a_scene_of_arrays_that_do_not_fit_is_one_line(shape, names, says):
+    with pytest.raises(HsiError, match=says):
+        scenes.Scene("field", "A field", np.zeros((8, 9, 5)), np.full(shape, 2, np.uint8), tuple(names))
+
+
 def test_the_registry_is_complete():
     says = "a scene was added or taken out: name its source in notebooks/02-scenes.md, then count it here"
     assert len(registry.REGISTRY) == 20, says

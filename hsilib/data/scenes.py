@@ -57,6 +57,14 @@ class Scene:
 
     of_images: ClassVar[bool] = False  # see ``imagesets.ImageSet``
 
+    def __post_init__(self) -> None:
+        if self.cube is not None and self.cube.shape[:2] != self.labels.shape:
+            shapes = f"a cube of shape {self.cube.shape} and labels of shape {self.labels.shape}"
+            raise HsiError(f"scene {self.name}: {shapes} do not belong together")
+        if self.labels.size and self.labels.max() > len(self.classes):
+            says = f"label {self.labels.max()} but only {len(self.classes)} class names"
+            raise HsiError(f"scene {self.name}: {says}")
+
     @property
     def bands(self) -> int:
         """How many bands it has; a card has none."""
@@ -129,9 +137,6 @@ def _loaded(name, listing):
             labels = labels[row : row + shape[0], column : column + shape[1]]
         labels = np.array(numbers[part], np.uint8)[labels] if numbers.get(part) else labels.astype(np.uint8)
         held[part if part == "labels" else f"{part}_map"] = labels * there
-    if held["labels"].max() > len(listing.classes):
-        says = f"label {held['labels'].max()} but only {len(listing.classes)} classes"
-        raise HsiError(f"{paths[listing.labels]}: {says}")
     held["there"] = None if there.all() and isinstance(made, Image) else there
     taken = ("title", "classes", "train_fraction", "rgb", "wavelengths", "crs", "transform")
     return Scene(name, **held, **{part: getattr(listing, part) for part in taken})
