@@ -138,11 +138,11 @@ def results_command(args: Namespace) -> None:
 
     store = Store()
     if args.merge is not None or args.publish is not None:
-        if args.merge is not None:
-            store.check()
-            taken, same, refused = merge.merge(store, Path(args.merge))
-        else:
-            taken, same, refused = merge.publish(store := merge.book(), Path(args.publish))
+        store = store if args.publish is None else merge.book()
+        store.check()
+        taken, same, refused = merge.merge(store, Path(args.merge or args.publish))
+        if args.publish is not None:
+            merge.pack(store)
         print(f"{taken} runs taken over into {store.folder}, {same} were here already")
         _say_refused(refused)
     elif args.check is not None:

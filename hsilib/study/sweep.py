@@ -18,9 +18,8 @@ from hsilib.identity import Run, parents
 from hsilib.study import machine
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.pools import local_rows
+from hsilib.study.rows import ACCURACIES, COSTS
 from hsilib.study.store import Store
-
-METRICS, COSTS = ("oa", "top5", "aa", "kappa", "f1"), ("params", "macs", "payload")
 
 
 def lacking(runs: Iterable[Run], rows: pd.DataFrame) -> list[Run]:
@@ -81,7 +80,7 @@ def check(runs: Iterable[Run], store: Store, count: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         for run in random.sample(stored, min(count, len(stored))):
             row, there = execute(run, Store(folder))[0], rows.loc[run.id]
-            far = max(abs(row[metric] - there[metric]) for metric in METRICS)
+            far = max(abs(row[metric] - there[metric]) for metric in ACCURACIES)
             dear = [name for name in COSTS if abs((row[name] or 0) - there[name]) > 0]  # not where it is NaN
             same += far == 0 and not dear
             off = f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
@@ -145,7 +144,14 @@ def _sweep(runs, rows, store, jobs, device, on, say):
         store.card(scene)  # what pages show of it without its files; first, for a row is what comes last
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
     with ExitStack() as stack:
-        pool = _dask_pool(stack, on, runs, store, device, say) if on else None
+        pool = None
+        if on:
+            try:
+                from hsilib.study.dask_pool import DaskPool
+            except ModuleNotFoundError:
+                says = "training on other machines needs Dask: pip install 'hsilib[dask]'"
+                raise HsiError(says) from None
+            pool = DaskPool(stack, on, runs, store, device, say)
         work = Work(runs, rows, pool.jobs if pool else jobs, device)
         if 0 < machine.TRAINING["most"] < work.seconds:
             raise HsiError(f"{work}; nothing was trained: -y begins")
@@ -172,14 +178,6 @@ def _sweep(runs, rows, store, jobs, device, on, say):
         told = "; ".join([*failed[:3], *["…"] * (len(failed) > 3)])
         raise HsiError(f"{len(failed)} of {len(names)} runs could not be trained: {told}")
     say(f"done in {duration(time.perf_counter() - start)}")
-
-
-def _dask_pool(*words):
-    try:
-        from hsilib.study.dask_pool import DaskPool
-    except ModuleNotFoundError:
-        raise HsiError("training on other machines needs Dask: pip install 'hsilib[dask]'") from None
-    return DaskPool(*words)
 
 
 def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
