@@ -76,9 +76,9 @@ def check(runs: Iterable[Run], store: Store, count: int) -> bool:
         raise HsiError(f"the number of runs to check must be at least 1, not {count}")
     if not stored:
         raise HsiError("no run of this study is stored yet: nothing to check")
-    same = 0
+    drawn, same = random.sample(stored, min(count, len(stored))), 0
     with tempfile.TemporaryDirectory() as folder:
-        for run in random.sample(stored, min(count, len(stored))):
+        for run in drawn:
             row, there = execute(run, Store(folder))[0], rows.loc[run.id]
             far = max(abs(row[metric] - there[metric]) for metric in ACCURACIES)
             dear = [name for name in COSTS if abs((row[name] or 0) - there[name]) > 0]  # not where it is NaN
@@ -89,7 +89,7 @@ def check(runs: Iterable[Run], store: Store, count: int) -> bool:
             print(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
             for name in dear:
                 print(f"  its {name} is {there[name]:.0f}, here it is {row[name]}")
-    return same == min(count, len(stored))
+    return same == len(drawn)
 
 
 def costs_of(
