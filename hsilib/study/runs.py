@@ -141,5 +141,6 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(ratios) * part["seeds"]
         if many > MOST_RUNS:
             raise HsiError(f"{path}: more than {MOST_RUNS:,} runs")
-        runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
+        scenes = dict.fromkeys(part["scenes"])
+        runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in scenes), [])
     return runs

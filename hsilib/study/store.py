@@ -162,7 +162,7 @@ class Store:
         return [path.parent.name for path in _paths(self.folder)]
 
     def _row(self, run):
-        """(table, family, row) of a run that is packed, or nothing."""
+        """(folder, family, row) of a run that is packed, or nothing."""
         for folder in self.folders:
             for family, table in packed(folder).items():
                 for row in table[table["run"] == run].to_dict("records"):
