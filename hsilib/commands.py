@@ -4,6 +4,7 @@ import json
 import os
 from argparse import Namespace
 from ast import literal_eval
+from pathlib import Path
 from typing import Any
 
 from hsilib.errors import HsiError, joined, known
@@ -97,17 +98,14 @@ def study_command(args: Namespace) -> None:
     parts = runs.declared(file)
     declared = list(dict.fromkeys(sum(parts.values(), [])))
     if args.check is not None:
-        if sweep.check(declared, store, args.check):
-            return
-        says = "not every run gave its stored accuracies; on another processor or version that can be"
-        raise HsiError(says)
+        sweep.check(declared, store, args.check)
+        return
 
     def scene_of(name):
         """A scene for its divisions: its card, or else its files; nothing is written."""
         return store.card(name)[0] if store.find("scenes", name, "card.json").is_file() else load_scene(name)
 
     for title, planned in parts.items():
-        planned = list(dict.fromkeys(planned))
         missing = sweep.lacking(planned, rows)
         line = f"{title}: {len(planned) - len(missing)} of {len(planned)} runs stored"
         absent = sorted({run.scene for run in missing if not told.at_hand(run.scene)})
@@ -130,19 +128,17 @@ def study_command(args: Namespace) -> None:
 
 def results_command(args: Namespace) -> None:
     """List, export or remove the runs that are held; check, fetch or take over others."""
-    from pathlib import Path
-
     from hsilib.files import write_atomically
     from hsilib.study import merge
     from hsilib.study.store import Store
 
     store = Store()
     if args.merge is not None or args.publish is not None:
-        if args.merge is not None:
-            store.check()
-            taken, same, refused = merge.merge(store, Path(args.merge))
-        else:
-            taken, same, refused = merge.publish(store := merge.book(), Path(args.publish))
+        store = store if args.publish is None else merge.book()
+        store.check()
+        taken, same, refused = merge.merge(store, Path(args.merge or args.publish))
+        if args.publish is not None:
+            merge.pack(store)
         print(f"{taken} runs taken over into {store.folder}, {same} were here already")
         _say_refused(refused)
     elif args.check is not None:
@@ -231,8 +227,6 @@ def export_command(args: Namespace) -> None:
 
 def predict_command(args: Namespace) -> None:
     """Write the class map of a scene by an exported file."""
-    from pathlib import Path
-
     import numpy as np
     from tqdm import tqdm
 

@@ -166,13 +166,6 @@ def changed_options(run: Run) -> str:
     return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in changed.items())
 
 
-def columns_of(run: Run) -> dict[str, Any]:
-    """Return what a run is, as the columns of its row say it."""
-    said = {name: getattr(run, name) for name in ("scene", "split", "method", "ratio", "seed")}
-    said |= {"run": run.id, "options": changed_options(run), **vars(run.recipe)}
-    return said | {"version": get(run.method).version, "parents": " ".join(p.id for p in parents(run))}
-
-
 class Classical(Protocol):
     """What a trained model that is no network offers to those who evaluate and measure it."""
 

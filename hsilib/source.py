@@ -77,13 +77,9 @@ def _tell(what, where, name, seen) -> Iterator[str]:
         return
     seen[id(what)] = len(seen), what  # held, or its number could be another's
 
-    def each(parts):
+    def each(parts, named=False):
         for key, part in parts:
-            yield from _tell(part, key, name, seen)
-
-    def named(parts):
-        for key, part in parts:
-            yield key
+            yield from [key] * named
             yield from _tell(part, key, name, seen)
 
     if isinstance(what, types.ModuleType):
@@ -99,10 +95,11 @@ def _tell(what, where, name, seen) -> Iterator[str]:
             yield from each([(where, what.__defaults__), (where, what.__kwdefaults__)])
             yield from (f"{_dump(node)}[]" for node in _nodes(what, where, name))
             around = closed | _globals(what.__code__, what.__globals__, name)
-            yield from named((key, part) for key, part in sorted(around.items()) if key != what.__name__)
+            around.pop(what.__name__, None)
+            yield from each(sorted(around.items()), named=True)
         else:  # a function of this library may have been given others by a decorator
             yield f"function {what.__qualname__}"
-            yield from named(closed.items()) if what.__code__.co_filename.startswith(HERE) else ()
+            yield from each(closed.items(), named=True) if what.__code__.co_filename.startswith(HERE) else ()
             yield from each([(where, what.__wrapped__)]) if hasattr(what, "__wrapped__") else ()
     elif isinstance(what, type):
         yield f"class {what.__qualname__}"
@@ -111,8 +108,8 @@ def _tell(what, where, name, seen) -> Iterator[str]:
         else:
             yield " ".join(inspect.get_annotations(what))  # fields of a dataclass, in their order
             yield from each((where, base) for base in what.__bases__)
-            members = sorted(vars(what).items())
-            yield from named((f"{where}.{key}", part) for key, part in members if _written(key, part))
+            members = sorted((key, part) for key, part in vars(what).items() if _written(key, part))
+            yield from each(((f"{where}.{key}", part) for key, part in members), named=True)
     elif isinstance(what, functools.partial | types.MethodType | staticmethod | classmethod | property):
         yield f"method {what.__name__}" if isinstance(what, types.MethodType) else type(what).__name__
         kept = ("func", "args", "keywords", "fget", "fset")
@@ -196,15 +193,11 @@ def _nodes(function, where, name):
     kinds = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef | ast.AsyncFunctionDef
     text = "".join(linecache.getlines(code.co_filename, function.__globals__))
     nodes = [node for node in ast.walk(_parsed(text)) if isinstance(node, kinds)] if text else []
-    nodes = [node for node in nodes if _first(node) == code.co_firstlineno]
+    heads = {node: [*getattr(node, "decorator_list", ()), node] for node in nodes}  # its decorators are above
+    nodes = [node for node, head in heads.items() if head[0].lineno == code.co_firstlineno]
     if not nodes:
         raise HsiError(f"{name}: {where} has no source to read; {INSTEAD}")
     return nodes
-
-
-def _first(node):
-    """The first line of a function, or that of its first decorator."""
-    return min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))])
 
 
 def _dump(node, top=True):

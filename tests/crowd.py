@@ -3,11 +3,14 @@
 The suite does it for seconds (test_kills.py); ``make kills`` for five minutes: ``python tests/crowd.py [seconds]``.
 """
 
+import contextlib
+import io
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 MANY = 4
@@ -20,20 +23,19 @@ def row(writer, number):
     return dict.fromkeys(COLUMNS, 1) | dict.fromkeys(EMPTY, "") | {"run": f"{writer:04x}{number:08x}", "seed": number}
 
 
-def write(folder, writer, until, done):
+def write(folder, writer, until):
+    """Keep rows until the time is over; return what they were."""
     from hsilib.study.store import Store
 
-    store, number = Store(folder), 0
+    store, kept = Store(folder), []
     while time.time() < until:
-        store.keep(row(writer, number), "baselines")
-        number += 1
-    done.put((writer, number))
+        kept.append(row(writer, len(kept)))
+        store.keep(kept[-1], "baselines")
+    return [one["run"] for one in kept]
 
 
-def read(folder, until, done):
-    import contextlib
-    import io
-
+def read(folder, until):
+    """Read until the time is over: there are ever more rows; return how often that was."""
     from hsilib.study.store import Store
 
     seen = looks = 0
@@ -43,7 +45,7 @@ def read(folder, until, done):
             assert len(rows) >= seen and rows["run"].is_unique
             seen, looks = len(rows), looks + 1
     assert not said.getvalue(), said.getvalue()[:300]
-    done.put((-1, looks))
+    return looks
 
 
 def main(seconds=300):
@@ -52,20 +54,15 @@ def main(seconds=300):
 
     os.environ["HSILIB_PUBLISHED"] = ""
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        until, done = time.time() + float(seconds) + 5, context.Queue()
-        crowd = [context.Process(target=write, args=(folder, writer, until, done)) for writer in range(MANY)]
-        crowd += [context.Process(target=read, args=(folder, until, done)) for _ in range(MANY)]
-        for one in crowd:
-            one.start()
-        told = [done.get(timeout=float(seconds) + 300) for _ in crowd]
-        for one in crowd:
-            one.join()
-        wanted = {row(writer, number)["run"] for writer, count in told if writer >= 0 for number in range(count)}
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2 * MANY, context) as crowd:
+        until = time.time() + float(seconds) + 5
+        writers = [crowd.submit(write, folder, writer, until) for writer in range(MANY)]
+        readers = [crowd.submit(read, folder, until) for _ in range(MANY)]
+        wanted = {run for one in writers for run in one.result()}
+        looks = sum(one.result() for one in readers)
         there = Store(folder).rows()["run"]
         left = [path.name for path in Path(folder).iterdir() if path.name not in wanted]
-        looks = sum(count for writer, count in told if writer < 0)
-    right = set(there) == wanted and there.is_unique and not left and not any(one.exitcode for one in crowd)
+    right = set(there) == wanted and there.is_unique and not left
     print(f"{len(wanted)} rows by {MANY} writers, {looks} looks of {MANY} readers: {'all right' if right else 'WRONG'}")
     return not right
 

@@ -122,12 +122,11 @@ def attempt(whole, place, seconds, jobs, temporary):
             from hsilib import Store
 
             Store(folder / "store").rows()  # never torn
-    if jobs > 1:
-        late = time.time() + 10
-        while alive(folder) and time.time() < late:
-            time.sleep(0.2)
-        if alive(folder):
-            return f"alive after 10 s: {alive(folder)}"
+    late = time.time() + 10
+    while (left := alive(folder)) and time.time() < late:
+        time.sleep(0.2)
+    if left:
+        return f"alive after 10 s: {left}"
     if not ended(child(folder, None, jobs)):
         return "it could not be finished"
     here = state(folder)

@@ -104,27 +104,24 @@ def test_a_declared_study_says_what_is_missing_trains_it_and_is_checked_by_train
 @pytest.mark.parametrize(
     "right, wrong, says",
     [
-        ("seeds = 2", 'seeds = "two"', "seeds must be a whole number"),
-        ("seeds", "sedes", "seeds"),
-        ("disjoint", "dijoint", "disjoint"),
-        ("scratch", "scrach", "scratch"),
+        ("seeds = 2", 'seeds = "two"', "seeds must be a whole number"), ("seeds", "sedes", "seeds"),
+        ("disjoint", "dijoint", "disjoint"), ("scratch", "scrach", "scratch"),
     ],
-)
-def test_a_mistake_in_a_study_file_is_one_line(right, wrong, says, tmp_path, capsys):
+)  # fmt: skip
+def test_a_mistake_in_a_study_file_is_one_line(right, wrong, says, tmp_path, capsys, monkeypatch):
     (tmp_path / "study.toml").write_text(STUDY.replace(right, wrong))
-    assert main(["study", str(tmp_path / "study.toml")]) == 2
-    out, err = capsys.readouterr()
-    assert says in err and err.startswith("error: ") and err.count("\n") == 1 and out == ""
+    test_a_mistake_is_one_line(["study", str(tmp_path / "study.toml")], says, capsys, monkeypatch)
 
 
 def test_a_family_stands_for_its_methods_and_those_without_sizes_need_no_ratios(tmp_path):
-    (tmp_path / "study.toml").write_text(STUDY)
-    assert {"rf", "cnn3d", "scratch"} <= {run.method for run in declared(tmp_path / "study.toml")["small"]}
-    (tmp_path / "study.toml").write_text(STUDY.replace("ratios = [98]\n", "").replace('"baselines", "scratch"', '"mlp", "mlr"'))
-    assert len(declared(tmp_path / "study.toml")["small"]) == 4
-    (tmp_path / "study.toml").write_text(STUDY.replace("ratios = [98]\n", ""))
+    path, without = tmp_path / "study.toml", STUDY.replace("ratios = [98]\n", "")
+    path.write_text(STUDY)
+    assert {"rf", "cnn3d", "scratch"} <= {run.method for run in declared(path)["small"]}
+    path.write_text(without.replace('"baselines", "scratch"', '"mlp", "mlr"'))
+    assert len(declared(path)["small"]) == 4
+    path.write_text(without)
     with pytest.raises(HsiError, match="'small' has no ratios; scratch has the sizes 90, 95, 98"):
-        declared(tmp_path / "study.toml")
+        declared(path)
 
 
 def test_lists(capsys):
@@ -167,9 +164,20 @@ factor: int = 2  # a number
 """
 
 
-def executed(tmp_path, monkeypatch, body, given):
+def at_home(tmp_path, monkeypatch, module=runner):
+    """A folder is the project."""
     for name in ("project", "built"):
-        monkeypatch.setattr(runner, name, lambda: tmp_path)
+        monkeypatch.setattr(module, name, lambda: tmp_path)
+
+
+def styled(tmp_path):
+    """The folder has what the pages of the book look like."""
+    for name in ("_config.yml", "book"):
+        (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
+
+
+def executed(tmp_path, monkeypatch, body, given):
+    at_home(tmp_path, monkeypatch)
     path = tmp_path / "90-mine.md"
     path.write_text(NOTEBOOK % body)
     return runner.run(str(path.with_suffix("")), given, say=lambda text: None)  # as one says it, without .md
@@ -190,8 +198,7 @@ def test_a_notebook_of_ones_own_runs_says_where_it_came_from_and_is_a_page(tmp_p
     injected = [c for c in done["cells"] if "injected-parameters" in c["metadata"].get("tags", [])]
     assert "remove-cell" in injected[0]["metadata"]["tags"]
     assert str(tmp_path) not in json.dumps(done)
-    for name in ("_config.yml", "book"):
-        (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
+    styled(tmp_path)
     monkeypatch.chdir(tmp_path / "data")  # its page is rendered from any folder, with its references
     page = rendered.render(made).read_text()
     assert "Distilling the knowledge" in page and ">42" in page
@@ -214,8 +221,7 @@ def test_a_page_of_ones_own_takes_no_page_of_the_book_and_sweeps_up_after_a_kill
 
 
 def test_a_chapter_about_families_is_a_page_of_the_book_for_each(tmp_path, monkeypatch):
-    for name in ("project", "built"):
-        monkeypatch.setattr(runner, name, lambda: tmp_path)
+    at_home(tmp_path, monkeypatch)
     (tmp_path / "notebooks").mkdir()
     text = (NOTEBOOK % "print(family)").replace("factor: int = 2", 'family: str = "pruning"')
     (tmp_path / "notebooks" / "90-each.md").write_text(text)
@@ -230,14 +236,11 @@ def test_a_chapter_about_families_is_a_page_of_the_book_for_each(tmp_path, monke
 
 
 def test_a_page_is_rendered_twice_at_once(tmp_path, monkeypatch):
-    root, page = Path(__file__).parents[1], tmp_path / "runs" / "mine" / "mine.ipynb"
+    page, others = tmp_path / "runs" / "mine" / "mine.ipynb", []
     page.parent.mkdir(parents=True)
     page.write_text('{"cells": []}')
-    for name in ("_config.yml", "book"):
-        (tmp_path / name).symlink_to(root / name)
-    for name in ("project", "built"):
-        monkeypatch.setattr(rendered, name, lambda: tmp_path)
-    others = []
+    styled(tmp_path)
+    at_home(tmp_path, monkeypatch, rendered)
 
     def build(command, **_):
         if not others:  # another process begins, and is done first
@@ -263,11 +266,10 @@ def test_an_error_in_a_notebook_leaves_nothing_half_written(tmp_path, monkeypatc
 
 
 def test_words_that_do_not_fit_are_one_line_with_an_example(capsys):
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit, match="2"):
         main(["run", "baselines", "-p", "seeds=2"])
     said = capsys.readouterr().err
-    assert stopped.value.code == 2 and said.count("\n") == 1
-    assert "two words, -p seeds 2; for example: python -m hsilib run baselines -p scene" in said
+    assert said.count("\n") == 1 and "two words, -p seeds 2; for example: python -m hsilib run baselines -p scene" in said
 
 
 def test_an_installed_package_without_a_checkout_says_so_before_it_trains(tmp_path, monkeypatch, capsys):

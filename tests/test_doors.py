@@ -99,12 +99,11 @@ def test_a_page_of_a_hostile_scene_runs_and_loads_nothing(hostile, chapter, monk
 
 def test_a_template_in_a_page_is_text(tmp_path, monkeypatch):
     """Nothing of MyST hands what stands in a page to a template engine."""
-    from test_cli import executed
+    from test_cli import executed, styled
 
     body = "from IPython.display import Markdown\nMarkdown('It is {{ 6 * 7 }}.')"
     done = executed(tmp_path, monkeypatch, body, {"factor": 2})
-    for name in ("_config.yml", "book"):
-        (tmp_path / name).symlink_to(Path(__file__).parents[1] / name)
+    styled(tmp_path)
     page = rendered.render(done).read_text()
     assert "{{ 6 * 7 }}" in page and "It is 42" not in page
 

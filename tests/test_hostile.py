@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_weights_whose_configuration_asks_for_more_take_no_memory(monkeypatch):
         return CNN2D(**config)
 
     monkeypatch.setitem(NETWORKS, "CNN2D", huge)
-    about = {"network": "CNN2D", "config": dict(bands=40, classes=9, widths=[300] * 3), "run": execute._plain(run)}
+    about = {"network": "CNN2D", "config": dict(bands=40, classes=9, widths=[300] * 3), "run": asdict(run)}
     about["digest"] = execute._digest(state)
     write_atomically(execute.weights_path(run), save(state, {"hsilib": json.dumps(about)}))
     with pytest.raises(HsiError, match="weights of another size than its configuration says"):

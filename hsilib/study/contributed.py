@@ -21,7 +21,6 @@ from hsilib.study.store import Store
 
 SEEN = ("oa", "aa", "aa30", "kappa", "f1")  # what a map tells; top-5 needs scores
 APART = 2e-4  # percent by which a stored figure may be rounded
-RECIPE = ("epochs", "lr", "batch", "schedule", "precision")
 
 
 def run_of(row: dict[str, Any]) -> Run:
@@ -32,7 +31,7 @@ def run_of(row: dict[str, Any]) -> Run:
         kind = type(usual.get(name, ""))
         options[name] = text == "True" if kind is bool else kind(text)
     run = make_run(*(row[k] for k in ("scene", "split", "method", "ratio", "seed")), options=options)
-    return replace(run, recipe=Recipe(**{name: row[name] for name in RECIPE}))
+    return replace(run, recipe=Recipe(**{name: row[name] for name in Recipe.__dataclass_fields__}))
 
 
 def differ(found: float, said: float, apart: float = APART) -> bool:

@@ -18,7 +18,7 @@ from hsilib.data import scenes
 from hsilib.data.splits import WINDOW, split_of
 from hsilib.errors import HsiError
 from hsilib.files import cache_folder, readable, write_atomically
-from hsilib.identity import Run, columns_of
+from hsilib.identity import Run, changed_options, parents
 from hsilib.methods.task import Task
 from hsilib.models import evaluate, measure
 from hsilib.models.networks import NETWORKS
@@ -62,7 +62,7 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
         with safe_open(path, framework="pt") as handle:
             metadata = json.loads(handle.metadata()["hsilib"])
             weights = {key: handle.get_tensor(key) for key in handle.keys()}
-        if metadata["run"] != _plain(run):
+        if metadata["run"] != json.loads(json.dumps(asdict(run))):
             raise ValueError("of another run")
         old = "digest" not in metadata  # of an earlier edition: it is trained again
         if not old and metadata["digest"] != _digest(weights):
@@ -74,11 +74,6 @@ def trained(run: Run, store: Store | None = None, device: str = "cpu") -> nn.Mod
         model = NETWORKS[metadata["network"]](**metadata["config"])
         model.load_state_dict(weights)
     return execute(run, store or Store(), device)[1] if old else model.to(device).eval()
-
-
-def _plain(run):
-    """A run as JSON gives it back."""
-    return json.loads(json.dumps(asdict(run)))
 
 
 def _digest(weights):
@@ -127,7 +122,7 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
     torch.backends.cudnn.allow_tf32 = False  # 32-bit floats on a GPU too
     with one_thread():
         task = task_of(run, store, device)
-        scene, split, method = task.scene, task.split, methods.METHODS[run.method]
+        scene, split, method = task.scene, task.split, methods.get(run.method)
         try:
             model = method.train(task)
         except HsiError as error:
@@ -144,14 +139,16 @@ def execute(run: Run, store: Store, device: str = "cpu") -> tuple[dict[str, Any]
         if model.kind == "patches" and costs["macs"] is not None:  # from raw bands on
             beside["macs"] = costs["macs"] + measure.of_components(inputs.bands, channels, window)
         gpu = task.device.type == "cuda"
-        row = columns_of(run) | {name: round(float(value), 4) for name, value in figures.items()} | costs | {
+        row = {name: round(float(value), 4) for name, value in figures.items()} | costs | {
+            "run": run.id, "scene": run.scene, "split": run.split, "method": run.method, "ratio": run.ratio,
+            "seed": run.seed, "options": changed_options(run), **vars(run.recipe), "version": method.version,
+            "parents": " ".join(parent.id for parent in parents(run)),
             "train": len(split.train), "test": len(split.test), "leakage": round(100 * split.leakage, 2),
             "device": torch.cuda.get_device_name() if gpu else machine.cpu_name(), "threads": 1,
             "seconds": round(seconds, 1), "commit": machine.commit(), "versions": machine.versions(),
         }
     _save_weights(run, model)
-    if not store.has(run.id):  # a stored run keeps its map: this may be another machine
-        labels = (scores.argmax(1) + 1).reshape(scene.labels.shape)
-        labels = labels if scene.there is None else np.where(scene.there, labels, 0)
-        store.keep(row, method.family, beside, labels, task.history, task.notes)
+    labels = (scores.argmax(1) + 1).reshape(scene.labels.shape)
+    labels = labels if scene.there is None else np.where(scene.there, labels, 0)
+    store.keep(row, method.family, beside, labels, task.history, task.notes)
     return row, model

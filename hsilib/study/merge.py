@@ -19,7 +19,6 @@ from hsilib.study.store import PARTS, Store, packed, published
 
 # what a run is; two rows of one identity that differ here are not of one run
 DECIDED = "scene split method ratio seed options epochs lr batch schedule precision version parents".split()
-MEASURED = ("oa", "top5", "aa", "kappa", "f1")
 LARGE = 400_000  # pixels of a scene, from which on a packed map keeps those alone that have a true class
 
 
@@ -74,7 +73,7 @@ def merge(store: Store, folder: Path) -> tuple[int, int, list[str]]:
     for row in other.written().to_dict("records"):
         run = row["run"]
         if run in held.index:
-            differs = [c for c in (*DECIDED, *MEASURED) if str(held.at[run, c]) != str(row[c])]
+            differs = [c for c in (*DECIDED, *rows.ACCURACIES) if str(held.at[run, c]) != str(row[c])]
             says = f"another {', '.join(differs)} than the row that is here" if differs else ""
             same += not differs
         elif not (says := _wrong(other, run, row["scene"])):
@@ -138,13 +137,6 @@ def book() -> Store:
     if published() is None:
         raise HsiError("no published rows here: --publish is for a checkout of the book")
     return Store(published())
-
-
-def publish(store: Store, folder: Path) -> tuple[int, int, list[str]]:
-    """Take over the runs of a store into the published tables; see ``merge``."""
-    told = merge(store, folder)
-    pack(store)
-    return told
 
 
 def drop(store: Store, method: str) -> int:

@@ -3,12 +3,12 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hsilib import methods
 from hsilib.errors import HsiError, starved
-from hsilib.identity import Run, parents
+from hsilib.identity import Method, Run, parents
 from hsilib.study.execute import execute
 from hsilib.study.store import Store
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from hsilib.study.sweep import Work
 
 Row = dict[str, Any]  # of the store; or {"run": identity, "failed": why}
-WATCH = "ends with its parent"
 
 
 def local_rows(work: "Work", store: Store, device: str) -> Iterator[Row]:
@@ -32,9 +31,10 @@ def local_rows(work: "Work", store: Store, device: str) -> Iterator[Row]:
         failed |= {run.id for run in lost}
         yield from ({"run": r.id, "failed": f"{r}: what it starts from could not be trained"} for r in lost)
         level = sorted((run for run in level if run not in lost), key=lambda run: -work.costs[run.id])
-        pool = Parallel(n_jobs=work.jobs, return_as="generator_unordered", pre_dispatch=work.jobs)
+        words = dict(return_as="generator_unordered", pre_dispatch=work.jobs)
+        pool = Parallel(work.jobs, **words, initializer=_watch, initargs=(os.getpid(),))
         try:
-            for row in pool(delayed(_row)(run, store, sent, device, os.getpid()) for run in level):
+            for row in pool(delayed(attempt)(run, store, device, sent) for run in level):
                 failed |= {row["run"]} if "failed" in row else set()
                 yield row
         except BrokenProcessPool:
@@ -42,8 +42,9 @@ def local_rows(work: "Work", store: Store, device: str) -> Iterator[Row]:
             raise HsiError(f"{says}; with fewer processes (--jobs) each has more memory") from None
 
 
-def attempt(run: Run, store: Store, device: str) -> Row:
+def attempt(run: Run, store: Store, device: str, sent: Sequence[Method] = ()) -> Row:
     """Train one run; what cannot be trained comes back as a text, so that the others go on."""
+    methods.adopt(sent)
     try:
         return execute(run, store, device)[0]  # a model does not cross the process border
     except HsiError as error:
@@ -54,16 +55,13 @@ def attempt(run: Run, store: Store, device: str) -> Row:
         return {"run": run.id, "failed": f"{run}: it needs more memory than there is"}
 
 
-def _row(run, store, sent, device, parent):
-    """Train one run in a worker, which ends when the process that started it is gone."""
-    alone = os.name == "nt" or os.getpid() == parent  # on Windows a process does not see its parent end
-    if not alone and WATCH not in {thread.name for thread in threading.enumerate()}:
-        threading.Thread(target=_end_with, args=(parent,), name=WATCH, daemon=True).start()
-    methods.adopt(sent)
-    return attempt(run, store, device)
+def _watch(parent):
+    """Let a worker end when the process that started it is gone; on Windows a process does not see that."""
 
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
 
-def _end_with(parent):
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    if os.name != "nt":
+        threading.Thread(target=watch, daemon=True).start()

@@ -20,14 +20,15 @@ COLUMNS = (
 ).split()
 TEXTS = "run scene split method options schedule precision version device commit versions parents".split()
 SHOWN = "scene split method schedule precision version device commit versions".split()  # as they are
+ACCURACIES, COSTS = "oa top5 aa kappa f1".split(), "params macs payload".split()
 EMPTY = {"options", "parents", "commit"}  # texts that may be empty
 RANGES = {"ratio": (0, 99), "kappa": (-100, 100)}  # of the numbers: lowest, highest
 RANGES |= dict.fromkeys("oa top5 aa f1 leakage".split(), (0, 100))
 RANGES |= dict.fromkeys("train test epochs batch".split(), (1, np.inf))
 RANGES |= dict.fromkeys("seed params macs bytes lr threads seconds payload".split(), (0, np.inf))
-MAY_LACK = {"top5", "leakage", "params", "macs", "payload"}  # numbers that not every method has
+MAY_LACK = {"top5", "leakage", *COSTS}  # numbers that not every method has
 WHOLE = "ratio seed train test epochs batch threads bytes".split()
-COUNTS = {*WHOLE, "params", "macs", "payload"}
+COUNTS = {*WHOLE, *COSTS}
 
 
 def read(text: str) -> tuple[pd.DataFrame, dict[int, str]]:

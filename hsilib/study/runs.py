@@ -42,18 +42,13 @@ def make_run(
     scratch 98 % · synthetic_fields_small · disjoint · seed 0
     """
     place = scene if isinstance(scene, registry.Place) else registry.place(named(scene))
-    return _run(place, split, method, ratio, seed, epochs, options, **recipe)
-
-
-def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **recipe):
-    scene = place.name
     known("split", split, SPLITS)
     chosen = methods.get(method)
     if ratio not in chosen.ratios:
         raise HsiError(f"method {method} has no size {ratio!r}; it has {', '.join(map(str, chosen.ratios))}")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise HsiError(f"the seed must be a whole number of at least 0, not {seed!r}")
-    options = chosen.defaults(scene) | (options or {})
+    options = chosen.defaults(place.name) | (options or {})
     for name, value in options.items():
         default = chosen.options[known(f"hyper-parameter of {method}", name, chosen.options)]
         fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
@@ -69,7 +64,7 @@ def _run(place, split, method, ratio=0, seed=0, epochs=None, options=None, **rec
     recipe |= {} if epochs is None else {"epochs": epochs}
     recipe = Recipe(**{"lr": place.lr} | usual | recipe)
     recipe = replace(recipe, epochs=max(1, round(recipe.epochs * chosen.epochs)))
-    return Run(scene, split, method, ratio, seed, tuple(sorted(options.items())), recipe, place.content)
+    return Run(place.name, split, method, ratio, seed, tuple(sorted(options.items())), recipe, place.content)
 
 
 def plan(
@@ -100,7 +95,7 @@ def plan(
             most = f"at least 1 and at most {MOST_SEEDS}"
             raise HsiError(f"nothing to run: the number of seeds must be {most}, not {many}")
         grid = itertools.product(range(many), names)
-        runs += [_run(place, split, name, r, seed, **common) for seed, name in grid for r in sizes[name]]
+        runs += [make_run(place, split, name, r, seed, **common) for seed, name in grid for r in sizes[name]]
     if names and not runs:
         raise HsiError("nothing to run: no split is left")
     return list(dict.fromkeys(runs))
@@ -146,5 +141,6 @@ def declared(path: Path | str) -> dict[str, list[Run]]:
         many += len(part["scenes"]) * len(part["splits"]) * len(names) * len(ratios) * part["seeds"]
         if many > MOST_RUNS:
             raise HsiError(f"{path}: more than {MOST_RUNS:,} runs")
-        runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in part["scenes"]), [])
+        scenes = dict.fromkeys(part["scenes"])
+        runs[part["title"]] = sum((plan(scene, *grid, **common) for scene in scenes), [])
     return runs

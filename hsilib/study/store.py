@@ -162,7 +162,7 @@ class Store:
         return [path.parent.name for path in _paths(self.folder)]
 
     def _row(self, run):
-        """(table, family, row) of a run that is packed, or nothing."""
+        """(folder, family, row) of a run that is packed, or nothing."""
         for folder in self.folders:
             for family, table in packed(folder).items():
                 for row in table[table["run"] == run].to_dict("records"):
@@ -179,12 +179,14 @@ class Store:
         labels: np.ndarray | None = None, history: Sequence[dict[str, float]] = (),
         notes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep a run, unless it is there already.
+        """Keep a run, unless it is there already: this may be another machine than that which drew its map.
 
         row: its columns; family: of its method; measured: what else is known of it, numbers by name; labels:
         its map, the predicted class of each pixel, 1-based; history: the loss terms per epoch; notes: what
         else its method tells.
         """
+        if self.has(row["run"]):
+            return
         files = {"run.json": rows.as_file(family, row, measured or {})}
         if labels is not None:
             files["map.png"] = cards.png(labels)

@@ -18,9 +18,8 @@ from hsilib.identity import Run, parents
 from hsilib.study import machine
 from hsilib.study.execute import execute, weights_path
 from hsilib.study.pools import local_rows
+from hsilib.study.rows import ACCURACIES, COSTS
 from hsilib.study.store import Store
-
-METRICS, COSTS = ("oa", "top5", "aa", "kappa", "f1"), ("params", "macs", "payload")
 
 
 def lacking(runs: Iterable[Run], rows: pd.DataFrame) -> list[Run]:
@@ -64,9 +63,8 @@ def usable(device: str) -> str:
     return device
 
 
-def check(runs: Iterable[Run], store: Store, count: int) -> bool:
-    """Train ``count`` stored runs anew, drawn at random, and say whether each gives the stored accuracies and
-    costs.
+def check(runs: Iterable[Run], store: Store, count: int) -> None:
+    """Train ``count`` stored runs anew, drawn at random; other accuracies or costs than stored are an error.
 
     The same machine does, to the last bit, if it also trained what they start from; another may differ, and
     then says by how much.
@@ -77,11 +75,11 @@ def check(runs: Iterable[Run], store: Store, count: int) -> bool:
         raise HsiError(f"the number of runs to check must be at least 1, not {count}")
     if not stored:
         raise HsiError("no run of this study is stored yet: nothing to check")
-    same = 0
+    drawn, same = random.sample(stored, min(count, len(stored))), 0
     with tempfile.TemporaryDirectory() as folder:
-        for run in random.sample(stored, min(count, len(stored))):
+        for run in drawn:
             row, there = execute(run, Store(folder))[0], rows.loc[run.id]
-            far = max(abs(row[metric] - there[metric]) for metric in METRICS)
+            far = max(abs(row[metric] - there[metric]) for metric in ACCURACIES)
             dear = [name for name in COSTS if abs((row[name] or 0) - there[name]) > 0]  # not where it is NaN
             same += far == 0 and not dear
             off = f"off by {far:.4f} points (stored on {there['device']}, {there['versions']})"
@@ -90,7 +88,9 @@ def check(runs: Iterable[Run], store: Store, count: int) -> bool:
             print(f"{run}: OA {row['oa']:.4f} %, {off if far else 'the same'}")
             for name in dear:
                 print(f"  its {name} is {there[name]:.0f}, here it is {row[name]}")
-    return same == min(count, len(stored))
+    if same < len(drawn):
+        says = "not every run gave its stored accuracies; on another processor or version that can be"
+        raise HsiError(says)
 
 
 def costs_of(
@@ -145,7 +145,14 @@ def _sweep(runs, rows, store, jobs, device, on, say):
         store.card(scene)  # what pages show of it without its files; first, for a row is what comes last
     warnings.filterwarnings("ignore", "A worker stopped")  # an idle worker ends by itself and is replaced
     with ExitStack() as stack:
-        pool = _dask_pool(stack, on, runs, store, device, say) if on else None
+        pool = None
+        if on:
+            try:
+                from hsilib.study.dask_pool import DaskPool
+            except ModuleNotFoundError:
+                says = "training on other machines needs Dask: pip install 'hsilib[dask]'"
+                raise HsiError(says) from None
+            pool = DaskPool(stack, on, runs, store, device, say)
         work = Work(runs, rows, pool.jobs if pool else jobs, device)
         if 0 < machine.TRAINING["most"] < work.seconds:
             raise HsiError(f"{work}; nothing was trained: -y begins")
@@ -172,14 +179,6 @@ def _sweep(runs, rows, store, jobs, device, on, say):
         told = "; ".join([*failed[:3], *["…"] * (len(failed) > 3)])
         raise HsiError(f"{len(failed)} of {len(names)} runs could not be trained: {told}")
     say(f"done in {duration(time.perf_counter() - start)}")
-
-
-def _dask_pool(*words):
-    try:
-        from hsilib.study.dask_pool import DaskPool
-    except ModuleNotFoundError:
-        raise HsiError("training on other machines needs Dask: pip install 'hsilib[dask]'") from None
-    return DaskPool(*words)
 
 
 def pace(took: Sequence[tuple[float, float]], weight: float = 60) -> float:
