@@ -88,7 +88,7 @@ def tiny(seed=0, h=12, w=11, bands=6, classes=3):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes + 1, (h, w)).astype(np.uint8)
     train = np.where(rng.random((h, w)) < 0.3, labels, 0).astype(np.uint8)
-    return Scene("tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, ("a", "b", "c"), train)
+    return Scene("tiny", "tiny", rng.normal(size=(h, w, bands)).astype(np.float32), labels, tuple("abcde"[:classes]), train)
 
 
 def after_training(net, seed=0):

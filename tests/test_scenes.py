@@ -40,7 +40,7 @@ def test_synthetic_scenes_have_the_promised_shape_and_every_split(name):
 
 
 @pytest.mark.parametrize("shape, names, says", [
-    ((9, 8), "ab", r"shape \(8, 9, 5\) and labels of shape \(9, 8\) do not belong"),
+    ((9, 8), "ab", r"labels has the shape \(9, 8\), the cube \(8, 9, 5\)"),
     ((8, 9), "a", "label 2 but only 1 class names"),
 ])
 def test_a_scene_of_arrays_that_do_not_fit_is_one_line(shape, names, says):

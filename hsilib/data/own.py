@@ -160,10 +160,8 @@ def named(scene: Scene | str) -> str:
         raise HsiError(f"scene {name}: only one with a cube in memory can be kept under a name")
     _check_name(name, ())
     parts = {"cube": scene.cube, "labels": scene.labels, "train": scene.train_map, "test": scene.test_map}
-    files, shape = {}, np.shape(scene.cube)
+    files = {}
     for part, array in ((part, array) for part, array in parts.items() if array is not None):
-        if np.shape(array)[:2] != shape[:2]:
-            raise HsiError(f"scene {name}: {part} has the shape {np.shape(array)}, the cube {shape}")
         files[part] = own_folder() / f"{name}.{part}.npy"
         write_array(files[part], np.asarray(array))
     words = dict(classes=scene.classes, title=scene.title, rgb=scene.rgb)

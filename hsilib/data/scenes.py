@@ -58,9 +58,11 @@ class Scene:
     of_images: ClassVar[bool] = False  # see ``imagesets.ImageSet``
 
     def __post_init__(self) -> None:
-        if self.cube is not None and self.cube.shape[:2] != self.labels.shape:
-            shapes = f"a cube of shape {self.cube.shape} and labels of shape {self.labels.shape}"
-            raise HsiError(f"scene {self.name}: {shapes} do not belong together")
+        for part in ("labels", "train_map", "test_map") if self.cube is not None else ():
+            array = getattr(self, part)
+            if array is not None and array.shape != self.cube.shape[:2]:
+                says = f"{part} has the shape {array.shape}, the cube {self.cube.shape}"
+                raise HsiError(f"scene {self.name}: {says}")
         if self.labels.size and self.labels.max() > len(self.classes):
             says = f"label {self.labels.max()} but only {len(self.classes)} class names"
             raise HsiError(f"scene {self.name}: {says}")
