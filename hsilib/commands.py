@@ -210,7 +210,8 @@ def export_command(args: Namespace) -> None:
         print(f"{run}: {', '.join(report['files'])}; arithmetic: {report['arithmetic']}")
         if "state" in report:
             state = " or ".join(f"{size} at {width} pixels" for width, size in report["state"].items())
-            print(f"a line of spectra in, a line of classes out; strips of {report['strip']} columns")
+            within = f" in {args.ram} bytes of state and stack" if args.ram else ""
+            print(f"a line of spectra in, a line of classes out; strips of {report['strip']} columns{within}")
         else:
             rows, columns = report["tile"]
             state = f"{report['static']} static and {report['given']} that a call is given"

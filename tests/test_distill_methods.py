@@ -37,7 +37,7 @@ def test_gradients_reach_the_student_and_never_the_teacher(name):
     passes = {"cs_kd": 2, "ddgsd": 2}.get(name, 1)  # batch norm sees each view once
     for module in (m for net in (trial.student, *trial.extra) for m in net.modules()):
         assert not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) or module.num_batches_tracked == passes
-    assert len(NAMES) == 16
+    assert len(NAMES) >= 16
 
 
 @pytest.mark.parametrize(

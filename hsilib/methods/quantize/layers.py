@@ -53,20 +53,23 @@ def plan_of(net: nn.Module, x: torch.Tensor) -> Plan:
             what = f"{type(net).__name__}.{name} is {type(module).__name__}"
             raise HsiError(f"only linear layers and convolutions can be put in whole numbers; {what}")
     averages = getattr(net, "averages", False)
-    layers, made, folds, first = [], {}, {}, []  # made: tensor -> the layer that it comes out of
+    layers, made, folds, first = [], {}, {}, []  # made: storage -> the layer that it comes out of
+
+    def place(tensor):
+        return tensor.untyped_storage().data_ptr()  # of a part of a layer's output, too
 
     def layer_hook(module, given, out):
-        raw = given[0].untyped_storage().data_ptr() == x.untyped_storage().data_ptr() or averages
+        raw = place(given[0]) == place(x) or averages
         if not layers and raw and mixes(module, x.shape[1]):
             first.append(names[module])
         layers.append(names[module])
-        made[id(out)] = names[module], out
+        made[place(out)] = names[module], out
 
     def norm_hook(module, given, out):
-        if id(given[0]) not in made:
+        if place(given[0]) not in made:
             says = f"{type(net).__name__}.{names[module]} does not follow a layer"
             raise HsiError(f"batch norm is folded into the layer before it, but {says}")
-        folds[names[module]] = made[id(given[0])][0]
+        folds[names[module]] = made[place(given[0])][0]
 
     hooks = [m.register_forward_hook(layer_hook) for m in names if isinstance(m, KINDS)]
     hooks += [m.register_forward_hook(norm_hook) for m in names if isinstance(m, NORMS)]
