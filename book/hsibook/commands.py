@@ -145,7 +145,7 @@ def register(subs: argparse._SubParsersAction, add: Callable, pairs: Callable) -
     p = add(bench_command, "speed, as ratios within one run", "dense")
     choices = "dense, loop, latency, agreement, teaching, rates, scale, or all"
     p.add_argument("only", nargs="?", default="all", help=choices)
-    keep = "keep the result for the book (book/results/bench.json)"
+    keep = "keep the result, which your pages then show (results/bench.json)"
     p.add_argument("--save", action="store_true", help=keep)
 
     for name in ("map", "export", "results"):
