@@ -276,3 +276,12 @@ def test_a_class_of_few_pixels_stays_in_training():
     few.flat[rare] = 0
     split = make_split(replace(scene, train_map=few), "choice", 0)
     assert 2 not in split.test_y and (split.train_y == 2).sum() == 5
+
+
+@pytest.mark.parametrize("window", [9, 13])
+def test_a_batch_norm_behind_the_middle_of_a_window_is_folded(window):
+    """So that a Lens with a smaller window has an int8 form."""
+    net, x = after_training(NarrowLens(6, 4, window)).eval(), torch.rand(3, 6, 19, 19)
+    plan = layers.plan_of(net, x)
+    assert plan.folds["bn"] == "project"
+    torch.testing.assert_close(layers.fold(net, plan)(x).logits, net(x).logits)
