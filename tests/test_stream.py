@@ -25,6 +25,7 @@ from hsilib.errors import HsiError
 from hsilib.files import project
 from hsilib.methods.compact.ghost import GhostLens
 from hsilib.methods.compact.lens import Lens
+from hsilib.methods.compact.narrow import NarrowLens
 from hsilib.methods.compact.projected import Projected
 from hsilib.methods.compact.spectral import Perceptron, Pointwise
 from hsilib.methods.quantize.layers import static
@@ -37,6 +38,7 @@ BANDS, CLASSES = 40, ("a", "b", 'c "d"', "e", "f")
 NETS = {
     "lens": (Lens, {}), "lens 12": (Lens, {"width": 12, "centre": 12}), "ghost": (GhostLens, {}),
     "lens, 4 bits": (Lens, {}),
+    "lens of 13": (NarrowLens, {"window": 13}), "lens of 9": (NarrowLens, {"window": 9}),
     "perceptron": (Perceptron, {}), "pointwise": (Pointwise, {}), "mlp": (MLP, {}),
     **{f"projected {ratio}": (Projected, {"components": 8, "widths": list(widths)}) for ratio, widths in WIDTHS.items()},
 }

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from hsilib.data.formats import needs
+from hsilib.data.inputs import MARGIN
 from hsilib.data.scenes import Scene, load_scene
 from hsilib.deploy.contract import APART, NARROW, of_scene
 from hsilib.deploy.export import graph_of
 from hsilib.deploy.predict import session
 from hsilib.deploy.stages import NoStages
-from hsilib.deploy.stream import MARGIN, STACK, Plan, digits
+from hsilib.deploy.stream import STACK, Plan, digits
 from hsilib.deploy.written import Writer, filled, header, learnt, listed
 from hsilib.errors import HsiError, reason
 from hsilib.files import readable, write_atomically

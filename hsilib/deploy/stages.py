@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hsilib.data.inputs import MARGIN
 from hsilib.errors import HsiError
 
 SCENE = 1000  # rows of one that is taken to compute sizes: any window fits
@@ -30,7 +31,8 @@ class Layer:
     bias: np.ndarray
     depth: bool = False
     apart: int = 1
-    outside: np.ndarray | float = 0.0  # of raw spectra: its value where there is no scene
+    outside: np.ndarray | float = 0.0  # of raw spectra: its value where there is no scene ...
+    margin: int = MARGIN  # ... which is so wide on every side
     parts: list["Part"] = field(default_factory=list)  # what of it becomes bytes
     columns: tuple[int, int] = (0, 0)  # it is computed in those from low to width + high
 
@@ -97,7 +99,7 @@ class Grid:
         """Whether its bytes go straight to the one layer that takes them, and are not kept."""
         part, taker = self.parts[0], self.takers[0]
         alone = len(self.parts) == len(self.takers) == taker.size == 1
-        return alone and not part.pool and not part.layer.looked
+        return alone and not part.pool and not part.layer.looked and not taker.looked
 
 
 def stages(made: bytes) -> list[Layer]:
@@ -150,6 +152,9 @@ def _follow(kind, words, layers, first, *more):
             return [replace(part, relu=True) for part in first]
         case "Concat", list():
             return sum(more, first)
+        case "Slice", [part] if part.plain and part.layer is layers[0] and more[0] == -more[1]:
+            part.layer.margin = MARGIN - more[0].item()  # a smaller window
+            return first
         case "Slice", list() if more[2] == 2:  # rows are cut off, and then as many columns
             return [replace(part, start=part.start + more[0].item()) for part in first]
         case "Slice", list() if not more[0] or more[2] == 3 and all(part.start == more[0] for part in first):

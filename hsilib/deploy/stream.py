@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from hsilib.data.inputs import MARGIN
 from hsilib.data.splits import WINDOW
 from hsilib.deploy.stages import Grid, NoStages, Part, stages
 from hsilib.deploy.trace import traced
@@ -55,7 +54,7 @@ class Plan:
         self.raw, self.top = self.layers[0], self.layers[-1]
         self.bands = self.raw.weight.shape[1]
         last = max(layer.last for layer in self.layers)
-        self.margin = MARGIN if last else 0
+        self.margin = self.raw.margin if last else 0
         self.lag = last - self.margin
         if not 0 <= self.lag <= self.margin:
             raise NoStages("its window is another")
@@ -92,8 +91,9 @@ class Plan:
         """Find the rings that hold a grid: one for all parts if a kernel takes them, else one for each."""
         together = any(taker.size > 1 for taker in grid.takers)
         for part in grid.parts:
-            alike = [(p.size, p.apart, p.grid, p.relu, p.back) for p in part.layer.parts]
-            look = set(alike) == {(part.size, part.layer.apart, grid, True, 4)} and part.layer.depth
+            alike, one = [(p.size, p.apart, p.grid, p.relu, p.start) for p in part.layer.parts], part.layer
+            look = set(alike) == {(part.size, part.apart, grid, True, 0)}
+            look &= part.apart == one.apart if one.depth else one.size == 1 and part.reach == 4
             small = part.size == 1 or part.size == 2 and part.pool == "max" and part.apart == 1
             if not small and (together or not look):
                 raise NoStages("such a pool behind such a layer")

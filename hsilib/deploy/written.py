@@ -69,7 +69,7 @@ class Writer:
         if layer is self.plan.raw:
             self.write("spectra", layer, kind=self.plan.kind, middle=TYPES[self.plan.kind][2])
         elif layer.size > 1:
-            self.write("rows", layer, rows=self.rows(layer, low, layer.size))
+            self.write("rows", layer, rows=self.rows(layer, low, layer.size, layer.apart))
             self.write("depth" if layer.depth else "taps", layer)
         else:
             self.beside(layer, low)
@@ -77,10 +77,10 @@ class Writer:
         words = {where: textwrap.indent(self.text[where], " " * by) for where, by in WHERE.items()}
         self.steps.append(filled("step.c", "", i=len(self.steps), margin=high - low, **words))
 
-    def rows(self, layer: Layer, low: int, count: int) -> str:
+    def rows(self, layer: Layer, low: int, count: int, apart: int) -> str:
         """Return C for the rows of a ring that a layer takes, the oldest first."""
         ring = layer.given.parts[0].ring
-        return ",\n    ".join(ring.row(age * layer.apart, low) for age in reversed(range(count)))
+        return ",\n    ".join(ring.row(age * apart, low) for age in reversed(range(count)))
 
     def beside(self, layer: Layer, low: int) -> None:
         """Write a layer of one pixel, which takes what lies beside each other."""
@@ -93,8 +93,9 @@ class Writer:
                 self.write("from", one, part, **words)
             else:  # a layer made anew in each row and column of the pool behind it
                 if part is one.parts[0]:
-                    self.write("rows", one, rows=self.rows(one, low, one.size + part.size - 1))
-                    self.write("look", one, pool=part.size, bias=one.bias.astype(np.int32))
+                    self.write("rows", one, rows=self.rows(one, low, one.size + part.size - 1, part.apart))
+                    how = dict(pool=part.size, ahead=part.reach, columns=4 + part.reach, pooled=part.apart)
+                    self.write("look" if one.depth else "mix", one, bias=one.bias.astype(np.int32), **how)
                 self.fit(part, sums=part.pool, **words)
             at += part.channels
         self.write("product", layer)

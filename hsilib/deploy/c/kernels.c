@@ -53,24 +53,16 @@ static inline void depth(const uint8_t *const row[], size_t at, const int8_t *we
     }
 }
 
-/* A column of depthwise sums: the sum of its positive values, and the largest, for a pool that follows. */
-static inline void column(const uint8_t *const row[], size_t at, const int8_t *weight, const int32_t *bias,
-                          int32_t *total, int32_t *most, int size, int apart, int channels, int pool)
+/* A row of a pool's sums: to the sum of their positive values, and the largest; the first begins anew. */
+static inline void collect(const int32_t *sums, const int32_t *bias, int32_t *total, int32_t *most, int row,
+                           int cells, int channels)
 {
-    for (int c = 0; c < channels; c++) {
-        int32_t all = 0, top = 0;
-        for (int p = 0; p < pool; p++) {
-            int32_t sum = bias[c];
-            for (int i = 0; i < size; i++)
-                for (int j = 0; j < size; j++)
-                    sum += row[p + i][at + (size_t)(j * apart * channels + c)] * weight[(i * size + j) * channels + c];
-            sum = sum < 0 ? 0 : sum;
-            all += sum;
-            top = sum > top ? sum : top;
+    for (int cell = 0; cell < cells; cell++)
+        for (int c = 0; c < channels; c++, total++, most++) {
+            const int32_t with = *sums++ + bias[c], sum = with < 0 ? 0 : with;
+            *total = row ? *total + sum : sum;
+            *most = row && *most > sum ? *most : sum;
         }
-        total[c] = all;
-        most[c] = top;
-    }
 }
 
 /* The pool's columns of four cells are joined; the last columns are the next cells' first. */

@@ -29,16 +29,29 @@ const uint8_t *const from$p = $row;
 //// from inside
 gather(from$p + j * $stride, $to, 1, 1, $channels, $count);
 //// look before
-int32_t total[8 * $channels], most[8 * $channels];
-for (size_t k = 0; k < 4; k++)
-    column(row, k * $channels, $weights, $bias, total + k * $channels, most + k * $channels,
-           $size, $apart, $channels, $pool);
+int32_t total[$columns * $channels], most[$columns * $channels];
 //// look inside
 int32_t mean[4 * $channels], max[4 * $channels];
-for (size_t k = 4; k < 8; k++)
-    column(row, (j + k) * $channels, $weights, $bias, total + k * $channels, most + k * $channels,
-           $size, $apart, $channels, $pool);
-join(total, most, mean, max, $apart, $channels, $pool);
+for (size_t k = j ? $ahead : 0; k < $columns; k++)
+    for (int p = 0; p < $pool; p++) {
+        int32_t sums$i[$channels];
+        depth(row + p, (j + k) * $channels, $weights, sums$i, $size, $apart, $channels);
+        collect(sums$i, $bias, total + k * $channels, most + k * $channels, p, 1, $channels);
+    }
+join(total, most, mean, max, $pooled, $channels, $pool);
+//// mix before
+int32_t total[8 * $channels], most[8 * $channels];
+//// mix inside
+int32_t mean[4 * $channels], max[4 * $channels];
+int16_t x$i[4 * $count]$zero;
+for (size_t k = j ? 4 : 0; k < 8; k += 4)
+    for (int p = 0; p < $pool; p++) {
+        int32_t sums$i[4 * $channels] = {0};
+        gather(row[p] + (j + k) * $taken, x$i, 1, 1, $taken, $count);
+        product(x$i, $weights, sums$i, $count, $channels);
+        collect(sums$i, $bias, total + k * $channels, most + k * $channels, p, 4, $channels);
+    }
+join(total, most, mean, max, $pooled, $channels, $pool);
 //// product inside
 int32_t sums$i[4 * $channels] = {0};
 product($x, $weights, sums$i, $count, $channels);
