@@ -122,17 +122,15 @@ def chosen(networks, budget):
 
     some = [n for n in networks if n["scene"] == budget["scene"] and fits(n["payload"], budget["bytes"])]
     some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["flash"], budget["flash"])]
-    some = [n for n in some if fits(n["ram"] and n["ram"] + 145 * n["spectrum"], budget["ram"])]
+    some = [n for n in some if fits(n["ram"], budget["ram"])]
     if not some:
         return [0, None, None, None]
     tables = []
     for n in some:
         table = n["table"]
         score = table[["oa", "aa30"]].mean(axis=1) if budget["metric"] == "both" else table[budget["metric"]]
-        odd = score.index % 2 == 1
-        apart = len(score) > 3 and 0 < odd.sum() < len(odd)
-        pick, tell = (score[~odd], score[odd]) if apart else (score, score)
-        tables.append((pick.mean(), -n["payload"], n["name"], tell))
+        picks = score.index.isin([0, 2, 4])
+        tables.append((score[picks].mean(), -n["payload"], n["name"], score[~picks]))
     first, *others = sorted(tables, key=lambda entry: entry[:2], reverse=True)
     if not others:
         return [1, first[2], None, None]

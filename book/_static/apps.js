@@ -63,29 +63,23 @@
     both: (network) => network.oa.map((value, place) => (value + network.aa30[place]) / 2),
   };
 
-  // What stands for the seeds that pick (0) or tell (1): all of it where there are fewer than four seeds.
-  function half(network, values, odd) {
-    const some = (which) => values.filter((value, place) => network.seed[place] % 2 === which);
-    return network.seed.length > 3 && some(0).length && some(1).length ? some(odd) : values;
-  }
+  // What stands for the seeds that pick, the same for all networks, or for the others, which tell.
+  const PICK = new Set([0, 2, 4]);
+  const half = (network, values, tells) => values.filter((value, place) => tells !== PICK.has(network.seed[place]));
 
-  // RAM that a device needs: the state and stack of the network, and a line of raw spectra.
-  const PIXELS = { ram: 145, ram64: 64 };
-  const memory = (network, line = "ram") => network[line] === null ? null : network[line] + PIXELS[line] * network.spectrum;
-
-  // The network with the highest mean within a budget.  With four seeds or more the even ones pick, and the odd
-  // ones, which had no part in it, say how good it is and how it compares with the next.
+  // The network with the highest mean within a budget.  The seeds that had no part in picking it say how good it
+  // is and how it compares with the next.
   function choose(networks, budget) {
     const fits = (value, limit) => limit === null || (value !== null && value <= limit);
     const within = networks.filter((network) => network.scene === budget.scene && fits(network.payload, budget.bytes)
-      && fits(network.macs, budget.macs) && fits(memory(network, budget.line), budget.ram) && fits(network.flash, budget.flash));
+      && fits(network.macs, budget.macs) && fits(network[budget.line || "ram"], budget.ram) && fits(network.flash, budget.flash));
     const score = SCORES[budget.metric];
-    const picking = (network) => mean(half(network, score(network), 0));
+    const picking = (network) => mean(half(network, score(network), false));
     const order = [...within].sort((a, b) => picking(b) - picking(a) || a.payload - b.payload);
     const [best, next] = order;
     if (!best) return { count: 0 };
     const fresh = (network) => {
-      const values = score(network), seeds = half(network, network.seed, 1);
+      const values = score(network), seeds = half(network, network.seed, true);
       return new Map(seeds.map((seed) => [seed, values[network.seed.indexOf(seed)]]));
     };
     const against = (network) => {
@@ -119,11 +113,11 @@
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
       if (best.macs !== null) cost.push(`${(best.macs / 1e6).toPrecision(3)} million multiply-adds a pixel`);
-      const ram = memory(best, budget.line), pixels = inputs.line.selectedOptions[0].text;
+      const ram = best[budget.line], pixels = inputs.line.selectedOptions[0].text;
       if (best.flash) cost.push(`${fixed(best.flash / 1000)} kB of flash`);
       if (ram !== null) cost.push(`${fixed(ram / 1000)} kB of RAM for a line of ${pixels}, that line included`);
       if (best.instructions) cost.push(`${best.instructions.toLocaleString("en")} instructions a pixel on a Cortex-M4 (gcc -O2)`);
-      const told = half(best, best.seed, 1).length, few = "too few seeds to tell";
+      const told = half(best, best.seed, true).length, few = "too few seeds to tell";
       let sure = "Nothing else that was trained on this scene fits.";
       if (next && gap) {
         const interval = Number.isNaN(gap.low) ? "" : ` [${signed(gap.low)}, ${signed(gap.high)}]`;
@@ -135,7 +129,7 @@
       if (best.file) links.append(el("a", { href: "14-models.html" }, `Download: ${best.file}`), best.command ? " · " : "");
       if (best.command) links.append(`Export ${best.name}: `, el("code", {}, best.command));
       else if (!best.file) links.append("No single command exports it.");
-      const fresh = (values) => spread(half(best, values, 1));
+      const fresh = (values) => spread(half(best, values, true));
       const small = best.small ? ` Over all classes the average is ${fresh(best.aa)} %; the smallest of them have ${best.small.replaceAll(" ", ", ")} test pixels.` : "";
       const seeds = told < best.seed.length ? `the ${told} seeds that did not pick it` : `${told} seeds`;
       out.replaceChildren(

@@ -19,7 +19,6 @@ from hsibook.tables import as_html
 from hsilib.commands import value
 from hsilib.data import registry
 from hsilib.data.scenes import entry
-from hsilib.data.synthetic import SCENES
 from hsilib.deploy.predict import FOLDER
 from hsilib.deploy.stream import STACK, costs
 from hsilib.deploy.zoo import entries, run_of
@@ -32,7 +31,7 @@ from hsilib.study.store import Store
 
 # name and title of a method where a page registers it; of ``method`` the family stands between them
 TITLED = re.compile(r'^@(?:hsilib\.)?(method)?\w*\(\s*"(\w+)",(?(1)\s*"\w+",)\s*"([^"\n]+)"', re.M)
-RAM = {"ram": 145, "ram64": 64}  # for lines of so many pixels
+RAM = {"ram": 145, "ram64": 64}  # for lines of so many pixels, which are in it
 VOTE = 16  # bytes that a vote keeps beside its lines of classes
 NO_C = {"ram": None, "ram64": None, "flash": None, "instructions": None}
 FILTERS = {"before": "means", "after": "mean scores", "vote": "vote"}  # sizes in pixels
@@ -101,7 +100,8 @@ def usual(rows: pd.DataFrame) -> list[str]:
 
 NOT_EXPORTED = ("rf", "mlr", "svm", "cnn3d", "simkd", "filtered")  # by hsilib export
 ABOUT_A_FILE = ["indian_pines_rebuilt", "indian_pines_undamaged"]  # scenes that nobody would deploy on
-LEAST = 3  # seeds from which on the chooser offers a network; the explorer has all
+LEAST = 5  # seeds from which on the chooser offers a network; the explorer has all
+PICK = 0, 2, 4  # the seeds that choose a network, the same for all; its others say how good it is
 
 
 def names(rows: pd.DataFrame) -> pd.Series:
@@ -128,12 +128,13 @@ def counted() -> dict:
 
 def on_device(name: str) -> dict[str, int | None]:
     """What the C of a file to download takes: bytes of flash, of RAM for a line of 145 and of 64 pixels with
-    the stack, and instructions a pixel on an emulated Cortex-M4, all as gcc -O2 builds it; None without C."""
-    code = json.loads((FOLDER / f"{name}.json").read_text("utf-8")).get("c")
-    if not code:
+    the stack and the line, and instructions a pixel on an emulated Cortex-M4, all as gcc -O2 builds it; None
+    without C."""
+    card = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    if not (code := card.get("c")):
         return NO_C
-    told = counted()["networks"].get(name)
-    found = {key: code["state"][str(width)] + code["stack"] for key, width in RAM.items()}
+    told, line = counted()["networks"].get(name), spectrum(card["scene"])
+    found = {key: code["state"][str(width)] + code["stack"] + width * line for key, width in RAM.items()}
     found["flash"] = code["flash"]
     return found | {"instructions": told["cortex-m4"]["-O2"]["instructions"] if told else None}
 
@@ -143,16 +144,16 @@ def streamed(scene: str, name: str) -> dict[str, int]:
     """RAM that the C of a network takes in whole numbers, from its layers alone; nothing if it has no such C.
 
     >>> streamed("indian_pines_8bit", "ghost_lens")["ram64"]
-    50816
+    63616
     """
     if name not in METHODS or not isinstance(get(name).network, type):  # a page of your own may not be read
         return {}
-    method, here = get(name), entry(scene)
-    sizes = {key: method.options[key] for key in method.config}
+    method = get(name)
+    here, sizes = entry(scene), {key: method.options[key] for key in method.config}
     net = initialise(method.network(here.shape[2], len(here.classes), **sizes), 0).eval()
     try:
         states = costs(net, *RAM.values())["state"]
-        return {key: states[width] + STACK for key, width in RAM.items()}
+        return {key: states[width] + STACK + width * spectrum(scene) for key, width in RAM.items()}
     except HsiError:
         return {}
 
@@ -180,17 +181,13 @@ def takes(row: Any) -> dict[str, int | None]:
 @lru_cache
 def spectrum(scene: str) -> int:
     """Bytes of a raw spectrum of a scene, which a device holds for each pixel of a line."""
-    if scene in SCENES:
-        return 2 * SCENES[scene][3]
     return entry(scene).shape[2] * (1 if "8-bit" in entry(scene).title else 2)
 
 
 def halves(one: dict, metric: str) -> tuple[list[float], list[float]]:
-    """The accuracies of a network with the seeds that pick, and with those that say how good the pick is:
-    even and odd seeds, or all for both where there are fewer than four."""
+    """The accuracies of a network with the seeds that pick, and with those that say how good the pick is."""
     pairs = list(zip(one["seed"], one[metric]))
-    parts = [[value for seed, value in pairs if seed % 2 == odd] for odd in (0, 1)]
-    return (parts[0], parts[1]) if len(pairs) > 3 and all(parts) else (one[metric], one[metric])
+    return tuple([value for seed, value in pairs if (seed in PICK) == picks] for picks in (True, False))
 
 
 def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
@@ -224,7 +221,7 @@ def networks(rows: pd.DataFrame, least: int = LEAST) -> list[dict]:
             "scene": f"{one['scene']}, {one['split']}", "name": one["name"],
             "payload": round(group["payload"].mean()),
             "macs": None if pd.isna(one["macs"]) else int(one["macs"]),
-            **cost, "spectrum": spectrum(one["scene"]), "seed": group["seed"].tolist(),
+            **cost, "seed": group["seed"].tolist(),
             "oa": group["oa"].round(3).tolist(), "aa": group["aa"].round(3).tolist(),
             "aa30": group["aa30"].fillna(group["aa"]).round(3).tolist(), "small": one["small"],
             "command": words if exported else None, "file": file,

@@ -16,6 +16,7 @@ from hsilib.study.store import Store
 
 MIME = "application/vnd.hsilib.claim+json"
 MARKS = {"holds": "✓", "fails": "✗", "open": "○", "not here": "–"}
+WORDS = {"fails": "Fails", "open": "Open, not shown", "not here": "Not here"}
 
 
 def claim(text: str, holds: bool | str | None, evidence: str = "", runs: tuple = (), by: str = "") -> None:
@@ -29,7 +30,7 @@ def claim(text: str, holds: bool | str | None, evidence: str = "", runs: tuple =
     state = holds if isinstance(holds, str) else states[None if holds is None else bool(holds)]
     text, evidence = (" ".join(part.split()) for part in (text, evidence))
     shown = f"<p class='hsi-claim hsi-{state.replace(' ', '-')}'>{mark(state)} "
-    shown += f"<b>{state.capitalize()}:</b> " * (state != "holds")
+    shown += f"<b>{WORDS[state]}:</b> " if state in WORDS else ""
     shown += html.escape(text, quote=False)
     shown += f" <em>({html.escape(by)})</em>" * bool(by)
     small = f" <small>{html.escape(evidence, quote=False)}</small>" * bool(evidence)

@@ -42,7 +42,7 @@ class Entry:
     shape: tuple[int, int, int]
     classes: tuple[str, ...]
     cube: tuple[File, ...]  # one file, or several that are put together
-    labels: File
+    labels: File | None = None  # none of an embedded scene, which has no files
     train: File | None = None
     test: File | None = None
     form: str = "cube"  # how the files become a cube: see ``scenes.FORMS``
@@ -97,9 +97,12 @@ PUBLISHED_IMAGES = {"rsscn7": ("RSSCN7 (RGB)", "rsscn7_128.zip", RSSCN7)}
 
 
 def entry(name: str) -> Entry:
-    """Return the registry entry of a scene, own scenes included."""
+    """Return the registry entry of a scene, embedded and own scenes included."""
     if name in REGISTRY:
         return REGISTRY[name]
+    if name in synthetic.SCENES:
+        title, *shape, classes = synthetic.SCENES[name][:5]
+        return Entry(title, tuple(shape), synthetic.named(name, classes), ())
     known("scene", name, names())
     with _description(name, "scene") as table:
         content = [table["cube"][1:], table["labels"][1:], table["classes"]]

@@ -50,11 +50,15 @@ def make(name: str) -> dict[str, Any]:
             train.flat[pixels] = kind + 1
 
     cube = _cube(land, parcel, classes, bands, rng)
-    names = tuple(f"{'crop' if 'fields' in name else 'cover'} {i + 1}" for i in range(classes))
     test = np.where(train > 0, 0, labels).astype(np.uint8) if "urban" in name else None
     rgb = (bands * 3 // 5, bands * 3 // 10, bands // 10)
     maps = dict(labels=labels, train_map=train, test_map=test)
-    return dict(title=title, cube=cube, classes=names, **maps, train_fraction=share, rgb=rgb)
+    return dict(title=title, cube=cube, classes=named(name, classes), **maps, train_fraction=share, rgb=rgb)
+
+
+def named(name: str, classes: int) -> tuple[str, ...]:
+    """Return the names of so many classes of a scene."""
+    return tuple(f"{'crop' if 'fields' in name else 'cover'} {i + 1}" for i in range(classes))
 
 
 def _parcels(h, w, low, high, rng):

@@ -14,11 +14,8 @@ def of_all() -> list[str]:
     for name in registry.names():
         state, title, size, k = "found" if at_hand(name) else "not here", "", "images", ""
         try:
-            if name in synthetic.SCENES:
-                state, (title, h, w, b, k, *_) = "embedded", synthetic.SCENES[name]
-                size = f"{h} x {w} x {b}"
-            elif name not in registry.image_names():
-                entry = registry.entry(name)
+            if name not in registry.image_names():
+                entry, state = registry.entry(name), "embedded" if name in synthetic.SCENES else state
                 title, size, k = entry.title, " x ".join(map(str, entry.shape)), len(entry.classes)
             elif state == "found":
                 images = imagesets.open_set(name)
@@ -34,7 +31,7 @@ def at_hand(name: str) -> bool:
     try:
         if name in registry.image_names():
             return bool(imagesets.open_set(name).files)
-        files = () if name in synthetic.SCENES else registry.entry(name).files
+        files = registry.entry(name).files
         return len(registry.at_hand(files)) == len(files)
     except HsiError:
         return False
@@ -42,7 +39,7 @@ def at_hand(name: str) -> bool:
 
 def of_scene(name: str) -> list[str]:
     """Tell what is known of a scene."""
-    if name in synthetic.SCENES or name in registry.image_names():
+    if name in registry.image_names():
         scene = scenes.load_scene(name)
         return [f"title: {scene.title}", f"classes: {', '.join(scene.classes)}"]
     entry = registry.entry(name)
