@@ -1,4 +1,4 @@
-"""The command line: ``python -m hsilib COMMAND``, and what words each command takes."""
+"""The command line: ``hsilib COMMAND``, and what words each command takes."""
 
 import argparse
 import logging
@@ -44,7 +44,7 @@ def _pairs(p, flag, name, **more):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with an example in the help of each command."""
-    top = Parser(prog="python -m hsilib", description=__doc__)
+    top = Parser(prog="hsilib", description=__doc__)
     top.add_argument("--version", action="version", version=f"hsilib {hsilib.__version__}")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     place = "(default: in results)"
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
     def add(function, help, example):
         name = function.__name__.removesuffix("_command")
-        epilog = f"example:\n  python -m hsilib {name} {example}"
+        epilog = f"example:\n  hsilib {name} {example}"
         form = argparse.RawDescriptionHelpFormatter
         p = subs.add_parser(name, help=help, description=help, epilog=epilog, formatter_class=form)
         p.set_defaults(function=function)

@@ -269,7 +269,7 @@ def test_words_that_do_not_fit_are_one_line_with_an_example(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["run", "baselines", "-p", "seeds=2"])
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "two words, -p seeds 2; for example: python -m hsilib run baselines -p scene" in said
+    assert said.count("\n") == 1 and "two words, -p seeds 2; for example: hsilib run baselines -p scene" in said
 
 
 def test_an_installed_package_without_a_checkout_says_so_before_it_trains(tmp_path, monkeypatch, capsys):

@@ -137,7 +137,7 @@ def test_mistakes_end_in_one_line(setting, tmp_path, capsys, monkeypatch):
         (["good.onnx", "empty.npy"], "it is empty"),
         (["good.onnx", "missing.npy"], "missing.npy: no such file"),
         (["cut.onnx", SMALL], "cut.onnx: not an ONNX file that can be run, or cut off"),
-        (["bare.onnx", SMALL], "not written by `python -m hsilib export`"),
+        (["bare.onnx", SMALL], "not written by `hsilib export`"),
         (["none.onnx", SMALL], "No such file"),
         (["good.onnx", "indian_pine"], "unknown scene 'indian_pine'; did you mean"),
     ):

@@ -64,7 +64,7 @@ def test_a_new_page_has_names_of_its_own_and_a_place(kind, copy, capsys):
     assert main(["new", "my_thing", "--kind", kind]) == 0
     said = capsys.readouterr().out
     path = copy / "notebooks" / "14-my-thing.md"
-    assert "14-my-thing.md, and its place in _toc.yml; next: python -m hsilib run my-thing" in said
+    assert "14-my-thing.md, and its place in _toc.yml; next: hsilib run my-thing" in said
     assert runner.source("my-thing") == path and runner.parameters_of("my-thing")["budget"][0] == "smoke"
     notebook = jupytext.read(path)
     for cell in notebook.cells:
@@ -94,7 +94,7 @@ def test_pages_of_ones_own_stand_last_in_their_order_and_go_again(copy, capsys):
     last = old.index("book/reexecute")
     assert listed[:last] == old[:last] and listed[last:][:2] == ["book/chapters/25-first-one", "book/chapters/26-second-one"]
     (copy / "notebooks" / "25-first-one.md").unlink()  # by hand
-    with pytest.raises(HsiError, match="25-first-one.md is not there; python -m hsilib new first-one --remove strikes it"):
+    with pytest.raises(HsiError, match="25-first-one.md is not there; hsilib new first-one --remove strikes it"):
         runner.check_contents()
     assert main(["new", "first-one", "--remove"]) == main(["new", "second_one", "--remove"]) == 0
     assert (copy / "_toc.yml").read_text() == before and (copy / "results" / "pages" / "26-second-one.md").is_file()

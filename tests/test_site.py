@@ -122,7 +122,8 @@ def chosen(networks, budget):
 
     some = [n for n in networks if n["scene"] == budget["scene"] and fits(n["payload"], budget["bytes"])]
     some = [n for n in some if fits(n["macs"], budget["macs"]) and fits(n["flash"], budget["flash"])]
-    some = [n for n in some if fits(n["ram"], budget["ram"])]
+    steps = (budget["width"] - 64) / (145 - 64)  # a state grows by as many bytes with each pixel of a line
+    some = [n for n in some if fits(n["ram"] and n["ram64"] + steps * (n["ram"] - n["ram64"]), budget["ram"])]
     if not some:
         return [0, None, None, None]
     tables = []
@@ -148,7 +149,7 @@ def test_the_chooser_answers_as_the_store_does_and_can_be_used(opened, monkeypat
     budgets = [{
         "scene": rng.choice(scenes), "metric": rng.choice(["oa", "aa30", "aa", "both"]), "ram": rng.choice([None, None, 1e5]),
         "flash": rng.choice([None, None, 8000]), "bytes": rng.choice([None, 10 ** rng.uniform(3.3, 6.5)]),
-        "macs": rng.choice([None, 10 ** rng.uniform(4, 7.5)]),
+        "macs": rng.choice([None, 10 ** rng.uniform(4, 7.5)]), "width": rng.choice([64, 145, 300]),
     } for _ in range(100)]
     script = """const data = JSON.parse(document.querySelector(".hsi-app script").textContent);
 const told = BUDGETS.map((budget) => { const r = hsiChoose(data.networks, budget);

@@ -67,12 +67,17 @@
   const PICK = new Set([0, 2, 4]);
   const half = (network, values, tells) => values.filter((value, place) => tells !== PICK.has(network.seed[place]));
 
+  // RAM for lines of so many pixels: it grows by as many bytes with each.
+  function memory(network, width) {
+    return network.ram === null ? null : network.ram64 + (width - 64) * (network.ram - network.ram64) / (145 - 64);
+  }
+
   // The network with the highest mean within a budget.  The seeds that had no part in picking it say how good it
   // is and how it compares with the next.
   function choose(networks, budget) {
     const fits = (value, limit) => limit === null || (value !== null && value <= limit);
     const within = networks.filter((network) => network.scene === budget.scene && fits(network.payload, budget.bytes)
-      && fits(network.macs, budget.macs) && fits(network[budget.line || "ram"], budget.ram) && fits(network.flash, budget.flash));
+      && fits(network.macs, budget.macs) && fits(memory(network, budget.width), budget.ram) && fits(network.flash, budget.flash));
     const score = SCORES[budget.metric];
     const picking = (network) => mean(half(network, score(network), false));
     const order = [...within].sort((a, b) => picking(b) - picking(a) || a.payload - b.payload);
@@ -99,13 +104,13 @@
     const inputs = {
       scene: select(Object.entries(data.scenes), undefined, answer),
       bytes: number(10, "any"), flash: number("", "any"), ram: number("", "any"), macs: number("", "any"),
-      line: select([["ram", "145 pixels"], ["ram64", "64 pixels"]], "ram", answer),
+      width: el("input", { type: "number", min: 1, step: 1, value: 64, oninput: answer }),
       metric: select([["oa", "overall accuracy"], ["aa30", "AA30: average over classes of 30 test pixels or more"], ["both", "the mean of both"], ["aa", "average over all classes"]], "both", answer),
     };
     const out = el("div", { className: "hsi-answer", "aria-live": "polite" });
     const limit = (name, scale) => (inputs[name].value === "" ? null : Number(inputs[name].value) * scale);
     function answer() {
-      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), flash: limit("flash", 1000), ram: limit("ram", 1000), line: inputs.line.value };
+      const budget = { scene: inputs.scene.value, metric: inputs.metric.value, bytes: limit("bytes", 1000), macs: limit("macs", 1e6), flash: limit("flash", 1000), ram: limit("ram", 1000), width: Number(inputs.width.value) || 64 };
       const { count, best, next, gap, ready, behind } = choose(data.networks, budget);
       if (!count) {
         out.replaceChildren(el("p", {}, "No network that was trained on this scene fits these limits. A limit on flash or RAM excludes networks that have no C code."));
@@ -113,9 +118,9 @@
       }
       const cost = [`${fixed(best.payload / 1000)} kB`];
       if (best.macs !== null) cost.push(`${(best.macs / 1e6).toPrecision(3)} million multiply-adds a pixel`);
-      const ram = best[budget.line], pixels = inputs.line.selectedOptions[0].text;
+      const ram = memory(best, budget.width);
       if (best.flash) cost.push(`${fixed(best.flash / 1000)} kB of flash`);
-      if (ram !== null) cost.push(`${fixed(ram / 1000)} kB of RAM for a line of ${pixels}, that line included`);
+      if (ram !== null) cost.push(`${fixed(ram / 1000)} kB of RAM for a line of ${budget.width} pixels, that line included`);
       if (best.instructions) cost.push(`${best.instructions.toLocaleString("en")} instructions a pixel on a Cortex-M4 (gcc -O2)`);
       const told = half(best, best.seed, true).length, few = "too few seeds to tell";
       let sure = "Nothing else that was trained on this scene fits.";
@@ -139,7 +144,7 @@
       );
     }
     box.append(el("form", { className: "hsi-form", onsubmit: (event) => event.preventDefault() },
-      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C code, at most kB", inputs.flash), field("RAM with stack and a line of spectra, at most kB", inputs.ram), field("pixels of a line", inputs.line),
+      field("scene", inputs.scene), field("payload, at most kB", inputs.bytes), field("flash of the C code, at most kB", inputs.flash), field("RAM with stack and a line of spectra, at most kB", inputs.ram), field("pixels of a line", inputs.width),
       field("multiply-adds, at most million", inputs.macs), field("measure of accuracy", inputs.metric)), out);
     answer();
   }

@@ -26,7 +26,7 @@ def by_seed(
     table = rows.pivot_table(index="seed", columns=["method", "ratio"], values=metric)
     table = table.reindex(columns=pd.MultiIndex.from_product([names, ratios])).dropna()
     if len(table) < 2:
-        says = "see python -m hsilib study --list"
+        says = "see hsilib study --list"
         raise HsiError(f"the store holds fewer than two seeds of every small network; {says}")
     return table
 

@@ -55,7 +55,7 @@ def new_command(args: Namespace) -> None:
         short, where = path.stem.split("-", 1)[1], ", and its place in _toc.yml"
     else:
         short, where = path.name, ""
-    print(f"{os.path.relpath(path)}{where}; next: python -m hsilib run {short}")
+    print(f"{os.path.relpath(path)}{where}; next: hsilib run {short}")
 
 
 def chapters_command(args: Namespace) -> None:

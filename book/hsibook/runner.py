@@ -60,7 +60,7 @@ def check_contents() -> None:
         name, chapter = file.rpartition("/")[2], file.startswith("book/chapters/")
         there = f"notebooks/{name}.md" if chapter else f"{file}.md"
         if not (source_of(name) if chapter else (project() / there).is_file()):
-            says = f"python -m hsilib new {name.split('-', 1)[-1]} --remove strikes it"
+            says = f"hsilib new {name.split('-', 1)[-1]} --remove strikes it"
             raise HsiError(f"_toc.yml lists {file}, but {there} is not there; {says}")
 
 

@@ -1,4 +1,4 @@
-"""Times and sizes of files by engine, as ``python -m hsilib bench latency --save`` left them for the book."""
+"""Times and sizes of files by engine, as ``hsilib bench latency --save`` left them for the book."""
 
 import numpy as np
 

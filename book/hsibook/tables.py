@@ -120,7 +120,7 @@ def as_html(table: pd.DataFrame) -> str:
 
 
 def benchmarks() -> dict:
-    """What ``python -m hsilib bench --save`` found, yours before the published; {} if it was never run."""
+    """What ``hsilib bench --save`` found, yours before the published; {} if it was never run."""
     found = {}
     for folder in reversed(Store().folders):
         if (folder / "bench.json").exists():

@@ -125,7 +125,7 @@ def opened(path: Path | str) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, n
         metadata = described.model(engine.get_modelmeta().custom_metadata_map)
     except (HsiError, UnicodeError) as error:
         says = reason(error, 400)
-        raise HsiError(f"{path}: not written by `python -m hsilib export` ({says})") from None
+        raise HsiError(f"{path}: not written by `hsilib export` ({says})") from None
     if [(end.name, end.type) for end in engine.get_inputs()] != [("cube", "tensor(float)")]:
         raise HsiError(f"{path}: it takes other than a cube of 32-bit numbers")
     count = len(metadata["classes"])
