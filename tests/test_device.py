@@ -21,7 +21,7 @@ def device():
     return module
 
 
-@pytest.mark.parametrize("name", ["lens_2k", "perceptron"])
+@pytest.mark.parametrize("name", ["lens_5k", "perceptron"])
 def test_an_emulated_microcontroller_gives_the_same_classes(name, device, monkeypatch):
     if device.missing():
         pytest.skip(f"needs {device.missing()}")
@@ -32,7 +32,7 @@ def test_an_emulated_microcontroller_gives_the_same_classes(name, device, monkey
     found = device.measure(zoo.FOLDER / f"{name}-c.zip", (zoo.FOLDER / f"{name}.onnx").read_bytes())
     counts, said = found["cortex-m4"]["-O2"], json.loads((zoo.FOLDER / f"{name}.json").read_text())["c"]
     assert counts["wrong"] == 0 and counts["static"] == 0 and found["state"] == said["state"]
-    assert counts["instructions"] < 20_000
+    assert counts["instructions"] < 30_000
     # painted, and as the compiler tells it: they differ by what the two compilers and the caller keep
     assert abs(counts["stack"] - said["stack"]) < 128 or not said["by"].startswith("Cortex-M4")
 

@@ -235,7 +235,7 @@ def test_one_line_is_one_line_whatever_other_packages_warn_of(tmp_path):
 
 def test_predict_loads_no_torch_and_says_so_when_memory_is_short(tmp_path):
     pytest.importorskip("onnxruntime")
-    model = Path(__file__).parents[1] / "book" / "models" / "indian_pines_8bit-lens_2k-int8.onnx"
+    model = Path(__file__).parents[1] / "book" / "models" / "indian_pines_8bit-lens_5k-int8.onnx"
     np.save(tmp_path / "cube.npy", np.random.default_rng(0).integers(0, 255, (20, 20, 200)).astype(np.uint8))
     code = "import sys; from hsilib.__main__ import main; {}rc = main(sys.argv[1:]); sys.exit(rc or 9 * ('torch' in sys.modules))"
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (280 << 20, 280 << 20)); "

@@ -53,7 +53,7 @@ def the_map_is_that_of_the_file(name, cube, order, folder, vote=1):
 
 @pytest.mark.parametrize("order", ["bip", "bil"])
 def test_lines_from_standard_input_become_the_map_of_the_file(order, tmp_path):
-    cube, name = np.random.default_rng(0).integers(0, 256, (21, 30, 200)).astype(np.float32), "indian_pines_8bit-lens_2k-int8"
+    cube, name = np.random.default_rng(0).integers(0, 256, (21, 30, 200)).astype(np.float32), "indian_pines_8bit-lens_5k-int8"
     the_map_is_that_of_the_file(name, cube, order, tmp_path)
     refused = mapped(name, cube, order, tmp_path, kind=12)
     assert refused.returncode == 2 and refused.stdout == b"" and b"values are of another type" in refused.stderr

@@ -49,7 +49,8 @@ def test_a_page_of_an_odd_run_claims_nothing_else(chapter, name):
     alone = words.get("seeds") == 1
     for one in claims_of(page):
         assert "nan" not in one["evidence"], one
-        assert not alone or one["state"] in ("open", "not here"), one
+        sizes = one["claim"].startswith("The abstract of the second system states")  # which no seed changes
+        assert not alone or sizes or one["state"] in ("open", "not here"), one
     cells = json.loads(page.read_text())["cells"]
     for cell in cells:  # a figure or a table that is not there says so in a line
         shows = cell["metadata"].get("mystnb", {}).get("figure") or "publish(" in "".join(cell["source"])

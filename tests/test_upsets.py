@@ -24,7 +24,7 @@ def test_as_many_bits_flip_as_are_asked_for_and_zeros_that_fill_up_never():
     assert (held[1] == 0).all(), "no bit flips twice"
 
 
-@pytest.mark.parametrize("name", ["lens_2k-int8", "98-int8"])
+@pytest.mark.parametrize("name", ["lens_5k-int8", "98-int8"])
 def test_without_a_flip_the_map_is_that_of_the_file_and_with_many_it_is_not(name):
     path = zoo.FOLDER / f"{upsets.SCENE}-{name}.onnx"
     cube = np.random.default_rng(0).integers(0, 256, (12, 21, 200)).astype(np.float32)

@@ -175,7 +175,7 @@ def takes(row: Any) -> dict[str, int | None]:
     of = options.get("of")
     if found["ram64"] or not of or row["method"] not in ("static", "qat"):
         return found
-    return found | streamed(row["scene"], of)
+    return found | streamed(row["scene"], of.removesuffix("_taught"))  # the same layers
 
 
 @lru_cache
