@@ -72,7 +72,7 @@ def test_a_new_run_is_measured_from_its_map_and_keeps_what_else_is_measured(tmp_
     assert measure.of_components(len(spectra), 40) == (new["macs"] - store.written().set_index("run")["macs"]).max()
     first = store.folder / store.runs()[0] / "run.json"
     said = json.loads(first.read_text())
-    said["measured"] |= {"energy": 1.5, "who": "me", "where": [1], "9 x": 2, "large": 10**400}
+    said["measured"] |= {"energy": 1.5, "who": "me", "where": [1], "9 x": 2, "large": 10**400, "macs": "<b>"}
     first.write_text(json.dumps(said | {"more": {}}))
     rows = store.rows().set_index("run")
     assert rows.at[store.runs()[0], "energy"] == 1.5 and rows["energy"].isna().sum() == 3

@@ -125,8 +125,9 @@ def _text(value):
 
 def measured(said: Any) -> dict[str, Any]:
     """Return what is measured beside a row: texts and numbers, under names that a column can have."""
-    said = said if isinstance(said, dict) else {}
+    said, numbers = said if isinstance(said, dict) else {}, {"aa30", *RANGES}
     named = {name: value for name, value in said.items() if re.fullmatch(r"[a-z]\w{0,40}", name)}
-    kept = {name: value for name, value in named.items() if isinstance(value, str | int | float)}
-    kept = {name: value for name, value in kept.items() if isinstance(value, str) or abs(value) < 1e300}
+    kept = {name: value for name, value in named.items()
+            if isinstance(value, int | float) and abs(value) < 1e300
+            or isinstance(value, str) and name not in numbers}
     return {name: plain(value) if isinstance(value, str) else float(value) for name, value in kept.items()}
