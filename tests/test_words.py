@@ -66,7 +66,7 @@ def test_no_result_is_typed(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_cells_are_short_and_claims_few(path):
-    """At most 25 lines a cell; 17 lines of code before the first result; six claims of the book itself a page, at most
+    """At most 25 lines a cell; 15 lines of code before the first result; six claims of the book itself a page, at most
     three before the first heading, of the first page five, of sixty words."""
     before, seen, own, top, heading = 0, False, 0, [], False
     for cell in jupytext.read(path).cells:
@@ -87,6 +87,6 @@ def test_cells_are_short_and_claims_few(path):
             defines = isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef)
             before += 0 if seen or defines else statement.end_lineno - statement.lineno + 1
         seen |= "figure" in cell.metadata.get("mystnb", {})
-    assert before <= 17, f"{path.name}: {before} lines before anything is shown"
+    assert before <= 15, f"{path.name}: {before} lines before anything is shown"
     assert own <= 6 and len(top) <= (5 if path.stem.startswith("00") else 3), (path.name, own, top)
     assert all(len(text.split()) <= 60 for text in top)

@@ -62,6 +62,15 @@ def agreed(*states: bool | str | None) -> bool | str | None:
     return states[0] if len({str(bool(s)) if s != "open" else s for s in states}) == 1 else "open"
 
 
+def together(answers: dict[str, dict]) -> dict:
+    """Take several answers as one, which holds where each does; with some not here it is open at most."""
+    here = {name: one for name, one in answers.items() if one["holds"] is not None}
+    states = [one["holds"] for one in here.values()] + ["open"] * (0 < len(here) < len(answers))
+    told = (f"{name}: {one['evidence']}" for name, one in here.items())
+    runs = dict.fromkeys(run for one in here.values() for run in one.get("runs", ()))
+    return {"holds": agreed(*states), "evidence": "; ".join(told), "runs": tuple(runs)}
+
+
 def better(store: Store, mine: pd.DataFrame, other: pd.DataFrame, margin: float = 0) -> dict:
     """Whether one network is better than another in OA and in AA30, over seeds and fields, as ``claim`` takes
     it; with a ``margin`` whether it is not worse by so many points.  One seed leaves it open.

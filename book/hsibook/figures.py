@@ -196,9 +196,11 @@ def differences(tables: dict[str, pd.DataFrame], xlabel: str) -> plt.Figure:
     return _beside_zero(panels, next(iter(tables.values()))["comparison"])
 
 
-def gains(scenes: dict) -> plt.Figure:
+def gains(scenes: dict) -> plt.Figure | None:
     """What methods change against another one, two measures side by side, with 95 % intervals; filled marks
     for the first scene, hollow ones for the next.  ``scenes`` is as ``elsewhere.gains`` returns it."""
+    if not scenes:
+        return print("No figure: no two runs of a pair are there.")
     metrics = next(iter(scenes.values()))
     order, panels = list(metrics["oa"].index), {}
     for metric in metrics:

@@ -58,7 +58,8 @@ SMALL = {90: 11, 95: 12, 98: 13}  # the tables of distillation, which hold Scrat
 PRUNED = {90: 6, 95: 7, 98: 8}  # the tables of pruning
 
 
-def small_networks(scene: str, places: dict[int, int] = SMALL) -> Callable:
-    """A function (method, split, size) -> the paper's value in these tables, for plots."""
+def in_tables(scene: str, places: dict[int, int]) -> Callable:
+    """A function (method, split, size) -> the paper's value in these tables, {size: table}, for plots."""
+    first = next(iter(places.values()))  # has the dense network too
     return lambda name, split, ratio: paper_value(
-        places.get(ratio, places[90]), get(name).paper, scene, split, ratio=ratio)
+        places.get(ratio, first), get(name).paper, scene, split, ratio=ratio)
