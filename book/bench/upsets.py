@@ -22,7 +22,7 @@ from hsilib.deploy.written import wide
 from hsilib.models.evaluate import LEAST, confusion, per_class
 
 SCENE, NETWORKS = "indian_pines_8bit", ("lens-int8", "perceptron-int8", "98-int8")
-FLIPS, DRAWS, OF_A_LAYER = (1, 8, 64, 512), 1000, 100  # of a layer: where no C is
+FLIPS, DRAWS = (1, 8, 64, 512), 1000
 
 
 class Written:
@@ -93,11 +93,10 @@ def upsets(name: str) -> dict:
     found = {"bits": bits, "whole": list(map(float, measured())), "flips": {}}
     groups = {"all": list(net.weights)} | {layer: [layer] for layer in bits}
     for group, layers in groups.items():
-        draws = DRAWS if group == "all" or isinstance(net, Written) else OF_A_LAYER
-        found["flips"][group] = {"draws": draws}
+        found["flips"][group] = {"draws": DRAWS}
         for count in FLIPS:
             rng, lines = np.random.default_rng([count, len(found["flips"])]), []
-            for _ in range(draws):
+            for _ in range(DRAWS):
                 before = flip([net.weights[layer] for layer in layers], count, rng)
                 lines.append(measured())
                 for held, old in before:

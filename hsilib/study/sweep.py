@@ -102,7 +102,7 @@ def costs_of(
     """
     held, pixels = [part for part in (rows, Store().rows()) if len(part)], {}
     rows = pd.concat(held) if held else rows
-    rows = rows[rows["device"].str.startswith("NVIDIA") == (device == "cuda")]
+    rows = rows[rows["device"].astype(str).str.startswith("NVIDIA") == (device == "cuda")]
     for run in runs:
         if (run.scene, run.split) not in pixels:
             pixels[run.scene, run.split] = len(split_of(load(run.scene), run.split, run.seed).train)
