@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hsibook import ledger, runner
-from hsibook.claim import MIME, above, agreed, better, claim, claims_of
+from hsibook.claim import MIME, above, agreed, better, claim, claims_of, together
 from hsilib import Store
 from hsilib.errors import HsiError
 from hsilib.study.runs import stored
@@ -46,6 +46,12 @@ def test_a_claim_shows_its_mark_and_lies_in_the_notebook(holds, state, monkeypat
 )
 def test_both_measures_have_to_agree(states, whole):
     assert agreed(*states) == whole
+
+
+def test_several_answers_hold_together_only_if_all_are_there():
+    yes, absent = {"holds": True, "evidence": "+1", "runs": ["a"]}, {"holds": None}
+    assert together({"A": yes, "B": yes}) == {"holds": True, "evidence": "A: +1; B: +1", "runs": ("a",)}
+    assert together({"A": yes, "B": absent})["holds"] == "open" and together({"B": absent})["holds"] is None
 
 
 def test_networks_are_compared_over_seeds_and_fields_and_one_seed_tells_nothing(monkeypatch):

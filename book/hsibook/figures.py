@@ -200,7 +200,8 @@ def gains(scenes: dict) -> plt.Figure | None:
     """What methods change against another one, two measures side by side, with 95 % intervals; filled marks
     for the first scene, hollow ones for the next.  ``scenes`` is as ``elsewhere.gains`` returns it."""
     if not scenes:
-        return print("No figure: no two runs of a pair are there.")
+        print("No figure: no two runs of a pair are there.")
+        return None
     metrics = next(iter(scenes.values()))
     order, panels = list(metrics["oa"].index), {}
     for metric in metrics:
